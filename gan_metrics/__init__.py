@@ -1,0 +1,97 @@
+"""How good are generated images? FID and its relatives, with error bars and provenance.
+
+>>> import gan_metrics as gm
+>>> sorted(gm.PROTOCOLS)
+['imagenet', 'pytorch-fid']
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gan_metrics import metrics, training
+    from gan_metrics.backbones.registry import BACKBONES, load_backbone
+    from gan_metrics.errors import (
+        ComputationError,
+        GanMetricsError,
+        ImageError,
+        InputError,
+        MismatchError,
+        ResourceError,
+        UsageError,
+        WeightsError,
+    )
+    from gan_metrics.evaluate import compute_stats, extract_features, fid
+    from gan_metrics.features import Features
+    from gan_metrics.moments import Moments
+    from gan_metrics.protocols import PROTOCOLS
+    from gan_metrics.results import MetricResult
+    from gan_metrics.specs import FeatureSpec, Preprocess
+    from gan_metrics.stats import Statistics, load_stats
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BACKBONES",
+    "PROTOCOLS",
+    "ComputationError",
+    "FeatureSpec",
+    "Features",
+    "GanMetricsError",
+    "ImageError",
+    "InputError",
+    "MetricResult",
+    "MismatchError",
+    "Moments",
+    "Preprocess",
+    "ResourceError",
+    "Statistics",
+    "UsageError",
+    "WeightsError",
+    "compute_stats",
+    "extract_features",
+    "fid",
+    "load_backbone",
+    "load_stats",
+    "metrics",
+    "training",
+]
+
+_HOMES = {
+    "gan_metrics.backbones.registry": ("BACKBONES", "load_backbone"),
+    "gan_metrics.errors": (
+        "ComputationError",
+        "GanMetricsError",
+        "ImageError",
+        "InputError",
+        "MismatchError",
+        "ResourceError",
+        "UsageError",
+        "WeightsError",
+    ),
+    "gan_metrics.evaluate": ("compute_stats", "extract_features", "fid"),
+    "gan_metrics.features": ("Features",),
+    "gan_metrics.moments": ("Moments",),
+    "gan_metrics.protocols": ("PROTOCOLS",),
+    "gan_metrics.results": ("MetricResult",),
+    "gan_metrics.specs": ("FeatureSpec", "Preprocess"),
+    "gan_metrics.stats": ("Statistics", "load_stats"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use, so that ``import gan_metrics`` costs nothing."""
+    if name in ("metrics", "training"):
+        return importlib.import_module(f"gan_metrics.{name}")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'gan_metrics' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

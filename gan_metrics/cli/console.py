@@ -1,0 +1,155 @@
+"""Errors to exit codes, results to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from gan_metrics.errors import GanMetricsError, ResourceError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gan_metrics.results import MetricResult
+
+__all__ = ["STATE", "emit", "guarded", "note", "print_json", "progress", "show_warnings", "table"]
+
+STATE = {"quiet": False, "debug": False}
+"""What ``--quiet`` and ``--debug`` set, for the whole command."""
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
+
+
+def guarded(verb: Callable[..., None]) -> Callable[..., None]:
+    """Turn what a verb raises into one clear message and its exit code."""
+
+    @functools.wraps(verb)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        try:
+            verb(*args, **kwargs)
+        except GanMetricsError as error:
+            _leave(str(error), error.exit_code)
+        except KeyboardInterrupt:
+            _leave("interrupted; what was embedded so far is in the cache", 130)
+        except MemoryError:
+            _leave("out of memory; try a smaller --batch-size, or --max-images", 6)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise
+            code = ResourceError.exit_code if error.errno in _NO_ROOM else 1
+            _leave(f"{error}", code)
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] in ("typer", "click"):
+                raise
+            kind = type(error).__name__
+            if kind == "OutOfMemoryError":
+                _leave("the device is out of memory; try a smaller --batch-size", 6)
+            _leave(f"this is a fault of gan-metrics ({kind}: {error}); --debug shows where", 1)
+
+    return wrapper
+
+
+def _leave(message: str, code: int) -> None:
+    if STATE["debug"]:
+        traceback.print_exc()
+    print(f"gan-metrics: {message}", file=sys.stderr)  # noqa: T201
+    raise typer.Exit(code)
+
+
+def note(message: str) -> None:
+    """Say something on stderr, unless ``--quiet``."""
+    if not STATE["quiet"]:
+        print(message, file=sys.stderr)  # noqa: T201
+
+
+def show_warnings(warnings: Sequence[tuple[str, str]]) -> None:
+    """Warnings on stderr, with their codes."""
+    for code, message in warnings:
+        note(f"warning[{code}]: {message}")
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """One JSON document on stdout."""
+    text = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False)
+    print(text.encode("utf-8", "backslashreplace").decode())  # noqa: T201
+
+
+def emit(result: MetricResult, to: Mapping[str, Any]) -> None:
+    """A result to stdout and to the files that were asked for; its warnings to stderr."""
+    from gan_metrics.downloads import atomic_path
+
+    output: Path | None = to["output"]
+    append: Path | None = to["append"]
+    show_warnings(result.warnings)
+    if to["json"]:
+        print_json(result.to_json())
+    else:
+        print(result.to_text())  # noqa: T201
+    if output is not None:
+        with atomic_path(output) as temporary:
+            temporary.write_text(result.dumps(indent=2) + "\n", encoding="utf-8")
+    if append is not None:
+        try:
+            append.parent.mkdir(parents=True, exist_ok=True)
+            with open(append, "a", encoding="utf-8") as log:
+                log.write(result.dumps() + "\n")
+        except OSError as error:
+            raise ResourceError(f"{append} cannot be written: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[str, int, int], None] | None]:
+    """A progress bar with rate and time left on stderr; nothing where that is no terminal."""
+    if STATE["quiet"] or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as TimeLeft
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeLeft(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(description: str, done: int, total: int) -> None:
+            if description not in tasks:
+                tasks[description] = bars.add_task(description, total=total or None, rate="")
+            task = bars.tasks[bars.task_ids.index(tasks[description])]
+            rate = f"{task.speed:.1f}/s" if task.speed else ""
+            bars.update(tasks[description], completed=done, rate=rate)
+
+        yield report
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout; plain columns where that is no terminal."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        drawn = Table(title=title, title_justify="left")
+        for i, column in enumerate(columns):
+            drawn.add_column(column, overflow="fold", justify="left" if i == 0 else "default")
+        for row in rows:
+            drawn.add_row(*(Text(cell) for cell in row))
+        Console().print(drawn)
+        return
+    widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
+    for row in [columns, *rows]:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print(line.rstrip())  # noqa: T201

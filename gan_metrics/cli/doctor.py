@@ -1,0 +1,45 @@
+"""What ``gan-metrics doctor`` finds out."""
+
+from __future__ import annotations
+
+import os
+
+from gan_metrics import locations
+from gan_metrics.backbones.registry import BACKBONES
+from gan_metrics.backbones.weights import find
+from gan_metrics.cache import FeatureCache
+from gan_metrics.errors import WeightsError
+from gan_metrics.results import versions
+
+__all__ = ["examine"]
+
+
+def examine() -> dict[str, dict[str, str]]:
+    """Facts about this machine, by section."""
+    import torch
+
+    devices = {"cpu": f"{os.cpu_count()} cores, {torch.get_num_threads()} threads used"}
+    if torch.cuda.is_available():
+        for i in range(torch.cuda.device_count()):
+            facts = torch.cuda.get_device_properties(i)
+            devices[f"cuda:{i}"] = f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB"
+    else:
+        devices["cuda"] = "none"
+    if torch.backends.mps.is_available():
+        devices["mps"] = "available"
+    weights = {}
+    for name, recipe in BACKBONES.items():
+        try:
+            weights[name] = str(find(recipe.weights, download=False).path)
+        except WeightsError as error:
+            missing = "cannot be had" in str(error)
+            weights[name] = "missing: gan-metrics weights pull" if missing else str(error)
+    info = FeatureCache().info()
+    places = {
+        "home": str(locations.home_dir()),
+        "weights": str(locations.weights_dir()),
+        "torch hub": str(locations.torch_hub_checkpoints()),
+        "cache": f"{info.path} ({info.size / 2**20:.1f} MiB of {info.limit / 2**30:g} GiB)",
+        "offline": "yes (GAN_METRICS_OFFLINE)" if locations.offline() else "no",
+    }
+    return {"Devices": devices, "Weights": weights, "Places": places, "Versions": versions()}

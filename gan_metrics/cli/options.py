@@ -1,0 +1,189 @@
+"""Options that mean the same in every verb, declared once."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from gan_metrics.specs import ALPHAS, EXIFS, POOLS, PRECISIONS
+
+__all__ = ["takes_features", "takes_output"]
+
+
+_SPACE, _IMAGES, _MACHINE, _OUTPUT = "Feature space", "Images", "Machine", "Output"
+
+
+def _option(help_: str, *names: str, panel: str, **extra: Any) -> Any:
+    return typer.Option(*names, help=help_, rich_help_panel=panel, show_default=False, **extra)
+
+
+def _features(
+    backbone: Annotated[
+        str | None,
+        _option("Network (default: what a statistics file says, else inception).", panel=_SPACE),
+    ] = None,
+    layer: Annotated[
+        str | None, _option("Where it is cut (default: its last pooling layer).", panel=_SPACE)
+    ] = None,
+    pool: Annotated[
+        str | None,
+        _option(
+            "How maps become vectors (default: the layer's way).",
+            panel=_SPACE,
+            metavar="|".join(POOLS),
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        _option(
+            "What is done to the pixels (default: pytorch-fid for inception, else imagenet).",
+            panel=_SPACE,
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        _option("Weights file, or 'random' for seeded random ones.", panel=_SPACE, metavar="PATH"),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        _option(
+            "Arithmetic of the network (default: fp32).",
+            panel=_SPACE,
+            metavar="|".join(PRECISIONS),
+        ),
+    ] = None,
+    alpha: Annotated[
+        str | None,
+        _option(
+            "Transparency (default: the protocol's way, drop).",
+            panel=_IMAGES,
+            metavar="|".join(ALPHAS),
+        ),
+    ] = None,
+    exif: Annotated[
+        str | None,
+        _option(
+            "Orientation tags (default: the protocol's way, ignore).",
+            panel=_IMAGES,
+            metavar="|".join(EXIFS),
+        ),
+    ] = None,
+    recursive: Annotated[
+        bool,
+        _option(
+            "Go into the folders below (default: recursive).",
+            "--recursive/--no-recursive",
+            panel=_IMAGES,
+        ),
+    ] = True,
+    max_images: Annotated[
+        int | None,
+        _option("Take this many of each set, drawn with --seed.", panel=_IMAGES, metavar="N"),
+    ] = None,
+    seed: Annotated[int, _option("Of every random choice (default: 0).", panel=_IMAGES, min=0)] = 0,
+    on_error: Annotated[
+        str,
+        _option(
+            "A bad image: stop, or leave out and list (default: raise).",
+            panel=_IMAGES,
+            metavar="raise|skip",
+        ),
+    ] = "raise",
+    device: Annotated[
+        str, _option("auto, cpu, cuda, cuda:1, mps (default: auto).", panel=_MACHINE)
+    ] = "auto",
+    batch_size: Annotated[
+        int | None,
+        _option("Images per forward pass (default: 8 on a CPU, 64 elsewhere).", panel=_MACHINE),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        _option("Decoding processes; 0: threads (default: 0 on a CPU, up to 8).", panel=_MACHINE),
+    ] = None,
+    cache: Annotated[
+        Path | None, _option("Folder of the feature cache.", panel=_MACHINE, metavar="DIR")
+    ] = None,
+    no_cache: Annotated[
+        bool, _option("Neither read nor write the feature cache.", "--no-cache", panel=_MACHINE)
+    ] = False,
+) -> dict[str, Any]:
+    """The options of every verb that embeds images, as keywords of the library."""
+    if cache is not None and no_cache:
+        raise typer.BadParameter("--cache and --no-cache exclude each other")
+    return {
+        "backbone": backbone,
+        "layer": layer,
+        "pool": pool,
+        "protocol": protocol,
+        "weights": weights,
+        "precision": precision,
+        "alpha": alpha,
+        "exif": exif,
+        "recursive": recursive,
+        "max_images": max_images,
+        "seed": seed,
+        "on_error": on_error,
+        "device": device,
+        "batch_size": batch_size,
+        "workers": workers,
+        "cache": False if no_cache else (cache or True),
+    }
+
+
+def _output(
+    json: Annotated[
+        bool, _option("Print one JSON document and nothing else.", "--json", panel=_OUTPUT)
+    ] = False,
+    output: Annotated[
+        Path | None,
+        _option("Write the JSON result here too.", "--output", "-o", panel=_OUTPUT, metavar="FILE"),
+    ] = None,
+    append: Annotated[
+        Path | None,
+        _option("Append the result as a line of JSON.", panel=_OUTPUT, metavar="LOG.jsonl"),
+    ] = None,
+) -> dict[str, Any]:
+    """Where a result goes."""
+    return {"json": json, "output": output, "append": append}
+
+
+def _takes(template: Callable[..., dict[str, Any]], keyword: str) -> Callable[[Any], Any]:
+    """A decorator that adds a template's parameters to a verb and passes them on as one dict."""
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        hints = {**get_type_hints(verb, include_extras=True)}
+        own = [p for name, p in inspect.signature(verb).parameters.items() if name != keyword]
+        shared_hints = get_type_hints(template, include_extras=True)
+        shared = list(inspect.signature(template).parameters.values())
+
+        @functools.wraps(verb)
+        def wrapper(**given: Any) -> None:
+            taken = {p.name: given.pop(p.name) for p in shared}
+            verb(**given, **{keyword: template(**taken)})
+
+        hints.pop(keyword, None)
+        wrapper.__annotations__ = {
+            **hints,
+            **{p.name: shared_hints[p.name] for p in shared},
+        }
+        wrapper.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [
+                p.replace(
+                    kind=inspect.Parameter.KEYWORD_ONLY, annotation=wrapper.__annotations__[p.name]
+                )
+                for p in [*own, *shared]
+            ]
+        )
+        del wrapper.__wrapped__
+        return wrapper
+
+    return decorate
+
+
+takes_features = _takes(_features, "options")
+takes_output = _takes(_output, "to")

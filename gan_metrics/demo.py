@@ -1,0 +1,137 @@
+"""The main job on real images, offline: fitted models of rising quality against real digits.
+
+The images are scikit-learn's handwritten digits (1797 of 8×8 pixels; Alpaydin & Kaynak 1998, UCI),
+enlarged to 32×32.
+One half is the real set and what the models are fitted on; the other half is what a perfect model
+would draw, and so the floor of the distance at this sample size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import Unpack
+
+from gan_metrics.errors import UsageError
+from gan_metrics.evaluate import Options, fid
+from gan_metrics.images.encode import enlarge, save_png, save_rows
+from gan_metrics.results import MetricResult
+
+__all__ = ["MODELS", "DemoRow", "run_demo"]
+
+Array = npt.NDArray[np.float64]
+
+IMAGES = 600
+"""Images per set."""
+
+_MARK = ".gan-metrics-demo"
+_ENLARGE = 4
+
+
+def _independent_pixels(data: Array, n: int, rng: np.random.Generator) -> Array:
+    """Every pixel drawn from its own values, without regard to its neighbours."""
+    return np.stack([rng.choice(column, n) for column in data.T], axis=1)
+
+
+def _pca_gaussian(data: Array, n: int, rng: np.random.Generator) -> Array:
+    """One Gaussian in the span of the leading 20 principal components."""
+    from sklearn.decomposition import PCA
+
+    pca = PCA(20, random_state=0).fit(data)
+    codes = rng.standard_normal((n, 20)) * np.sqrt(pca.explained_variance_)
+    drawn: Array = pca.inverse_transform(codes)
+    return drawn
+
+
+def _gaussian_mixture(data: Array, n: int, rng: np.random.Generator) -> Array:
+    """Thirty Gaussians in the span of the leading 40 principal components."""
+    from sklearn.decomposition import PCA
+    from sklearn.mixture import GaussianMixture
+
+    pca = PCA(40, random_state=0).fit(data)
+    mixture = GaussianMixture(30, covariance_type="full", reg_covar=0.05, random_state=0)
+    mixture.fit(pca.transform(data))
+    drawn: Array = pca.inverse_transform(mixture.sample(n)[0])
+    return drawn[rng.permutation(n)]
+
+
+MODELS: dict[str, Callable[[Array, int, np.random.Generator], Array]] = {
+    "independent-pixels": _independent_pixels,
+    "pca-gaussian": _pca_gaussian,
+    "gaussian-mixture": _gaussian_mixture,
+}
+"""Folder name to a function of (data ``N × 64`` in 0–16, count, generator)."""
+
+
+@dataclass(frozen=True)
+class DemoRow:
+    """One line of the demo's table: a folder of fakes and its distance to the real ones."""
+
+    name: str
+    folder: Path
+    result: MetricResult
+
+
+def run_demo(folder: Path, **options: Unpack[Options]) -> Iterator[DemoRow]:
+    """Write the sets and the picture, then compare each set with the real one.
+
+    Args:
+        folder: Where the sets go, one folder each, and ``samples.png``.
+        options: As for :func:`gan_metrics.fid`; the backbone is the embedded one.
+
+    Yields:
+        A row for each set, worst model first, the held-out real half last.
+
+    Raises:
+        UsageError: When the folder holds something else.
+        ResourceError: When it cannot be written.
+    """
+    options["backbone"] = "efficientnet-lite0"
+    sets = _draw_sets()
+    if folder.exists() and (not folder.is_dir() or _holds_other_things(folder, set(sets))):
+        raise UsageError(
+            f"{folder} is there already and holds something else; choose another with --output"
+        )
+    for name, images in sets.items():
+        for i, image in enumerate(images):
+            save_png(folder / name / f"{i:04d}.png", image)
+    (folder / _MARK).touch()
+    save_rows(folder / "samples.png", [(name, images[:14]) for name, images in sets.items()])
+    for name in list(sets)[1:]:
+        result = fid(folder / "real", folder / name, **options)
+        yield DemoRow(name, folder / name, result)
+
+
+def _draw_sets() -> dict[str, list[npt.NDArray[np.uint8]]]:
+    from sklearn.datasets import load_digits
+
+    rng = np.random.default_rng(0)
+    digits = load_digits().data
+    order = rng.permutation(len(digits))
+    half = len(digits) // 2
+    real, held_out = digits[order[:half]], digits[order[half:]]
+    sets = {"real": real[:IMAGES]}
+    for name, model in MODELS.items():
+        sets[name] = model(real, IMAGES, rng)
+    sets["held-out"] = held_out[:IMAGES]
+    return {name: [_to_image(row) for row in rows] for name, rows in sets.items()}
+
+
+def _to_image(row: Array) -> npt.NDArray[np.uint8]:
+    """From 64 values to an image: whole numbers in 0–16 as the digits are, then 32×32 pixels."""
+    levels = np.clip(np.rint(row), 0, 16) * (255 / 16)
+    return enlarge(np.rint(levels).astype(np.uint8).reshape(8, 8), _ENLARGE)
+
+
+def _holds_other_things(folder: Path, names: set[str]) -> bool:
+    if (folder / _MARK).exists():
+        return any(
+            len(list((folder / name).iterdir())) > IMAGES
+            for name in names
+            if (folder / name).is_dir()
+        )
+    return any(folder.iterdir())

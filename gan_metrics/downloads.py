@@ -1,0 +1,198 @@
+"""Fetch, resume, verify and pin: weights and reference statistics alike."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from filelock import FileLock
+
+from gan_metrics import locations
+from gan_metrics.errors import ResourceError, WeightsError
+
+__all__ = ["DownloadError", "atomic_path", "fetch", "pin", "sha256_of"]
+
+Progress = Callable[[str, int, int], None]
+"""Told what is going on, how much of it is done, and how much there is (0: not known)."""
+
+_ATTEMPTS = 4
+_TIMEOUT = 30.0
+_PIECE = 1 << 20
+
+
+class DownloadError(WeightsError):
+    """A URL could not be had; the message says why."""
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hex.
+
+    Raises:
+        WeightsError: When it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.sha256()
+            while piece := file.read(_PIECE):
+                digest.update(piece)
+            return digest.hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def pin(name: str, sha256: str) -> None:
+    """Remember the hash of an artefact at its first use, and hold it to that ever after.
+
+    Args:
+        name: The artefact's name, such as that of its file.
+        sha256: Its full hash, in hex.
+
+    Raises:
+        WeightsError: When another hash was pinned before.
+    """
+    path = locations.pins_file()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock", timeout=60):
+            pins = json.loads(path.read_text()) if path.exists() else {}
+            known = pins.setdefault(name, sha256)
+            if known == sha256:
+                with atomic_path(path) as temporary:
+                    temporary.write_text(json.dumps(pins, indent=2, sort_keys=True) + "\n")
+    except ValueError as error:
+        raise WeightsError(f"{path} is broken ({error}); mend or delete it") from None
+    except OSError:
+        return  # a home that cannot be written to pins nothing; the hash is checked all the same
+    if known != sha256:
+        raise WeightsError(
+            f"{name} changed: its sha256 is {sha256}, but {known} was pinned at its first use. "
+            f"If the change is meant, remove its line from {path}"
+        )
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place once the block ends well.
+
+    Raises:
+        ResourceError: When the disk is full or cannot be written to.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ResourceError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def fetch(
+    url: str, path: Path, sha256_prefix: str = "", *, progress: Progress | None = None
+) -> str:
+    """Download a file: resumed where an earlier try stopped, verified, then put in place at once.
+
+    Several processes may start at the same time: one downloads, the others wait and find it.
+    Proxies are taken from the environment (``HTTPS_PROXY`` and the like).
+
+    Args:
+        url: ``http`` or ``https``.
+        path: Where the file goes.
+        sha256_prefix: What its SHA-256 must begin with, in hex.
+        progress: Told of the bytes as they come.
+
+    Returns:
+        The file's SHA-256, in hex.
+
+    Raises:
+        DownloadError: When offline, refused, cut off too often, or of the wrong content.
+        ResourceError: When the file cannot be written.
+    """
+    if locations.offline():
+        raise DownloadError(f"{url}: GAN_METRICS_OFFLINE=1 forbids connections")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if path.exists():
+                found = sha256_of(path)
+                if found.startswith(sha256_prefix):
+                    return found
+            return _fetch_locked(url, path, sha256_prefix, progress)
+    except OSError as error:
+        raise ResourceError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _fetch_locked(url: str, path: Path, sha256_prefix: str, progress: Progress | None) -> str:
+    part = path.with_name(path.name + ".part")
+    for attempt in range(_ATTEMPTS):
+        try:
+            _transfer(url, part, progress)
+            break
+        except urllib.error.HTTPError as error:
+            retry = error.code in (429, 500, 502, 503, 504)
+            if not retry or attempt == _ATTEMPTS - 1:
+                raise DownloadError(f"{url}: HTTP {error.code} {error.reason}") from None
+            wait = _seconds(error.headers.get("Retry-After"), attempt)
+        except (
+            urllib.error.URLError,
+            http.client.HTTPException,
+            ConnectionError,
+            TimeoutError,
+        ) as e:
+            if attempt == _ATTEMPTS - 1:
+                raise DownloadError(f"{url}: {getattr(e, 'reason', None) or e}") from None
+            wait = _seconds(None, attempt)
+        time.sleep(wait)
+    found = sha256_of(part)
+    if not found.startswith(sha256_prefix):
+        part.unlink()
+        raise DownloadError(
+            f"{url}: the file that came has the sha256 {found}, expected {sha256_prefix}…; "
+            "it was thrown away"
+        )
+    os.replace(part, path)
+    return found
+
+
+def _transfer(url: str, part: Path, progress: Progress | None) -> None:
+    """One connection: append to ``part`` from where it ends, or start over if the server must."""
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"User-Agent": "gan-metrics"})  # noqa: S310
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+    try:
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT)  # noqa: S310 (http only)
+    except urllib.error.HTTPError as error:
+        if error.code != 416:  # what we have is not a beginning of what they have
+            raise
+        part.unlink()
+        raise ConnectionError("the partial file did not fit; starting over") from None
+    with response:
+        resumed = response.status == 206
+        have = have if resumed else 0
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length else 0
+        with open(part, "ab" if resumed else "wb") as file:
+            while piece := response.read(_PIECE):
+                file.write(piece)
+                have += len(piece)
+                if progress:
+                    progress(f"downloading {part.stem}", have, total)
+    if total and have < total:
+        raise ConnectionError(f"cut off after {have} of {total} bytes")
+
+
+def _seconds(retry_after: str | None, attempt: int) -> float:
+    if retry_after and retry_after.isdigit():
+        return min(float(retry_after), 60.0)
+    return 0.5 * 2.0**attempt

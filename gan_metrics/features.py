@@ -1,0 +1,372 @@
+"""From a source and a backbone to features, kept as they are made."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_metrics.backbones.registry import BackboneChoice
+from gan_metrics.cache import CHUNK, Chunk, FeatureCache, chunk_key
+from gan_metrics.errors import ComputationError, ImageError, InputError, ResourceError, UsageError
+from gan_metrics.images.decode import Tally, decode
+from gan_metrics.images.sources import ImageSource
+from gan_metrics.moments import Moments, MomentsStream
+from gan_metrics.specs import FeatureSpec
+
+if TYPE_CHECKING:
+    from gan_metrics.backbones.network import Backbone
+    from gan_metrics.images.loading import Batch
+
+__all__ = ["Extraction", "Features", "Progress", "extract"]
+
+Progress = Callable[[str, int, int], None]
+"""Told what is going on, how many images are done, and how many there are."""
+
+_IN_MEMORY = 64 << 20
+"""Features of more bytes than this go to a temporary file that is mapped into memory."""
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """How images are read and batched; it changes features in the last bits of float32 at most.
+
+    Attributes:
+        batch_size: Images per forward pass; ``None``: 8 on a CPU, 64 elsewhere.
+        workers: Processes that decode; 0: threads; ``None``: 0 on a CPU, up to 8 elsewhere.
+        on_error: ``"raise"``, or ``"skip"`` to leave out, count and list bad images.
+        max_images: Take this many, drawn with ``seed``; ``None``: all.
+        seed: Of that draw.
+        cache: Where chunks are kept; ``None``: nowhere.
+        progress: Told of the images as they are done.
+    """
+
+    batch_size: int | None = None
+    workers: int | None = None
+    on_error: str = "raise"
+    max_images: int | None = None
+    seed: int = 0
+    cache: FeatureCache | None = None
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        if self.on_error not in ("raise", "skip"):
+            raise UsageError(f"on_error={self.on_error!r}: expected raise or skip")
+        for name, least in (("batch_size", 1), ("workers", 0), ("max_images", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"{name}={value}: expected at least {least}")
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """The features of a set of images.
+
+    Attributes:
+        names: Of the images, one for each row.
+        array: ``float32``, ``n × D``; a memory map where it would fill the memory.
+        spec: The feature space.
+        moments: Mean and covariance.
+        skipped: Pairs of a name and a reason for the images that were left out.
+        tally: Counts of the facts about the images.
+        digest: SHA-256, in hex, over the SHA-256 of each image's bytes, in order.
+        warnings: Pairs of a code and a message.
+    """
+
+    names: Sequence[str]
+    array: npt.NDArray[np.float32]
+    spec: FeatureSpec
+    moments: Moments
+    skipped: Sequence[tuple[str, str]] = ()
+    tally: Tally = field(default_factory=Tally)
+    digest: str = ""
+    warnings: Sequence[tuple[str, str]] = ()
+
+
+def extract(
+    source: ImageSource,
+    choice: BackboneChoice,
+    network: Callable[[], Backbone],
+    how: Extraction,
+) -> Features:
+    """Embed every image of a source, or take its features from the cache.
+
+    Args:
+        source: The images.
+        choice: The feature space.
+        network: Gives the backbone of that choice. Called, and torch imported, only if a chunk is
+            missing.
+        how: Batches, workers, faults, cache.
+
+    Raises:
+        ImageError: For the first bad image, unless ``how.on_error`` is ``"skip"``.
+        ComputationError: When no image is left, or a feature is not finite.
+        ResourceError: When the disk is full or a decoding process dies.
+    """
+    return _Extractor(source, choice, network, how).run()
+
+
+class _Extractor:
+    def __init__(
+        self,
+        source: ImageSource,
+        choice: BackboneChoice,
+        network: Callable[[], Backbone],
+        how: Extraction,
+    ) -> None:
+        self.source, self.choice, self.network, self.how = source, choice, network, how
+        self.indices = _draw(len(source.names), how.max_images, how.seed)
+        self.chunks = [self.indices[i : i + CHUNK] for i in range(0, len(self.indices), CHUNK)]
+        self.digests: dict[int, bytes] = {}
+        self.warnings: list[tuple[str, str]] = list(source.warnings)
+        self._unkept = False
+        self._unread: set[int] = set()  # failures that are not of the bytes are not kept
+
+    def run(self) -> Features:
+        rows = _Rows(len(self.indices))
+        stream, tally = MomentsStream(), Tally()
+        names: list[str] = []
+        skipped: list[tuple[str, str]] = []
+        done = 0
+        for indices, (chunk, on_device) in zip(self.chunks, self._all_chunks(), strict=True):
+            for position, reason in sorted(chunk.failures.items()):
+                name = self.source.names[indices[position]]
+                if self.how.on_error == "raise":
+                    raise ImageError(
+                        f"{os.path.join(self.source.description, name)!r}: {reason}. "
+                        "--on-error skip leaves bad images out and lists them"
+                    )
+                skipped.append((name, reason))
+            rows.add(chunk.features)
+            stream.add(chunk.features if on_device is None else on_device)
+            names += [self.source.names[indices[position]] for position in chunk.positions]
+            for facts in chunk.facts:
+                tally.add(facts)
+            done += len(indices)
+            self._report(done)
+        if not names:
+            raise ComputationError(
+                f"{self.source.description}: none of {len(self.indices)} images could be decoded"
+            )
+        if skipped:
+            self.warnings.append(
+                (
+                    "skipped-images",
+                    f"{self.source.description}: {len(skipped)} of {len(self.indices)} images "
+                    f"were left out, first {skipped[0][0]!r}: {skipped[0][1]}",
+                )
+            )
+        for code, message in tally.warnings(self.choice.decoding):
+            self.warnings.append((code, f"{self.source.description}: {message}"))
+        try:
+            moments = stream.finish()
+        except ComputationError as error:
+            raise self._named(error, rows.array(), names) from None
+        return Features(
+            names=names,
+            array=rows.array(),
+            spec=self.choice.spec,
+            moments=moments,
+            skipped=skipped,
+            tally=tally,
+            digest=self._digest(),
+            warnings=self.warnings,
+        )
+
+    def _all_chunks(self) -> Iterator[tuple[Chunk, Any]]:
+        """Every chunk in order: from the cache, or computed, missing ones in one go."""
+        if self.how.cache is None:
+            yield from self._compute(0, len(self.chunks))
+            return
+        cache = self.how.cache
+        keys = list(self._keys())
+        wrote = False
+        at = 0
+        while at < len(self.chunks):
+            key = keys[at]
+            chunk = self._cached(cache, key, self.chunks[at]) if key else None
+            if chunk is not None:
+                yield chunk, None
+                at += 1
+                continue
+            end = at + 1
+            while end < len(keys) and not (keys[end] and cache.has(str(keys[end]))):
+                end += 1
+            for computed in self._compute(at, end):
+                if (key := keys[at]) and self._unread.isdisjoint(self.chunks[at]):
+                    wrote |= self._keep(cache, key, computed[0])
+                yield computed
+                at += 1
+        if wrote:
+            cache.trim()
+
+    def _cached(self, cache: FeatureCache, key: str, indices: Sequence[int]) -> Chunk | None:
+        """A chunk of the cache; images that failed then are tried again, and must fail again."""
+        chunk = cache.get(key)
+        if chunk is None:
+            return None
+        failures = {}
+        for position in set(range(len(indices))) - set(chunk.positions):
+            try:
+                decode(self.source.read(indices[position]), self.choice.decoding)
+            except ImageError as error:
+                failures[position] = str(error)
+            else:
+                return None
+        return replace(chunk, failures=failures)
+
+    def _keys(self) -> Iterator[str | None]:
+        """The key of each chunk, from the images' bytes; ``None`` if one cannot be read."""
+        with ThreadPoolExecutor(2, thread_name_prefix="digest") as pool:
+            for indices in self.chunks:
+                digests = list(pool.map(self._digest_of, indices))
+                self.digests |= {i: d for i, d in zip(indices, digests, strict=True) if d}
+                known = [digest for digest in digests if digest]
+                whole = len(known) == len(indices)
+                yield chunk_key(self.choice.spec, self.choice.decoding, known) if whole else None
+
+    def _digest_of(self, index: int) -> bytes | None:
+        try:
+            return hashlib.sha256(self.source.read(index)).digest()
+        except ImageError:
+            return None
+
+    def _keep(self, cache: FeatureCache, key: str, chunk: Chunk) -> bool:
+        why = cache.put(key, chunk)
+        if why and not self._unkept:
+            self._unkept = True
+            self.warnings.append(("cache-not-written", f"features are not kept: {why}"))
+        return why is None
+
+    def _compute(self, first: int, end: int) -> Iterator[tuple[Chunk, Any]]:
+        """Decode and embed chunks as one stream of batches that do not end where chunks do."""
+        collected: dict[int, Any] = {}
+        for batch, features in self._embed([i for c in self.chunks[first:end] for i in c]):
+            for index, digest in batch.digests.items():
+                if self.digests.setdefault(index, digest) != digest:
+                    raise InputError(
+                        f"{self.source.names[index]!r} in {self.source.description} changed "
+                        "while it was being read; run again once it is still"
+                    )
+            rows = [] if features is None else list(zip(features, batch.facts, strict=True))
+            collected |= dict(zip(batch.indices, rows, strict=True))
+            collected |= batch.failures
+            self._unread |= batch.failures.keys() - batch.digests.keys()
+            while first < end and all(index in collected for index in self.chunks[first]):
+                yield self._assemble(self.chunks[first], collected)
+                first += 1
+            self._report(min(first * CHUNK + len(collected), len(self.indices)))
+
+    def _assemble(self, indices: Sequence[int], collected: dict[int, Any]) -> tuple[Chunk, Any]:
+        results = [collected.pop(index) for index in indices]
+        positions = tuple(i for i, result in enumerate(results) if not isinstance(result, str))
+        rows = [results[i][0] for i in positions]
+        on_device = None
+        if rows:
+            import torch
+
+            stacked = torch.stack(rows)
+            on_device = stacked if stacked.device.type == "cuda" else None
+            features = stacked.cpu().numpy()
+        else:
+            features = np.empty((0, 0), np.float32)
+        chunk = Chunk(
+            features=features,
+            positions=positions,
+            facts=tuple(results[i][1] for i in positions),
+            failures={i: r for i, r in enumerate(results) if isinstance(r, str)},
+        )
+        return chunk, on_device
+
+    def _embed(self, indices: Sequence[int]) -> Iterator[tuple[Batch, Any]]:
+        """Batches and their features on the device."""
+        from gan_metrics.images.loading import load
+
+        backbone = self.network()
+        on_cpu = backbone.device.type == "cpu"
+        workers = self.how.workers
+        if workers is None:
+            workers = 0 if on_cpu else min(8, os.cpu_count() or 1)
+        for batch in load(
+            self.source,
+            indices,
+            self.choice.decoding,
+            batch_size=self.how.batch_size or (8 if on_cpu else 64),
+            workers=workers,
+            pin=backbone.device.type == "cuda",
+        ):
+            groups = batch.groups(backbone.device)
+            features = backbone.embed(groups) if groups else None
+            if features is not None and features.ndim != 2:
+                raise UsageError(
+                    f"layer {self.choice.spec.layer!r} with pool none gives maps of shape "
+                    f"{tuple(features.shape[1:])}; metrics need vectors: choose another --pool"
+                )
+            yield batch, features
+
+    def _report(self, done: int) -> None:
+        if self.how.progress:
+            self.how.progress(self.source.description, done, len(self.indices))
+
+    def _digest(self) -> str:
+        hashed = hashlib.sha256()
+        for index in self.indices:
+            hashed.update(self.digests.get(index, b"\0" * 32))
+        return hashed.hexdigest()
+
+    def _named(
+        self, error: ComputationError, array: npt.NDArray[np.float32], names: Sequence[str]
+    ) -> ComputationError:
+        bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
+        return ComputationError(f"{error} — {names[int(bad[0])]!r} in {self.source.description}")
+
+
+class _Rows:
+    """An array that grows to at most ``n`` rows, in memory or in a file without a name."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._array: npt.NDArray[np.float32] | None = None
+        self._filled = 0
+
+    def add(self, rows: npt.NDArray[np.float32]) -> None:
+        if not len(rows):
+            return
+        if self._array is None:
+            self._array = self._allocate(rows.shape[1])
+        self._array[self._filled : self._filled + len(rows)] = rows
+        self._filled += len(rows)
+
+    def array(self) -> npt.NDArray[np.float32]:
+        assert self._array is not None  # noqa: S101 (the caller has counted the names)
+        return self._array[: self._filled]
+
+    def _allocate(self, dim: int) -> npt.NDArray[np.float32]:
+        size = self._n * dim * 4
+        if size <= _IN_MEMORY:
+            return np.empty((self._n, dim), np.float32)
+        try:
+            with tempfile.TemporaryFile(prefix="gan-metrics-") as file:
+                if hasattr(os, "posix_fallocate"):  # a full disk is said now, not by a SIGBUS
+                    os.posix_fallocate(file.fileno(), 0, size)
+                return np.memmap(file, np.float32, "r+", shape=(self._n, dim))
+        except OSError as error:
+            raise ResourceError(
+                f"no room for {size / 2**30:.1f} GiB of features in {tempfile.gettempdir()} "
+                f"({error.strerror}); point TMPDIR at a larger disk"
+            ) from error
+
+
+def _draw(n: int, wanted: int | None, seed: int) -> list[int]:
+    """All indices, or ``wanted`` of them without replacement, in rising order."""
+    if wanted is None or wanted >= n:
+        return list(range(n))
+    drawn = np.random.default_rng(seed).choice(n, wanted, replace=False)
+    return sorted(int(index) for index in drawn)

@@ -1,0 +1,1 @@
+"""From where images lie to decoded ``uint8`` RGB."""

@@ -1,0 +1,169 @@
+"""From a source to batches: decoded ahead of the network, in threads or in processes."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from gan_metrics.errors import ImageError, ResourceError
+from gan_metrics.images.decode import Facts, decode
+from gan_metrics.images.sources import ImageSource
+from gan_metrics.specs import Decoding
+
+__all__ = ["Batch", "load"]
+
+_THREADS = 2
+"""Without worker processes; Pillow lets go of the interpreter lock for part of its work."""
+
+_AHEAD = 2
+"""Batches that wait decoded, so that the network never does."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Decoded images, those of one size beside each other.
+
+    Attributes:
+        indices: The index in the source of each image that was decoded, in the order of
+            :meth:`groups`.
+        facts: Of each of these.
+        failures: Index to what went wrong, for the images that could not be decoded.
+        digests: Index to SHA-256 of the encoded bytes, for every image that could be read.
+    """
+
+    indices: tuple[int, ...]
+    facts: tuple[Facts, ...]
+    failures: dict[int, str]
+    digests: dict[int, bytes]
+    _buffer: torch.Tensor
+    _sizes: tuple[tuple[int, int], ...]
+
+    def groups(self, device: torch.device) -> list[torch.Tensor]:
+        """The pixels on a device: tensors ``uint8``, ``N × 3 × H × W``, one for each size.
+
+        All sizes cross the bus as one transfer, from pinned memory where the device is a GPU.
+        """
+        buffer = self._buffer
+        if device.type == "cuda":
+            buffer = buffer if buffer.is_pinned() else buffer.pin_memory()
+        buffer = buffer.to(device, non_blocking=True)
+        groups, start = [], 0
+        for (height, width), same in itertools.groupby(self._sizes):
+            n = len(list(same))
+            end = start + n * 3 * height * width
+            groups.append(buffer[start:end].view(n, 3, height, width))
+            start = end
+        return groups
+
+
+def load(
+    source: ImageSource,
+    indices: Sequence[int],
+    decoding: Decoding,
+    *,
+    batch_size: int,
+    workers: int,
+    pin: bool = False,
+) -> Iterator[Batch]:
+    """Read and decode images ahead of their use.
+
+    Args:
+        source: The set.
+        indices: Which images of it, in this order; a batch never reaches past ``batch_size`` of
+            them.
+        decoding: What to do with alpha and orientation.
+        batch_size: Images per batch, ≥ 1.
+        workers: Processes that decode; 0 decodes in threads of this process.
+        pin: Whether the worker processes' batches are put into pinned memory.
+
+    Yields:
+        The batches, in order. An image that fails is in ``failures``; nothing is raised for it.
+
+    Raises:
+        ResourceError: When a worker process dies.
+    """
+    parts = [list(indices[i : i + batch_size]) for i in range(0, len(indices), batch_size)]
+    if workers == 0:
+        yield from _in_threads(source, parts, decoding)
+        return
+    loader = DataLoader(
+        _Decoder(source, decoding),
+        batch_sampler=parts,
+        num_workers=workers,
+        collate_fn=_collate,
+        pin_memory=pin,
+    )
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise ResourceError(
+            f"a decoding process died (killed for lack of memory?): {error}; "
+            "try fewer --workers, or --workers 0"
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    index: int
+    digest: bytes | None
+    pixels: np.ndarray | None
+    facts: Facts | None
+    failure: str | None
+
+
+class _Decoder(Dataset[_Decoded]):
+    def __init__(self, source: ImageSource, decoding: Decoding) -> None:
+        self._source = source
+        self._decoding = decoding
+
+    def __getitem__(self, index: int) -> _Decoded:
+        digest = None
+        try:
+            data = self._source.read(index)
+            digest = hashlib.sha256(data).digest()
+            pixels, facts = decode(data, self._decoding)
+        except ImageError as error:
+            return _Decoded(index, digest, None, None, str(error))
+        return _Decoded(index, digest, pixels, facts, None)
+
+
+def _collate(images: list[_Decoded]) -> Batch:
+    """Put images of one size beside each other, all pixels into one flat buffer."""
+    good = sorted(
+        ((image.pixels, image.facts, image.index) for image in images if image.pixels is not None),
+        key=lambda item: item[0].shape,
+    )
+    flat = [pixels.reshape(-1) for pixels, _, _ in good]
+    return Batch(
+        indices=tuple(index for _, _, index in good),
+        facts=tuple(facts for _, facts, _ in good if facts is not None),
+        failures={image.index: image.failure for image in images if image.failure is not None},
+        digests={image.index: image.digest for image in images if image.digest is not None},
+        _buffer=torch.from_numpy(np.concatenate(flat) if flat else np.empty(0, np.uint8)),
+        _sizes=tuple((pixels.shape[1], pixels.shape[2]) for pixels, _, _ in good),
+    )
+
+
+def _in_threads(source: ImageSource, parts: list[list[int]], decoding: Decoding) -> Iterator[Batch]:
+    decoder = _Decoder(source, decoding)
+    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="decode")
+    ahead: deque[list[Future[_Decoded]]] = deque()
+    try:
+        for part in parts:
+            ahead.append([pool.submit(decoder.__getitem__, i) for i in part])
+            if len(ahead) > _AHEAD:
+                yield _collate([future.result() for future in ahead.popleft()])
+        while ahead:
+            yield _collate([future.result() for future in ahead.popleft()])
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

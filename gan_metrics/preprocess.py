@@ -1,0 +1,158 @@
+"""From ``uint8`` pixels to what a network takes in: one function per resampling convention.
+
+Every convention is linear and separable. Where torch's own ``interpolate`` is the convention it
+is also the implementation; for the others a small matrix per axis is built from the sizes and
+applied by matrix products, on any device.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from gan_metrics.errors import InputError
+from gan_metrics.specs import Preprocess
+
+__all__ = ["RESAMPLERS", "apply"]
+
+Window = tuple[int, int, int, int]
+"""Of the resized image, the part that is wanted: top, left, height, width."""
+
+
+def apply(pixels: torch.Tensor, preprocess: Preprocess) -> torch.Tensor:
+    """Resize, crop and normalise.
+
+    Args:
+        pixels: ``N × 3 × H × W``, RGB, 0–255; ``uint8``, or floating point where gradients are
+            wanted.
+        preprocess: What to do.
+
+    Returns:
+        ``float32``, ``N × 3 × h × w``, on the device of ``pixels``.
+
+    Raises:
+        InputError: When the shape is wrong, or the image is smaller than the crop.
+    """
+    if pixels.ndim != 4 or pixels.shape[1] != 3 or 0 in pixels.shape[2:]:
+        shape = "×".join(map(str, pixels.shape))
+        raise InputError(f"images must have the shape N×3×H×W, not {shape}")
+    height, width = _resized(preprocess, *pixels.shape[2:])
+    window = _window(preprocess, height, width)
+    if preprocess.resize == "none":
+        top, left, h, w = window
+        out = pixels[..., top : top + h, left : left + w].float()
+    else:
+        out = RESAMPLERS[preprocess.interpolation](pixels, height, width, window)
+    mean, std = (
+        torch.tensor(values, device=out.device).view(1, 3, 1, 1)
+        for values in (preprocess.mean, preprocess.std)
+    )
+    return (out - mean) / std
+
+
+def _resized(preprocess: Preprocess, height: int, width: int) -> tuple[int, int]:
+    """Height and width after the resize; the long side is rounded down, as torchvision does."""
+    size = preprocess.size
+    if preprocess.resize == "exact":
+        return size, size
+    if preprocess.resize == "shorter":
+        if height <= width:
+            return size, int(size * width / height)
+        return int(size * height / width), size
+    return height, width
+
+
+def _window(preprocess: Preprocess, height: int, width: int) -> Window:
+    """The centre crop; the offset is rounded half to even, as torchvision does."""
+    crop = preprocess.crop
+    if crop is None:
+        return 0, 0, height, width
+    if min(height, width) < crop:
+        raise InputError(f"an image of {width}×{height} is smaller than the centre crop of {crop}")
+    return round((height - crop) / 2), round((width - crop) / 2), crop, crop
+
+
+def _torch_bilinear(pixels: torch.Tensor, height: int, width: int, window: Window) -> torch.Tensor:
+    """``interpolate(mode="bilinear", align_corners=False)``, without antialiasing."""
+    top, left, h, w = window
+    out = F.interpolate(pixels.float(), size=(height, width), mode="bilinear", align_corners=False)
+    return out[..., top : top + h, left : left + w]
+
+
+def _pil_bicubic(pixels: torch.Tensor, height: int, width: int, window: Window) -> torch.Tensor:
+    """Pillow's bicubic on 8-bit images, to the last bit: rounded after each of the two passes.
+
+    Gradients pass through as if nothing were rounded.
+    """
+    top, left, h, w = window
+    device = torch.device("cpu") if pixels.device.type == "mps" else pixels.device
+    # float64 holds every sum of integers below 2⁵³ exactly, so the order of summation is free.
+    out = pixels.to(device, torch.float64)
+    rows = _pil_matrix(pixels.shape[2], height, top, h)
+    used = np.flatnonzero(rows.any(axis=0))
+    first, last = int(used[0]), int(used[-1]) + 1
+    out = out[:, :, first:last]
+    if width != pixels.shape[3]:
+        columns = torch.from_numpy(_pil_matrix(pixels.shape[3], width, left, w)).to(device)
+        out = _round_to_byte(out @ columns.T)
+    else:
+        out = out[..., left : left + w]
+    if height != pixels.shape[2]:
+        out = _round_to_byte(torch.from_numpy(rows[:, first:last].copy()).to(device) @ out)
+    return out.to(pixels.device, torch.float32)
+
+
+_PIL_BITS = 22
+"""Pillow rounds its 8-bit coefficients to this many bits after the point."""
+
+
+def _round_to_byte(sums: torch.Tensor) -> torch.Tensor:
+    exact = sums * 2.0**-_PIL_BITS
+    rounded = torch.floor(exact.detach() + 0.5).clamp(0, 255)
+    return exact + (rounded - exact.detach()) if sums.requires_grad else rounded
+
+
+@functools.lru_cache(maxsize=256)
+def _pil_matrix(in_size: int, out_size: int, start: int, count: int) -> np.ndarray:
+    """Rows ``start … start+count`` of Pillow's resampling matrix, times 2²², as whole numbers.
+
+    The cubic of Keys (1981) with a = −0.5, widened by in/out when shrinking; the coefficients of
+    each output pixel are normalised to 1 and rounded half away from zero. An axis whose size
+    does not change is left alone by Pillow: the identity.
+    """
+    matrix = np.zeros((count, in_size))
+    if in_size == out_size:
+        matrix[np.arange(count), np.arange(start, start + count)] = 1 << _PIL_BITS
+        return matrix
+    scale = in_size / out_size
+    stretch = max(scale, 1.0)
+    support = 2.0 * stretch
+    for row, index in enumerate(range(start, start + count)):
+        centre = (index + 0.5) * scale
+        low = max(int(centre - support + 0.5), 0)
+        high = min(int(centre + support + 0.5), in_size)
+        weights = np.array([_cubic((x - centre + 0.5) / stretch) for x in range(low, high)])
+        scaled = weights / weights.sum() * (1 << _PIL_BITS)
+        matrix[row, low:high] = np.trunc(scaled + np.copysign(0.5, scaled))
+    return matrix
+
+
+def _cubic(x: float, a: float = -0.5) -> float:
+    x = math.fabs(x)
+    if x < 1.0:
+        return ((a + 2.0) * x - (a + 3.0)) * x * x + 1
+    if x < 2.0:
+        return (((x - 5.0) * x + 8.0) * x - 4.0) * a
+    return 0.0
+
+
+RESAMPLERS: Mapping[str, Callable[[torch.Tensor, int, int, Window], torch.Tensor]] = (
+    MappingProxyType({"torch-bilinear": _torch_bilinear, "pil-bicubic-uint8": _pil_bicubic})
+)
+"""Name of a convention to its function of (pixels, height, width, window)."""

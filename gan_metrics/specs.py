@@ -1,0 +1,184 @@
+"""What a feature is: the frozen description that travels with every number.
+
+Two sets of features may be compared only when their :class:`FeatureSpec` is the same. Its
+:meth:`~FeatureSpec.fingerprint` stands in the cache key, in the header of a statistics file and
+in every result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+__all__ = ["ALPHAS", "EXIFS", "POOLS", "PRECISIONS", "Decoding", "FeatureSpec", "Preprocess"]
+
+Resize = Literal["exact", "shorter", "none"]
+
+ALPHAS = ("drop", "white", "black")
+EXIFS = ("ignore", "apply")
+POOLS = ("avg", "max", "cls", "flatten", "none")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """What is done with what an 8-bit RGB array cannot hold.
+
+    Attributes:
+        alpha: ``"drop"`` keeps the colour channels as they are stored, ``"white"`` and
+            ``"black"`` composite over that colour.
+        exif: ``"ignore"`` leaves the pixels as stored, ``"apply"`` turns them upright.
+    """
+
+    alpha: str = "drop"
+    exif: str = "ignore"
+
+    def departures(self, from_: Decoding) -> tuple[tuple[str, str], ...]:
+        """The fields in which this way of decoding departs from another, as sorted pairs."""
+        return tuple(
+            (f.name, getattr(self, f.name))
+            for f in fields(self)
+            if getattr(self, f.name) != getattr(from_, f.name)
+        )
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """From ``uint8`` pixels to what a network takes in, as data.
+
+    Attributes:
+        resize: ``"exact"`` to ``size × size``; ``"shorter"`` side to ``size``, the aspect kept;
+            ``"none"``.
+        size: The target of ``resize``, in pixels; 0 when there is none.
+        interpolation: A name of :data:`gan_metrics.preprocess.RESAMPLERS`.
+        crop: Side of the centre crop that follows, in pixels, or ``None``.
+        mean: Subtracted, per channel (RGB), in units of 0–255.
+        std: Divided by, per channel (RGB), in units of 0–255.
+    """
+
+    resize: Resize
+    size: int
+    interpolation: str
+    crop: int | None
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict of plain JSON values."""
+        return {
+            "resize": self.resize,
+            "size": self.size,
+            "interpolation": self.interpolation,
+            "crop": self.crop,
+            "mean": [float(m) for m in self.mean],
+            "std": [float(s) for s in self.std],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Preprocess:
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            KeyError, TypeError, ValueError: When ``data`` is no such dict.
+        """
+        mean, std = (tuple(float(v) for v in data[key]) for key in ("mean", "std"))
+        if len(mean) != 3 or len(std) != 3:
+            raise ValueError("mean and std need three values each")
+        return cls(
+            resize=data["resize"],
+            size=int(data["size"]),
+            interpolation=str(data["interpolation"]),
+            crop=None if data["crop"] is None else int(data["crop"]),
+            mean=mean,
+            std=std,
+        )
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """The identity of a feature space. ``None`` means *not stated* and matches anything.
+
+    Attributes:
+        backbone: Name of the network, such as ``"inception"``.
+        layer: Where it is cut, such as ``"pool3"``.
+        pool: What turns the layer's output into a vector: one of :data:`POOLS`.
+        weights_sha256: SHA-256 of the weights file, in hex.
+        preprocess: What is done to the pixels before the network.
+        precision: One of :data:`PRECISIONS`.
+        departures: Sorted pairs of what differs from the protocol's own way of decoding, such as
+            ``(("alpha", "white"),)``; empty when nothing does.
+    """
+
+    backbone: str | None = None
+    layer: str | None = None
+    pool: str | None = None
+    weights_sha256: str | None = None
+    preprocess: Preprocess | None = None
+    precision: str | None = None
+    departures: tuple[tuple[str, str], ...] | None = None
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the canonical JSON of all fields, the first 32 hex digits of it."""
+        canonical = json.dumps(self._fields(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+    def differences(self, other: FeatureSpec) -> tuple[str, ...]:
+        """Names of the fields that both state and in which they differ."""
+        return tuple(
+            f.name
+            for f in fields(self)
+            if None not in (getattr(self, f.name), getattr(other, f.name))
+            and getattr(self, f.name) != getattr(other, f.name)
+        )
+
+    def unstated(self) -> tuple[str, ...]:
+        """Names of the fields that are ``None``."""
+        return tuple(f.name for f in fields(self) if getattr(self, f.name) is None)
+
+    def filled_from(self, other: FeatureSpec) -> FeatureSpec:
+        """This spec, with the fields that it leaves open taken from ``other``."""
+        return replace(self, **{name: getattr(other, name) for name in self.unstated()})
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields and the fingerprint, as plain JSON values."""
+        return {**self._fields(), "fingerprint": self.fingerprint()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> FeatureSpec:
+        """The inverse of :meth:`to_json`; the fingerprint, if there, must agree.
+
+        Raises:
+            KeyError, TypeError, ValueError: When ``data`` is no such dict.
+        """
+        texts = {}
+        for name in ("backbone", "layer", "pool", "weights_sha256", "precision"):
+            texts[name] = data.get(name)
+            if not isinstance(texts[name], str | None):
+                raise TypeError(f"{name} must be a string or null, not {texts[name]!r}")
+        preprocess, departures = data.get("preprocess"), data.get("departures")
+        spec = cls(
+            **texts,
+            preprocess=None if preprocess is None else Preprocess.from_json(preprocess),
+            departures=(
+                None
+                if departures is None
+                else tuple(sorted((str(k), str(v)) for k, v in departures.items()))
+            ),
+        )
+        if data.get("fingerprint", spec.fingerprint()) != spec.fingerprint():
+            raise ValueError("the fingerprint does not belong to the fields beside it")
+        return spec
+
+    def _fields(self) -> dict[str, Any]:
+        return {
+            "backbone": self.backbone,
+            "layer": self.layer,
+            "pool": self.pool,
+            "weights_sha256": self.weights_sha256,
+            "preprocess": None if self.preprocess is None else self.preprocess.to_json(),
+            "precision": self.precision,
+            "departures": None if self.departures is None else dict(self.departures),
+        }

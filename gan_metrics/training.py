@@ -1,0 +1,148 @@
+"""In the training loop: state that is fed batch by batch, with no file and no second pass.
+
+>>> from gan_metrics.training import FID
+>>> import torch
+>>> metric = FID(backbone="efficientnet-lite0", device="cpu")
+>>> images = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
+>>> result = metric.update(images, real=True).update(images.flip(0)).compute()
+>>> abs(float(result)) < 1e-3
+True
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+
+from gan_metrics.backbones.network import Backbone
+from gan_metrics.backbones.registry import choose_backbone
+from gan_metrics.errors import ComputationError, InputError, UsageError
+from gan_metrics.evaluate import fid, must_agree
+from gan_metrics.features import Features
+from gan_metrics.moments import Moments
+from gan_metrics.results import MetricResult
+from gan_metrics.specs import FeatureSpec
+from gan_metrics.stats import Statistics, load_stats
+
+__all__ = ["FID"]
+
+_RANGES = ((0.0, 1.0), (-1.0, 1.0))
+_SLACK = 1e-3
+
+
+class FID:
+    """The Fréchet distance, fed batch by batch.
+
+    The features of the images are kept (4·D bytes each), so that the result has its error bar.
+
+    Args:
+        reference: A statistics file, or :class:`~gan_metrics.stats.Statistics`, for the real side;
+            ``None``: it is fed by ``update(…, real=True)``.
+        backbone: By default what the reference says, else the 2015 Inception.
+        value_range: Of float images, ``(0, 1)`` or ``(-1, 1)``; they are rounded to ``uint8``.
+            ``None``: images must be ``uint8``.
+        device: Where the network runs.
+        options: ``layer``, ``pool``, ``protocol``, ``weights``, ``precision``, ``seed``, as for
+            :func:`gan_metrics.load_backbone`.
+
+    Raises:
+        UsageError: For an unknown name or range.
+        MismatchError: When the reference is of another feature space.
+        WeightsError: When the weights cannot be had.
+    """
+
+    def __init__(
+        self,
+        reference: str | os.PathLike[str] | Statistics | None = None,
+        *,
+        backbone: str | None = None,
+        value_range: tuple[float, float] | None = None,
+        device: str = "auto",
+        **options: Any,
+    ) -> None:
+        if value_range is not None and tuple(value_range) not in _RANGES:
+            raise UsageError(f"value_range={value_range}: expected (0, 1) or (-1, 1)")
+        if reference is not None and not isinstance(reference, Statistics):
+            reference = load_stats(reference)
+        self.reference = reference
+        self.value_range = value_range
+        stated = FeatureSpec() if reference is None else reference.spec
+        choice = choose_backbone(
+            backbone or stated.backbone,
+            layer=options.pop("layer", None) or stated.layer,
+            pool=options.pop("pool", None) or stated.pool,
+            precision=options.pop("precision", None) or stated.precision,
+            protocol=options.pop("protocol", None) or (reference.protocol if reference else None),
+            **options,
+        )
+        if reference is not None:
+            must_agree(stated, choice.spec, reference.description or "the reference", "this metric")
+        self.backbone = Backbone(choice, device)
+        self._features: dict[bool, list[torch.Tensor]] = {}
+        self.reset()
+
+    def update(self, images: torch.Tensor, real: bool = False) -> FID:
+        """Embed a batch and keep its features.
+
+        Args:
+            images: ``N × 3 × H × W``, RGB; ``uint8``, or floating point in ``value_range``.
+            real: Whose images they are.
+
+        Returns:
+            This object.
+
+        Raises:
+            InputError: For another dtype, shape or range.
+        """
+        if real and self.reference is not None:
+            raise UsageError("the real side is the reference; update takes fake images only")
+        self._features[real].append(self.backbone(self._to_uint8(images)).cpu())
+        return self
+
+    def compute(self) -> MetricResult:
+        """The distance of all that was taken in.
+
+        Raises:
+            ComputationError: When a side has fewer than two images.
+        """
+        fake = self._side(real=False)
+        return fid(self.reference or self._side(real=True), fake)
+
+    def reset(self) -> None:
+        """Forget all images; the reference stays."""
+        self._features = {False: [], True: []}
+
+    def _side(self, *, real: bool) -> Features:
+        name = "real" if real else "fake"
+        batches = self._features[real]
+        if not batches:
+            hint = "give a reference, or update(images, real=True)" if real else "call update first"
+            raise ComputationError(f"there are no {name} images yet; {hint}")
+        array = torch.cat(batches).numpy()
+        return Features(
+            names=[f"{name} {i}" for i in range(len(array))],
+            array=array,
+            spec=self.backbone.spec,
+            moments=Moments.from_features(array),
+            warnings=self.backbone.choice.warnings if real or self.reference else (),
+        )
+
+    def _to_uint8(self, images: torch.Tensor) -> torch.Tensor:
+        if images.dtype == torch.uint8 and self.value_range is None:
+            return images
+        if images.dtype == torch.uint8 or not images.is_floating_point() or not self.value_range:
+            expected = f"floating point in {self.value_range}" if self.value_range else "uint8"
+            raise InputError(
+                f"images must be {expected}, not {images.dtype}; declare the range of float images "
+                "with value_range=(0, 1) or (-1, 1)"
+            )
+        low, high = self.value_range
+        seen = float(images.min()), float(images.max())
+        if not (low - _SLACK <= seen[0] and seen[1] <= high + _SLACK):
+            raise InputError(
+                f"images must lie in {low:g} … {high:g}, and lie in {seen[0]:g} … {seen[1]:g}"
+            )
+        scaled = (images.float() - low) * (255.0 / (high - low))
+        return scaled.round().clamp(0, 255).to(torch.uint8)
