@@ -7,13 +7,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import TypedDict, Unpack
 
-from gan_metrics.backbones.registry import BACKBONES, BackboneChoice, choose_backbone
+from gan_metrics.backbones.choice import BackboneChoice
+from gan_metrics.backbones.registry import BACKBONES, choose_backbone
 from gan_metrics.cache import FeatureCache
 from gan_metrics.errors import InputError, MismatchError, UsageError, unknown_name
 from gan_metrics.features import Extraction, Features, Progress, extract
@@ -24,6 +25,9 @@ from gan_metrics.protocols import PROTOCOLS, protocol_for
 from gan_metrics.results import MetricResult, Warning_, versions
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.stats import Statistics, is_statistics, load_stats
+
+if TYPE_CHECKING:
+    from gan_metrics.backbones.network import Backbone
 
 __all__ = ["Options", "compute_stats", "extract_features", "fid", "must_agree"]
 
@@ -289,7 +293,13 @@ def _embed_all(
     """The sides with their images embedded by one network, which is built when it is needed."""
     if choice is None:
         return list(sides)
-    network = functools.cache(functools.partial(choice.load, options.get("device", "auto")))
+
+    @functools.cache
+    def network() -> Backbone:
+        from gan_metrics.backbones.network import Backbone
+
+        return Backbone(choice, options.get("device", "auto"))
+
     how = Extraction(
         batch_size=options.get("batch_size"),
         workers=options.get("workers"),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics.backbones.registry import BackboneChoice
+from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.cache import CHUNK, Chunk, FeatureCache, chunk_key
 from gan_metrics.errors import ComputationError, ImageError, InputError, ResourceError, UsageError
 from gan_metrics.images.decode import Tally, decode

@@ -151,9 +151,12 @@ class MomentsStream:
 
 def _numpy_block(pieces: list[Any]) -> Moments:
     block = np.concatenate([np.asarray(p, np.float64) for p in pieces])
-    mean = block.mean(axis=0)
-    block -= mean
-    return Moments(len(block), mean, (block.T @ block) / max(len(block) - 1, 1))
+    with np.errstate(invalid="ignore"):  # what is not finite is found by its mean
+        mean = block.mean(axis=0)
+        block -= mean
+        rest = block.mean(axis=0)  # what the rounding of the first sum left over
+        block -= rest
+        return Moments(len(block), mean + rest, (block.T @ block) / max(len(block) - 1, 1))
 
 
 def _torch_block(pieces: list[torch.Tensor]) -> Moments:
@@ -163,5 +166,7 @@ def _torch_block(pieces: list[torch.Tensor]) -> Moments:
     block = (block.cpu() if block.device.type == "mps" else block).double()  # mps has no float64
     mean = block.mean(dim=0)
     block -= mean
+    rest = block.mean(dim=0)
+    block -= rest
     cov = (block.T @ block) / max(len(block) - 1, 1)
-    return Moments(len(block), mean.cpu().numpy(), cov.cpu().numpy())
+    return Moments(len(block), (mean + rest).cpu().numpy(), cov.cpu().numpy())

@@ -46,9 +46,10 @@ def apply(pixels: torch.Tensor, preprocess: Preprocess) -> torch.Tensor:
     window = _window(preprocess, height, width)
     if preprocess.resize == "none":
         top, left, h, w = window
-        out = pixels[..., top : top + h, left : left + w].float()
+        out = pixels[..., top : top + h, left : left + w].float() / preprocess.divisor
     else:
-        out = RESAMPLERS[preprocess.interpolation](pixels, height, width, window)
+        resample = RESAMPLERS[preprocess.interpolation]
+        out = resample(pixels, preprocess.divisor, height, width, window)
     mean, std = (
         torch.tensor(values, device=out.device).view(1, 3, 1, 1)
         for values in (preprocess.mean, preprocess.std)
@@ -78,15 +79,24 @@ def _window(preprocess: Preprocess, height: int, width: int) -> Window:
     return round((height - crop) / 2), round((width - crop) / 2), crop, crop
 
 
-def _torch_bilinear(pixels: torch.Tensor, height: int, width: int, window: Window) -> torch.Tensor:
+def _torch_bilinear(
+    pixels: torch.Tensor, divisor: float, height: int, width: int, window: Window
+) -> torch.Tensor:
     """``interpolate(mode="bilinear", align_corners=False)``, without antialiasing."""
     top, left, h, w = window
-    out = F.interpolate(pixels.float(), size=(height, width), mode="bilinear", align_corners=False)
+    scaled = pixels.float() / divisor
+    out = F.interpolate(scaled, size=(height, width), mode="bilinear", align_corners=False)
     return out[..., top : top + h, left : left + w]
 
 
-def _pil_bicubic(pixels: torch.Tensor, height: int, width: int, window: Window) -> torch.Tensor:
+def _pil_bicubic(
+    pixels: torch.Tensor, divisor: float, height: int, width: int, window: Window
+) -> torch.Tensor:
     """Pillow's bicubic on 8-bit images, to the last bit: rounded after each of the two passes.
+
+    The horizontal pass comes first, as in every Pillow up to 12 and so in every published number;
+    Pillow 13 starts with the vertical one where that is cheaper (images much taller than wide),
+    which moves single values by a few units.
 
     Gradients pass through as if nothing were rounded.
     """
@@ -105,7 +115,7 @@ def _pil_bicubic(pixels: torch.Tensor, height: int, width: int, window: Window) 
         out = out[..., left : left + w]
     if height != pixels.shape[2]:
         out = _round_to_byte(torch.from_numpy(rows[:, first:last].copy()).to(device) @ out)
-    return out.to(pixels.device, torch.float32)
+    return out.to(pixels.device, torch.float32) / divisor
 
 
 _PIL_BITS = 22
@@ -152,7 +162,7 @@ def _cubic(x: float, a: float = -0.5) -> float:
     return 0.0
 
 
-RESAMPLERS: Mapping[str, Callable[[torch.Tensor, int, int, Window], torch.Tensor]] = (
+RESAMPLERS: Mapping[str, Callable[[torch.Tensor, float, int, int, Window], torch.Tensor]] = (
     MappingProxyType({"torch-bilinear": _torch_bilinear, "pil-bicubic-uint8": _pil_bicubic})
 )
-"""Name of a convention to its function of (pixels, height, width, window)."""
+"""Name of a convention to its function of (pixels, divisor, height, width, window)."""

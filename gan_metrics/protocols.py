@@ -69,8 +69,9 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
                                     size=299,
                                     interpolation="torch-bilinear",
                                     crop=None,
-                                    mean=(127.5, 127.5, 127.5),
-                                    std=(127.5, 127.5, 127.5),
+                                    divisor=255.0,
+                                    mean=(0.5, 0.5, 0.5),
+                                    std=(0.5, 0.5, 0.5),
                                 ),
                             )
                         )

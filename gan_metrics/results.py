@@ -92,10 +92,11 @@ class MetricResult:
     def to_text(self) -> str:
         """A few lines for a person."""
         spec = self.feature_spec
-        lines = [f"{self.metric.upper()} {_digits(self.value, self.standard_error)}"]
+        decimals = _decimals(self.value, self.standard_error)
+        lines = [f"{self.metric.upper()} {self.value:.{decimals}f}"]
         if self.ci95 is not None:
-            lines[0] += f" ± {_digits(self.standard_error or 0.0, self.standard_error)}"
-            low, high = (_digits(bound, self.standard_error) for bound in self.ci95)
+            lines[0] += f" ± {self.standard_error:.{decimals}f}"
+            low, high = (f"{bound:.{decimals}f}" for bound in self.ci95)
             lines.append(f"  95 % interval   {low} … {high}  (for the expected value at these n)")
         if self.terms:
             terms = " + ".join(f"{name} {value:.6g}" for name, value in self.terms.items())
@@ -132,12 +133,12 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _digits(value: float, error: float | None) -> str:
-    """As many digits as the error bar gives a meaning to, and two more; never fewer than six."""
-    if error is None or error <= 0 or value == 0:
-        return f"{value:.6g}"
-    decimals = max(2 - math.floor(math.log10(error)), 5 - math.floor(math.log10(abs(value))), 0)
-    return f"{value:.{min(decimals, 12)}f}"
+def _decimals(value: float, error: float | None) -> int:
+    """As many as the error bar gives a meaning to and two more, and six digits of the value."""
+    sizes = [5 - math.floor(math.log10(abs(value)))] if value else [6]
+    if error:
+        sizes.append(2 - math.floor(math.log10(error)))
+    return min(max(*sizes, 0), 15)
 
 
 def _count(n: int | None) -> str:

@@ -55,14 +55,17 @@ class Preprocess:
         size: The target of ``resize``, in pixels; 0 when there is none.
         interpolation: A name of :data:`gan_metrics.preprocess.RESAMPLERS`.
         crop: Side of the centre crop that follows, in pixels, or ``None``.
-        mean: Subtracted, per channel (RGB), in units of 0–255.
-        std: Divided by, per channel (RGB), in units of 0–255.
+        divisor: What pixels of 0–255 are divided by before they are resized: 255 or 1. In exact
+            arithmetic it would not matter; in float32 it decides the last bit.
+        mean: Subtracted, per channel (RGB), in the units after the division.
+        std: Divided by, per channel (RGB), in the same units.
     """
 
     resize: Resize
     size: int
     interpolation: str
     crop: int | None
+    divisor: float
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
@@ -73,6 +76,7 @@ class Preprocess:
             "size": self.size,
             "interpolation": self.interpolation,
             "crop": self.crop,
+            "divisor": float(self.divisor),
             "mean": [float(m) for m in self.mean],
             "std": [float(s) for s in self.std],
         }
@@ -92,6 +96,7 @@ class Preprocess:
             size=int(data["size"]),
             interpolation=str(data["interpolation"]),
             crop=None if data["crop"] is None else int(data["crop"]),
+            divisor=float(data["divisor"]),
             mean=mean,
             std=std,
         )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,9 +146,10 @@ def load_stats(path: str | os.PathLike[str]) -> Statistics:
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise InputError(f"{path} is a single array, not a .npz of mu and sigma")
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise InputError(f"{path} is a single array, not a .npz of mu and sigma")
+        with archive:
             missing = [name for name in ("mu", "sigma") if name not in archive.files]
             if missing:
                 raise InputError(
@@ -162,9 +162,13 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path} does not exist") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except InputError:
+        raise
+    except Exception as error:  # zipfile and numpy raise nearly anything on broken bytes
         pickled = "allow_pickle" in str(error) or "Object arrays" in str(error)
-        what = "holds pickled objects, which are never loaded" if pickled else f"is broken: {error}"
+        what = (
+            "holds pickled objects, which are never loaded" if pickled else f"is broken: {error!r}"
+        )
         raise InputError(f"{path} {what}; save mu and sigma as plain arrays") from None
 
 

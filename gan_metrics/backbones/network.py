@@ -19,7 +19,7 @@ from gan_metrics.backbones.folding import fold_batchnorm
 from gan_metrics.errors import InputError, UsageError, WeightsError
 
 if TYPE_CHECKING:
-    from gan_metrics.backbones.registry import BackboneChoice
+    from gan_metrics.backbones.choice import BackboneChoice
     from gan_metrics.specs import FeatureSpec
 
 __all__ = ["Backbone", "pick_device"]

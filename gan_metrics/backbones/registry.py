@@ -6,66 +6,20 @@ A backbone that is new is a row of :data:`BACKBONES`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from gan_metrics.backbones.weights import EMBEDDED_LITE0, PUBLISHED_INCEPTION, WeightsSource, find
+from gan_metrics.backbones.choice import BackboneChoice, Layer, Recipe
+from gan_metrics.backbones.weights import EMBEDDED_LITE0, PUBLISHED_INCEPTION, find
 from gan_metrics.errors import MismatchError, unknown_name
-from gan_metrics.protocols import Protocol, protocol_for
+from gan_metrics.protocols import protocol_for
 from gan_metrics.specs import ALPHAS, EXIFS, POOLS, PRECISIONS, Decoding, FeatureSpec, Preprocess
 
 if TYPE_CHECKING:
     from gan_metrics.backbones.network import Backbone
 
-__all__ = ["BACKBONES", "BackboneChoice", "Layer", "Recipe", "choose_backbone", "load_backbone"]
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A named cut: the dotted path of a submodule, and how its output is pooled by default."""
-
-    path: str
-    pool: str
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a backbone's name stands for.
-
-    Attributes:
-        name: The name.
-        summary: One line for the listing.
-        build: ``"module:function"`` of this package that makes the network.
-        rename: ``"module:function"`` that maps a weights file's keys to the network's.
-        layers: Name to :class:`Layer`.
-        aliases: Other names of layers.
-        default_layer: The final pooling layer.
-        preprocess: What the weights were trained with.
-        weights: Where the weights are found.
-    """
-
-    name: str
-    summary: str
-    build: str
-    rename: str
-    layers: Mapping[str, Layer]
-    aliases: Mapping[str, str]
-    default_layer: str
-    preprocess: Preprocess
-    weights: WeightsSource
-
-    def layer(self, name: str) -> str:
-        """The layer's own name, from that or from an alias.
-
-        Raises:
-            UsageError: When the backbone has no such layer.
-        """
-        name = self.aliases.get(name, name)
-        if name not in self.layers:
-            raise unknown_name(f"layer of {self.name}", name, [*self.layers, *self.aliases])
-        return name
+__all__ = ["BACKBONES", "choose_backbone", "load_backbone"]
 
 
 BACKBONES: Mapping[str, Recipe] = MappingProxyType(
@@ -92,8 +46,9 @@ BACKBONES: Mapping[str, Recipe] = MappingProxyType(
                     size=299,
                     interpolation="torch-bilinear",
                     crop=None,
-                    mean=(127.5, 127.5, 127.5),
-                    std=(127.5, 127.5, 127.5),
+                    divisor=255.0,
+                    mean=(0.5, 0.5, 0.5),
+                    std=(0.5, 0.5, 0.5),
                 ),
                 weights=PUBLISHED_INCEPTION,
             ),
@@ -113,6 +68,7 @@ BACKBONES: Mapping[str, Recipe] = MappingProxyType(
                     size=256,
                     interpolation="pil-bicubic-uint8",
                     crop=224,
+                    divisor=1.0,
                     mean=(127.0, 127.0, 127.0),
                     std=(128.0, 128.0, 128.0),
                 ),
@@ -121,35 +77,6 @@ BACKBONES: Mapping[str, Recipe] = MappingProxyType(
         )
     }
 )
-
-
-@dataclass(frozen=True)
-class BackboneChoice:
-    """A feature space that is settled, before the network is built.
-
-    Attributes:
-        recipe: The backbone's row.
-        spec: The feature space.
-        protocol: The protocol that it was settled by.
-        decoding: How files are decoded for it.
-        weights: The weights file, or ``None`` for random weights.
-        seed: Of the random weights.
-        warnings: Pairs of a code and a message.
-    """
-
-    recipe: Recipe
-    spec: FeatureSpec
-    protocol: Protocol
-    decoding: Decoding
-    weights: Path | None
-    seed: int = 0
-    warnings: tuple[tuple[str, str], ...] = ()
-
-    def load(self, device: str = "auto") -> Backbone:
-        """Build the network on a device; this is where torch is imported."""
-        from gan_metrics.backbones.network import Backbone
-
-        return Backbone(self, device)
 
 
 def choose_backbone(
@@ -265,7 +192,9 @@ def load_backbone(
         precision=precision,
         seed=seed,
     )
-    return choice.load(device)
+    from gan_metrics.backbones.network import Backbone  # this is where torch is imported
+
+    return Backbone(choice, device)
 
 
 def _decoding(default: Decoding, alpha: str | None, exif: str | None) -> Decoding:

@@ -13,7 +13,7 @@ is faster. No matrix square root is ever taken.
 The influence of one image x of side *a* on the distance is the derivative of FD with respect to
 its weight: with T the optimal transport map from N(μa, Σa) to N(μb, Σb)::
 
-    2 (μa − μb)·(x − μa) + (x − μa)ᵀ (I − T) (x − μa) − tr ((I − T) Σa)
+    2 (μa − μb)·(x − μa) + n/(n−1) (x − μa)ᵀ (I − T) (x − μa) − tr ((I − T) Σa)
 
 In terms of the factors, with M = U S Vᵀ and x − μa = Ra z, the quadratic form of T is
 zᵀ (U S Uᵀ) z. That holds for factors of any rank, so the same formula serves where there are fewer
@@ -304,16 +304,18 @@ def _influence(side: _Side, opposite: _Side, coupling: _Coupling, *, first: bool
     else:
         half = coupling.half_map(one, other, first=first).astype(np.float32)
         transported = np.empty(len(features))
-    linear_and_square = np.empty(len(features))
+    linear, squared = np.empty(len(features)), np.empty(len(features))
     for start in range(0, len(features), _ROWS):
         rows = slice(start, start + _ROWS)
         centred = np.asarray(features[rows], np.float64) - side.moments.mean
-        linear_and_square[rows] = centred @ shift + np.einsum("ij,ij->i", centred, centred)
+        linear[rows] = centred @ shift
+        squared[rows] = np.einsum("ij,ij->i", centred, centred)
         if half is not None:
             # float32 will do: A is a root of T, of moderate size, and this is an error bar.
             moved = centred.astype(np.float32) @ half
             transported[rows] = np.einsum("ij,ij->i", moved, moved, dtype=np.float64)
-    influence = linear_and_square - transported
+    unbiased = len(features) / (len(features) - 1)  # Σ has the divisor n − 1
+    influence = linear + unbiased * (squared - transported)
     return np.asarray(influence - influence.mean())
 
 

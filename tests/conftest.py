@@ -1,0 +1,64 @@
+"""Fixtures. Every test has a home, a cache and a torch hub of its own, and no network."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data import crops, random_inception_weights, write_folder
+
+LITE0 = "efficientnet-lite0"
+
+
+@pytest.fixture(autouse=True)
+def _own_places(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path_factory.mktemp("places")
+    monkeypatch.setenv("GAN_METRICS_CACHE", str(place / "cache"))
+    monkeypatch.setenv("GAN_METRICS_HOME", str(place / "home"))
+    monkeypatch.setenv("TORCH_HOME", str(place / "torch"))
+    monkeypatch.setenv("GAN_METRICS_OFFLINE", "1")
+    monkeypatch.delenv("GAN_METRICS_INCEPTION", raising=False)
+    monkeypatch.delenv("GAN_METRICS_CACHE_SIZE", raising=False)
+
+
+@pytest.fixture(scope="session")
+def inception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of seeded random weights under the published file's name."""
+    name = "pt_inception-2015-12-05-6726825d.pth"
+    return random_inception_weights(tmp_path_factory.mktemp("weights") / name)
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two small folders of crops of mixed sizes, the second one noisy."""
+    root = tmp_path_factory.mktemp("folders")
+    rng = np.random.default_rng(0)
+    noisy = [
+        np.clip(c + rng.normal(0, 25, c.shape), 0, 255).astype(np.uint8) for c in crops(11, seed=2)
+    ]
+    return write_folder(root / "real", crops(12, seed=1)), write_folder(root / "fake", noisy)
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run() -> Run:
+    """Run the command line in a process of its own."""
+
+    def call(*args: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "gan_metrics", *map(str, args)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **env},
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    return call

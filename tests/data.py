@@ -1,0 +1,71 @@
+"""Material for the tests: real photographs, and a weights file with sensible statistics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from gan_metrics.backbones import inception
+
+
+def photographs() -> list[np.ndarray]:
+    """The two photographs that scikit-learn ships, ``uint8``, ``427 × 640 × 3``."""
+    from sklearn.datasets import load_sample_images
+
+    return list(load_sample_images().images)
+
+
+def crops(n: int, seed: int, low: int = 40, high: int = 90) -> list[np.ndarray]:
+    """Crops of the photographs, of many sizes (or one size where ``low == high``)."""
+    rng = np.random.default_rng(seed)
+    photos = photographs()
+    found = []
+    for _ in range(n):
+        photo = photos[rng.integers(len(photos))]
+        height, width = rng.integers(low, high + 1, 2)
+        top = rng.integers(photo.shape[0] - height)
+        left = rng.integers(photo.shape[1] - width)
+        found.append(photo[top : top + height, left : left + width])
+    return found
+
+
+def write_folder(folder: Path, images: list[np.ndarray], extension: str = "png") -> Path:
+    """Write images as ``0000.png``, ``0001.png``, …"""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{i:04d}.{extension}")
+    return folder
+
+
+def random_inception_weights(path: Path) -> Path:
+    """Seeded random weights for the 2015 Inception, its BatchNorms fed with real images once.
+
+    Without sensible running statistics the features of all images would be nearly equal. With the
+    offset β = 0.5 most units stay on the linear side of their ReLU, as in a trained network;
+    at β = 0 a random network is chaotic and turns float32's rounding of one layer into differences
+    of 1e-5 at the last, for the peers as for us. The file has the keys of the published one, so
+    that the peers load it too.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = inception.build()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # the plain average of what is seen
+            torch.nn.init.constant_(module.bias, 0.5)
+    images = [torch.from_numpy(c.copy()).permute(2, 0, 1)[None] for c in crops(16, 99, 24, 300)]
+    inputs = torch.cat(
+        [torch.nn.functional.interpolate(i.float(), (299, 299), mode="bilinear") for i in images]
+    )
+    inputs = inputs / 127.5 - 1
+    with torch.no_grad():
+        net.train()
+        net.dropout.eval()
+        net(inputs)
+    state = {key.replace("fc.unbiased.", "fc."): v for key, v in net.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, path)
+    return path

@@ -1,0 +1,77 @@
+"""What imports torch, and when."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import LITE0, Run
+
+from gan_metrics.moments import Moments
+from gan_metrics.stats import Statistics
+
+
+def imported(code: str, *names: str) -> set[str]:
+    """Which of the modules a piece of code has imported at its end, in a fresh process."""
+    script = f"{code}\nimport sys; print('@', *[n for n in {names!r} if n in sys.modules])"
+    out = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout
+    return set(out.rpartition("@")[2].split())
+
+
+def cli(*args: object) -> str:
+    return (
+        f"import sys; sys.argv = ['gan-metrics', *{[str(a) for a in args]!r}]\n"
+        "from gan_metrics.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as leave: assert not leave.code, leave.code\n"
+    )
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    assert imported("import gan_metrics", "torch", "numpy", "scipy", "PIL", "typer") == set()
+
+
+def test_help_imports_nothing_heavy() -> None:
+    assert imported(cli("--help"), "torch", "numpy", "scipy", "PIL") == set()
+    assert imported(cli("fid", "--help"), "torch", "numpy", "scipy", "PIL") == set()
+
+
+def test_metrics_and_moments_need_no_torch() -> None:
+    code = (
+        "import numpy as np, gan_metrics as gm\n"
+        "x = np.random.default_rng(0).normal(size=(50, 4))\n"
+        "m = gm.Moments.from_features(x)\n"
+        "gm.metrics.frechet_distance(m, m), gm.metrics.frechet_standard_error(x, x + 1)\n"
+    )
+    assert imported(code, "torch", "numpy") == {"numpy"}
+
+
+def test_two_statistics_files_need_no_torch(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(50, 4))
+    path = Statistics(Moments.from_features(x)).save(tmp_path / "a.npz")
+    assert imported(cli("fid", path, path), "torch", "numpy") == {"numpy"}
+
+
+def test_a_cache_hit_needs_no_torch(folders: tuple[Path, Path], run: Run) -> None:
+    command = ("fid", *folders, "--backbone", LITE0)
+    first = run(*command)
+    assert first.returncode == 0, first.stderr
+    assert imported(cli(*command), "torch", "numpy") == {"numpy"}
+    assert imported(cli("stats", folders[0], "-o", folders[0].parent / "x.npz", "--backbone",
+                        LITE0), "torch") == set()  # fmt: skip
+
+
+def test_the_network_needs_torch(folders: tuple[Path, Path]) -> None:
+    command = ("fid", *folders, "--backbone", LITE0, "--no-cache")
+    assert imported(cli(*command), "torch") == {"torch"}
+
+
+@pytest.mark.parametrize("name", ["requests", "matplotlib", "sklearn", "pandas"])
+def test_the_main_job_does_not_import(name: str, folders: tuple[Path, Path]) -> None:
+    command = ("fid", *folders, "--backbone", LITE0)
+    assert imported(cli(*command), name) == set()

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gan_metrics.errors import InputError, MismatchError, ResourceError
+from gan_metrics.moments import Moments
+from gan_metrics.specs import FeatureSpec
+from gan_metrics.stats import Statistics, is_statistics, load_stats
+
+X = np.random.default_rng(0).normal(size=(50, 4))
+MOMENTS = Moments.from_features(X)
+SPEC = FeatureSpec("inception", "pool3", "avg", "ab" * 32, None, "fp32", (("alpha", "white"),))
+STATS = Statistics(
+    MOMENTS,
+    SPEC,
+    "pytorch-fid",
+    source={"digest": "d", "skipped": 1, "skipped_files": [["a.png", "broken"]]},
+    warnings=(("alpha-dropped", "3 images"),),
+)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    path = STATS.save(tmp_path / "x.npz")
+    back = load_stats(path)
+    np.testing.assert_array_equal(back.moments.mean, MOMENTS.mean)
+    np.testing.assert_array_equal(back.moments.cov, MOMENTS.cov)
+    assert back.moments.n == 50
+    assert (back.spec, back.protocol, back.warnings) == (SPEC, STATS.protocol, STATS.warnings)
+    assert back.source == STATS.source
+    assert back.versions == STATS.versions
+
+
+def test_the_file_is_as_documented(tmp_path: Path) -> None:
+    with np.load(STATS.save(tmp_path / "x")) as archive:  # the extension is appended
+        assert sorted(archive.files) == ["header", "mu", "n", "sigma"]
+        assert archive["mu"].dtype == archive["sigma"].dtype == np.float64
+        header = json.loads(str(archive["header"]))
+    assert header["feature_spec"]["fingerprint"] == SPEC.fingerprint()
+    assert header["divisor"] == "n-1"
+    assert header["n"] == 50
+
+
+def test_the_same_statistics_make_the_same_bytes(tmp_path: Path) -> None:
+    assert (
+        STATS.save(tmp_path / "a.npz").read_bytes() == STATS.save(tmp_path / "b.npz").read_bytes()
+    )
+
+
+def test_a_peer_s_file_states_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "peer.npz"
+    np.savez(path, mu=MOMENTS.mean.astype(np.float32), sigma=MOMENTS.cov)
+    back = load_stats(path)
+    assert back.moments.n is None
+    assert back.spec == FeatureSpec()
+    assert back.moments.mean.dtype == np.float64
+
+
+def test_the_divisor_is_converted(tmp_path: Path) -> None:
+    header = {**STATS.header(), "divisor": "n"}
+    path = tmp_path / "x.npz"
+    np.savez(path, mu=MOMENTS.mean, sigma=np.cov(X, rowvar=False, ddof=0), n=50,
+             header=json.dumps(header))  # fmt: skip
+    np.testing.assert_allclose(load_stats(path).moments.cov, MOMENTS.cov, rtol=1e-12)
+
+
+def test_statistics_are_told_by_their_name(tmp_path: Path) -> None:
+    (tmp_path / "folder.npz").mkdir()
+    assert is_statistics("x.npz")
+    assert is_statistics("x.NPZ")
+    assert not is_statistics(tmp_path / "folder.npz")
+    assert not is_statistics("x.png")
+
+
+class Bomb:
+    """Pickled, it would leave a mark where it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (os.mkdir, (str(self.mark),))
+
+
+def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    for name in ("mu", "header"):
+        arrays = {"mu": MOMENTS.mean, "sigma": MOMENTS.cov, name: np.array([Bomb(mark)], object)}
+        path = tmp_path / "bomb.npz"
+        np.savez(path, **arrays)
+        with pytest.raises(InputError, match="pickled objects"):
+            load_stats(path)
+    assert not mark.exists()
+    np.load(path, allow_pickle=True)["header"]
+    assert mark.exists()  # it would have gone off
+
+
+NAN = MOMENTS.cov.copy()
+NAN[1, 2] = np.nan
+SKEW = MOMENTS.cov.copy()
+SKEW[0, 1] += 0.5
+WILD = np.eye(4)
+WILD[0, 1] = WILD[1, 0] = 3.0
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"mu": MOMENTS.mean}, "no sigma"),
+        ({"arr_0": X}, "no mu and no sigma"),
+        ({"mu": MOMENTS.mean, "sigma": MOMENTS.cov[:3]}, "shape"),
+        ({"mu": X, "sigma": MOMENTS.cov}, "shape"),
+        ({"mu": np.zeros(0), "sigma": np.zeros((0, 0))}, "shape"),
+        ({"mu": MOMENTS.mean, "sigma": NAN}, "NaN"),
+        ({"mu": np.array(["a"] * 4), "sigma": MOMENTS.cov}, "of type"),
+        ({"mu": MOMENTS.mean, "sigma": SKEW}, "not symmetric"),
+        ({"mu": MOMENTS.mean, "sigma": WILD}, "no covariance"),
+        ({"mu": MOMENTS.mean, "sigma": -np.eye(4)}, "no covariance"),
+        ({"mu": MOMENTS.mean, "sigma": MOMENTS.cov, "header": "{not json"}, "header is broken"),
+        ({"mu": MOMENTS.mean, "sigma": MOMENTS.cov, "header": "[]"}, "header is broken"),
+        ({"mu": MOMENTS.mean, "sigma": MOMENTS.cov, "n": -3}, "header is broken"),
+        (
+            {
+                "mu": MOMENTS.mean,
+                "sigma": MOMENTS.cov,
+                "header": json.dumps(
+                    {**STATS.header(), "feature_spec": {**SPEC.to_json(), "layer": "192"}}
+                ),
+            },
+            "fingerprint does not belong",
+        ),
+    ],
+)
+def test_bad_arrays_are_named(
+    tmp_path: Path, arrays: dict[str, np.ndarray | str | int], message: str
+) -> None:
+    path = tmp_path / "bad.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(InputError, match=message) as error:
+        load_stats(path)
+    assert "bad.npz" in str(error.value)
+
+
+def test_another_version_of_the_format_is_a_mismatch(tmp_path: Path) -> None:
+    path = tmp_path / "future.npz"
+    header = json.dumps({**STATS.header(), "format": "gan-metrics statistics 9"})
+    np.savez(path, mu=MOMENTS.mean, sigma=MOMENTS.cov, header=header)
+    with pytest.raises(MismatchError, match="statistics 9"):
+        load_stats(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 cut off"])
+def test_no_archive_at_all(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.npz"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"x\.npz"):
+        load_stats(path)
+
+
+def test_a_lone_array_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    with open(path, "wb") as file:
+        np.save(file, X)
+    with pytest.raises(InputError, match="single array"):
+        load_stats(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        load_stats(tmp_path / "gone.npz")
+
+
+def test_every_flipped_byte_of_the_data_is_noticed(tmp_path: Path) -> None:
+    path = STATS.save(tmp_path / "x.npz")
+    whole = path.read_bytes()
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+        offsets = [info.header_offset for info in archive.infolist()]
+    rng = np.random.default_rng(0)
+    for at in rng.integers(offsets[0], len(whole), 150):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :])
+        try:
+            back = load_stats(path)
+        except (InputError, MismatchError):
+            continue
+        np.testing.assert_array_equal(back.moments.cov, MOMENTS.cov)
+        np.testing.assert_array_equal(back.moments.mean, MOMENTS.mean)
+
+
+def test_what_cannot_be_written_is_a_resource_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResourceError, match="cannot be written"):
+        STATS.save(tmp_path / "file" / "x.npz")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
