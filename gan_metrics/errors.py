@@ -20,7 +20,6 @@ from collections.abc import Iterable
 __all__ = [
     "ComputationError",
     "GanMetricsError",
-    "GanMetricsWarning",
     "ImageError",
     "InputError",
     "MismatchError",
@@ -75,10 +74,6 @@ class ResourceError(GanMetricsError):
     """The disk, the memory or another resource gave out."""
 
     exit_code = 6
-
-
-class GanMetricsWarning(UserWarning):
-    """Something went another way than asked, but the result stands."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:

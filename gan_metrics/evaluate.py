@@ -258,7 +258,9 @@ def _settle(sides: Sequence[_Side], options: Options) -> BackboneChoice | None:
     if all(side.source is None for side in sides):
         return None
     backbone = options.get("backbone") or wanted.backbone
-    if backbone not in (None, *BACKBONES) and not options.get("backbone"):
+    if backbone != wanted.backbone:  # then nothing else of the header applies; it will not agree
+        wanted, stated = FeatureSpec(), None
+    elif backbone not in (None, *BACKBONES) and not options.get("backbone"):
         raise MismatchError(
             f"the statistics are of the backbone {backbone!r}, which is not built in; "
             "repeat it with --backbone"

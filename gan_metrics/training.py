@@ -69,16 +69,23 @@ class FID:
         self.reference = reference
         self.value_range = value_range
         stated = FeatureSpec() if reference is None else reference.spec
+        protocol = options.pop("protocol", None)
+        if backbone in (None, stated.backbone) and reference is not None:
+            protocol = protocol or reference.protocol
+        elif backbone is not None:  # nothing of the reference applies; it will not agree
+            stated = FeatureSpec()
         choice = choose_backbone(
             backbone or stated.backbone,
             layer=options.pop("layer", None) or stated.layer,
             pool=options.pop("pool", None) or stated.pool,
             precision=options.pop("precision", None) or stated.precision,
-            protocol=options.pop("protocol", None) or (reference.protocol if reference else None),
+            protocol=protocol,
             **options,
         )
         if reference is not None:
-            must_agree(stated, choice.spec, reference.description or "the reference", "this metric")
+            must_agree(
+                reference.spec, choice.spec, reference.description or "the reference", "this metric"
+            )
         self.backbone = Backbone(choice, device)
         self._features: dict[bool, list[torch.Tensor]] = {}
         self.reset()

@@ -68,9 +68,9 @@ def test_other_input_is_refused(lite0: Backbone) -> None:
 
 def test_bf16_is_close_but_another_space(lite0: Backbone) -> None:
     short = load_backbone(LITE0, device="cpu", precision="bf16")
-    x = images(4, 70)
-    error = relative(short(x), lite0(x))
-    assert 1e-6 < error < 0.1
+    x = images(4, 256)
+    error = float((short(x) - lite0(x)).norm() / lite0(x).norm())
+    assert 1e-4 < error < 0.04  # folded, it would be 0.047: see network.py
     assert short(x).dtype == torch.float32
     assert short.spec.fingerprint() != lite0.spec.fingerprint()
 

@@ -40,7 +40,8 @@ class Backbone:
     Attributes:
         choice: The same.
         device: Where the network is.
-        module: The network itself, in eval mode, BatchNorm folded into its convolutions.
+        module: The network itself, in eval mode, BatchNorm folded into its convolutions where the
+            precision allows it.
 
     Raises:
         UsageError: When the device or the precision is not to be had.
@@ -51,8 +52,11 @@ class Backbone:
         self.choice = choice
         self.device = pick_device(device)
         _check_precision(str(choice.spec.precision), self.device)
-        module = _build(choice).eval().requires_grad_(False)
-        fold_batchnorm(module)
+        module = _build(choice).eval()
+        if choice.spec.precision not in _AUTOCAST:
+            # A folded bias holds mean/deviation, which can be large: 8 bits are too few for it.
+            fold_batchnorm(module)
+        module.requires_grad_(False)
         # Without tensor cores a GPU prefers the plain layout; everything else gains by this one.
         self._channels_last = self.device.type != "cuda" or choice.spec.precision != "fp32"
         if self._channels_last:

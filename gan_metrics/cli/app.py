@@ -9,6 +9,7 @@ import typer
 
 import gan_metrics
 from gan_metrics.cli import console
+from gan_metrics.cli.allocator import keep_freed_memory
 from gan_metrics.cli.options import takes_features, takes_output
 
 __all__ = ["app"]
@@ -108,6 +109,7 @@ def fid(
     """
     from gan_metrics.evaluate import fid as compute
 
+    keep_freed_memory()
     with console.progress() as report:
         result = compute(real, fake, error_bars=error_bars, progress=report, **options)
     console.emit(result, to)
@@ -139,6 +141,7 @@ def stats(
     """
     from gan_metrics.evaluate import compute_stats
 
+    keep_freed_memory()
     with console.progress() as report:
         statistics = compute_stats(source, progress=report, **options)
     path = statistics.save(output)
@@ -168,6 +171,7 @@ def demo(
     """
     from gan_metrics.demo import run_demo
 
+    keep_freed_memory()
     with console.progress() as report:
         rows = list(run_demo(output, progress=report))
     lines = []

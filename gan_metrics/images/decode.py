@@ -143,8 +143,10 @@ def decode(data: bytes, decoding: Decoding) -> tuple[npt.NDArray[np.uint8], Fact
             f"its bytes are no image of a known format ({', '.join(_FORMATS)}); "
             f"they start with {data[:8]!r}"
         ) from None
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{error}") from None
+    except Image.DecompressionBombError:
+        raise ImageError(
+            f"it claims more than the {MAX_PIXELS:,} pixels that are accepted: a decompression bomb?"
+        ) from None
     except MemoryError:
         raise
     except Exception as error:  # Pillow's readers raise nearly anything on broken bytes

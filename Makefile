@@ -1,0 +1,39 @@
+# The two commands of the README, and what continuous integration calls.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check slow clean
+
+demo: $(VENV)/.installed
+	$(BIN)/gan-metrics demo
+
+test: $(VENV)/.installed-test
+	$(BIN)/pytest --cov --cov-report= -q
+	$(BIN)/coverage combine -q --append 2>/dev/null || true
+	$(BIN)/coverage report --skip-covered --fail-under=90
+
+check: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/test_floors.py tests/test_imports.py tests/test_public_api.py
+	$(BIN)/pytest -q --doctest-modules gan_metrics
+
+slow: $(VENV)/.installed-test
+	$(BIN)/pytest -q -m slow
+	$(BIN)/python benchmarks/error_bars.py > docs/error-bars-table.md
+
+$(VENV)/bin/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/pip
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/pip
+	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) demo .coverage* .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,395 @@
+"""From a folder to features: order, faults, cache, resume."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import LITE0
+from data import crops, write_folder
+from PIL import Image
+
+import gan_metrics as gm
+from gan_metrics import features as features_module
+from gan_metrics.backbones.network import Backbone
+from gan_metrics.backbones.registry import choose_backbone
+from gan_metrics.cache import FeatureCache
+from gan_metrics.errors import (
+    ComputationError,
+    ImageError,
+    InputError,
+    ResourceError,
+    UsageError,
+)
+from gan_metrics.features import Extraction, Features, extract
+from gan_metrics.images.loading import load
+from gan_metrics.images.sources import ImageSource, open_source
+from gan_metrics.specs import Decoding
+
+
+class Network:
+    """The embedded network, loaded at most once, that counts what it embeds."""
+
+    def __init__(self, **choice: str) -> None:
+        self.choice = choose_backbone(LITE0, **choice)
+        self.backbone: Backbone | None = None
+        self.embedded = 0
+
+    def __call__(self) -> Backbone:
+        if self.backbone is None:
+            self.backbone = Backbone(self.choice, "cpu")
+            inner = self.backbone.embed
+
+            def embed(groups: list[torch.Tensor]) -> torch.Tensor:
+                self.embedded += sum(map(len, groups))
+                return inner(groups)
+
+            self.backbone.embed = embed  # type: ignore[method-assign]
+        return self.backbone
+
+    def extract(self, source: Path | ImageSource, **how: object) -> Features:
+        opened = open_source(source) if isinstance(source, Path) else source
+        return extract(opened, self.choice, self, Extraction(**how))
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return Network()
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features_module, "CHUNK", 5)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_folder(tmp_path / "images", crops(12, seed=1))
+
+
+def test_features_are_those_of_the_backbone_in_the_order_of_the_names(
+    network: Network, folder: Path
+) -> None:
+    found = network.extract(folder)
+    assert list(found.names) == [f"{i:04d}.png" for i in range(12)]
+    for name, row in zip(found.names, found.array, strict=True):
+        image = torch.from_numpy(np.array(Image.open(folder / name))).permute(2, 0, 1)[None]
+        expected = network()(image)[0].numpy()
+        np.testing.assert_allclose(row, expected, atol=1e-5 * np.abs(expected).max())
+    assert found.array.dtype == np.float32
+    np.testing.assert_allclose(found.moments.mean, found.array.astype(float).mean(0))
+    assert found.moments.n == 12
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_batches_workers_and_chunks_change_nothing(
+    network: Network, folder: Path, batch_size: int, workers: int, tmp_path: Path
+) -> None:
+    plain = network.extract(folder, batch_size=3)
+    other = network.extract(
+        folder, batch_size=batch_size, workers=workers, cache=FeatureCache(tmp_path / "cache")
+    )
+    assert other.names == plain.names
+    assert other.digest == plain.digest
+    np.testing.assert_allclose(other.array, plain.array, atol=1e-5 * np.abs(plain.array).max())
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_second_look_embeds_nothing(network: Network, folder: Path, tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path / "cache")
+    first = network.extract(folder, cache=cache)
+    before = network.embedded
+
+    def no_network() -> Backbone:
+        raise AssertionError("the network was asked for")
+
+    again = extract(open_source(folder), network.choice, no_network, Extraction(cache=cache))
+    assert network.embedded == before
+    np.testing.assert_array_equal(again.array, first.array)
+    np.testing.assert_array_equal(again.moments.cov, first.moments.cov)
+    assert (again.names, again.digest, again.tally) == (first.names, first.digest, first.tally)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_only_what_changed_is_embedded_again(
+    network: Network, folder: Path, tmp_path: Path
+) -> None:
+    cache = FeatureCache(tmp_path / "cache")
+    network.extract(folder, cache=cache)
+    shutil.copytree(folder, tmp_path / "moved")  # another place, the same content
+    before = network.embedded
+    network.extract(tmp_path / "moved", cache=cache)
+    assert network.embedded == before
+    shutil.copy(folder / "0000.png", folder / "0007.png")
+    changed = network.extract(folder, cache=cache)
+    assert network.embedded == before + 5
+    np.testing.assert_array_equal(changed.array[7], changed.array[0])
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_corrupt_chunk_is_computed_again(network: Network, folder: Path, tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path / "cache")
+    first = network.extract(folder, cache=cache)
+    for path in sorted(cache.root.glob("*/*.npz"))[:2]:
+        path.write_bytes(path.read_bytes()[:-40])
+    again = network.extract(folder, cache=cache)
+    np.testing.assert_allclose(again.array, first.array, atol=1e-5 * np.abs(first.array).max())
+
+
+def test_another_way_of_decoding_is_another_key(tmp_path: Path, network: Network) -> None:
+    rgba = np.dstack([crops(1, 0)[0], np.full(crops(1, 0)[0].shape[:2], 90, np.uint8)])
+    folder = write_folder(tmp_path / "images", [rgba] * 2)
+    cache = FeatureCache(tmp_path / "cache")
+    dropped = network.extract(folder, cache=cache)
+    white = Network(alpha="white").extract(folder, cache=cache)
+    assert not np.allclose(dropped.array, white.array)
+    assert dropped.spec.fingerprint() != white.spec.fingerprint()
+    assert [code for code, _ in dropped.warnings] == ["alpha-dropped"]
+    assert list(white.warnings) == []
+    again = network.extract(folder, cache=cache)  # from the cache, and still said
+    assert [code for code, _ in again.warnings] == ["alpha-dropped"]
+
+
+BAD = {
+    "empty.png": b"",
+    "text.jpg": b"hello",
+    "cut.png": None,
+}
+
+
+def spoil(folder: Path) -> None:
+    whole = (folder / "0003.png").read_bytes()
+    for name, data in BAD.items():
+        (folder / name).write_bytes(whole[: len(whole) // 2] if data is None else data)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_bad_image_stops_the_run_by_name(
+    network: Network, folder: Path, tmp_path: Path, cached: bool
+) -> None:
+    spoil(folder)
+    cache = FeatureCache(tmp_path / "cache") if cached else None
+    for _ in range(2):
+        with pytest.raises(ImageError, match=r"images/cut\.png.*--on-error skip"):
+            network.extract(folder, cache=cache)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_bad_images_are_left_out_counted_and_listed(
+    network: Network, folder: Path, tmp_path: Path
+) -> None:
+    good = network.extract(folder)
+    spoil(folder)
+    cache = FeatureCache(tmp_path / "cache")
+    for _ in range(2):
+        found = network.extract(folder, on_error="skip", cache=cache)
+        assert [name for name, _ in found.skipped] == sorted(BAD)
+        assert all(reason for _, reason in found.skipped)
+        assert list(found.names) == list(good.names)
+        np.testing.assert_allclose(found.array, good.array, atol=1e-5 * np.abs(good.array).max())
+        assert found.moments.n == 12
+        assert "skipped-images" in [code for code, _ in found.warnings]
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_an_image_that_can_be_decoded_now_is_not_left_out(
+    network: Network, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after the installation of a library with another codec: same bytes, another outcome."""
+    cache = FeatureCache(tmp_path / "cache")
+    real_decode, victim = features_module.decode, (folder / "0001.png").read_bytes()
+
+    def picky(data: bytes, decoding: Decoding) -> object:
+        if data == victim:
+            raise ImageError("no codec")
+        return real_decode(data, decoding)
+
+    monkeypatch.setattr("gan_metrics.images.loading.decode", picky)
+    monkeypatch.setattr(features_module, "decode", picky)
+    assert len(network.extract(folder, on_error="skip", cache=cache).names) == 11
+    assert len(network.extract(folder, on_error="skip", cache=cache).names) == 11
+    monkeypatch.undo()
+    assert len(network.extract(folder, on_error="skip", cache=cache).names) == 12
+
+
+def test_nothing_left_is_an_error(network: Network, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(ComputationError, match="none of 1 images"):
+        network.extract(tmp_path, on_error="skip")
+
+
+class Changing:
+    """A source whose bytes change between two reads of the same image."""
+
+    description, warnings = "a changing source", ()
+
+    def __init__(self, folder: Path) -> None:
+        self.inner = open_source(folder)
+        self.names = self.inner.names
+        self.reads: dict[int, int] = {}
+
+    def read(self, index: int) -> bytes:
+        self.reads[index] = self.reads.get(index, 0) + 1
+        return self.inner.read((index + (self.reads[index] > 1 and index == 3)) % len(self.names))
+
+
+def test_a_file_that_changes_while_it_is_read_is_an_error(
+    network: Network, folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"'0003.png'.*changed while it was being read"):
+        network.extract(Changing(folder), cache=FeatureCache(tmp_path / "cache"))
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_failure_to_read_is_not_kept(network: Network, folder: Path, tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path / "cache")
+    (folder / "0002.png").rename(tmp_path / "away.png")
+    (folder / "0002.png").symlink_to(tmp_path / "gone.png")
+    found = network.extract(folder, on_error="skip", cache=cache)
+    assert [name for name, _ in found.skipped] == ["0002.png"]
+    (folder / "0002.png").unlink()
+    (tmp_path / "away.png").rename(folder / "0002.png")
+    assert len(network.extract(folder, on_error="skip", cache=cache).names) == 12
+
+
+def test_a_cache_that_cannot_be_written_to_costs_a_warning(
+    network: Network, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "features").write_text("in the way")
+    found = network.extract(folder, cache=FeatureCache(tmp_path))
+    assert [code for code, _ in found.warnings] == ["cache-not-written"]
+    assert len(found.names) == 12
+
+
+def test_a_seeded_draw(network: Network, folder: Path) -> None:
+    one = network.extract(folder, max_images=5, seed=3)
+    assert len(one.names) == 5
+    assert list(one.names) == sorted(one.names)
+    assert network.extract(folder, max_images=5, seed=3).names == one.names
+    others = [network.extract(folder, max_images=5, seed=s).names for s in range(4, 8)]
+    assert any(names != one.names for names in others)
+    assert len(network.extract(folder, max_images=99).names) == 12
+
+
+def test_many_features_go_to_a_file_without_a_name(
+    network: Network, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = network.extract(folder)
+    monkeypatch.setattr(features_module, "_IN_MEMORY", 0)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    mapped = network.extract(folder)
+    assert isinstance(mapped.array.base, np.memmap) or isinstance(mapped.array, np.memmap)
+    np.testing.assert_allclose(mapped.array, plain.array, atol=1e-5 * np.abs(plain.array).max())
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_no_room_for_features_is_said_at_once(
+    network: Network, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(features_module, "_IN_MEMORY", 0)
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(ResourceError, match="TMPDIR"):
+        network.extract(folder)
+
+
+def test_features_that_are_not_finite_name_the_image(network: Network, folder: Path) -> None:
+    backbone = network()
+    inner = backbone.embed
+    calls = []
+
+    def poisoned(groups: list[torch.Tensor]) -> torch.Tensor:
+        calls.append(1)
+        out = inner(groups).clone()
+        if len(calls) == 2:
+            out[0, 3] = float("nan")
+        return out
+
+    backbone.embed = poisoned  # type: ignore[method-assign]
+    try:
+        with pytest.raises(ComputationError, match=r"0001\.png"):
+            network.extract(folder, batch_size=1, workers=0)
+    finally:
+        backbone.embed = inner  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"batch_size": 0}, "batch_size=0"), ({"workers": -1}, "workers=-1"),
+        ({"max_images": 0}, "max_images=0"), ({"on_error": "ignore"}, "raise or skip"),
+    ],
+)  # fmt: skip
+def test_wrong_ways_are_named(how: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Extraction(**how)
+
+
+def test_maps_without_a_pool_are_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match="metrics need vectors"):
+        gm.extract_features(folder, backbone="inception", layer="64", pool="none",
+                            weights="random", cache=False)  # fmt: skip
+
+
+def test_progress_is_told(network: Network, folder: Path) -> None:
+    heard: list[tuple[str, int, int]] = []
+    network.extract(folder, batch_size=5, progress=lambda *a: heard.append(a))
+    assert heard[-1] == (str(folder), 12, 12)
+    assert [done for _, done, _ in heard] == sorted(done for _, done, _ in heard)
+
+
+class _Deadly:
+    description, warnings, names = "deadly", (), ("a", "b", "c", "d")
+
+    def read(self, index: int) -> bytes:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return b""
+
+
+def test_a_worker_that_is_killed_is_said() -> None:
+    with pytest.raises(ResourceError, match="decoding process died"):
+        list(load(_Deadly(), range(4), Decoding(), batch_size=2, workers=1))
+
+
+KILLED = """
+import sys, gan_metrics as gm
+gm.fid(sys.argv[1], sys.argv[2], backbone="efficientnet-lite0", cache=sys.argv[3], batch_size=2)
+"""
+
+
+@pytest.mark.parametrize("chunks", [1, 3])
+def test_a_killed_run_is_taken_up_where_it_stopped(tmp_path: Path, chunks: int) -> None:
+    real = write_folder(tmp_path / "real", crops(300, seed=1, low=32, high=32))
+    fake = write_folder(tmp_path / "fake", crops(300, seed=2, low=32, high=32))
+    cache = tmp_path / "cache"
+    process = subprocess.Popen([sys.executable, "-c", KILLED, real, fake, cache])
+    try:
+        while len(kept := list(cache.glob("features/*/*.npz"))) < chunks:
+            assert process.poll() is None
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.wait()
+    kept = list(cache.glob("features/*/*.npz"))
+    whole = {path: path.stat().st_mtime_ns for path in kept}
+    straight = gm.fid(real, fake, backbone=LITE0, cache=False, batch_size=2)
+    taken_up = gm.fid(real, fake, backbone=LITE0, cache=cache, batch_size=2)
+    assert taken_up.value == pytest.approx(straight.value, rel=1e-6)
+    assert len(list(cache.glob("features/*/*.npz"))) == 6
+    assert len(whole) >= chunks
+    assert all(path.exists() for path in whole)
+    again = gm.fid(real, fake, backbone=LITE0, cache=cache, batch_size=2)
+    assert again.value == taken_up.value

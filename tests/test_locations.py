@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gan_metrics import locations
+
+
+def test_environment_variables_move_things(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAN_METRICS_CACHE", "/c")
+    monkeypatch.setenv("GAN_METRICS_HOME", "/h")
+    monkeypatch.setenv("TORCH_HOME", "/t")
+    assert locations.cache_dir() == Path("/c")
+    assert locations.weights_dir() == Path("/h/weights")
+    assert locations.pins_file() == Path("/h/pins.json")
+    assert locations.torch_hub_checkpoints() == Path("/t/hub/checkpoints")
+
+
+def test_without_them_the_platform_s_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GAN_METRICS_CACHE", "GAN_METRICS_HOME", "TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert locations.cache_dir().name == "gan-metrics"
+    assert locations.home_dir() != locations.cache_dir()
+    assert locations.torch_hub_checkpoints() == Path.home() / ".cache/torch/hub/checkpoints"
+
+
+def test_torch_hub_s_folder_is_where_torch_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch.hub
+
+    for name, value in (("TORCH_HOME", "/t"), ("TORCH_HOME", ""), ("XDG_CACHE_HOME", "/x")):
+        if value:
+            monkeypatch.setenv(name, value)
+        else:
+            monkeypatch.delenv(name)
+        assert locations.torch_hub_checkpoints() == Path(torch.hub.get_dir()) / "checkpoints"
+
+
+@pytest.mark.parametrize(("value", "expected"), [("", False), ("0", False), ("1", True)])
+def test_offline(monkeypatch: pytest.MonkeyPatch, value: str, expected: bool) -> None:
+    monkeypatch.setenv("GAN_METRICS_OFFLINE", value)
+    assert locations.offline() is expected
