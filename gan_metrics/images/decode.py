@@ -145,7 +145,8 @@ def decode(data: bytes, decoding: Decoding) -> tuple[npt.NDArray[np.uint8], Fact
         ) from None
     except Image.DecompressionBombError:
         raise ImageError(
-            f"it claims more than the {MAX_PIXELS:,} pixels that are accepted: a decompression bomb?"
+            f"it claims more than the {MAX_PIXELS:,} pixels that are accepted: "
+            "a decompression bomb?"
         ) from None
     except MemoryError:
         raise
