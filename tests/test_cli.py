@@ -222,8 +222,9 @@ def test_a_bad_statistics_file(
 
 def test_statistics_of_another_space(tmp_path: Path, folders: Folders) -> None:
     call("stats", folders[0], "-o", tmp_path / "r.npz", *OFFLINE)
-    refused(4, "fid", tmp_path / "r.npz", folders[1], "--backbone", "inception", "--weights",
-            "random", says=("backbone: efficientnet-lite0 — inception", "weights_sha256"))  # fmt: skip
+    other = ("--backbone", "inception", "--weights", "random")
+    says = ("backbone: efficientnet-lite0 — inception", "weights_sha256")
+    refused(4, "fid", tmp_path / "r.npz", folders[1], *other, says=says)
     refused(4, "fid", tmp_path / "r.npz", folders[1], "--precision", "bf16", says=("precision",))
 
 
