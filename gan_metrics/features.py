@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -294,6 +295,8 @@ class _Extractor:
         workers = self.how.workers
         if workers is None:
             workers = 0 if on_cpu else min(8, os.cpu_count() or 1)
+        # A GPU works on one batch while the next one is launched and the last one is fetched.
+        launched: deque[tuple[Batch, Any]] = deque()
         for batch in load(
             self.source,
             indices,
@@ -309,7 +312,10 @@ class _Extractor:
                     f"layer {self.choice.spec.layer!r} with pool none gives maps of shape "
                     f"{tuple(features.shape[1:])}; metrics need vectors: choose another --pool"
                 )
-            yield batch, features
+            launched.append((batch, features))
+            if on_cpu or len(launched) > 1:
+                yield launched.popleft()
+        yield from launched
 
     def _report(self, done: int) -> None:
         if self.how.progress:

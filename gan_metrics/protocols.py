@@ -15,7 +15,7 @@ from typing import Any
 from gan_metrics.errors import unknown_name
 from gan_metrics.specs import Decoding, FeatureSpec, Preprocess
 
-__all__ = ["PROTOCOLS", "MetricRow", "Protocol", "protocol_for"]
+__all__ = ["PROTOCOLS", "PYTORCH_FID_PREPROCESS", "MetricRow", "Protocol", "protocol_for"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,17 @@ class Protocol:
     metrics: Mapping[str, MetricRow]
 
 
+PYTORCH_FID_PREPROCESS = Preprocess(
+    resize="exact",
+    size=299,
+    interpolation="torch-bilinear",
+    crop=None,
+    divisor=255.0,
+    mean=(0.5, 0.5, 0.5),
+    std=(0.5, 0.5, 0.5),
+)
+"""To 299×299 without antialiasing, then 2x − 1; also what the 2015 Inception takes by itself."""
+
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
     {
         row.name: row
@@ -64,15 +75,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
                         "fid": MetricRow(
                             FeatureSpec(
                                 backbone="inception",
-                                preprocess=Preprocess(
-                                    resize="exact",
-                                    size=299,
-                                    interpolation="torch-bilinear",
-                                    crop=None,
-                                    divisor=255.0,
-                                    mean=(0.5, 0.5, 0.5),
-                                    std=(0.5, 0.5, 0.5),
-                                ),
+                                preprocess=PYTORCH_FID_PREPROCESS,
                             )
                         )
                     }

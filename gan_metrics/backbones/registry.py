@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from gan_metrics.backbones.choice import BackboneChoice, Layer, Recipe
 from gan_metrics.backbones.weights import EMBEDDED_LITE0, PUBLISHED_INCEPTION, find
 from gan_metrics.errors import MismatchError, unknown_name
-from gan_metrics.protocols import protocol_for
+from gan_metrics.protocols import PYTORCH_FID_PREPROCESS, protocol_for
 from gan_metrics.specs import ALPHAS, EXIFS, POOLS, PRECISIONS, Decoding, FeatureSpec, Preprocess
 
 if TYPE_CHECKING:
@@ -41,15 +41,7 @@ BACKBONES: Mapping[str, Recipe] = MappingProxyType(
                 },
                 aliases={"2048": "pool3"},
                 default_layer="pool3",
-                preprocess=Preprocess(
-                    resize="exact",
-                    size=299,
-                    interpolation="torch-bilinear",
-                    crop=None,
-                    divisor=255.0,
-                    mean=(0.5, 0.5, 0.5),
-                    std=(0.5, 0.5, 0.5),
-                ),
+                preprocess=PYTORCH_FID_PREPROCESS,
                 weights=PUBLISHED_INCEPTION,
             ),
             Recipe(

@@ -7,7 +7,7 @@ import itertools
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -45,6 +45,10 @@ class Batch:
     digests: dict[int, bytes]
     _buffer: torch.Tensor
     _sizes: tuple[tuple[int, int], ...]
+
+    def pin_memory(self) -> Batch:
+        """The same in pinned memory; called by torch's loader, in a thread of its own."""
+        return replace(self, _buffer=self._buffer.pin_memory())
 
     def groups(self, device: torch.device) -> list[torch.Tensor]:
         """The pixels on a device: tensors ``uint8``, ``N × 3 × H × W``, one for each size.
