@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,12 +22,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import PIL
 
 from gan_metrics import locations
 from gan_metrics.downloads import atomic_path
 from gan_metrics.errors import ResourceError
-from gan_metrics.images.decode import Facts
+from gan_metrics.images.decode import DECODER, Facts
 from gan_metrics.specs import Decoding, FeatureSpec
 
 __all__ = ["CHUNK", "CacheInfo", "Chunk", "FeatureCache", "chunk_key"]
@@ -35,6 +35,9 @@ CHUNK = 128
 """Images per chunk: what a kill can cost, at most."""
 
 _FORMAT = "gan-metrics features 1"
+_REVISION = 1
+"""To be raised with every change of decoding, preprocessing or networks that moves a feature."""
+
 _STALE_AFTER = 3600.0
 """Seconds after which a temporary file was left behind by a process that is no more."""
 
@@ -73,10 +76,11 @@ def chunk_key(spec: FeatureSpec, decoding: Decoding, digests: Sequence[bytes]) -
     Args:
         spec: The feature space.
         decoding: How the files are decoded. A protocol's own way leaves no trace in the
-            fingerprint, so it is hashed beside it, as is Pillow's version.
+            fingerprint, so it is hashed beside it, as are the versions of the decoders.
         digests: SHA-256 of each image's bytes, in order.
     """
-    about = [_FORMAT, PIL.__version__, spec.fingerprint(), decoding.alpha, decoding.exif]
+    space = [spec.fingerprint(), decoding.alpha, decoding.exif]
+    about = [_FORMAT, f"revision {_REVISION}", DECODER, *space]
     hashed = hashlib.sha256("\n".join(about).encode() + b"\n")
     for digest in digests:
         hashed.update(digest)
@@ -107,9 +111,12 @@ class FeatureCache:
         path = self._path(key)
         try:
             data = path.read_bytes()
-            chunk = _unpack(data)
-        except FileNotFoundError:
+        except OSError:  # not there, or not to be had now
             return None
+        try:
+            chunk = _unpack(data)
+        except MemoryError:
+            raise
         except Exception:  # zipfile and numpy raise nearly anything on broken bytes
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -135,7 +142,7 @@ class FeatureCache:
         """Take out the chunks that were not used for longest until the rest is under the cap."""
         now = time.time()
         files = []
-        for path in self._files("*"):
+        for path in self._files():
             with contextlib.suppress(OSError):
                 status = path.stat()
                 if path.suffix != ".tmp":
@@ -147,15 +154,16 @@ class FeatureCache:
             if total <= self.limit:
                 break
             with contextlib.suppress(OSError):
-                path.unlink()
+                path.unlink(missing_ok=True)  # another process may have been quicker
                 total -= size
 
     def info(self) -> CacheInfo:
         """What the cache holds."""
         sizes = []
-        for path in self._files("*.npz"):
+        for path in self._files():
             with contextlib.suppress(OSError):
-                sizes.append(path.stat().st_size)
+                if path.suffix == ".npz":
+                    sizes.append(path.stat().st_size)
         return CacheInfo(self.root, len(sizes), sum(sizes), self.limit)
 
     def clear(self) -> int:
@@ -168,7 +176,7 @@ class FeatureCache:
             ResourceError: When a chunk cannot be deleted.
         """
         count = 0
-        for path in list(self._files("*")):
+        for path in list(self._files()):
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
@@ -179,11 +187,16 @@ class FeatureCache:
     def _path(self, key: str) -> Path:
         return self.root / key[:2] / f"{key}.npz"
 
-    def _files(self, pattern: str) -> Iterator[Path]:
-        for folder in self.root.glob("??"):
-            for path in folder.iterdir():
-                if path.match(pattern):
-                    yield path
+    def _files(self) -> Iterator[Path]:
+        """Chunks and their temporary files, and nothing else that may lie there."""
+        for folder in self.root.glob("[0-9a-f][0-9a-f]"):
+            with contextlib.suppress(OSError):
+                for path in folder.iterdir():
+                    if _OURS.fullmatch(path.name):
+                        yield path
+
+
+_OURS = re.compile(r"[0-9a-f]{64}\.npz|\.[0-9a-f]{64}\.npz\..*\.tmp")
 
 
 def _pack(chunk: Chunk) -> bytes:

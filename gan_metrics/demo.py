@@ -96,10 +96,11 @@ def run_demo(folder: Path, **options: Unpack[Options]) -> Iterator[DemoRow]:
         raise UsageError(
             f"{folder} is there already and holds something else; choose another with --output"
         )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _MARK).touch()
     for name, images in sets.items():
         for i, image in enumerate(images):
             save_png(folder / name / f"{i:04d}.png", image)
-    (folder / _MARK).touch()
     save_rows(folder / "samples.png", [(name, images[:14]) for name, images in sets.items()])
     for name in list(sets)[1:]:
         result = fid(folder / "real", folder / name, **options)
@@ -130,7 +131,7 @@ def _to_image(row: Array) -> npt.NDArray[np.uint8]:
 def _holds_other_things(folder: Path, names: set[str]) -> bool:
     if (folder / _MARK).exists():
         return any(
-            len(list((folder / name).iterdir())) > IMAGES
+            len(list((folder / name).glob("[!.]*"))) > IMAGES
             for name in names
             if (folder / name).is_dir()
         )

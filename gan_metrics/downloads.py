@@ -16,9 +16,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from gan_metrics import locations
-from gan_metrics.errors import ResourceError, WeightsError
+from gan_metrics.errors import ResourceError, UsageError, WeightsError
 
-__all__ = ["DownloadError", "atomic_path", "fetch", "pin", "sha256_of"]
+__all__ = ["DownloadError", "atomic_path", "check_target", "fetch", "pin", "sha256_of"]
 
 Progress = Callable[[str, int, int], None]
 """Told what is going on, how much of it is done, and how much there is (0: not known)."""
@@ -59,33 +59,50 @@ def pin(name: str, sha256: str) -> None:
         WeightsError: When another hash was pinned before.
     """
     path = locations.pins_file()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock", timeout=60):
-            pins = json.loads(path.read_text()) if path.exists() else {}
-            known = pins.setdefault(name, sha256)
-            if known == sha256:
+    known = _read_pins(path).get(name)
+    if known is None:
+        with contextlib.suppress(OSError, ResourceError):  # a home that is read-only pins nothing
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{path}.lock", timeout=60):
+                pins = _read_pins(path)
+                known = pins.setdefault(name, sha256)
                 with atomic_path(path) as temporary:
                     temporary.write_text(json.dumps(pins, indent=2, sort_keys=True) + "\n")
-    except ValueError as error:
-        raise WeightsError(f"{path} is broken ({error}); mend or delete it") from None
-    except OSError:
-        return  # a home that cannot be written to pins nothing; the hash is checked all the same
-    if known != sha256:
+    if known not in (None, sha256):
         raise WeightsError(
             f"{name} changed: its sha256 is {sha256}, but {known} was pinned at its first use. "
             f"If the change is meant, remove its line from {path}"
         )
 
 
+def _read_pins(path: Path) -> dict[str, str]:
+    try:
+        pins = json.loads(path.read_text())
+    except OSError:
+        return {}
+    except ValueError:
+        pins = None
+    if not isinstance(pins, dict):
+        raise WeightsError(f"{path} is broken: it is no JSON object; mend or delete it")
+    return pins
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place once the block ends well.
 
+    A link is followed; what is there and no regular file (a device, a pipe) is written to as it is.
+
     Raises:
+        UsageError: When the path is a folder or names nothing.
         ResourceError: When the disk is full or cannot be written to.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
+    check_target(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        yield path
+        return
+    path = Path(os.path.realpath(path))
+    temporary = path.with_name(f".{path.name[:96]}.{os.getpid()}.{time.monotonic_ns()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -95,6 +112,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def check_target(path: Path) -> None:
+    """Refuse what no file can be written to, before any work is done for it.
+
+    Raises:
+        UsageError: When the path is a folder or names nothing.
+    """
+    if not path.name or os.path.isdir(path):
+        raise UsageError(f"{path} is a folder; name the file to write")
 
 
 def fetch(

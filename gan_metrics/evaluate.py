@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +15,18 @@ import numpy.typing as npt
 from typing_extensions import TypedDict, Unpack
 
 from gan_metrics.backbones.choice import BackboneChoice
-from gan_metrics.backbones.registry import BACKBONES, choose_backbone
+from gan_metrics.backbones.registry import BACKBONES, choose_backbone, state_spec
 from gan_metrics.cache import FeatureCache
-from gan_metrics.errors import InputError, MismatchError, UsageError, unknown_name
+from gan_metrics.errors import (
+    ComputationError,
+    InputError,
+    MismatchError,
+    UsageError,
+    unknown_name,
+)
 from gan_metrics.features import Extraction, Features, Progress, extract
 from gan_metrics.images.sources import ImageSource, open_source
-from gan_metrics.metrics.frechet import frechet_terms
+from gan_metrics.metrics.frechet import FrechetTerms, frechet_terms
 from gan_metrics.moments import Moments
 from gan_metrics.protocols import PROTOCOLS, protocol_for
 from gan_metrics.results import MetricResult, Warning_, versions
@@ -108,11 +115,13 @@ def fid(
     sides = [_open(side, options) for side in (real, fake)]
     choice = _settle(sides, options)
     done = _embed_all(sides, choice, options)
-    spec, declared = _common_spec(done, choice)
-    terms = frechet_terms(
-        done[0].data, done[1].data,
-        moments_a=done[0].moments, moments_b=done[1].moments, error_bar=error_bars,
-    )  # fmt: skip
+    spec, declared = _common_spec(done, choice, options)
+    for side in done:
+        if side.moments.n is not None and side.moments.n < 2:
+            raise ComputationError(
+                f"{_describe(side)} has 1 image; a covariance needs at least two images"
+            )
+    terms = _terms(done, error_bars)
     inception = (spec.backbone, spec.layer, spec.pool) == ("inception", "pool3", "avg")
     random = str(spec.weights_sha256).startswith("random")
     protocol = _common_protocol(done, choice)
@@ -128,11 +137,12 @@ def fid(
         skipped_files=[item for side in done for item in side.skipped],
         declared=declared,
         terms={"mean": terms.mean_term, "covariance": terms.covariance_term},
-        warnings=[
-            *(choice.warnings if choice else ()),
-            *(warning for side in done for warning in side.warnings),
-            *_frechet_warnings(done, error_bars, declared),
-        ],
+        warnings=_once(
+            [
+                *(warning for side in done for warning in side.warnings),
+                *_frechet_warnings(done, error_bars, declared),
+            ]
+        ),
         versions=versions(),
     )
 
@@ -157,17 +167,16 @@ def compute_stats(source: Input, **options: Unpack[Options]) -> Statistics:
     choice = _settle([side], options)
     features = _embed_all([side], choice, options)[0].features
     assert features is not None  # noqa: S101
-    assert choice is not None  # noqa: S101
     return Statistics(
         moments=features.moments,
         spec=features.spec,
-        protocol=choice.protocol.name,
+        protocol=features.protocol,
         source={
             "digest": features.digest,
             "skipped": len(features.skipped),
             "skipped_files": [list(pair) for pair in features.skipped],
         },
-        warnings=(*choice.warnings, *features.warnings),
+        warnings=tuple(features.warnings),
     )
 
 
@@ -233,6 +242,13 @@ def _check(options: Any) -> None:
     for name in options:
         if name not in Options.__annotations__:
             raise unknown_name("option", name, Options.__annotations__)
+    device = options.get("device", "auto")
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+        raise UsageError(f"unknown device {device!r}; expected auto, cpu, cuda, cuda:1 or mps")
+    seed = options.get("seed", 0)
+    if not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise UsageError(f"seed={seed!r}: expected a whole number from 0 to 2⁶³ − 1")
+    _extraction(options)
 
 
 def _open(given: Input, options: Options) -> _Side:
@@ -242,6 +258,8 @@ def _open(given: Input, options: Options) -> _Side:
         return _Side(features=given)
     if not isinstance(given, str | os.PathLike):
         raise UsageError(f"expected a path, statistics or features, not {type(given).__name__}")
+    if os.fspath(given) == "":
+        raise InputError("a side is empty text; give a folder of images or a statistics file")
     if is_statistics(given):
         return _Side(statistics=load_stats(given))
     return _Side(source=open_source(given, recursive=options.get("recursive", True)))
@@ -255,6 +273,8 @@ def _settle(sides: Sequence[_Side], options: Options) -> BackboneChoice | None:
     """
     stated = next((s for s in sides if s.spec and s.spec.backbone), None)
     wanted = FeatureSpec() if stated is None or stated.spec is None else stated.spec
+    if options.get("max_images") is not None and any(side.source is None for side in sides):
+        raise UsageError("max_images draws images, and a side is known by its statistics alone")
     if all(side.source is None for side in sides):
         return None
     backbone = options.get("backbone") or wanted.backbone
@@ -271,17 +291,17 @@ def _settle(sides: Sequence[_Side], options: Options) -> BackboneChoice | None:
         protocol = stated.statistics.protocol
         if protocol not in (None, *PROTOCOLS):
             raise MismatchError(f"the statistics are of the protocol {protocol!r}, unknown here")
-    weights = options.get("weights")
     choice = choose_backbone(
         backbone,
         layer=options.get("layer") or wanted.layer,
         pool=options.get("pool") or wanted.pool,
         protocol=protocol,
-        weights=weights if weights in (None, "random") else Path(os.fspath(weights)),
+        weights=_weights(options),
         precision=options.get("precision") or wanted.precision,
         alpha=options.get("alpha") or departures.get("alpha"),
         exif=options.get("exif") or departures.get("exif"),
         seed=options.get("seed", 0),
+        progress=options.get("progress"),
     )
     for side in sides:
         if side.spec is not None:
@@ -302,15 +322,7 @@ def _embed_all(
 
         return Backbone(choice, options.get("device", "auto"))
 
-    how = Extraction(
-        batch_size=options.get("batch_size"),
-        workers=options.get("workers"),
-        on_error=options.get("on_error", "raise"),
-        max_images=options.get("max_images"),
-        seed=options.get("seed", 0),
-        cache=_cache(options.get("cache", True)),
-        progress=options.get("progress"),
-    )
+    how = _extraction(options)
     return [
         side
         if side.source is None
@@ -319,19 +331,57 @@ def _embed_all(
     ]
 
 
+def _extraction(options: Options) -> Extraction:
+    return Extraction(
+        batch_size=options.get("batch_size"),
+        workers=options.get("workers"),
+        on_error=options.get("on_error", "raise"),
+        max_images=options.get("max_images"),
+        seed=options.get("seed", 0),
+        cache=_cache(options.get("cache", True)),
+        progress=options.get("progress"),
+    )
+
+
+def _weights(options: Options) -> str | Path | None:
+    given = options.get("weights")
+    return "random" if given == "random" else None if given is None else Path(given)
+
+
+def _once(warnings: Sequence[Warning_]) -> list[Warning_]:
+    """Each warning once, in order."""
+    return list(dict.fromkeys(warnings))
+
+
 def _cache(given: bool | str | os.PathLike[str]) -> FeatureCache | None:
     if given is False:
         return None
     return FeatureCache(None if given is True else Path(given))
 
 
+def _claimed(sides: Sequence[_Side], options: Options) -> FeatureSpec:
+    """What the command says about the space of sides that both have their features already."""
+    backbone = next((s.spec.backbone for s in sides if s.spec and s.spec.backbone), None)
+    return state_spec(
+        options.get("backbone") or (backbone if backbone in BACKBONES else None),
+        layer=options.get("layer"),
+        pool=options.get("pool"),
+        protocol=options.get("protocol"),
+        weights=_weights(options),
+        precision=options.get("precision"),
+        alpha=options.get("alpha"),
+        exif=options.get("exif"),
+        seed=options.get("seed", 0),
+    )
+
+
 def _common_spec(
-    sides: Sequence[_Side], choice: BackboneChoice | None
+    sides: Sequence[_Side], choice: BackboneChoice | None, options: Options
 ) -> tuple[FeatureSpec, tuple[str, ...]]:
     """The feature space of both sides, and the fields of it that a side did not state.
 
-    Where neither file says what it is, 2048 dimensions are taken for the default backbone's, which
-    is what such files are made with.
+    What the files leave open is taken from the command. Where that is silent too, 2048 dimensions
+    are taken for the default backbone's, which is what such files are made with.
     """
     one, other = (side.spec or FeatureSpec() for side in sides)
     must_agree(one, other, *(_describe(side) for side in sides))
@@ -342,6 +392,10 @@ def _common_spec(
             f"{dims[1]}: they are of different layers; choose the one that fits with --layer"
         )
     spec = one.filled_from(other)
+    if choice is None:
+        claimed = _claimed(sides, options)
+        must_agree(spec, claimed, " and ".join(_describe(s) for s in sides), "the command")
+        spec = spec.filled_from(claimed)
     declared = tuple(sorted(set(one.unstated()) | set(other.unstated())))
     if choice is None and not spec.backbone and dims[0] == 2048:
         template = protocol_for(None, "inception").metrics["fid"].template
@@ -382,11 +436,25 @@ def _describe(side: _Side) -> str:
     return "the features" if side.source is None else side.source.description
 
 
+def _terms(sides: Sequence[_Side], error_bars: bool) -> FrechetTerms:
+    real, fake = sides
+    try:
+        return frechet_terms(
+            real.data,
+            fake.data,
+            moments_a=real.moments,
+            moments_b=fake.moments,
+            error_bar=error_bars,
+        )
+    except (InputError, ComputationError) as error:
+        raise type(error)(f"{_describe(real)} and {_describe(fake)}: {error}") from error
+
+
 def _common_protocol(sides: Sequence[_Side], choice: BackboneChoice | None) -> str | None:
     if choice is not None:
         return choice.protocol.name
-    named = [s.statistics.protocol for s in sides if s.statistics and s.statistics.protocol]
-    return named[0] if named else None
+    known = (side.features or side.statistics for side in sides)
+    return next((k.protocol for k in known if k is not None and k.protocol), None)
 
 
 def _frechet_warnings(
@@ -400,7 +468,8 @@ def _frechet_warnings(
                 (
                     "few-images",
                     f"{_describe(side)}: {n} images for {dim} dimensions; the covariance is "
-                    "singular and the distance far above that of the population",
+                    "singular and the distance far above that of the population (an error bar is "
+                    "then the infinitesimal jackknife in the span of the sample)",
                 )
             )
     fixed = [_describe(side) for side in sides if side.features is None]

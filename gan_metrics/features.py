@@ -6,8 +6,8 @@ import hashlib
 import os
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ from gan_metrics.moments import Moments, MomentsStream
 from gan_metrics.specs import FeatureSpec
 
 if TYPE_CHECKING:
+    import torch
+
     from gan_metrics.backbones.network import Backbone
     from gan_metrics.images.loading import Batch
 
@@ -33,6 +35,10 @@ Progress = Callable[[str, int, int], None]
 
 _IN_MEMORY = 64 << 20
 """Features of more bytes than this go to a temporary file that is mapped into memory."""
+
+
+_HASHED_AHEAD = 4
+"""Chunks that are hashed while the one before them is looked up or computed."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,8 @@ class Extraction:
             raise UsageError(f"on_error={self.on_error!r}: expected raise or skip")
         for name, least in (("batch_size", 1), ("workers", 0), ("max_images", 1)):
             value = getattr(self, name)
-            if value is not None and value < least:
-                raise UsageError(f"{name}={value}: expected at least {least}")
+            if value is not None and (not isinstance(value, int) or value < least):
+                raise UsageError(f"{name}={value!r}: expected a whole number of at least {least}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +85,7 @@ class Features:
         tally: Counts of the facts about the images.
         digest: SHA-256, in hex, over the SHA-256 of each image's bytes, in order.
         warnings: Pairs of a code and a message.
+        protocol: Name of the protocol they were made by.
     """
 
     names: Sequence[str]
@@ -89,6 +96,7 @@ class Features:
     tally: Tally = field(default_factory=Tally)
     digest: str = ""
     warnings: Sequence[tuple[str, str]] = ()
+    protocol: str | None = None
 
 
 def extract(
@@ -126,8 +134,10 @@ class _Extractor:
         self.indices = _draw(len(source.names), how.max_images, how.seed)
         self.chunks = [self.indices[i : i + CHUNK] for i in range(0, len(self.indices), CHUNK)]
         self.digests: dict[int, bytes] = {}
-        self.warnings: list[tuple[str, str]] = list(source.warnings)
+        self.warnings: list[tuple[str, str]] = [*choice.warnings, *source.warnings]
         self._unkept = False
+        self._hashing = ThreadPoolExecutor(2, thread_name_prefix="digest")
+        self._hashed: list[list[Future[bytes | None]]] = []
         self._unread: set[int] = set()  # failures that are not of the bytes are not kept
 
     def run(self) -> Features:
@@ -179,34 +189,34 @@ class _Extractor:
             tally=tally,
             digest=self._digest(),
             warnings=self.warnings,
+            protocol=self.choice.protocol.name,
         )
 
     def _all_chunks(self) -> Iterator[tuple[Chunk, Any]]:
         """Every chunk in order: from the cache, or computed, missing ones in one go."""
         if self.how.cache is None:
-            yield from self._compute(0, len(self.chunks))
+            yield from self._compute(0)
             return
         cache = self.how.cache
-        keys = list(self._keys())
         wrote = False
         at = 0
-        while at < len(self.chunks):
-            key = keys[at]
-            chunk = self._cached(cache, key, self.chunks[at]) if key else None
-            if chunk is not None:
-                yield chunk, None
-                at += 1
-                continue
-            end = at + 1
-            while end < len(keys) and not (keys[end] and cache.has(str(keys[end]))):
-                end += 1
-            for computed in self._compute(at, end):
-                if (key := keys[at]) and self._unread.isdisjoint(self.chunks[at]):
-                    wrote |= self._keep(cache, key, computed[0])
-                yield computed
-                at += 1
-        if wrote:
-            cache.trim()
+        try:
+            while at < len(self.chunks):
+                key = self._key(at)
+                chunk = self._cached(cache, key, self.chunks[at]) if key else None
+                if chunk is not None:
+                    yield chunk, None
+                    at += 1
+                    continue
+                for computed in self._compute(at):
+                    if (key := self._key(at)) and self._unread.isdisjoint(self.chunks[at]):
+                        wrote |= self._keep(cache, key, computed[0])
+                    yield computed
+                    at += 1
+        finally:
+            self._hashing.shutdown(wait=False, cancel_futures=True)
+            if wrote:
+                cache.trim()
 
     def _cached(self, cache: FeatureCache, key: str, indices: Sequence[int]) -> Chunk | None:
         """A chunk of the cache; images that failed then are tried again, and must fail again."""
@@ -223,15 +233,22 @@ class _Extractor:
                 return None
         return replace(chunk, failures=failures)
 
-    def _keys(self) -> Iterator[str | None]:
-        """The key of each chunk, from the images' bytes; ``None`` if one cannot be read."""
-        with ThreadPoolExecutor(2, thread_name_prefix="digest") as pool:
-            for indices in self.chunks:
-                digests = list(pool.map(self._digest_of, indices))
-                self.digests |= {i: d for i, d in zip(indices, digests, strict=True) if d}
-                known = [digest for digest in digests if digest]
-                whole = len(known) == len(indices)
-                yield chunk_key(self.choice.spec, self.choice.decoding, known) if whole else None
+    def _key(self, chunk: int) -> str | None:
+        """The key of a chunk, from its images' bytes; ``None`` if one cannot be read.
+
+        Some chunks ahead are hashed meanwhile, so that neither the network nor the disk waits.
+        """
+        while len(self._hashed) < min(chunk + 1 + _HASHED_AHEAD, len(self.chunks)):
+            indices = self.chunks[len(self._hashed)]
+            self._hashed.append([self._hashing.submit(self._digest_of, i) for i in indices])
+        digests = [future.result() for future in self._hashed[chunk]]
+        self.digests |= {
+            i: d for i, d in zip(self.chunks[chunk], digests, strict=True) if d is not None
+        }
+        known = [digest for digest in digests if digest is not None]
+        if len(known) < len(digests):
+            return None
+        return chunk_key(self.choice.spec, self.choice.decoding, known)
 
     def _digest_of(self, index: int) -> bytes | None:
         try:
@@ -240,54 +257,63 @@ class _Extractor:
             return None
 
     def _keep(self, cache: FeatureCache, key: str, chunk: Chunk) -> bool:
+        if not np.isfinite(chunk.features).all():  # this run will end in an error; so may the cause
+            return False
         why = cache.put(key, chunk)
         if why and not self._unkept:
             self._unkept = True
             self.warnings.append(("cache-not-written", f"features are not kept: {why}"))
         return why is None
 
-    def _compute(self, first: int, end: int) -> Iterator[tuple[Chunk, Any]]:
+    def _missing(self, first: int) -> Iterator[int]:
+        """The images of a chunk that must be computed, and of those after it up to a kept one."""
+        cache = self.how.cache
+        for at in range(first, len(self.chunks)):
+            if cache is not None and at > first and (key := self._key(at)) and cache.has(key):
+                return
+            yield from self.chunks[at]
+
+    def _compute(self, at: int) -> Iterator[tuple[Chunk, Any]]:
         """Decode and embed chunks as one stream of batches that do not end where chunks do."""
         collected: dict[int, Any] = {}
-        for batch, features in self._embed([i for c in self.chunks[first:end] for i in c]):
+        for batch, features in self._embed(self._missing(at)):
             for index, digest in batch.digests.items():
                 if self.digests.setdefault(index, digest) != digest:
                     raise InputError(
                         f"{self.source.names[index]!r} in {self.source.description} changed "
                         "while it was being read; run again once it is still"
                     )
-            rows = [] if features is None else list(zip(features, batch.facts, strict=True))
+            rows = [] if features is None else list(zip(*features, batch.facts, strict=True))
             collected |= dict(zip(batch.indices, rows, strict=True))
             collected |= batch.failures
             self._unread |= batch.failures.keys() - batch.digests.keys()
-            while first < end and all(index in collected for index in self.chunks[first]):
-                yield self._assemble(self.chunks[first], collected)
-                first += 1
-            self._report(min(first * CHUNK + len(collected), len(self.indices)))
+            while at < len(self.chunks) and all(i in collected for i in self.chunks[at]):
+                yield self._assemble(self.chunks[at], collected)
+                at += 1
+            self._report(min(at * CHUNK + len(collected), len(self.indices)))
 
     def _assemble(self, indices: Sequence[int], collected: dict[int, Any]) -> tuple[Chunk, Any]:
         results = [collected.pop(index) for index in indices]
         positions = tuple(i for i, result in enumerate(results) if not isinstance(result, str))
-        rows = [results[i][0] for i in positions]
+        rows = [results[i] for i in positions]
         on_device = None
+        features = np.empty((0, 0), np.float32)
         if rows:
             import torch
 
-            stacked = torch.stack(rows)
-            on_device = stacked if stacked.device.type == "cuda" else None
-            features = stacked.cpu().numpy()
-        else:
-            features = np.empty((0, 0), np.float32)
+            features = torch.stack([host for host, _, _ in rows]).numpy()
+            if rows[0][1].device.type == "cuda":
+                on_device = torch.stack([device for _, device, _ in rows])
         chunk = Chunk(
             features=features,
             positions=positions,
-            facts=tuple(results[i][1] for i in positions),
+            facts=tuple(facts for _, _, facts in rows),
             failures={i: r for i, r in enumerate(results) if isinstance(r, str)},
         )
         return chunk, on_device
 
-    def _embed(self, indices: Sequence[int]) -> Iterator[tuple[Batch, Any]]:
-        """Batches and their features on the device."""
+    def _embed(self, indices: Iterable[int]) -> Iterator[tuple[Batch, Any]]:
+        """Batches, and their features on the host and on the device."""
         from gan_metrics.images.loading import load
 
         backbone = self.network()
@@ -312,10 +338,10 @@ class _Extractor:
                     f"layer {self.choice.spec.layer!r} with pool none gives maps of shape "
                     f"{tuple(features.shape[1:])}; metrics need vectors: choose another --pool"
                 )
-            launched.append((batch, features))
+            launched.append((batch, None if features is None else _fetch(features)))
             if on_cpu or len(launched) > 1:
-                yield launched.popleft()
-        yield from launched
+                yield _fetched(launched.popleft())
+        yield from map(_fetched, launched)
 
     def _report(self, done: int) -> None:
         if self.how.progress:
@@ -332,6 +358,30 @@ class _Extractor:
     ) -> ComputationError:
         bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
         return ComputationError(f"{error} — {names[int(bad[0])]!r} in {self.source.description}")
+
+
+def _fetch(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Any]:
+    """Begin to copy features to the host: there, on the device, and the event of its end."""
+    import torch
+
+    if features.device.type != "cuda":
+        return features.cpu(), features, None
+    host = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
+    host.copy_(features, non_blocking=True)
+    event: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record()
+    return host, features, event
+
+
+def _fetched(item: tuple[Batch, Any]) -> tuple[Batch, Any]:
+    """The same, once the copy is there."""
+    batch, fetch = item
+    if fetch is None:
+        return batch, None
+    host, device, event = fetch
+    if event is not None:
+        event.synchronize()
+    return batch, (host, device)
 
 
 class _Rows:

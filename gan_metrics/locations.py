@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import platformdirs
@@ -33,9 +34,7 @@ __all__ = [
 
 def cache_dir() -> Path:
     """The folder of the feature cache."""
-    return Path(
-        os.environ.get("GAN_METRICS_CACHE") or platformdirs.user_cache_dir("gan-metrics", False)
-    )
+    return _place("GAN_METRICS_CACHE", platformdirs.user_cache_dir)
 
 
 def cache_limit() -> int:
@@ -56,9 +55,14 @@ def cache_limit() -> int:
 
 def home_dir() -> Path:
     """The folder of weights, reference statistics and pins."""
-    return Path(
-        os.environ.get("GAN_METRICS_HOME") or platformdirs.user_data_dir("gan-metrics", False)
-    )
+    return _place("GAN_METRICS_HOME", platformdirs.user_data_dir)
+
+
+def _place(variable: str, default: Callable[..., str]) -> Path:
+    try:
+        return Path(os.environ.get(variable) or default("gan-metrics", False))
+    except RuntimeError as error:  # a user without a home, as in some containers
+        raise UsageError(f"{error}; set {variable} to a folder") from None
 
 
 def weights_dir() -> Path:
@@ -79,8 +83,9 @@ def inception_from_environment() -> Path | None:
 
 def torch_hub_checkpoints() -> Path:
     """Torch hub's checkpoint folder, found without importing torch."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("TORCH_HOME") or Path(cache) / "torch") / "hub" / "checkpoints"
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = os.environ.get("TORCH_HOME") or os.path.join(cache, "torch")
+    return Path(os.path.expanduser(home)) / "hub" / "checkpoints"
 
 
 def offline() -> bool:

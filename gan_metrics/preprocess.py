@@ -8,7 +8,6 @@ applied by matrix products, on any device.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -50,11 +49,15 @@ def apply(pixels: torch.Tensor, preprocess: Preprocess) -> torch.Tensor:
     else:
         resample = RESAMPLERS[preprocess.interpolation]
         out = resample(pixels, preprocess.divisor, height, width, window)
-    mean, std = (
-        torch.tensor(values, device=out.device).view(1, 3, 1, 1)
-        for values in (preprocess.mean, preprocess.std)
-    )
+    mean, std = (_per_channel(values, out.device) for values in (preprocess.mean, preprocess.std))
     return (out - mean) / std
+
+
+@functools.lru_cache(maxsize=64)
+def _per_channel(values: tuple[float, float, float], device: torch.device) -> torch.Tensor:
+    """One value per channel, put on the device once."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, device=device).view(1, 3, 1, 1)
 
 
 def _resized(preprocess: Preprocess, height: int, width: int) -> tuple[int, int]:
@@ -104,17 +107,13 @@ def _pil_bicubic(
     device = torch.device("cpu") if pixels.device.type == "mps" else pixels.device
     # float64 holds every sum of integers below 2⁵³ exactly, so the order of summation is free.
     out = pixels.to(device, torch.float64)
-    rows = _pil_matrix(pixels.shape[2], height, top, h)
-    used = np.flatnonzero(rows.any(axis=0))
-    first, last = int(used[0]), int(used[-1]) + 1
-    out = out[:, :, first:last]
+    rows, first, last = _pil_matrix(pixels.shape[2], height, top, h, device)
+    columns, begin, end = _pil_matrix(pixels.shape[3], width, left, w, device)
+    out = out[:, :, first:last, begin:end]  # what the window does not see is not computed
     if width != pixels.shape[3]:
-        columns = torch.from_numpy(_pil_matrix(pixels.shape[3], width, left, w)).to(device)
         out = _round_to_byte(out @ columns.T)
-    else:
-        out = out[..., left : left + w]
     if height != pixels.shape[2]:
-        out = _round_to_byte(torch.from_numpy(rows[:, first:last].copy()).to(device) @ out)
+        out = _round_to_byte(rows @ out)
     return out.to(pixels.device, torch.float32) / divisor
 
 
@@ -128,38 +127,45 @@ def _round_to_byte(sums: torch.Tensor) -> torch.Tensor:
     return exact + (rounded - exact.detach()) if sums.requires_grad else rounded
 
 
-@functools.lru_cache(maxsize=256)
-def _pil_matrix(in_size: int, out_size: int, start: int, count: int) -> np.ndarray:
+@functools.lru_cache(maxsize=64)
+def _pil_matrix(
+    in_size: int, out_size: int, start: int, count: int, device: torch.device
+) -> tuple[torch.Tensor, int, int]:
     """Rows ``start … start+count`` of Pillow's resampling matrix, times 2²², as whole numbers.
 
     The cubic of Keys (1981) with a = −0.5, widened by in/out when shrinking; the coefficients of
     each output pixel are normalised to 1 and rounded half away from zero. An axis whose size
     does not change is left alone by Pillow: the identity.
+
+    Returns:
+        The matrix, float64, cut to the columns that are not zero; the first of these, and one
+        past the last.
     """
-    matrix = np.zeros((count, in_size))
+    index = np.arange(start, start + count)
     if in_size == out_size:
-        matrix[np.arange(count), np.arange(start, start + count)] = 1 << _PIL_BITS
-        return matrix
+        with torch.inference_mode(False):
+            identity = torch.eye(count, dtype=torch.float64, device=device) * (1 << _PIL_BITS)
+        return identity, start, start + count
     scale = in_size / out_size
     stretch = max(scale, 1.0)
-    support = 2.0 * stretch
-    for row, index in enumerate(range(start, start + count)):
-        centre = (index + 0.5) * scale
-        low = max(int(centre - support + 0.5), 0)
-        high = min(int(centre + support + 0.5), in_size)
-        weights = np.array([_cubic((x - centre + 0.5) / stretch) for x in range(low, high)])
-        scaled = weights / weights.sum() * (1 << _PIL_BITS)
-        matrix[row, low:high] = np.trunc(scaled + np.copysign(0.5, scaled))
-    return matrix
+    centre = (index + 0.5) * scale
+    low = np.maximum((centre - 2.0 * stretch + 0.5).astype(int), 0)
+    high = np.minimum((centre + 2.0 * stretch + 0.5).astype(int), in_size)
+    first, last = int(low[0]), int(high[-1])
+    column = np.arange(first, last)
+    weights = _cubic((column - centre[:, None] + 0.5) * (1.0 / stretch))
+    weights[(column < low[:, None]) | (column >= high[:, None])] = 0.0
+    scaled = weights / weights.sum(axis=1, keepdims=True) * (1 << _PIL_BITS)
+    matrix = np.trunc(scaled + np.copysign(0.5, scaled))
+    with torch.inference_mode(False):
+        return torch.from_numpy(matrix).to(device), first, last
 
 
-def _cubic(x: float, a: float = -0.5) -> float:
-    x = math.fabs(x)
-    if x < 1.0:
-        return ((a + 2.0) * x - (a + 3.0)) * x * x + 1
-    if x < 2.0:
-        return (((x - 5.0) * x + 8.0) * x - 4.0) * a
-    return 0.0
+def _cubic(x: np.ndarray, a: float = -0.5) -> np.ndarray:
+    x = np.abs(x)
+    near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
+    far = (((x - 5.0) * x + 8.0) * x - 4.0) * a
+    return np.where(x < 1.0, near, np.where(x < 2.0, far, 0.0))
 
 
 RESAMPLERS: Mapping[str, Callable[[torch.Tensor, float, int, int, Window], torch.Tensor]] = (

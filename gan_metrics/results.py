@@ -12,7 +12,7 @@ from typing import Any
 
 from gan_metrics.specs import FeatureSpec
 
-__all__ = ["MetricResult", "Warning_", "versions"]
+__all__ = ["MetricResult", "Warning_", "dumps", "versions"]
 
 Warning_ = tuple[str, str]
 """A code and a message."""
@@ -97,7 +97,13 @@ class MetricResult:
         if self.ci95 is not None:
             lines[0] += f" ± {self.standard_error:.{decimals}f}"
             low, high = (f"{bound:.{decimals}f}" for bound in self.ci95)
-            lines.append(f"  95 % interval   {low} … {high}  (for the expected value at these n)")
+            lines.append(f"  95 % interval   {low} … {high}")
+            lines.append(
+                "                  for the expected value at these n, not the population's;"
+            )
+            lines.append(
+                "                  up to 1.4 times too wide where the sets are nearly equal"
+            )
         if self.terms:
             terms = " + ".join(f"{name} {value:.6g}" for name, value in self.terms.items())
             lines.append(f"  terms           {terms}")
@@ -118,7 +124,15 @@ class MetricResult:
 
     def dumps(self, indent: int | None = None) -> str:
         """The JSON document as a string; NaN is never written."""
-        return json.dumps(self.to_json(), indent=indent, allow_nan=False, ensure_ascii=False)
+        return dumps(self.to_json(), indent)
+
+
+def dumps(
+    document: Mapping[str, Any], indent: int | None = None, *, ascii_only: bool = False
+) -> str:
+    """JSON that can be written anywhere: NaN is refused, file names of any bytes are escaped."""
+    text = json.dumps(document, indent=indent, allow_nan=False, ensure_ascii=ascii_only)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def versions() -> dict[str, str]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 __all__ = ["ALPHAS", "EXIFS", "POOLS", "PRECISIONS", "Decoding", "FeatureSpec", "Preprocess"]
 
@@ -89,8 +90,10 @@ class Preprocess:
             KeyError, TypeError, ValueError: When ``data`` is no such dict.
         """
         mean, std = (tuple(float(v) for v in data[key]) for key in ("mean", "std"))
-        if len(mean) != 3 or len(std) != 3:
-            raise ValueError("mean and std need three values each")
+        if len(mean) != 3 or len(std) != 3 or not all(map(math.isfinite, (*mean, *std))):
+            raise ValueError("mean and std need three finite values each")
+        if data["resize"] not in get_args(Resize):
+            raise ValueError(f"resize is {data['resize']!r}")
         return cls(
             resize=data["resize"],
             size=int(data["size"]),

@@ -23,7 +23,10 @@ from gan_metrics.specs import FeatureSpec
 __all__ = ["Statistics", "is_statistics", "load_stats"]
 
 _FORMAT = "gan-metrics statistics 1"
-_DIVISORS = {"n": 0, "n-1": 1}
+_LARGEST = 1e100
+"""Of an entry; its square must still be a number."""
+
+_DIVISORS = ("n", "n-1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +93,7 @@ class Statistics:
 
 def is_statistics(path: str | os.PathLike[str]) -> bool:
     """Whether a path names a statistics file, by its extension and by not being a folder."""
-    return Path(path).suffix.lower() == ".npz" and not Path(path).is_dir()
+    return Path(path).suffix.lower() == ".npz" and not os.path.isdir(path)
 
 
 def load_stats(path: str | os.PathLike[str]) -> Statistics:
@@ -119,24 +122,27 @@ def load_stats(path: str | os.PathLike[str]) -> Statistics:
     sigma = _checked_covariance(path, sigma)
     header = _read_header(path, arrays)
     try:
+        n = _count(header, arrays)
         spec = FeatureSpec.from_json(header.get("feature_spec") or {})
-        n = header.get("n", arrays.get("n"))
-        n = None if n is None else int(n)
-        if n is not None and n < 1:
-            raise ValueError(f"n is {n}")
-        ddof = _DIVISORS[header.get("divisor", "n-1")]
+        divisor = header.get("divisor", "n-1")
+        if divisor not in _DIVISORS or (divisor == "n" and n is None):
+            raise ValueError(f"the divisor {divisor!r} needs n, and must be n or n-1")
         notes = tuple((str(w["code"]), str(w["message"])) for w in header.get("warnings", ()))
         protocol = header.get("protocol")
+        if not isinstance(protocol, str | None):
+            raise TypeError(f"the protocol is {protocol!r}")
         source = dict(header.get("source", {}))
+        listed = [[str(name), str(why)] for name, why in source.get("skipped_files", [])]
+        source["skipped_files"] = listed
         used = {str(k): str(v) for k, v in dict(header.get("versions", {})).items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except Exception as error:  # a header may hold anything
         raise InputError(f"{path}: its header is broken ({error!r}); compute it again") from None
-    if ddof == 0 and n is not None and n > 1:
+    if divisor == "n" and n is not None and n > 1:
         sigma = sigma * (n / (n - 1))
     return Statistics(
         moments=Moments(n, mu, sigma),
         spec=spec,
-        protocol=None if protocol is None else str(protocol),
+        protocol=protocol,
         source=source,
         warnings=notes,
         versions=used,
@@ -144,12 +150,34 @@ def load_stats(path: str | os.PathLike[str]) -> Statistics:
     )
 
 
+def _count(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> int | None:
+    """How many images there were, as the header and the array ``n`` say, if they do.
+
+    Raises:
+        ValueError: When they are no whole number ≥ 1, or not the same.
+    """
+    stated = []
+    if header.get("n") is not None:
+        stated.append(header["n"])
+    if "n" in arrays:
+        stated.append(arrays["n"].item())
+    for n in stated:
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise ValueError(f"n is {n!r}, not a whole number of at least 1")
+    if len(set(stated)) > 1:
+        raise ValueError(f"n is {stated[0]} in the header and {stated[1]} beside it")
+    return stated[0] if stated else None
+
+
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
+        with open(path, "rb") as file:
+            start = file.read(6)
+        if start == b"\x93NUMPY":
             raise InputError(f"{path} is a single array, not a .npz of mu and sigma")
-        with archive:
+        if not start.startswith(b"PK"):
+            raise InputError(f"{path} is no .npz archive; expected one with mu and sigma")
+        with np.load(path, allow_pickle=False) as archive:
             missing = [name for name in ("mu", "sigma") if name not in archive.files]
             if missing:
                 raise InputError(
@@ -157,12 +185,12 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
                     f"{' and no '.join(missing)}; expected mu and sigma"
                 )
             wanted = [n for n in ("mu", "sigma", "n", "header") if n in archive.files]
-            return {name: archive[name] for name in wanted}
+            arrays = {name: archive[name] for name in wanted}
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except Exception as error:  # zipfile and numpy raise nearly anything on broken bytes
         pickled = "allow_pickle" in str(error) or "Object arrays" in str(error)
@@ -170,12 +198,17 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
             "holds pickled objects, which are never loaded" if pickled else f"is broken: {error!r}"
         )
         raise InputError(f"{path} {what}; save mu and sigma as plain arrays") from None
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"{path} is broken: {name} is no array")
+    return arrays
 
 
 def _floats(path: Path, name: str, array: np.ndarray) -> Any:
     if array.dtype.kind not in "fiu":
         raise InputError(f"{path}: {name} is of type {array.dtype}, not of numbers")
-    values = np.asarray(array, np.float64)
+    with np.errstate(over="ignore"):  # found as infinite below
+        values = np.asarray(array, np.float64)
     if not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).sum())
         raise InputError(f"{path}: {name} holds {bad} values that are NaN or infinite")
@@ -185,6 +218,8 @@ def _floats(path: Path, name: str, array: np.ndarray) -> Any:
 def _checked_covariance(path: Path, sigma: Any) -> Any:
     """Symmetric to rounding, with no negative variance and no correlation beyond 1."""
     scale = float(np.abs(sigma).max())
+    if scale > _LARGEST:
+        raise InputError(f"{path}: sigma holds {scale:g}, which is beyond what features can have")
     gap = float(np.abs(sigma - sigma.T).max())
     if gap > 1e-4 * scale:
         raise InputError(
@@ -206,7 +241,7 @@ def _read_header(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]
     try:
         header = json.loads(str(arrays["header"][()]))
         format_ = header["format"]
-    except (ValueError, TypeError, KeyError) as error:
+    except Exception as error:  # a header may hold anything
         raise InputError(f"{path}: its header is broken ({error!r}); compute it again") from None
     if format_ != _FORMAT:
         raise MismatchError(

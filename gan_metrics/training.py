@@ -12,7 +12,7 @@ True
 from __future__ import annotations
 
 import os
-from typing import Any
+from pathlib import Path
 
 import torch
 
@@ -41,11 +41,15 @@ class FID:
         reference: A statistics file, or :class:`~gan_metrics.stats.Statistics`, for the real side;
             ``None``: it is fed by ``update(…, real=True)``.
         backbone: By default what the reference says, else the 2015 Inception.
+        layer: Where it is cut, as for :func:`gan_metrics.load_backbone`.
+        pool: What turns maps into vectors.
+        protocol: What is done to the pixels.
+        weights: A file, or ``"random"``.
+        precision: Of the network.
         value_range: Of float images, ``(0, 1)`` or ``(-1, 1)``; they are rounded to ``uint8``.
             ``None``: images must be ``uint8``.
         device: Where the network runs.
-        options: ``layer``, ``pool``, ``protocol``, ``weights``, ``precision``, ``seed``, as for
-            :func:`gan_metrics.load_backbone`.
+        seed: Of random weights.
 
     Raises:
         UsageError: For an unknown name or range.
@@ -58,9 +62,14 @@ class FID:
         reference: str | os.PathLike[str] | Statistics | None = None,
         *,
         backbone: str | None = None,
+        layer: str | None = None,
+        pool: str | None = None,
+        protocol: str | None = None,
+        weights: str | os.PathLike[str] | None = None,
+        precision: str | None = None,
         value_range: tuple[float, float] | None = None,
         device: str = "auto",
-        **options: Any,
+        seed: int = 0,
     ) -> None:
         if value_range is not None and tuple(value_range) not in _RANGES:
             raise UsageError(f"value_range={value_range}: expected (0, 1) or (-1, 1)")
@@ -69,18 +78,18 @@ class FID:
         self.reference = reference
         self.value_range = value_range
         stated = FeatureSpec() if reference is None else reference.spec
-        protocol = options.pop("protocol", None)
         if backbone in (None, stated.backbone) and reference is not None:
             protocol = protocol or reference.protocol
         elif backbone is not None:  # nothing of the reference applies; it will not agree
             stated = FeatureSpec()
         choice = choose_backbone(
             backbone or stated.backbone,
-            layer=options.pop("layer", None) or stated.layer,
-            pool=options.pop("pool", None) or stated.pool,
-            precision=options.pop("precision", None) or stated.precision,
+            layer=layer or stated.layer,
+            pool=pool or stated.pool,
+            precision=precision or stated.precision,
             protocol=protocol,
-            **options,
+            weights="random" if weights == "random" else None if weights is None else Path(weights),
+            seed=seed,
         )
         if reference is not None:
             must_agree(
@@ -115,7 +124,7 @@ class FID:
             ComputationError: When a side has fewer than two images.
         """
         fake = self._side(real=False)
-        return fid(self.reference or self._side(real=True), fake)
+        return fid(self.reference or self._side(real=True), fake, seed=self.backbone.choice.seed)
 
     def reset(self) -> None:
         """Forget all images; the reference stays."""
@@ -133,7 +142,8 @@ class FID:
             array=array,
             spec=self.backbone.spec,
             moments=Moments.from_features(array),
-            warnings=self.backbone.choice.warnings if real or self.reference else (),
+            warnings=self.backbone.choice.warnings,
+            protocol=self.backbone.choice.protocol.name,
         )
 
     def _to_uint8(self, images: torch.Tensor) -> torch.Tensor:

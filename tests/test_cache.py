@@ -48,9 +48,11 @@ def test_the_key_depends_on_all_that_decides_about_the_features(
         chunk_key(SPEC, Decoding(alpha="white"), [a, b]),
         chunk_key(SPEC, Decoding(exif="apply"), [a, b]),
     }
-    monkeypatch.setattr("PIL.__version__", "0.0")
+    monkeypatch.setattr("gan_metrics.cache.DECODER", "pillow=0.0")
     keys.add(chunk_key(SPEC, Decoding(), [a, b]))
-    assert len(keys) == 7
+    monkeypatch.setattr("gan_metrics.cache._REVISION", 99)
+    keys.add(chunk_key(SPEC, Decoding(), [a, b]))
+    assert len(keys) == 8
 
 
 def test_every_flipped_byte_is_noticed(tmp_path: Path) -> None:
@@ -79,6 +81,21 @@ def test_a_truncated_chunk_is_noticed(tmp_path: Path, keep: int) -> None:
     assert cache.get(key(0)) is None
 
 
+def test_a_passing_fault_does_not_cost_a_good_chunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = FeatureCache(tmp_path)
+    cache.put(key(0), chunk())
+
+    def too_many(_: Path) -> bytes:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(Path, "read_bytes", too_many)
+    assert cache.get(key(0)) is None
+    monkeypatch.undo()
+    assert cache.get(key(0)) is not None
+
+
 def test_a_chunk_that_would_need_pickle_is_no_chunk(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path)
     cache.put(key(0), chunk())
@@ -105,7 +122,7 @@ def test_trimming_clears_up_after_the_dead(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path)
     cache.put(key(0), chunk())
     folder = next(cache.root.iterdir())
-    old, new = folder / ".x.npz.1.2.tmp", folder / ".y.npz.1.2.tmp"
+    old, new = (folder / f".{letter * 64}.npz.1.2.tmp" for letter in "ab")
     for path in (old, new):
         path.write_bytes(b"x")
     os.utime(old, (time.time() - 7200,) * 2)
@@ -120,14 +137,18 @@ def test_info_and_clear(tmp_path: Path) -> None:
     assert cache.info().chunks == 0
     for n in range(3):
         cache.put(key(n), chunk(n))
-    other = tmp_path / "mine.txt"
-    other.write_text("not of the cache")
+    others = [tmp_path / "mine.txt", cache.root / "ab" / "thesis.txt", cache.root / "cd"]
+    for other in others:
+        other.parent.mkdir(exist_ok=True)
+        if not other.exists():
+            other.write_text("not of the cache")
     info = cache.info()
     assert (info.chunks, info.limit) == (3, 20 * 2**30)
     assert info.size == sum(p.stat().st_size for p in cache.root.glob("*/*.npz"))
     assert cache.clear() == 3
     assert cache.info().chunks == 0
-    assert other.exists()
+    FeatureCache(tmp_path, limit=1).trim()
+    assert all(other.exists() for other in others)
 
 
 def test_the_cap_is_configurable(monkeypatch: pytest.MonkeyPatch) -> None:

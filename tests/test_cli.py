@@ -201,7 +201,7 @@ def test_an_unreadable_file(
 
 def test_one_image_only(tmp_path: Path, folders: Folders) -> None:
     one = write_folder(tmp_path / "one", crops(1, 0))
-    refused(5, "fid", folders[0], one, *OFFLINE, says=("at least two images",))
+    refused(5, "fid", folders[0], one, *OFFLINE, says=("one has 1 image", "at least two images"))
 
 
 @pytest.mark.parametrize(
@@ -292,10 +292,34 @@ def test_a_full_disk(tmp_path: Path, folders: Folders, monkeypatch: pytest.Monke
 def test_an_output_that_cannot_be_written(folders: Folders, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for option in ("-o", "--append"):
+        refused(2, "fid", *folders, *OFFLINE, option, tmp_path, says=("is a folder",))
         done = call("fid", *folders, *OFFLINE, option, tmp_path / "file" / "r.json")
         assert done.code == 6
         assert done.out.startswith("FD ")  # the number is not lost
         assert "cannot be written" in done.err
+
+
+def test_names_of_any_bytes_in_every_output(folders: Folders, tmp_path: Path, run: Run) -> None:
+    odd = write_folder(tmp_path / "odd", crops(3, 0))
+    bad = os.fsdecode(b"\xe9\n\xf0\x9f\x98\x80<b>.png")
+    (odd / bad).write_bytes(b"")
+    out, log = tmp_path / "r.json", tmp_path / "log.jsonl"
+    command = ("fid", folders[0], odd, *OFFLINE, "--on-error", "skip", "--json", "-o", out,
+               "--append", log)  # fmt: skip
+    for env in ({}, {"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C"}):
+        done = run(*command, **env)
+        assert done.returncode == 0, done.stderr
+        for text in (done.stdout, out.read_text(), log.read_text().splitlines()[-1]):
+            assert json.loads(text)["skipped_files"][0]["name"] == bad
+
+
+def test_closed_streams(folders: Folders) -> None:
+    command = f"{sys.executable} -m gan_metrics fid {folders[0]} {folders[1]} {' '.join(OFFLINE)}"
+    done = subprocess.run(f"{command} --json 2>&-", shell=True, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["metric"] == "fd"
+    done = subprocess.run(f"{command} >&-", shell=True, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
 
 
 def test_a_fault_of_ours(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,7 +336,8 @@ def test_a_fault_of_ours(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_out_of_memory(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
-    for error in (MemoryError(), torch.OutOfMemoryError("CUDA")):
+    on_cpu = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+    for error in (MemoryError(), torch.OutOfMemoryError("CUDA"), on_cpu):
 
         def starved(*_: object, error: BaseException = error, **__: object) -> None:
             raise error
@@ -408,7 +433,7 @@ def test_verify_holds_a_named_file_to_the_hash(
 def test_doctor() -> None:
     report = json.loads(call("doctor", "--json").out)
     assert set(report) == {"Devices", "Weights", "Places", "Versions"}
-    assert report["Weights"]["inception"].startswith("missing")
+    assert report["Weights"]["inception"].startswith("not here")
     assert report["Places"]["cache"].startswith(os.environ["GAN_METRICS_CACHE"])
     assert report["Versions"]["torch"] == torch.__version__.partition("+")[0]
     text = call("doctor").out

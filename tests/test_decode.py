@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from gan_metrics.errors import ImageError
+from gan_metrics.errors import ImageError, UsageError
 from gan_metrics.images import decode as module
 from gan_metrics.images.decode import EXTENSIONS, Facts, Tally, decode
 from gan_metrics.specs import Decoding
@@ -191,6 +191,87 @@ def test_orientation(format_: str, orientation: int) -> None:
     assert flags(data) == (("orientation",) if orientation > 1 else ())
 
 
+def with_orientation(image: Image.Image, orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[274] = orientation
+    return encoded(image, exif=exif)
+
+
+@pytest.mark.parametrize("alpha", ["drop", "white", "black"])
+@pytest.mark.parametrize("kind", ["rgba", "sixteen", "palette"])
+def test_orientation_is_applied_whatever_else_is_done(kind: str, alpha: str) -> None:
+    image = {
+        "rgba": Image.fromarray(rgba()),
+        "sixteen": Image.fromarray(GREY.astype(np.uint16) * 256),
+        "palette": Image.fromarray(RGB).quantize(8),
+    }[kind]
+    data = with_orientation(image, 6)
+    stored = as_hwc(data, Decoding(alpha=alpha))
+    turned = as_hwc(data, Decoding(alpha=alpha, exif="apply"))
+    np.testing.assert_array_equal(turned, np.rot90(stored, -1))
+
+
+@pytest.mark.parametrize("format_", ["PNG", "WEBP"])
+@pytest.mark.parametrize("block", [b"Exif\0\0garbage!!", b"Exif\0\0II*"])
+def test_a_broken_exif_block_does_not_cost_the_pixels(format_: str, block: bytes) -> None:
+    options = {"lossless": True} if format_ == "WEBP" else {}
+    data = encoded(Image.fromarray(RGB), format_, exif=block, **options)
+    np.testing.assert_array_equal(as_hwc(data), RGB)
+    assert flags(data) == ("exif-broken",)
+    with pytest.raises(ImageError, match="orientation is unknown"):
+        decode(data, Decoding(exif="apply"))
+
+
+@pytest.mark.parametrize(("colour", "channels"), [(0, 1), (2, 3)])
+def test_a_transparent_colour_of_sixteen_bits(colour: int, channels: int) -> None:
+    values = np.full((2, 2, channels), 0x1234, ">u2")
+    key = values[0, 0].tobytes()
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+    plain = png(2, 2, 16, colour, rows)
+    piece = struct.pack(">I", len(key)) + b"tRNS" + key
+    piece += struct.pack(">I", zlib.crc32(b"tRNS" + key))
+    at = plain.index(b"IDAT") - 4
+    data = plain[:at] + piece + plain[at:]
+    assert flags(data) == ("sixteen-bit", "alpha")
+    with pytest.raises(ImageError, match="16 bits as transparent"):
+        decode(data, Decoding(alpha="white"))
+
+
+@pytest.mark.parametrize("kind", [b"P6\n2 1\n1023\n", b"P3\n2 1\n1023\n"])
+def test_a_ppm_beyond_8_bits_is_said(kind: bytes) -> None:
+    values = [0, 0, 0, 1023, 512, 0]
+    plain = b" ".join(str(v).encode() for v in values)
+    binary = np.array(values, ">u2").tobytes()
+    data = kind + (plain if kind.startswith(b"P3") else binary)
+    assert flags(data) == ("sixteen-bit",)
+    np.testing.assert_allclose(as_hwc(data)[0], [[0, 0, 0], [255, 128, 0]], atol=1)
+    assert flags(encoded(Image.fromarray(RGB), "PPM")) == ()
+
+
+def test_a_sixteen_bit_tiff_in_which_white_is_zero() -> None:
+    values = np.array([[0, 65535, 256]], np.uint16)
+    data = encoded(Image.fromarray(values), "TIFF", tiffinfo={262: 0})
+    np.testing.assert_array_equal(as_hwc(data)[0, :, 0], [255, 0, 254])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_signed_tiff_is_refused(dtype: type) -> None:
+    data = encoded(Image.fromarray(GREY.astype(dtype)), "TIFF", tiffinfo={339: 2})
+    with pytest.raises(ImageError, match="signed"):
+        decode(data, DROP)
+
+
+def test_decoding_leaves_the_warnings_of_the_process_alone() -> None:
+    import warnings
+    from concurrent.futures import ThreadPoolExecutor
+
+    before = list(warnings.filters)
+    data = [encoded(Image.fromarray(RGB), f) for f in ("PNG", "JPEG", "GIF")] * 30
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda d: decode(d, DROP), data))
+    assert warnings.filters == before
+
+
 def test_a_tiff_that_pillow_turns_is_said() -> None:
     exif = Image.Exif()
     exif[274] = 6
@@ -250,7 +331,7 @@ def test_a_process_that_tolerates_truncated_images_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
-    with pytest.raises(ImageError, match="LOAD_TRUNCATED_IMAGES"):
+    with pytest.raises(UsageError, match="LOAD_TRUNCATED_IMAGES"):
         decode(encoded(Image.fromarray(RGB)), DROP)
 
 

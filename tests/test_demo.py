@@ -39,6 +39,8 @@ def test_it_does_not_write_over_other_things(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="something else"):
         list(demo.run_demo(tmp_path))
     list(demo.run_demo(tmp_path / "demo"))
+    (tmp_path / "demo" / "held-out" / "0003.png").unlink()  # as after an interruption
+    list(demo.run_demo(tmp_path / "demo"))
     (tmp_path / "demo" / "real" / "extra.png").write_bytes(b"")
     with pytest.raises(UsageError, match="something else"):
         list(demo.run_demo(tmp_path / "demo"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from gan_metrics import downloads, locations
 from gan_metrics.backbones import weights as weights_module
 from gan_metrics.backbones.weights import WeightsSource, add, find
 from gan_metrics.downloads import DownloadError, atomic_path, fetch, pin, sha256_of
-from gan_metrics.errors import ResourceError, WeightsError
+from gan_metrics.errors import ResourceError, UsageError, WeightsError
 
 CONTENT = bytes(range(256)) * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -189,9 +190,25 @@ def test_a_pin_holds() -> None:
     assert json.loads(locations.pins_file().read_text()) == {"a": "1" * 64, "b": "2" * 64}
     with pytest.raises(WeightsError, match="changed"):
         pin("a", "3" * 64)
-    locations.pins_file().write_text("{")
-    with pytest.raises(WeightsError, match="broken"):
-        pin("a", "1" * 64)
+    for broken in ("{", "[]"):
+        locations.pins_file().write_text(broken)
+        with pytest.raises(WeightsError, match="broken"):
+            pin("a", "1" * 64)
+
+
+def test_pins_cost_nothing_where_nothing_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    pin("a", "1" * 64)
+    before = locations.pins_file().stat().st_mtime_ns
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    pin("a", "1" * 64)
+    pin("new", "2" * 64)
+    with pytest.raises(WeightsError, match="changed"):
+        pin("a", "3" * 64)  # a pin that is there is still held to
+    assert locations.pins_file().stat().st_mtime_ns == before
 
 
 def test_atomic_paths(tmp_path: Path) -> None:
@@ -204,6 +221,17 @@ def test_atomic_paths(tmp_path: Path) -> None:
         temporary.write_text("half" * (1 // 0))
     assert target.read_text() == "whole"
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
+    for nothing in (tmp_path, Path("."), Path("")):
+        with pytest.raises(UsageError, match="name the file"), atomic_path(nothing):
+            pass
+    (tmp_path / "link").symlink_to(target)
+    with atomic_path(tmp_path / "link") as temporary:
+        temporary.write_text("through the link")
+    assert (tmp_path / "link").is_symlink()
+    assert target.read_text() == "through the link"
+    with atomic_path(Path(os.devnull)) as temporary:
+        temporary.write_text("away")
+    assert not Path(os.devnull).is_file()
     (tmp_path / "file").write_text("")
     with pytest.raises(ResourceError), atomic_path(tmp_path / "file" / "x"):
         pass

@@ -15,6 +15,7 @@ from gan_metrics.errors import (
     InputError,
     MismatchError,
     UsageError,
+    WeightsError,
 )
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.stats import Statistics
@@ -158,12 +159,69 @@ def test_a_header_never_names_code(tmp_path: Path, folders: Folders) -> None:
         gm.fid(Statistics(moments, spec, protocol="evil"), folders[0])
 
 
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"backbone": "nonsense"}, UsageError), ({"layer": "foo"}, UsageError),
+        ({"alpha": "purple"}, UsageError), ({"precision": "zz"}, UsageError),
+        ({"protocol": "zzz"}, UsageError), ({"on_error": "maybe"}, UsageError),
+        ({"device": "banana"}, UsageError), ({"device": "cpu:5"}, UsageError),
+        ({"batch_size": -1}, UsageError), ({"max_images": 3}, UsageError),
+        ({"seed": -1}, UsageError), ({"seed": 10**30}, UsageError), ({"workers": "x"}, UsageError),
+        ({"weights": "/nope"}, WeightsError), ({"backbone": "inception"}, MismatchError),
+        ({"alpha": "white"}, MismatchError), ({"precision": "bf16"}, MismatchError),
+        ({"weights": "random"}, MismatchError), ({"layer": "logits"}, MismatchError),
+    ],
+)  # fmt: skip
+def test_options_hold_for_statistics_too(
+    folders: Folders, options: dict[str, object], error: type[Exception]
+) -> None:
+    stats = gm.compute_stats(folders[0], backbone=LITE0)
+    with pytest.raises(error):
+        gm.fid(stats, stats, **options)
+    agreeing = gm.fid(stats, stats, backbone=LITE0, layer="global_pool", alpha="drop")
+    assert agreeing.value == pytest.approx(0, abs=1e-6)
+
+
+def test_the_command_says_what_two_peer_files_do_not(tmp_path: Path) -> None:
+    a, b = peer_file(tmp_path / "a.npz", 192), peer_file(tmp_path / "b.npz", 192, 1)
+    result = gm.fid(a, b, layer="192")
+    assert (result.metric, result.feature_spec.layer) == ("fd", "192")
+    assert result.feature_spec.backbone == "inception"
+    assert "layer" in result.declared
+
+
+def test_what_is_known_of_the_weights_is_not_lost_on_the_way(
+    folders: Folders, inception_weights: Path
+) -> None:
+    real, fake = (gm.extract_features(f, weights=inception_weights) for f in folders)
+    by_features = gm.fid(real, fake)
+    assert codes(by_features).count("unpublished-weights") == 1
+    assert by_features.protocol == "pytorch-fid"
+    direct = gm.fid(*folders, weights=inception_weights)
+    assert codes(direct).count("unpublished-weights") == 1
+    stats = gm.compute_stats(folders[0], weights=inception_weights)
+    assert "unpublished-weights" in [code for code, _ in stats.warnings]
+    assert stats.protocol == "pytorch-fid"
+
+
+def test_protocols_with_one_preprocessing_decode_in_one_way() -> None:
+    """A fingerprint holds departures from the protocol's own way; so that way must be one."""
+    ways: dict[object, object] = {}
+    for protocol in gm.PROTOCOLS.values():
+        for row in protocol.metrics.values():
+            key = (row.template.backbone, row.template.preprocess)
+            assert ways.setdefault(key, protocol.decoding) == protocol.decoding
+
+
 def test_impossible_inputs_are_named(tmp_path: Path, folders: Folders) -> None:
     one = write_folder(tmp_path / "one", crops(1, 0))
-    with pytest.raises(ComputationError, match="at least two images"):
+    with pytest.raises(ComputationError, match=r"one has 1 image.*at least two images"):
         gm.fid(one, folders[1], backbone=LITE0)
     with pytest.raises(InputError, match="does not exist"):
         gm.fid(tmp_path / "gone", folders[1], backbone=LITE0)
+    with pytest.raises(InputError, match="empty text"):
+        gm.fid("", folders[1])
     with pytest.raises(UsageError, match="expected a path"):
         gm.fid(3, folders[1])  # type: ignore[arg-type]
     stats = Statistics(gm.Moments(5, np.zeros(4), np.eye(4)))

@@ -59,6 +59,15 @@ def test_a_folder_named_like_an_image_is_a_folder(tmp_path: Path) -> None:
     assert list(open_source(tmp_path).names) == ["x.png/a.png"]
 
 
+def test_a_link_to_itself_is_a_bad_image_not_a_bad_folder(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png")
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    source = open_source(tmp_path)
+    assert list(source.names) == ["a.png", "loop.png"]
+    with pytest.raises(ImageError, match="symbolic links"):
+        source.read(1)
+
+
 @pytest.mark.parametrize("kind", ["dangling", "pipe", "unreadable"])
 def test_what_cannot_be_read_is_an_error_of_that_image(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.png"

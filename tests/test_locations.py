@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gan_metrics import locations
+from gan_metrics.errors import UsageError
 
 
 def test_environment_variables_move_things(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,6 +35,17 @@ def test_torch_hub_s_folder_is_where_torch_says(monkeypatch: pytest.MonkeyPatch)
         else:
             monkeypatch.delenv(name)
         assert locations.torch_hub_checkpoints() == Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(*_: object) -> str:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("platformdirs.user_cache_dir", nowhere)
+    assert locations.cache_dir().name == "cache"
+    monkeypatch.delenv("GAN_METRICS_CACHE")
+    with pytest.raises(UsageError, match="set GAN_METRICS_CACHE"):
+        locations.cache_dir()
 
 
 @pytest.mark.parametrize(("value", "expected"), [("", False), ("0", False), ("1", True)])

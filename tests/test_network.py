@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from data import crops
 from torch import nn
 
 from gan_metrics.backbones import inception
+from gan_metrics.backbones import network as network_module
 from gan_metrics.backbones.cut import pool_output, run_until
 from gan_metrics.backbones.folding import fold_batchnorm
 from gan_metrics.backbones.network import Backbone, pick_device, read_state_dict
@@ -75,10 +78,52 @@ def test_bf16_is_close_but_another_space(lite0: Backbone) -> None:
     assert short.spec.fingerprint() != lite0.spec.fingerprint()
 
 
-def test_tf32_is_never_left_on(lite0: Backbone) -> None:
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    lite0(images(1, 50))
-    assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
+def test_an_autocast_around_it_changes_nothing(lite0: Backbone) -> None:
+    x = images(2, 70)
+    plain = lite0(x)
+    gradients = lite0.differentiable(x.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(lite0(x), plain)
+        assert torch.equal(lite0.differentiable(x.float()), gradients)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "pass",
+        "torch.set_float32_matmul_precision('medium')",
+        "torch.backends.cuda.matmul.allow_tf32 = True",
+        "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+        "torch.backends.fp32_precision = 'tf32'",
+    ],
+)
+def test_tf32_is_what_was_asked_for_and_afterwards_what_it_was(setting: str) -> None:
+    """In a process of its own: the settings are global, and torch raises once both are used."""
+    script = f"""
+import torch
+from gan_metrics.backbones.network import _tf32
+from gan_metrics.backbones.registry import load_backbone
+{setting}
+def flags():
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    if hasattr(matmul, "fp32_precision"):
+        return matmul.fp32_precision, cudnn.conv.fp32_precision
+    return matmul.allow_tf32, cudnn.allow_tf32
+before = flags()
+for wanted, expected in ((False, ("ieee", False)), (True, ("tf32", True))):
+    with _tf32(wanted):
+        assert all(flag in expected for flag in flags()), flags()
+    assert flags() == before, (flags(), before)
+backbone = load_backbone("efficientnet-lite0", device="cpu", weights="random")
+backbone(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+assert flags() == before
+if "set_float32" in {setting!r}:
+    assert torch.get_float32_matmul_precision() == "medium"
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    if "no attribute 'fp32_precision'" in done.stderr:
+        pytest.skip("this torch has no such setting")
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -107,6 +152,7 @@ def test_devices() -> None:
 def test_random_weights_are_seeded_and_say_so() -> None:
     x = images(1, 50)
     state = torch.random.get_rng_state()
+    assert "torch=" in str(choose_backbone(LITE0, weights="random").spec.weights_sha256)
     one, two, other = (
         load_backbone(LITE0, weights="random", seed=s, device="cpu") for s in (0, 0, 1)
     )
@@ -187,6 +233,14 @@ def test_folding_leaves_alone_what_others_read_too() -> None:
 
 def test_the_embedded_network_is_folded_too(lite0: Backbone) -> None:
     assert not any(isinstance(m, nn.BatchNorm2d) for m in lite0.module.modules())
+
+
+def test_a_layer_that_is_overwritten_in_place_is_kept_as_it_was() -> None:
+    net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(inplace=True), nn.Linear(3, 4))
+    x = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
+    alone = run_until(net, x, ["0"])["0"]
+    assert (alone < 0).any()
+    assert torch.equal(run_until(net, x, ["0", "2"])["0"], alone)
 
 
 def test_the_pass_stops_after_the_last_layer() -> None:
@@ -284,6 +338,32 @@ def test_weights_in_safetensors_and_wrapped(tmp_path: Path, inception_weights: P
     torch.save({"state_dict": state}, tmp_path / "w.pth")
     for path in (tmp_path / "w.safetensors", tmp_path / "w.pth"):
         assert read_state_dict(path).keys() == state.keys()
+
+
+def test_weights_in_half_precision_are_widened(tmp_path: Path, inception_weights: Path) -> None:
+    state = torch.load(inception_weights, weights_only=True)
+    torch.save({k: v.half() if v.is_floating_point() else v for k, v in state.items()},
+               tmp_path / "half.pth")  # fmt: skip
+    backbone = load_backbone("inception", layer="64", weights=tmp_path / "half.pth", device="cpu")
+    assert backbone(images(1, 40)).dtype == torch.float32
+
+
+def test_large_images_are_prepared_in_parts(
+    lite0: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = images(5, 100)
+    whole = lite0(x)
+    monkeypatch.setattr(network_module, "_PIXELS_AT_ONCE", 20_000)
+    taken: list[int] = []
+    inner = network_module.preprocess.apply
+
+    def spy(pixels: torch.Tensor, preprocess: object) -> torch.Tensor:
+        taken.append(len(pixels))
+        return inner(pixels, preprocess)
+
+    monkeypatch.setattr(network_module.preprocess, "apply", spy)
+    assert torch.equal(lite0(x), whole)
+    assert taken == [2, 2, 1]
 
 
 def test_a_file_without_counters_loads(tmp_path: Path, inception_weights: Path) -> None:

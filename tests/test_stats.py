@@ -101,6 +101,7 @@ def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
     assert mark.exists()  # it would have gone off
 
 
+INDEFINITE = 10 * (np.full((4, 4), -0.9) + 1.9 * np.eye(4))
 NAN = MOMENTS.cov.copy()
 NAN[1, 2] = np.nan
 SKEW = MOMENTS.cov.copy()
@@ -125,6 +126,39 @@ WILD[0, 1] = WILD[1, 0] = 3.0
         ({"mu": MOMENTS.mean, "sigma": MOMENTS.cov, "header": "{not json"}, "header is broken"),
         ({"mu": MOMENTS.mean, "sigma": MOMENTS.cov, "header": "[]"}, "header is broken"),
         ({"mu": MOMENTS.mean, "sigma": MOMENTS.cov, "n": -3}, "header is broken"),
+        ({"mu": MOMENTS.mean, "sigma": MOMENTS.cov, "n": 2.7}, "whole number"),
+        ({"mu": MOMENTS.mean, "sigma": MOMENTS.cov, "n": True}, "whole number"),
+        ({"mu": MOMENTS.mean, "sigma": MOMENTS.cov * 1e200}, "beyond what features"),
+        ({"mu": MOMENTS.mean, "sigma": MOMENTS.cov, "header": "[" * 100_000}, "header is broken"),
+        *(
+            (
+                {
+                    "mu": MOMENTS.mean,
+                    "sigma": MOMENTS.cov,
+                    "header": json.dumps({**STATS.header(), **change}),
+                },
+                "header is broken",
+            )
+            for change in (
+                {"n": float("inf")},
+                {"n": "12"},
+                {"n": None, "divisor": "n"},
+                {"protocol": {}},
+                {"divisor": "m"},
+                {"source": {"skipped_files": 5}},
+                {"warnings": ["x"]},
+                {"source": {"skipped_files": ["a"]}},
+            )
+        ),
+        (
+            {
+                "mu": MOMENTS.mean,
+                "sigma": MOMENTS.cov,
+                "n": 51,
+                "header": json.dumps(STATS.header()),
+            },
+            "n is 50 in the header and 51 beside it",
+        ),
         (
             {
                 "mu": MOMENTS.mean,
@@ -153,6 +187,34 @@ def test_another_version_of_the_format_is_a_mismatch(tmp_path: Path) -> None:
     np.savez(path, mu=MOMENTS.mean, sigma=MOMENTS.cov, header=header)
     with pytest.raises(MismatchError, match="statistics 9"):
         load_stats(path)
+
+
+def test_a_member_that_is_no_array(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("mu", b"text")
+        archive.writestr("sigma.npy", b"text")
+    with pytest.raises(InputError, match="is broken"):
+        load_stats(path)
+
+
+def test_an_indefinite_sigma_gives_no_number(tmp_path: Path) -> None:
+    from gan_metrics import fid
+
+    path = tmp_path / "indefinite.npz"
+    np.savez(path, mu=np.zeros(4), sigma=INDEFINITE)
+    np.savez(tmp_path / "unit.npz", mu=np.zeros(4), sigma=np.eye(4))
+    for sides in ((path, tmp_path / "unit.npz"), (tmp_path / "unit.npz", path)):
+        with pytest.raises(InputError, match=r"indefinite\.npz.*not positive semidefinite"):
+            fid(*sides)
+
+
+def test_a_singular_sigma_in_float32_is_a_covariance(tmp_path: Path) -> None:
+    from gan_metrics import fid
+
+    x = np.random.default_rng(0).normal(size=(60, 200))
+    np.savez(tmp_path / "a.npz", mu=x.mean(0), sigma=np.cov(x, rowvar=False).astype(np.float32))
+    assert fid(tmp_path / "a.npz", tmp_path / "a.npz").value < 1e-3 * 200
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 cut off"])

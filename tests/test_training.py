@@ -29,6 +29,7 @@ def test_it_gives_what_the_features_give(metric: FID) -> None:
     a, b = (metric.backbone(x).numpy() for x in (real, fake))
     assert float(result) == pytest.approx(gm.metrics.frechet_distance(a, b), rel=1e-4)
     assert (result.metric, result.n_real, result.n_fake) == ("fd", 10, 8)
+    assert result.protocol == "imagenet"
     assert result.standard_error is not None
     metric.reset()
     with pytest.raises(ComputationError, match="no fake images yet"):
@@ -78,3 +79,5 @@ def test_bad_input_is_named(metric: FID) -> None:
         metric.update(batch(1, 0), real=True).compute()
     with pytest.raises(TypeError):
         FID(backbone=LITE0, layre="192")
+    with pytest.raises(TypeError):
+        FID(backbone=LITE0, alpha="white")  # tensors have no decoding

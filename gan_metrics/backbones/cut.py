@@ -43,8 +43,12 @@ def run_until(
                 raise UsageError(
                     f"layer {name!r} gives {type(output).__name__}, not a tensor; cut elsewhere"
                 )
-            seen.setdefault(name, output)
-            if len(seen) == len(set(layers)):
+            if name in seen:
+                return
+            last = len(seen) + 1 == len(set(layers))
+            # What runs after this layer may overwrite its output in place.
+            seen[name] = output if last else output.clone()
+            if last:
                 raise _AllSeenError
 
         return hook

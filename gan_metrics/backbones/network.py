@@ -26,6 +26,9 @@ __all__ = ["Backbone", "pick_device"]
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
+_PIXELS_AT_ONCE = 1 << 24
+"""Of one size group, so many source pixels are prepared in one go; bounds the memory."""
+
 
 class Backbone:
     """``uint8`` images in, ``float32`` features out.
@@ -110,6 +113,8 @@ class Backbone:
     def differentiable(self, images: torch.Tensor) -> torch.Tensor:
         """Features with gradients back to the pixels, for losses and attribution.
 
+        The backward pass runs when the caller says, so in the caller's TF32 settings.
+
         Args:
             images: Floating point, ``N × 3 × H × W``, RGB, 0–255.
 
@@ -121,7 +126,8 @@ class Backbone:
         """
         if not images.is_floating_point():
             raise InputError(f"gradients need floating-point images in 0–255, not {images.dtype}")
-        inputs = preprocess.apply(images.to(self.device), self._preprocess)
+        with _arithmetic("fp32", self.device):
+            inputs = preprocess.apply(images.to(self.device), self._preprocess)
         layer = str(self.spec.layer)
         return self._run(inputs, [layer])[layer]
 
@@ -135,18 +141,21 @@ class Backbone:
                 f"images must be uint8 in 0–255, not {images.dtype}; convert them, or use "
                 "backbone.differentiable for floating point"
             )
-        with torch.no_grad(), _matmul_precision("fp32"):
-            return preprocess.apply(images.to(self.device), self._preprocess)
+        if images.ndim != 4:
+            return preprocess.apply(images, self._preprocess)  # which says what is wrong
+        images = images.to(self.device)
+        rows = max(1, _PIXELS_AT_ONCE // max(images.shape[2] * images.shape[3], 1))
+        with torch.no_grad(), _arithmetic("fp32", self.device):
+            return torch.cat(
+                [preprocess.apply(part, self._preprocess) for part in torch.split(images, rows)]
+            )
 
     def _run(self, inputs: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
         recipe, precision = self.choice.recipe, str(self.spec.precision)
         if self._channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        autocast: Any = contextlib.nullcontext()
-        if precision in _AUTOCAST:
-            autocast = torch.autocast(self.device.type, _AUTOCAST[precision])
         paths = {name: recipe.layers[name].path for name in layers}
-        with autocast, _matmul_precision(precision):
+        with _arithmetic(precision, self.device):
             raw = run_until(self.module, inputs, list(paths.values()))
         pools = {
             name: str(self.spec.pool) if name == self.spec.layer else recipe.layers[name].pool
@@ -171,7 +180,8 @@ def pick_device(name: str) -> torch.device:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
             raise UsageError(f"--device {name}: there are {count} CUDA devices here; try auto")
-        return torch.device("cuda", device.index or 0)
+        index = torch.cuda.current_device() if device.index is None else device.index
+        return torch.device("cuda", index)
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UsageError("--device mps: there is no such device here; try auto")
     if device.type not in ("cpu", "mps"):
@@ -190,23 +200,47 @@ def _check_precision(precision: str, device: torch.device) -> None:
 
 
 @contextlib.contextmanager
-def _matmul_precision(precision: str) -> Iterator[None]:
-    """TF32 on or off, for this block only; torch leaves it on for convolutions by default."""
-    wanted = precision == "tf32"
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32, cudnn.allow_tf32 = wanted, wanted
+def _arithmetic(precision: str, device: torch.device) -> Iterator[None]:
+    """What the precision's name says, whatever the caller has switched on, for this block only."""
+    short = _AUTOCAST.get(precision)
+    with torch.autocast(device.type, short or torch.bfloat16, enabled=short is not None):
+        if device.type != "cuda":
+            yield
+            return
+        with _tf32(precision == "tf32"):
+            yield
+
+
+@contextlib.contextmanager
+def _tf32(wanted: bool) -> Iterator[None]:
+    """TF32 on or off for this block; torch leaves it on for convolutions by default.
+
+    Torch 2.9 has a new way of saying it, and raises once both ways were used.
+    """
+    matmul: Any = torch.backends.cuda.matmul
+    cudnn: Any = torch.backends.cudnn
+    if hasattr(matmul, "fp32_precision"):
+        convolutions: Any = getattr(cudnn, "conv", cudnn)
+        places = [(matmul, "fp32_precision"), (convolutions, "fp32_precision")]
+        value: Any = "tf32" if wanted else "ieee"
+    else:
+        places = [(matmul, "allow_tf32"), (cudnn, "allow_tf32")]
+        value = wanted
+    before = [getattr(place, name) for place, name in places]
     try:
+        for place, name in places:
+            setattr(place, name, value)
         yield
     finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
+        for (place, name), old in zip(places, before, strict=True):
+            setattr(place, name, old)
 
 
 def _build(choice: BackboneChoice) -> nn.Module:
     build = _resolve(choice.recipe.build)
     if choice.weights is None:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(choice.seed)
+            torch.default_generator.manual_seed(choice.seed)  # and not that of the GPUs
             random: nn.Module = build()
         return random
     with torch.device("meta"):  # no time is spent on weights that are replaced at once
@@ -227,6 +261,7 @@ def _build(choice: BackboneChoice) -> nn.Module:
             f"{_some('missing', missing)}; {_some('unexpected', extra)}; "
             f"{_some('of another shape', shapes)}"
         )
+    state = {key: value.to(expected[key].dtype) for key, value in state.items()}
     state |= {key: torch.tensor(0) for key in counters - set(state)}
     module.load_state_dict(state, assign=True)
     return module
@@ -251,8 +286,11 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
             "never loaded. Save it again with torch.save(model.state_dict(), path)"
         ) from None
     except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise WeightsError(f"{path} cannot be read as weights: {reason}") from None
+        reason = (str(error) or "?").splitlines()[0]
+        raise WeightsError(
+            f"{path} is no weights file: expected a state dict by torch.save or safetensors "
+            f"({type(error).__name__}: {reason})"
+        ) from None
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not all(

@@ -5,13 +5,16 @@ A backbone that is new is a row of :data:`BACKBONES`.
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from gan_metrics.backbones.choice import BackboneChoice, Layer, Recipe
 from gan_metrics.backbones.weights import EMBEDDED_LITE0, PUBLISHED_INCEPTION, find
+from gan_metrics.downloads import Progress
 from gan_metrics.errors import MismatchError, unknown_name
 from gan_metrics.protocols import PYTORCH_FID_PREPROCESS, protocol_for
 from gan_metrics.specs import ALPHAS, EXIFS, POOLS, PRECISIONS, Decoding, FeatureSpec, Preprocess
@@ -19,7 +22,7 @@ from gan_metrics.specs import ALPHAS, EXIFS, POOLS, PRECISIONS, Decoding, Featur
 if TYPE_CHECKING:
     from gan_metrics.backbones.network import Backbone
 
-__all__ = ["BACKBONES", "choose_backbone", "load_backbone"]
+__all__ = ["BACKBONES", "choose_backbone", "load_backbone", "recipe_of", "state_spec"]
 
 
 BACKBONES: Mapping[str, Recipe] = MappingProxyType(
@@ -82,6 +85,7 @@ def choose_backbone(
     alpha: str | None = None,
     exif: str | None = None,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> BackboneChoice:
     """Settle what a command's names mean, find the weights and hash them.
 
@@ -95,6 +99,7 @@ def choose_backbone(
         alpha: One of :data:`~gan_metrics.specs.ALPHAS`; the protocol's way by default.
         exif: One of :data:`~gan_metrics.specs.EXIFS`; the protocol's way by default.
         seed: Of random weights.
+        progress: Told of the bytes, should the weights be downloaded.
 
     Raises:
         UsageError: For an unknown name.
@@ -102,28 +107,25 @@ def choose_backbone(
         WeightsError: When the weights cannot be had or fail their hash.
     """
     backbone = backbone or "inception"
-    if backbone not in BACKBONES:
-        raise unknown_name("backbone", backbone, BACKBONES)
-    recipe = BACKBONES[backbone]
-    rules = protocol_for(protocol, backbone)
-    template = rules.metrics["fid"].template
-    if template.backbone not in (None, backbone):
-        raise MismatchError(
-            f"protocol {rules.name!r} is defined for the backbone {template.backbone!r}, "
-            f"not for {backbone!r}; leave --protocol out, or choose imagenet"
-        )
-    name = recipe.layer(layer or template.layer or recipe.default_layer)
-    for kind, value, known in (("pool", pool, POOLS), ("precision", precision, PRECISIONS)):
-        if value is not None and value not in known:
-            raise unknown_name(kind, value, known)
-    decoding = _decoding(rules.decoding, alpha, exif)
+    rules = protocol_for(protocol, recipe_of(backbone).name)
+    stated = state_spec(
+        backbone,
+        layer=layer,
+        pool=pool,
+        protocol=rules.name,
+        precision=precision,
+        alpha=alpha or rules.decoding.alpha,
+        exif=exif or rules.decoding.exif,
+    )
+    recipe = recipe_of(backbone)
+    name = stated.layer or recipe.default_layer
     notes: list[tuple[str, str]] = []
     path: Path | None = None
     if weights == "random":
-        sha256 = f"random:seed={seed}"
+        sha256 = _random_identity(seed)
         notes.append(("random-weights", f"{backbone} has random weights (seed {seed})"))
     else:
-        file = find(recipe.weights, weights)
+        file = find(recipe.weights, weights, progress=progress)
         path, sha256 = file.path, file.sha256
         if not sha256.startswith(recipe.weights.sha256_prefix):
             notes.append(
@@ -133,16 +135,102 @@ def choose_backbone(
                     f"(sha256 {sha256[:8]}…, not {recipe.weights.sha256_prefix}…)",
                 )
             )
-    spec = FeatureSpec(
-        backbone=backbone,
+    template = rules.metrics["fid"].template
+    spec = replace(
+        stated,
         layer=name,
-        pool=pool or template.pool or recipe.layers[name].pool,
+        pool=stated.pool or template.pool or recipe.layers[name].pool,
         weights_sha256=sha256,
-        preprocess=template.preprocess or recipe.preprocess,
-        precision=precision or "fp32",
-        departures=decoding.departures(rules.decoding),
+        precision=stated.precision or "fp32",
     )
+    decoding = Decoding(alpha or rules.decoding.alpha, exif or rules.decoding.exif)
     return BackboneChoice(recipe, spec, rules, decoding, path, seed, tuple(notes))
+
+
+def recipe_of(backbone: str) -> Recipe:
+    """The row of a backbone.
+
+    Raises:
+        UsageError: When there is none of that name.
+    """
+    if backbone not in BACKBONES:
+        raise unknown_name("backbone", backbone, BACKBONES)
+    return BACKBONES[backbone]
+
+
+def state_spec(
+    backbone: str | None = None,
+    *,
+    layer: str | None = None,
+    pool: str | None = None,
+    protocol: str | None = None,
+    weights: str | Path | None = None,
+    precision: str | None = None,
+    alpha: str | None = None,
+    exif: str | None = None,
+    seed: int = 0,
+) -> FeatureSpec:
+    """What a command's names say about the feature space, and no more: the rest stays open.
+
+    Args:
+        backbone: As for :func:`choose_backbone`, as are the others. Where it is left open and
+            another name cannot be understood without it, ``"inception"``.
+        layer: A layer of it.
+        pool: What turns maps into vectors.
+        protocol: What is done to the pixels.
+        weights: A file, or ``"random"``.
+        precision: Of the network.
+        alpha: What is done with transparency.
+        exif: What is done with orientation.
+        seed: Of random weights.
+
+    Raises:
+        UsageError: For an unknown name.
+        MismatchError: When the protocol is not defined for the backbone.
+        WeightsError: When the weights file is not there.
+    """
+    for kind, value, known in (
+        ("pool", pool, POOLS),
+        ("precision", precision, PRECISIONS),
+        ("alpha", alpha, ALPHAS),
+        ("exif", exif, EXIFS),
+    ):
+        if value is not None and value not in known:
+            raise unknown_name(kind, value, known)
+    if backbone is None and not any((layer, protocol, weights, alpha, exif)):
+        return FeatureSpec(pool=pool, precision=precision)
+    recipe = recipe_of(backbone or "inception")
+    rules = protocol_for(protocol, recipe.name)
+    template = rules.metrics["fid"].template
+    if template.backbone not in (None, recipe.name):
+        raise MismatchError(
+            f"protocol {rules.name!r} is defined for the backbone {template.backbone!r}, "
+            f"not for {recipe.name!r}; leave --protocol out, or choose imagenet"
+        )
+    departures = None
+    if alpha or exif:
+        decoding = Decoding(alpha or rules.decoding.alpha, exif or rules.decoding.exif)
+        departures = decoding.departures(rules.decoding)
+    sha256 = None
+    if weights is not None:
+        random = weights == "random"
+        sha256 = _random_identity(seed) if random else find(recipe.weights, weights).sha256
+    named = layer or template.layer
+    return FeatureSpec(
+        backbone=recipe.name,
+        layer=recipe.layer(named) if named else None,
+        pool=pool,
+        weights_sha256=sha256,
+        preprocess=(template.preprocess or recipe.preprocess) if protocol else None,
+        precision=precision,
+        departures=departures,
+    )
+
+
+def _random_identity(seed: int) -> str:
+    """What stands in place of a hash: the seed, and the versions of what draws the weights."""
+    used = [f"{p}={importlib.metadata.version(p)}" for p in ("torch", "torchvision", "timm")]
+    return ",".join([f"random:seed={seed}", *used])
 
 
 def load_backbone(
@@ -162,7 +250,7 @@ def load_backbone(
         name: A key of :data:`BACKBONES`.
         layer: A layer of it; its final pooling layer by default.
         pool: ``"avg"``, ``"max"``, ``"cls"``, ``"flatten"`` or ``"none"``.
-        protocol: What is done to the pixels; see ``gan-metrics protocols``.
+        protocol: What is done to the pixels: a key of :data:`~gan_metrics.protocols.PROTOCOLS`.
         weights: A file; ``"random"`` for seeded random ones; by default the registered ones.
         precision: ``"fp32"`` (default), ``"tf32"``, ``"bf16"`` or ``"fp16"``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
@@ -187,11 +275,3 @@ def load_backbone(
     from gan_metrics.backbones.network import Backbone  # this is where torch is imported
 
     return Backbone(choice, device)
-
-
-def _decoding(default: Decoding, alpha: str | None, exif: str | None) -> Decoding:
-
-    for kind, value, known in (("alpha", alpha, ALPHAS), ("exif", exif, EXIFS)):
-        if value is not None and value not in known:
-            raise unknown_name(kind, value, known)
-    return Decoding(alpha=alpha or default.alpha, exif=exif or default.exif)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,15 @@ from gan_metrics import locations
 from gan_metrics.downloads import DownloadError, Progress, atomic_path, fetch, pin, sha256_of
 from gan_metrics.errors import WeightsError
 
-__all__ = ["EMBEDDED_LITE0", "PUBLISHED_INCEPTION", "WeightsFile", "WeightsSource", "add", "find"]
+__all__ = [
+    "EMBEDDED_LITE0",
+    "PUBLISHED_INCEPTION",
+    "WeightsFile",
+    "WeightsSource",
+    "add",
+    "find",
+    "status",
+]
 
 
 @dataclass(frozen=True)
@@ -100,7 +109,7 @@ def find(
     looked = []
     for place in _places(source):
         looked.append(place)
-        if place.is_file():
+        if os.path.isfile(place):
             return _verified(source, place, "found")
     target = locations.weights_dir() / source.filenames[0]
     failures = []
@@ -112,6 +121,16 @@ def find(
         else:
             return _verified(source, target, url)
     raise WeightsError(_not_to_be_had(source, looked, failures))
+
+
+def status(source: WeightsSource) -> tuple[Path | None, str]:
+    """Where the weights are on this machine, or ``None`` and why they are not; for listings."""
+    try:
+        path = find(source, download=False).path
+    except WeightsError as error:
+        missing = "cannot be had" in str(error)
+        return None, "not here (gan-metrics weights pull)" if missing else str(error)
+    return path, str(path)
 
 
 def add(source: WeightsSource, path: Path) -> WeightsFile:
@@ -133,8 +152,8 @@ def add(source: WeightsSource, path: Path) -> WeightsFile:
 
 
 def _named(path: Path, by: str) -> WeightsFile:
-    if not path.is_file():
-        raise WeightsError(f"there is no weights file {path}, which {by} names")
+    if not os.path.isfile(path):  # False, where pathlib would raise for lack of permission
+        raise WeightsError(f"there is no weights file {path}, which {by} names, or none to read")
     return WeightsFile(path, sha256_of(path), by)
 
 

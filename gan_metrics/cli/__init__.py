@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import warnings
 
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command line; leaves by ``SystemExit`` with the exit code."""
+    # Pillow speaks of metadata; what matters of it is in our own coded warnings.
+    warnings.filterwarnings("ignore", module=r"PIL(\..*)?$")
+    # A stream that the caller has closed is None, and print would then choose another one.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -109,6 +109,7 @@ def fid(
     """
     from gan_metrics.evaluate import fid as compute
 
+    console.check_outputs(to["output"], to["append"])
     keep_freed_memory()
     with console.progress() as report:
         result = compute(real, fake, error_bars=error_bars, progress=report, **options)
@@ -141,6 +142,7 @@ def stats(
     """
     from gan_metrics.evaluate import compute_stats
 
+    console.check_outputs(output)
     keep_freed_memory()
     with console.progress() as report:
         statistics = compute_stats(source, progress=report, **options)
@@ -253,19 +255,13 @@ def weights_list(
 ) -> None:
     """Which weights are on this machine, and where."""
     from gan_metrics.backbones.registry import BACKBONES
-    from gan_metrics.backbones.weights import find
-    from gan_metrics.errors import WeightsError
+    from gan_metrics.backbones.weights import status
 
-    found: dict[str, str | None] = {}
-    for name, recipe in BACKBONES.items():
-        try:
-            found[name] = str(find(recipe.weights, download=False).path)
-        except WeightsError:
-            found[name] = None
+    found = {name: status(recipe.weights) for name, recipe in BACKBONES.items()}
     if json:
-        console.print_json(found)
+        console.print_json({name: path and str(path) for name, (path, _) in found.items()})
         return
-    rows = [(name, path or "not here (gan-metrics weights pull)") for name, path in found.items()]
+    rows = [(name, text) for name, (_, text) in found.items()]
     console.table("Weights", ("backbone", "file"), rows)
 
 
@@ -325,9 +321,6 @@ def weights_verify(
 
 
 def _recipe(name: str) -> Any:
-    from gan_metrics.backbones.registry import BACKBONES
-    from gan_metrics.errors import unknown_name
+    from gan_metrics.backbones.registry import recipe_of
 
-    if name not in BACKBONES:
-        raise unknown_name("backbone", name, BACKBONES)
-    return BACKBONES[name]
+    return recipe_of(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 
     from gan_metrics.results import MetricResult
 
-__all__ = ["STATE", "emit", "guarded", "note", "print_json", "progress", "show_warnings", "table"]
+__all__ = [
+    "STATE",
+    "check_outputs",
+    "emit",
+    "guarded",
+    "note",
+    "print_json",
+    "progress",
+    "show_warnings",
+    "table",
+]
 
 STATE = {"quiet": False, "debug": False}
 """What ``--quiet`` and ``--debug`` set, for the whole command."""
@@ -38,18 +48,21 @@ def guarded(verb: Callable[..., None]) -> Callable[..., None]:
         except GanMetricsError as error:
             _leave(str(error), error.exit_code)
         except KeyboardInterrupt:
-            _leave("interrupted; what was embedded so far is in the cache", 130)
+            _leave("interrupted", 130)
         except MemoryError:
             _leave("out of memory; try a smaller --batch-size, or --max-images", 6)
         except OSError as error:
-            if error.errno == errno.EPIPE:
-                raise
+            if error.errno == errno.EPIPE:  # the reader has left; nothing can be said to it
+                sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+                raise typer.Exit(ResourceError.exit_code) from None
             code = ResourceError.exit_code if error.errno in _NO_ROOM else 1
             _leave(f"{error}", code)
         except Exception as error:
             if type(error).__module__.partition(".")[0] in ("typer", "click"):
                 raise
             kind = type(error).__name__
+            if "DefaultCPUAllocator" in str(error):
+                _leave("out of memory; try a smaller --batch-size, or --max-images", 6)
             if kind == "OutOfMemoryError":
                 _leave("the device is out of memory; try a smaller --batch-size", 6)
             _leave(f"this is a fault of gan-metrics ({kind}: {error}); --debug shows where", 1)
@@ -62,6 +75,19 @@ def _leave(message: str, code: int) -> None:
         traceback.print_exc()
     print(f"gan-metrics: {message}", file=sys.stderr)  # noqa: T201
     raise typer.Exit(code)
+
+
+def check_outputs(*paths: Path | None) -> None:
+    """Refuse files that cannot be written before any work is done for them.
+
+    Raises:
+        UsageError: When a path is a folder or names nothing.
+    """
+    from gan_metrics.downloads import check_target
+
+    for path in paths:
+        if path is not None:
+            check_target(path)
 
 
 def note(message: str) -> None:
@@ -78,8 +104,10 @@ def show_warnings(warnings: Sequence[tuple[str, str]]) -> None:
 
 def print_json(document: Mapping[str, Any]) -> None:
     """One JSON document on stdout."""
-    text = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False)
-    print(text.encode("utf-8", "backslashreplace").decode())  # noqa: T201
+    from gan_metrics.results import dumps
+
+    utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(dumps(document, indent=2, ascii_only=not utf8))  # noqa: T201
 
 
 def emit(result: MetricResult, to: Mapping[str, Any]) -> None:

@@ -6,9 +6,8 @@ import os
 
 from gan_metrics import locations
 from gan_metrics.backbones.registry import BACKBONES
-from gan_metrics.backbones.weights import find
+from gan_metrics.backbones.weights import status
 from gan_metrics.cache import FeatureCache
-from gan_metrics.errors import WeightsError
 from gan_metrics.results import versions
 
 __all__ = ["examine"]
@@ -27,13 +26,7 @@ def examine() -> dict[str, dict[str, str]]:
         devices["cuda"] = "none"
     if torch.backends.mps.is_available():
         devices["mps"] = "available"
-    weights = {}
-    for name, recipe in BACKBONES.items():
-        try:
-            weights[name] = str(find(recipe.weights, download=False).path)
-        except WeightsError as error:
-            missing = "cannot be had" in str(error)
-            weights[name] = "missing: gan-metrics weights pull" if missing else str(error)
+    weights = {name: status(recipe.weights)[1] for name, recipe in BACKBONES.items()}
     info = FeatureCache().info()
     places = {
         "home": str(locations.home_dir()),

@@ -18,7 +18,6 @@ ICC profile         not applied, as in every peer
 from __future__ import annotations
 
 import io
-import warnings
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -26,25 +25,26 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import PIL
 from PIL import (
     BmpImagePlugin,
     ExifTags,
     GifImagePlugin,
     Image,
     ImageFile,
-    ImageOps,
     JpegImagePlugin,
     PngImagePlugin,
     PpmImagePlugin,
     TiffImagePlugin,
     UnidentifiedImageError,
     WebPImagePlugin,
+    features,
 )
 
-from gan_metrics.errors import ImageError
+from gan_metrics.errors import ImageError, UsageError
 from gan_metrics.specs import Decoding
 
-__all__ = ["EXTENSIONS", "MAX_PIXELS", "Facts", "Tally", "decode"]
+__all__ = ["DECODER", "EXTENSIONS", "MAX_PIXELS", "Facts", "Tally", "decode"]
 
 EXTENSIONS = frozenset(
     (
@@ -56,6 +56,12 @@ EXTENSIONS = frozenset(
 
 MAX_PIXELS = 178_956_970
 """An image that claims more than this is refused as a decompression bomb."""
+
+DECODER = " ".join(
+    [f"pillow={PIL.__version__}"]
+    + [f"{name}={features.version(name)}" for name in ("jpg", "libjpeg_turbo", "webp", "libtiff")]
+)
+"""What turns bytes into pixels here; another version of it may give other pixels."""
 
 # What Pillow may choose among; EPS, for one, would start Ghostscript. JPEG brings MPO with it.
 _FORMATS = tuple(
@@ -117,25 +123,20 @@ def decode(data: bytes, decoding: Decoding) -> tuple[npt.NDArray[np.uint8], Fact
     Raises:
         ImageError: When the bytes are no image of a known format, are truncated or broken, claim
             more than :data:`MAX_PIXELS` pixels, or hold values of unknown range.
+        UsageError: When this process has told Pillow to let truncated images pass.
     """
     if not data:
         raise ImageError("the file is empty (0 bytes)")
     if ImageFile.LOAD_TRUNCATED_IMAGES:
-        raise ImageError(
+        raise UsageError(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set in this process, so a broken image would "
             "pass for a whole one; unset it"
         )
     try:
-        with warnings.catch_warnings():
-            # The bound is checked below; Pillow's other warnings are about metadata.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise ImageError(
-                        f"it claims {image.width}×{image.height} pixels, more than the "
-                        f"{MAX_PIXELS:,} that are accepted: a decompression bomb?"
-                    )
-                return _to_rgb(image, decoding)
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(_bomb(f"{image.width}×{image.height} pixels, more than"))
+            return _to_rgb(image, decoding)
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -144,14 +145,15 @@ def decode(data: bytes, decoding: Decoding) -> tuple[npt.NDArray[np.uint8], Fact
             f"they start with {data[:8]!r}"
         ) from None
     except Image.DecompressionBombError:
-        raise ImageError(
-            f"it claims more than the {MAX_PIXELS:,} pixels that are accepted: "
-            "a decompression bomb?"
-        ) from None
+        raise ImageError(_bomb("more than")) from None
     except MemoryError:
         raise
     except Exception as error:  # Pillow's readers raise nearly anything on broken bytes
         raise ImageError(f"it cannot be decoded: {error or type(error).__name__}") from error
+
+
+def _bomb(claim: str) -> str:
+    return f"it claims {claim} the {MAX_PIXELS:,} that are accepted: a decompression bomb?"
 
 
 def _to_rgb(image: Image.Image, decoding: Decoding) -> tuple[npt.NDArray[np.uint8], Facts]:
@@ -159,16 +161,16 @@ def _to_rgb(image: Image.Image, decoding: Decoding) -> tuple[npt.NDArray[np.uint
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         flags.append("frames")
     depth = _depth(image)
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    orientation = _orientation(image)
     icc = image.info.get("icc_profile") or b""
+    keyed = "transparency" in image.info
     width, height, mode, format_ = image.width, image.height, image.mode, image.format or "?"
+    white_is_zero = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
     image.load()
-    # Pillow turns a TIFF upright while it loads; what was stored cannot be had then.
-    turned_by_pillow = image.format == "TIFF" and orientation not in (0, 1)
     if depth > 8:
         flags.append("sixteen-bit")
     if depth > 8 and image.mode.startswith("I"):  # elsewhere Pillow keeps the high byte by itself
-        image = _high_byte(image, depth)
+        image = _high_byte(image, depth, white_is_zero=white_is_zero)
     elif image.mode not in _PLAIN_MODES:
         raise ImageError(
             f"its values are of mode {image.mode}, whose range is unknown; "
@@ -178,39 +180,88 @@ def _to_rgb(image: Image.Image, decoding: Decoding) -> tuple[npt.NDArray[np.uint
         flags.append("colour-space")
     if icc and b"sRGB" not in icc.replace(b"\0", b""):
         flags.append("icc")
-    if image.mode in _ALPHA_MODES or "transparency" in image.info:
+    if depth > 8 and keyed:  # the colour was named by 16 bits, of which 8 are left
+        if decoding.alpha != "drop":
+            raise ImageError(
+                "it names one colour of 16 bits as transparent, which cannot be composited; "
+                "save it with an alpha channel, or use --alpha drop"
+            )
+        flags.append("alpha")
+    elif keyed or image.mode in _ALPHA_MODES:
         rgba = image.convert("RGBA")
         if np.asarray(rgba.getchannel("A")).min() < 255:
             flags.append("alpha")
             if decoding.alpha != "drop":
                 image = Image.alpha_composite(Image.new("RGBA", rgba.size, decoding.alpha), rgba)
-    if turned_by_pillow:
+    image = image if image.mode == "RGB" else image.convert("RGB")
+    if orientation is None:
+        if decoding.exif == "apply":
+            raise ImageError("its EXIF block cannot be read, so its orientation is unknown")
+        flags.append("exif-broken")
+    elif orientation in _UPRIGHT and format_ == "TIFF":  # Pillow turned it while it loaded it
         flags.append("orientation-applied")
-    elif orientation in range(2, 9):
+    elif orientation in _UPRIGHT:
         flags.append("orientation")
         if decoding.exif == "apply":
-            ImageOps.exif_transpose(image, in_place=True)
-    pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-    facts = Facts(width, height, format_, mode, tuple(flags))
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)), facts
+            image = image.transpose(_UPRIGHT[orientation])
+    pixels = np.asarray(image).transpose(2, 0, 1)
+    return np.ascontiguousarray(pixels), Facts(width, height, format_, mode, tuple(flags))
+
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation to what turns the stored pixels upright; 1 is upright already."""
+
+
+def _orientation(image: Image.Image) -> int | None:
+    """The EXIF orientation, 1 where there is none, ``None`` where the block is broken."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # the pixels may be whole all the same
+        return None
 
 
 def _depth(image: Image.Image) -> int:
     """Bits per channel as stored, also where Pillow calls the image ``RGB``: 8, 12 or 16."""
-    if image.mode == "I" and image.format in ("PNG", "PPM"):
-        return 16  # Pillow's mode for PGM beyond 8 bits, and for 16-bit PNG before Pillow 11
-    for *_, arguments in getattr(image, "tile", ()):
-        rawmode = str(arguments if isinstance(arguments, str) else (arguments or ("",))[0])
-        for depth in (12, 16):
-            if f";{depth}" in rawmode:
-                return depth
-    return 16 if image.mode.startswith("I;16") else 8
+    if image.format == "TIFF":
+        tags = getattr(image, "tag_v2", {})
+        if _SIGNED in np.atleast_1d(tags.get(_SAMPLE_FORMAT, 1)):
+            raise ImageError("its values are signed, whose range is unknown; save it unsigned")
+    for codec, *_, arguments in getattr(image, "tile", ()):
+        first = arguments if isinstance(arguments, str | int) else (arguments or ("",))[0]
+        if image.format == "PPM":
+            if codec in ("ppm", "ppm_plain") and isinstance(arguments, tuple | int):
+                largest = arguments if isinstance(arguments, int) else arguments[-1]
+                if isinstance(largest, int) and largest > 255:
+                    return 16
+        elif image.format in ("PNG", "TIFF"):
+            for depth in (12, 16):
+                if f";{depth}" in str(first):
+                    return depth
+    return 16 if image.mode.startswith("I;16") or _is_pgm_beyond_8_bits(image) else 8
 
 
-def _high_byte(image: Image.Image, depth: int) -> Image.Image:
+_SAMPLE_FORMAT, _SIGNED, _PHOTOMETRIC = 339, 2, 262
+
+
+def _is_pgm_beyond_8_bits(image: Image.Image) -> bool:
+    """Pillow's mode is then ``I``, which also 16-bit PNG had before Pillow 11."""
+    return image.mode == "I" and image.format in ("PNG", "PPM")
+
+
+def _high_byte(image: Image.Image, depth: int, *, white_is_zero: bool) -> Image.Image:
     values = np.asarray(image).astype(np.int64)
     if values.min(initial=0) < 0 or values.max(initial=0) >= 1 << depth:
         raise ImageError(f"its values leave the range of {depth} bits")
+    if white_is_zero:  # Pillow turns this around for 8 bits only
+        values = (1 << depth) - 1 - values
     return Image.fromarray((values >> (depth - 8)).astype(np.uint8))
 
 
@@ -219,6 +270,7 @@ _MESSAGES = {
     "protocol's tool does; --alpha white|black composites",
     "orientation": "{n} with an EXIF orientation that was ignored, as the protocol's tool does; "
     "--exif apply turns them upright",
+    "exif-broken": "{n} with an EXIF block that cannot be read, taken as upright",
     "orientation-applied": "{n} TIFF with an orientation tag, which Pillow applies while decoding",
     "sixteen-bit": "{n} with more than 8 bits per channel, scaled to 8 (the highest ones)",
     "frames": "{n} with several frames or pages, of which the first was taken",

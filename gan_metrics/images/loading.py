@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -70,7 +70,7 @@ class Batch:
 
 def load(
     source: ImageSource,
-    indices: Sequence[int],
+    indices: Iterable[int],
     decoding: Decoding,
     *,
     batch_size: int,
@@ -81,8 +81,7 @@ def load(
 
     Args:
         source: The set.
-        indices: Which images of it, in this order; a batch never reaches past ``batch_size`` of
-            them.
+        indices: Which images of it, in this order; taken in as they are needed.
         decoding: What to do with alpha and orientation.
         batch_size: Images per batch, ≥ 1.
         workers: Processes that decode; 0 decodes in threads of this process.
@@ -94,7 +93,8 @@ def load(
     Raises:
         ResourceError: When a worker process dies.
     """
-    parts = [list(indices[i : i + batch_size]) for i in range(0, len(indices), batch_size)]
+    waiting = iter(indices)
+    parts = iter(lambda: list(itertools.islice(waiting, batch_size)), [])
     if workers == 0:
         yield from _in_threads(source, parts, decoding)
         return
@@ -158,7 +158,9 @@ def _collate(images: list[_Decoded]) -> Batch:
     )
 
 
-def _in_threads(source: ImageSource, parts: list[list[int]], decoding: Decoding) -> Iterator[Batch]:
+def _in_threads(
+    source: ImageSource, parts: Iterable[list[int]], decoding: Decoding
+) -> Iterator[Batch]:
     decoder = _Decoder(source, decoding)
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="decode")
     ahead: deque[list[Future[_Decoded]]] = deque()

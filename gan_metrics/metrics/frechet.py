@@ -44,6 +44,9 @@ __all__ = [
 ]
 
 Array = npt.NDArray[np.float64]
+_NOT_A_COVARIANCE = 1e-4
+"""Share of the largest entry that may be left over; files in float32 leave about 1e-6."""
+
 _ROWS = 8192
 """Rows per step of a second look at the features."""
 
@@ -130,6 +133,8 @@ def frechet_terms(
     wanted = error_bar and not (one.features is None and other.features is None)
     coupling = _Coupling(one, other, vectors=wanted)
     shift = one.moments.mean - other.moments.mean
+    if not np.isfinite(float(shift @ shift)):
+        raise ComputationError("the means are too far apart for the distance to be a number")
     traces = float(np.trace(one.moments.cov) + np.trace(other.moments.cov))
     return FrechetTerms(
         mean_term=float(shift @ shift),
@@ -341,6 +346,13 @@ def _pivoted_cholesky(cov: Array) -> tuple[Array, npt.NDArray[np.intp]]:
     order = np.asarray(pivots, np.intp) - 1
     factor = np.zeros((cov.shape[0], int(rank)))
     factor[order] = np.tril(lower)[:, :rank]
+    if rank < len(cov):  # at full rank every pivot was positive, and so is Σ
+        left = float(np.abs(cov - factor @ factor.T).max())
+        if left > _NOT_A_COVARIANCE * float(np.abs(cov).max()):
+            raise InputError(
+                f"the covariance is not positive semidefinite: {left:g} is left over after its "
+                f"{rank} positive directions; compute the statistics again"
+            )
     return factor, order
 
 

@@ -75,7 +75,7 @@ class FolderSource:
             name = prefix + entry.name
             if entry.name.startswith("."):
                 self._others["hidden"] += 1
-            elif entry.is_dir():
+            elif _is_folder(entry):
                 if recursive:
                     self._list(name + "/", found, above | {here}, recursive)
                 else:
@@ -98,3 +98,10 @@ class FolderSource:
             f"{self.root} holds no images: {'; '.join(seen)}. "
             f"Taken for images are {' '.join(sorted(EXTENSIONS))}"
         )
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle, or out of bounds: reading it will say so, by its name
+        return False
