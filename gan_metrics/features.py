@@ -138,7 +138,6 @@ class _Extractor:
         self._unkept = False
         self._hashing = ThreadPoolExecutor(2, thread_name_prefix="digest")
         self._hashed: list[list[Future[bytes | None]]] = []
-        self._unread: set[int] = set()  # failures that are not of the bytes are not kept
 
     def run(self) -> Features:
         rows = _Rows(len(self.indices))
@@ -209,7 +208,7 @@ class _Extractor:
                     at += 1
                     continue
                 for computed in self._compute(at):
-                    if (key := self._key(at)) and self._unread.isdisjoint(self.chunks[at]):
+                    if key := self._key(at):
                         wrote |= self._keep(cache, key, computed[0])
                     yield computed
                     at += 1
@@ -286,7 +285,6 @@ class _Extractor:
             rows = [] if features is None else list(zip(*features, batch.facts, strict=True))
             collected |= dict(zip(batch.indices, rows, strict=True))
             collected |= batch.failures
-            self._unread |= batch.failures.keys() - batch.digests.keys()
             while at < len(self.chunks) and all(i in collected for i in self.chunks[at]):
                 yield self._assemble(self.chunks[at], collected)
                 at += 1

@@ -155,7 +155,6 @@ def _numpy_block(pieces: list[Any]) -> Moments:
         mean = block.mean(axis=0)
         block -= mean
         rest = block.mean(axis=0)  # what the rounding of the first sum left over
-        block -= rest
         return Moments(len(block), mean + rest, (block.T @ block) / max(len(block) - 1, 1))
 
 
@@ -167,6 +166,5 @@ def _torch_block(pieces: list[torch.Tensor]) -> Moments:
     mean = block.mean(dim=0)
     block -= mean
     rest = block.mean(dim=0)
-    block -= rest
     cov = (block.T @ block) / max(len(block) - 1, 1)
     return Moments(len(block), (mean + rest).cpu().numpy(), cov.cpu().numpy())

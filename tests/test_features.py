@@ -240,12 +240,15 @@ def test_an_image_that_can_be_decoded_now_is_not_left_out(
             raise ImageError("no codec")
         return real_decode(data, decoding)
 
-    monkeypatch.setattr("gan_metrics.images.loading.decode", picky)
-    monkeypatch.setattr(features_module, "decode", picky)
-    assert len(network.extract(folder, on_error="skip", cache=cache).names) == 11
-    assert len(network.extract(folder, on_error="skip", cache=cache).names) == 11
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr("gan_metrics.images.loading.decode", picky)
+        patch.setattr(features_module, "decode", picky)
+        assert len(network.extract(folder, on_error="skip", cache=cache).names) == 11
+        before = network.embedded
+        assert len(network.extract(folder, on_error="skip", cache=cache).names) == 11
+        assert network.embedded == before
     assert len(network.extract(folder, on_error="skip", cache=cache).names) == 12
+    assert network.embedded == before + 5
 
 
 def test_the_score_does_not_depend_on_the_batch(folders: tuple[Path, Path]) -> None:
