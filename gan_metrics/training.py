@@ -19,10 +19,11 @@ import torch
 from gan_metrics.backbones.network import Backbone
 from gan_metrics.backbones.registry import choose_backbone
 from gan_metrics.errors import ComputationError, InputError, UsageError
-from gan_metrics.evaluate import fid, must_agree
+from gan_metrics.evaluate import fid
 from gan_metrics.features import Features
 from gan_metrics.moments import Moments
 from gan_metrics.results import MetricResult
+from gan_metrics.sides import must_agree
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.stats import Statistics, load_stats
 

@@ -24,6 +24,8 @@ FLOORS = {
     "metrics": 2,
     "cache": 2,
     "features": 3,
+    "options": 3,
+    "sides": 3,
     "stats": 3,
     "evaluate": 4,
     "training": 5,

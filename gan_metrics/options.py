@@ -1,0 +1,103 @@
+"""What every composition takes, by the same names as the command line."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import TypedDict
+
+from gan_metrics.cache import FeatureCache
+from gan_metrics.errors import UsageError, unknown_name
+from gan_metrics.features import Extraction, Progress
+
+__all__ = ["Options", "check_options", "extraction_of", "weights_of"]
+
+
+class Options(TypedDict, total=False):
+    """The options, all of which may be left out.
+
+    Attributes:
+        backbone: A key of ``BACKBONES``; by default what a statistics file says, else the 2015
+            Inception.
+        layer: Where it is cut; its final pooling layer by default.
+        pool: ``"avg"``, ``"max"``, ``"cls"``, ``"flatten"`` or ``"none"``.
+        protocol: A key of ``PROTOCOLS``.
+        weights: A file, or ``"random"``.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        precision: ``"fp32"``, ``"tf32"``, ``"bf16"`` or ``"fp16"``.
+        batch_size: Images per forward pass.
+        workers: Processes that decode; 0: threads.
+        max_images: Take this many of each set, drawn with ``seed``.
+        seed: Of every random choice; 0 by default.
+        recursive: Whether to go into folders below; ``True`` by default.
+        alpha: ``"drop"``, ``"white"`` or ``"black"``; the protocol's way by default.
+        exif: ``"ignore"`` or ``"apply"``; the protocol's way by default.
+        on_error: ``"raise"`` (default) or ``"skip"``.
+        cache: A folder; ``True`` (default): the user's; ``False``: none.
+        progress: Called with a description, the images done, and their number.
+    """
+
+    backbone: str | None
+    layer: str | None
+    pool: str | None
+    protocol: str | None
+    weights: str | os.PathLike[str] | None
+    device: str
+    precision: str | None
+    batch_size: int | None
+    workers: int | None
+    max_images: int | None
+    seed: int
+    recursive: bool
+    alpha: str | None
+    exif: str | None
+    on_error: str
+    cache: bool | str | os.PathLike[str]
+    progress: Progress | None
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse what is wrong whatever the images are, before any work is done.
+
+    Raises:
+        UsageError: For an unknown name or an impossible value.
+    """
+    for name in options:
+        if name not in Options.__annotations__:
+            raise unknown_name("option", name, Options.__annotations__)
+    device = options.get("device", "auto")
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+        raise UsageError(f"unknown device {device!r}; expected auto, cpu, cuda, cuda:1 or mps")
+    seed = options.get("seed", 0)
+    if not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise UsageError(f"seed={seed!r}: expected a whole number from 0 to 2⁶³ − 1")
+    extraction_of(Options(**options))  # type: ignore[typeddict-item]
+
+
+def extraction_of(options: Options) -> Extraction:
+    """What of it concerns how images are read and batched."""
+    return Extraction(
+        batch_size=options.get("batch_size"),
+        workers=options.get("workers"),
+        on_error=options.get("on_error", "raise"),
+        max_images=options.get("max_images"),
+        seed=options.get("seed", 0),
+        cache=_cache(options.get("cache", True)),
+        progress=options.get("progress"),
+    )
+
+
+def weights_of(options: Options) -> str | Path | None:
+    """The weights file that is named, ``"random"``, or ``None``."""
+    given = options.get("weights")
+    return "random" if given == "random" else None if given is None else Path(given)
+
+
+def _cache(given: bool | str | os.PathLike[str]) -> FeatureCache | None:
+    if given is False:
+        return None
+    return FeatureCache(None if given is True else Path(given))

@@ -1,0 +1,252 @@
+"""One side of a comparison, on its way from what was given to what is compared."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_metrics.backbones.choice import BackboneChoice
+from gan_metrics.backbones.registry import BACKBONES, choose_backbone, state_spec
+from gan_metrics.errors import InputError, MismatchError, UsageError
+from gan_metrics.features import Features, extract
+from gan_metrics.images.sources import ImageSource, open_source
+from gan_metrics.moments import Moments
+from gan_metrics.options import Options, extraction_of, weights_of
+from gan_metrics.protocols import PROTOCOLS, protocol_for
+from gan_metrics.results import Warning_
+from gan_metrics.specs import FeatureSpec
+from gan_metrics.stats import Statistics, is_statistics, load_stats
+
+if TYPE_CHECKING:
+    from gan_metrics.backbones.network import Backbone
+
+__all__ = [
+    "Input",
+    "Side",
+    "common_protocol",
+    "common_spec",
+    "embed_all",
+    "must_agree",
+    "open_side",
+    "settle",
+]
+
+Input = str | os.PathLike[str] | Statistics | Features
+"""A folder of images, a statistics file, or either of them as an object."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side: images, statistics or features; and, once embedded, images and their features."""
+
+    source: ImageSource | None = None
+    statistics: Statistics | None = None
+    features: Features | None = None
+
+    @property
+    def moments(self) -> Moments:
+        """Mean and covariance, once they are known."""
+        known = self.features or self.statistics
+        assert known is not None  # noqa: S101
+        return known.moments
+
+    @property
+    def data(self) -> Moments | npt.NDArray[np.float32]:
+        """What a metric takes: the features where there are any, else the moments."""
+        return self.moments if self.features is None else self.features.array
+
+    @property
+    def spec(self) -> FeatureSpec | None:
+        """The feature space, if it is known."""
+        known = self.features or self.statistics
+        return None if known is None else known.spec
+
+    @property
+    def skipped(self) -> Sequence[tuple[str, str]]:
+        """Pairs of a name and a reason for the images that were left out."""
+        if self.statistics is not None:
+            listed = self.statistics.source.get("skipped_files", ())
+            return [(str(name), str(reason)) for name, reason in listed]
+        return () if self.features is None else self.features.skipped
+
+    @property
+    def warnings(self) -> Sequence[Warning_]:
+        """What a reader of its number should know."""
+        known = self.features or self.statistics
+        return () if known is None else known.warnings
+
+    @property
+    def description(self) -> str:
+        """What it is, for a person."""
+        if self.statistics is not None:
+            return self.statistics.description or "the statistics"
+        return "the features" if self.source is None else self.source.description
+
+
+def open_side(given: Input, options: Options) -> Side:
+    """Look at what was given.
+
+    Raises:
+        UsageError: When it is of another type.
+        InputError: When nothing is there, or it cannot be read.
+    """
+    if isinstance(given, Statistics):
+        return Side(statistics=given)
+    if isinstance(given, Features):
+        return Side(features=given)
+    if not isinstance(given, str | os.PathLike):
+        raise UsageError(f"expected a path, statistics or features, not {type(given).__name__}")
+    if os.fspath(given) == "":
+        raise InputError("a side is empty text; give a folder of images or a statistics file")
+    if is_statistics(given):
+        return Side(statistics=load_stats(given))
+    return Side(source=open_source(given, recursive=options.get("recursive", True)))
+
+
+def settle(sides: Sequence[Side], options: Options) -> BackboneChoice | None:
+    """The feature space of the images, if there are any; a header chooses where nothing is named.
+
+    Raises:
+        MismatchError: When what is named is not what a header says.
+    """
+    stated = next((s for s in sides if s.spec and s.spec.backbone), None)
+    wanted = FeatureSpec() if stated is None or stated.spec is None else stated.spec
+    if options.get("max_images") is not None and any(side.source is None for side in sides):
+        raise UsageError("max_images draws images, and a side is known by its statistics alone")
+    if all(side.source is None for side in sides):
+        return None
+    backbone = options.get("backbone") or wanted.backbone
+    if backbone != wanted.backbone:  # then nothing else of the header applies; it will not agree
+        wanted, stated = FeatureSpec(), None
+    elif backbone not in (None, *BACKBONES) and not options.get("backbone"):
+        raise MismatchError(
+            f"the statistics are of the backbone {backbone!r}, which is not built in; "
+            "repeat it with --backbone"
+        )
+    departures = dict(wanted.departures or ())
+    protocol = options.get("protocol")
+    if protocol is None and stated is not None and stated.statistics is not None:
+        protocol = stated.statistics.protocol
+        if protocol not in (None, *PROTOCOLS):
+            raise MismatchError(f"the statistics are of the protocol {protocol!r}, unknown here")
+    choice = choose_backbone(
+        backbone,
+        layer=options.get("layer") or wanted.layer,
+        pool=options.get("pool") or wanted.pool,
+        protocol=protocol,
+        weights=weights_of(options),
+        precision=options.get("precision") or wanted.precision,
+        alpha=options.get("alpha") or departures.get("alpha"),
+        exif=options.get("exif") or departures.get("exif"),
+        seed=options.get("seed", 0),
+        progress=options.get("progress"),
+    )
+    for side in sides:
+        if side.spec is not None:
+            must_agree(side.spec, choice.spec, side.description, "the command")
+    return choice
+
+
+def embed_all(sides: Sequence[Side], choice: BackboneChoice | None, options: Options) -> list[Side]:
+    """The sides with their images embedded by one network, which is built when it is needed."""
+    if choice is None:
+        return list(sides)
+
+    @functools.cache
+    def network() -> Backbone:
+        from gan_metrics.backbones.network import Backbone
+
+        return Backbone(choice, options.get("device", "auto"))
+
+    how = extraction_of(options)
+    return [
+        side
+        if side.source is None
+        else replace(side, features=extract(side.source, choice, network, how))
+        for side in sides
+    ]
+
+
+def _claimed(sides: Sequence[Side], options: Options) -> FeatureSpec:
+    """What the command says about the space of sides that both have their features already."""
+    backbone = next((s.spec.backbone for s in sides if s.spec and s.spec.backbone), None)
+    return state_spec(
+        options.get("backbone") or (backbone if backbone in BACKBONES else None),
+        layer=options.get("layer"),
+        pool=options.get("pool"),
+        protocol=options.get("protocol"),
+        weights=weights_of(options),
+        precision=options.get("precision"),
+        alpha=options.get("alpha"),
+        exif=options.get("exif"),
+        seed=options.get("seed", 0),
+    )
+
+
+def common_spec(
+    sides: Sequence[Side], choice: BackboneChoice | None, options: Options
+) -> tuple[FeatureSpec, tuple[str, ...]]:
+    """The feature space of both sides, and the fields of it that a side did not state.
+
+    What the files leave open is taken from the command. Where that is silent too, 2048 dimensions
+    are taken for the default backbone's, which is what such files are made with.
+    """
+    one, other = (side.spec or FeatureSpec() for side in sides)
+    must_agree(one, other, *(side.description for side in sides))
+    dims = [side.moments.dim for side in sides]
+    if dims[0] != dims[1]:
+        raise MismatchError(
+            f"{sides[0].description} has {dims[0]} dimensions and {sides[1].description} "
+            f"{dims[1]}: they are of different layers; choose the one that fits with --layer"
+        )
+    spec = one.filled_from(other)
+    if choice is None:
+        claimed = _claimed(sides, options)
+        must_agree(spec, claimed, " and ".join(s.description for s in sides), "the command")
+        spec = spec.filled_from(claimed)
+    declared = tuple(sorted(set(one.unstated()) | set(other.unstated())))
+    if choice is None and not spec.backbone and dims[0] == 2048:
+        template = protocol_for(None, "inception").metrics["fid"].template
+        layer = BACKBONES["inception"].default_layer
+        default = replace(template, layer=layer, pool="avg", departures=())
+        spec = spec.filled_from(default)
+    return spec, declared
+
+
+def must_agree(one: FeatureSpec, other: FeatureSpec, name: str, other_name: str) -> None:
+    """Let two feature spaces pass only if they are the same in all that both state.
+
+    Raises:
+        MismatchError: Naming the fields that differ.
+    """
+    if fields := one.differences(other):
+        lines = [
+            f"  {field}: {_shown(getattr(one, field))} — {_shown(getattr(other, field))}"
+            for field in fields
+        ]
+        raise MismatchError(
+            f"{name} and {other_name} are of different feature spaces and cannot be compared:\n"
+            + "\n".join(lines)
+            + "\nCompute both with the same --backbone, --layer, --protocol, --weights, "
+            "--precision, --alpha and --exif."
+        )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(f"{k}={v}" for k, v in value) or "none"
+    return str(value)
+
+
+def common_protocol(sides: Sequence[Side], choice: BackboneChoice | None) -> str | None:
+    """The name of the protocol of both sides, if it is known."""
+    if choice is not None:
+        return choice.protocol.name
+    known = (side.features or side.statistics for side in sides)
+    return next((k.protocol for k in known if k is not None and k.protocol), None)
