@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from gan_metrics.backbones.registry import BACKBONES, load_backbone
 from gan_metrics.backbones.weights import find
 from gan_metrics.preprocess import apply
 
-PHOTOGRAPHS = Path(__file__).parents[2] / "shared" / "images" / "imagenet240"
+PHOTOGRAPHS = os.environ.get("GAN_METRICS_TEST_PHOTOGRAPHS", "")
+"""A folder of photographs, one of each of 240 ImageNet classes: ``n01491361_tiger_shark.JPEG``."""
 
 
 def pixels(n: int, size: int = 260) -> torch.Tensor:
@@ -52,13 +54,13 @@ def test_the_default_cut_is_the_pooled_1280() -> None:
     assert both["logits"].shape == (2, 1000)
 
 
-@pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason=f"no photographs at {PHOTOGRAPHS}")
+@pytest.mark.skipif(not PHOTOGRAPHS, reason="GAN_METRICS_TEST_PHOTOGRAPHS is not set")
 def test_it_knows_what_is_on_240_photographs() -> None:
     from timm.data import ImageNetInfo
 
     labels = {name: i for i, name in enumerate(ImageNetInfo().label_names())}
     backbone = load_backbone(LITE0, layer="logits", device="cpu")
-    files = sorted(PHOTOGRAPHS.glob("*.JPEG"))
+    files = sorted(Path(PHOTOGRAPHS).glob("*.JPEG"))
     right = 0
     for file in files:
         image = torch.from_numpy(np.array(Image.open(file).convert("RGB"))).permute(2, 0, 1)[None]
