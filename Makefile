@@ -10,7 +10,6 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/pytest --cov --cov-report= -q
-	$(BIN)/coverage combine -q --append 2>/dev/null || true
 	$(BIN)/coverage report --skip-covered --fail-under=90
 
 check: $(VENV)/.installed-test

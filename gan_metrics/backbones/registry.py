@@ -107,7 +107,8 @@ def choose_backbone(
         WeightsError: When the weights cannot be had or fail their hash.
     """
     backbone = backbone or "inception"
-    rules = protocol_for(protocol, recipe_of(backbone).name)
+    recipe = recipe_of(backbone)
+    rules = protocol_for(protocol, backbone)
     stated = state_spec(
         backbone,
         layer=layer,
@@ -117,7 +118,6 @@ def choose_backbone(
         alpha=alpha or rules.decoding.alpha,
         exif=exif or rules.decoding.exif,
     )
-    recipe = recipe_of(backbone)
     name = stated.layer or recipe.default_layer
     notes: list[tuple[str, str]] = []
     path: Path | None = None
