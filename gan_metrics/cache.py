@@ -17,8 +17,9 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ from gan_metrics.errors import ResourceError
 from gan_metrics.images.decode import DECODER, Facts
 from gan_metrics.specs import Decoding, FeatureSpec
 
-__all__ = ["CHUNK", "CacheInfo", "Chunk", "FeatureCache", "chunk_key"]
+__all__ = ["CHUNK", "Cache", "CacheInfo", "Chunk", "FeatureCache", "chunk_key", "space_key"]
 
 CHUNK = 128
 """Images per chunk: what a kill can cost, at most."""
@@ -47,17 +48,17 @@ class Chunk:
     """What became of some consecutive images.
 
     Attributes:
-        features: ``float32``, one row for each image that was decoded, in order.
+        features: ``float32``, ``n × …``, one row for each image that was decoded, in order.
         positions: For each row, the position of its image in the chunk.
         facts: For each row, the facts about its image.
-        failures: Position to what went wrong, for the images that were not decoded. Not kept in
-            the cache: another version of a library may decode them.
+        failed: Positions of the images that were not decoded. Why is not kept in a cache: another
+            version of a library may decode them. A position that is in neither is not known.
     """
 
     features: npt.NDArray[np.float32]
     positions: tuple[int, ...]
     facts: tuple[Facts, ...]
-    failures: dict[int, str] = field(default_factory=dict)
+    failed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,18 +71,59 @@ class CacheInfo:
     limit: int
 
 
-def chunk_key(spec: FeatureSpec, decoding: Decoding, digests: Sequence[bytes]) -> str:
-    """The key of a chunk.
+class Cache(Protocol):
+    """Where features are kept between runs.
+
+    A cache that is not to be had costs time and nothing else: :meth:`look_up` then finds nothing,
+    and :meth:`keep` returns the reason.
+    """
+
+    def look_up(
+        self, spec: FeatureSpec, decoding: Decoding, digests: Sequence[bytes | None]
+    ) -> Chunk | None:
+        """What is known of some consecutive images.
+
+        Args:
+            spec: The feature space.
+            decoding: How the files are decoded.
+            digests: SHA-256 of each image's bytes; ``None`` for one that cannot be read.
+        """
+        ...
+
+    def keep(
+        self,
+        spec: FeatureSpec,
+        decoding: Decoding,
+        digests: Sequence[bytes | None],
+        chunk: Chunk,
+    ) -> str | None:
+        """Keep what is known of them.
+
+        Returns:
+            ``None``, or why it could not be kept.
+        """
+        ...
+
+    def trim(self) -> None:
+        """Make room, once something was kept."""
+        ...
+
+
+def space_key(spec: FeatureSpec, decoding: Decoding) -> bytes:
+    """What the features of an image depend on besides its bytes.
 
     Args:
         spec: The feature space.
         decoding: How the files are decoded. A protocol's own way leaves no trace in the
-            fingerprint, so it is hashed beside it, as are the versions of the decoders.
-        digests: SHA-256 of each image's bytes, in order.
+            fingerprint, so it stands beside it, as do the versions of the decoders.
     """
     space = [spec.fingerprint(), decoding.alpha, decoding.exif]
-    about = [_FORMAT, f"revision {_REVISION}", DECODER, *space]
-    hashed = hashlib.sha256("\n".join(about).encode() + b"\n")
+    return "\n".join([_FORMAT, f"revision {_REVISION}", DECODER, *space]).encode() + b"\n"
+
+
+def chunk_key(spec: FeatureSpec, decoding: Decoding, digests: Sequence[bytes]) -> str:
+    """The key of a chunk: of :func:`space_key` and the SHA-256 of each image's bytes, in order."""
+    hashed = hashlib.sha256(space_key(spec, decoding))
     for digest in digests:
         hashed.update(digest)
     return hashed.hexdigest()
@@ -102,9 +144,30 @@ class FeatureCache:
         self.root = (root or locations.cache_dir()) / "features"
         self.limit = locations.cache_limit() if limit is None else limit
 
-    def has(self, key: str) -> bool:
-        """Whether there is a chunk of that key, whole or not."""
-        return self._path(key).exists()
+    def look_up(
+        self, spec: FeatureSpec, decoding: Decoding, digests: Sequence[bytes | None]
+    ) -> Chunk | None:
+        """The chunk of these images, if it is here; see :class:`Cache`."""
+        known = [digest for digest in digests if digest is not None]
+        if len(known) < len(digests):
+            return None
+        chunk = self.get(chunk_key(spec, decoding, known))
+        if chunk is None:
+            return None
+        return replace(chunk, failed=tuple(set(range(len(digests))) - set(chunk.positions)))
+
+    def keep(
+        self,
+        spec: FeatureSpec,
+        decoding: Decoding,
+        digests: Sequence[bytes | None],
+        chunk: Chunk,
+    ) -> str | None:
+        """Keep the chunk of these images, if all could be read; see :class:`Cache`."""
+        known = [digest for digest in digests if digest is not None]
+        if len(known) < len(digests):
+            return None
+        return self.put(chunk_key(spec, decoding, known), chunk)
 
     def get(self, key: str) -> Chunk | None:
         """The chunk of that key; ``None`` if there is none or it fails its checksum."""
@@ -225,7 +288,7 @@ def _unpack(data: bytes) -> Chunk:
         positions=tuple(about["positions"]),
         facts=tuple(Facts.from_json(facts) for facts in about["facts"]),
     )
-    if about["format"] != _FORMAT or features.dtype != np.float32 or features.ndim != 2:
+    if about["format"] != _FORMAT or features.dtype != np.float32 or features.ndim < 2:
         raise ValueError("not a chunk of this format")
     if not len(features) == len(chunk.positions) == len(chunk.facts):
         raise ValueError("a chunk whose parts do not belong together")

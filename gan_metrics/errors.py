@@ -76,6 +76,9 @@ class ResourceError(GanMetricsError):
     exit_code = 6
 
 
+_LISTED = 40
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that is in no registry, with the nearest names that are.
 
@@ -89,5 +92,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(close)}?" if close else f"There are: {', '.join(names)}."
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    there_are = f"There are: {', '.join(names[:_LISTED])}{more}."
+    hint = f"Did you mean {' or '.join(close)}?" if close else there_are
     return UsageError(f"unknown {kind} {name!r}. {hint}")

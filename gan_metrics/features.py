@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import math
 import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.backbones.choice import BackboneChoice
-from gan_metrics.cache import CHUNK, Chunk, FeatureCache, chunk_key
+from gan_metrics.cache import CHUNK, Cache, Chunk
 from gan_metrics.errors import ComputationError, ImageError, InputError, ResourceError, UsageError
-from gan_metrics.images.decode import Tally, decode
+from gan_metrics.images.decode import Facts, Tally, decode
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.moments import Moments, MomentsStream
 from gan_metrics.specs import FeatureSpec
@@ -37,6 +39,9 @@ _IN_MEMORY = 64 << 20
 """Features of more bytes than this go to a temporary file that is mapped into memory."""
 
 
+_BLOCK = 4096
+"""Rows that moments take in at a time."""
+
 _HASHED_AHEAD = 4
 """Chunks that are hashed while the one before them is looked up or computed."""
 
@@ -51,7 +56,8 @@ class Extraction:
         on_error: ``"raise"``, or ``"skip"`` to leave out, count and list bad images.
         max_images: Take this many, drawn with ``seed``; ``None``: all.
         seed: Of that draw.
-        cache: Where chunks are kept; ``None``: nowhere.
+        cache: Where features are kept; ``None``: nowhere.
+        moments: Whether mean and covariance are computed on the way.
         progress: Told of the images as they are done.
     """
 
@@ -60,7 +66,8 @@ class Extraction:
     on_error: str = "raise"
     max_images: int | None = None
     seed: int = 0
-    cache: FeatureCache | None = None
+    cache: Cache | None = None
+    moments: bool = True
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
@@ -78,25 +85,62 @@ class Features:
 
     Attributes:
         names: Of the images, one for each row.
-        array: ``float32``, ``n × D``; a memory map where it would fill the memory.
+        array: ``float32``, ``n × D``; a memory map where it would fill the memory. Maps of an
+            unpooled layer keep their shape, ``n × C × H × W``.
         spec: The feature space.
-        moments: Mean and covariance.
         skipped: Pairs of a name and a reason for the images that were left out.
         tally: Counts of the facts about the images.
         digest: SHA-256, in hex, over the SHA-256 of each image's bytes, in order.
         warnings: Pairs of a code and a message.
         protocol: Name of the protocol they were made by.
+        known_moments: Their moments, if they were computed on the way.
     """
 
     names: Sequence[str]
     array: npt.NDArray[np.float32]
     spec: FeatureSpec
-    moments: Moments
     skipped: Sequence[tuple[str, str]] = ()
     tally: Tally = field(default_factory=Tally)
     digest: str = ""
     warnings: Sequence[tuple[str, str]] = ()
     protocol: str | None = None
+    known_moments: Moments | None = None
+
+    @functools.cached_property
+    def moments(self) -> Moments:
+        """Mean and covariance.
+
+        Raises:
+            UsageError: When the features are maps, not vectors.
+        """
+        if self.known_moments is not None:
+            return self.known_moments
+        if self.array.ndim != 2:
+            raise UsageError(
+                f"these features are maps of shape {self.array.shape[1:]}; metrics need vectors"
+            )
+        stream = MomentsStream()
+        for start in range(0, len(self.array), _BLOCK):
+            stream.add(self.array[start : start + _BLOCK])
+        return stream.finish()
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One image's features, on the host and, if they were just computed, on the device."""
+
+    host: npt.NDArray[np.float32]
+    device: Any
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """A chunk; position to what went wrong; its features on the device, if that is a GPU."""
+
+    chunk: Chunk
+    failures: dict[int, str]
+    on_device: Any
 
 
 def extract(
@@ -137,7 +181,8 @@ class _Extractor:
         self.warnings: list[tuple[str, str]] = [*choice.warnings, *source.warnings]
         self._unkept = False
         self._hashing = ThreadPoolExecutor(2, thread_name_prefix="digest")
-        self._hashed: list[list[Future[bytes | None]]] = []
+        self._hashed: dict[int, list[Future[bytes | None]]] = {}
+        self._looked_up: tuple[int, dict[int, _Row | str]] = (-1, {})
 
     def run(self) -> Features:
         rows = _Rows(len(self.indices))
@@ -145,8 +190,8 @@ class _Extractor:
         names: list[str] = []
         skipped: list[tuple[str, str]] = []
         done = 0
-        for indices, (chunk, on_device) in zip(self.chunks, self._all_chunks(), strict=True):
-            for position, reason in sorted(chunk.failures.items()):
+        for indices, finished in zip(self.chunks, self._all_chunks(), strict=True):
+            for position, reason in sorted(finished.failures.items()):
                 name = self.source.names[indices[position]]
                 if self.how.on_error == "raise":
                     raise ImageError(
@@ -154,9 +199,13 @@ class _Extractor:
                         "--on-error skip leaves bad images out and lists them"
                     )
                 skipped.append((name, reason))
+            chunk = finished.chunk
+            kept = [self.source.names[indices[position]] for position in chunk.positions]
+            self._check_finite(chunk.features, kept)
             rows.add(chunk.features)
-            stream.add(chunk.features if on_device is None else on_device)
-            names += [self.source.names[indices[position]] for position in chunk.positions]
+            if self.how.moments:
+                stream.add(chunk.features if finished.on_device is None else finished.on_device)
+            names += kept
             for facts in chunk.facts:
                 tally.add(facts)
             done += len(indices)
@@ -175,79 +224,76 @@ class _Extractor:
             )
         for code, message in tally.warnings(self.choice.decoding):
             self.warnings.append((code, f"{self.source.description}: {message}"))
-        try:
-            moments = stream.finish()
-        except ComputationError as error:
-            raise self._named(error, rows.array(), names) from None
         return Features(
             names=names,
             array=rows.array(),
             spec=self.choice.spec,
-            moments=moments,
             skipped=skipped,
             tally=tally,
             digest=self._digest(),
             warnings=self.warnings,
             protocol=self.choice.protocol.name,
+            known_moments=stream.finish() if self.how.moments else None,
         )
 
-    def _all_chunks(self) -> Iterator[tuple[Chunk, Any]]:
-        """Every chunk in order: from the cache, or computed, missing ones in one go."""
-        if self.how.cache is None:
-            yield from self._compute(0)
-            return
-        cache = self.how.cache
+    def _all_chunks(self) -> Iterator[_Finished]:
+        """Every chunk in order: from the cache, or computed, missing images in one go."""
         wrote = False
         at = 0
         try:
             while at < len(self.chunks):
-                key = self._key(at)
-                chunk = self._cached(cache, key, self.chunks[at]) if key else None
-                if chunk is not None:
-                    yield chunk, None
+                known = self._known(at)
+                if len(known) == len(self.chunks[at]):
+                    yield self._assemble(self.chunks[at], known)
                     at += 1
                     continue
-                for computed in self._compute(at):
-                    if key := self._key(at):
-                        wrote |= self._keep(cache, key, computed[0])
-                    yield computed
+                for finished in self._compute(at, known):
+                    wrote |= self._keep(at, finished.chunk)
+                    yield finished
                     at += 1
         finally:
             self._hashing.shutdown(wait=False, cancel_futures=True)
-            if wrote:
-                cache.trim()
+            if wrote and self.how.cache is not None:
+                self.how.cache.trim()
 
-    def _cached(self, cache: FeatureCache, key: str, indices: Sequence[int]) -> Chunk | None:
-        """A chunk of the cache; images that failed then are tried again, and must fail again."""
-        chunk = cache.get(key)
-        if chunk is None:
-            return None
-        failures = {}
-        for position in set(range(len(indices))) - set(chunk.positions):
-            try:
-                decode(self.source.read(indices[position]), self.choice.decoding)
-            except ImageError as error:
-                failures[position] = str(error)
-            else:
-                return None
-        return replace(chunk, failures=failures)
+    def _known(self, at: int) -> dict[int, _Row | str]:
+        """Of a chunk's images, what the cache knows; those that fail now as they failed then."""
+        if self.how.cache is None:
+            return {}
+        if at == self._looked_up[0]:
+            return self._looked_up[1]
+        indices = self.chunks[at]
+        digests = self._digests_of(at)
+        chunk = self.how.cache.look_up(self.choice.spec, self.choice.decoding, digests)
+        known: dict[int, _Row | str] = {}
+        if chunk is not None:
+            rows = zip(chunk.positions, chunk.features, chunk.facts, strict=True)
+            known = {indices[i]: _Row(features, None, facts) for i, features, facts in rows}
+            for position in chunk.failed:
+                try:
+                    decode(self.source.read(indices[position]), self.choice.decoding)
+                except ImageError as error:
+                    known[indices[position]] = str(error)
+        self._looked_up = (at, known)
+        return known
 
-    def _key(self, chunk: int) -> str | None:
-        """The key of a chunk, from its images' bytes; ``None`` if one cannot be read.
+    def _digests_of(self, at: int) -> list[bytes | None]:
+        """SHA-256 of the bytes of a chunk's images; ``None`` for one that cannot be read.
 
         Some chunks ahead are hashed meanwhile, so that neither the network nor the disk waits.
         """
-        while len(self._hashed) < min(chunk + 1 + _HASHED_AHEAD, len(self.chunks)):
-            indices = self.chunks[len(self._hashed)]
-            self._hashed.append([self._hashing.submit(self._digest_of, i) for i in indices])
-        digests = [future.result() for future in self._hashed[chunk]]
-        self.digests |= {
-            i: d for i, d in zip(self.chunks[chunk], digests, strict=True) if d is not None
-        }
-        known = [digest for digest in digests if digest is not None]
-        if len(known) < len(digests):
-            return None
-        return chunk_key(self.choice.spec, self.choice.decoding, known)
+        for ahead in range(at, min(at + 1 + _HASHED_AHEAD, len(self.chunks))):
+            if ahead not in self._hashed:
+                self._hashed[ahead] = [
+                    self._hashing.submit(self._digest_of, i) for i in self.chunks[ahead]
+                ]
+        digests = [future.result() for future in self._hashed[at]]
+        for done in [chunk for chunk in self._hashed if chunk < at - _HASHED_AHEAD]:
+            del self._hashed[done]
+        for index, digest in zip(self.chunks[at], digests, strict=True):
+            if digest is not None:
+                self.digests[index] = digest
+        return digests
 
     def _digest_of(self, index: int) -> bytes | None:
         try:
@@ -255,34 +301,39 @@ class _Extractor:
         except ImageError:
             return None
 
-    def _keep(self, cache: FeatureCache, key: str, chunk: Chunk) -> bool:
-        if not np.isfinite(chunk.features).all():  # this run will end in an error; so may the cause
-            return False
-        why = cache.put(key, chunk)
+    def _keep(self, at: int, chunk: Chunk) -> bool:
+        if self.how.cache is None or not np.isfinite(chunk.features).all():
+            return False  # a run that will end in an error; so may the cause of it
+        digests = [self.digests.get(index) for index in self.chunks[at]]
+        why = self.how.cache.keep(self.choice.spec, self.choice.decoding, digests, chunk)
         if why and not self._unkept:
             self._unkept = True
             self.warnings.append(("cache-not-written", f"features are not kept: {why}"))
         return why is None
 
-    def _missing(self, first: int) -> Iterator[int]:
-        """The images of a chunk that must be computed, and of those after it up to a kept one."""
-        cache = self.how.cache
-        for at in range(first, len(self.chunks)):
-            if cache is not None and at > first and (key := self._key(at)) and cache.has(key):
-                return
-            yield from self.chunks[at]
+    def _missing(self, first: int, collected: dict[int, _Row | str]) -> Iterator[int]:
+        """The images that must be computed, from a chunk on, up to one that is wholly known.
 
-    def _compute(self, at: int) -> Iterator[tuple[Chunk, Any]]:
-        """Decode and embed chunks as one stream of batches that do not end where chunks do."""
-        collected: dict[int, Any] = {}
-        for batch, features in self._embed(self._missing(at)):
+        What is known of the others is put to what is collected.
+        """
+        for at in range(first, len(self.chunks)):
+            known = self._known(at)
+            if at > first and len(known) == len(self.chunks[at]):
+                return
+            collected |= known
+            yield from (index for index in self.chunks[at] if index not in known)
+
+    def _compute(self, at: int, known: dict[int, _Row | str]) -> Iterator[_Finished]:
+        """Decode and embed images as one stream of batches that do not end where chunks do."""
+        collected = dict(known)
+        for batch, features in self._embed(self._missing(at, collected)):
             for index, digest in batch.digests.items():
                 if self.digests.setdefault(index, digest) != digest:
                     raise InputError(
                         f"{self.source.names[index]!r} in {self.source.description} changed "
                         "while it was being read; run again once it is still"
                     )
-            rows = [] if features is None else list(zip(*features, batch.facts, strict=True))
+            rows = [] if features is None else map(_Row, *features, batch.facts)
             collected |= dict(zip(batch.indices, rows, strict=True))
             collected |= batch.failures
             while at < len(self.chunks) and all(i in collected for i in self.chunks[at]):
@@ -290,25 +341,27 @@ class _Extractor:
                 at += 1
             self._report(min(at * CHUNK + len(collected), len(self.indices)))
 
-    def _assemble(self, indices: Sequence[int], collected: dict[int, Any]) -> tuple[Chunk, Any]:
+    def _assemble(self, indices: Sequence[int], collected: dict[int, _Row | str]) -> _Finished:
+        """A chunk of what was collected, which is taken out."""
         results = [collected.pop(index) for index in indices]
-        positions = tuple(i for i, result in enumerate(results) if not isinstance(result, str))
-        rows = [results[i] for i in positions]
-        on_device = None
+        rows = {i: result for i, result in enumerate(results) if isinstance(result, _Row)}
+        failures = {i: result for i, result in enumerate(results) if isinstance(result, str)}
         features = np.empty((0, 0), np.float32)
+        on_device = None
         if rows:
-            import torch
+            features = np.stack([row.host for row in rows.values()])
+            devices = [row.device for row in rows.values()]
+            if all(device is not None and device.device.type == "cuda" for device in devices):
+                import torch
 
-            features = torch.stack([host for host, _, _ in rows]).numpy()
-            if rows[0][1].device.type == "cuda":
-                on_device = torch.stack([device for _, device, _ in rows])
+                on_device = torch.stack(devices)
         chunk = Chunk(
             features=features,
-            positions=positions,
-            facts=tuple(facts for _, _, facts in rows),
-            failures={i: r for i, r in enumerate(results) if isinstance(r, str)},
+            positions=tuple(rows),
+            facts=tuple(row.facts for row in rows.values()),
+            failed=tuple(failures),
         )
-        return chunk, on_device
+        return _Finished(chunk, failures, on_device)
 
     def _embed(self, indices: Iterable[int]) -> Iterator[tuple[Batch, Any]]:
         """Batches, and their features on the host and on the device."""
@@ -331,7 +384,7 @@ class _Extractor:
         ):
             groups = batch.groups(backbone.device)
             features = backbone.embed(groups) if groups else None
-            if features is not None and features.ndim != 2:
+            if features is not None and features.ndim != 2 and self.how.moments:
                 raise UsageError(
                     f"layer {self.choice.spec.layer!r} with pool none gives maps of shape "
                     f"{tuple(features.shape[1:])}; metrics need vectors: choose another --pool"
@@ -351,11 +404,13 @@ class _Extractor:
             hashed.update(self.digests.get(index, b"\0" * 32))
         return hashed.hexdigest()
 
-    def _named(
-        self, error: ComputationError, array: npt.NDArray[np.float32], names: Sequence[str]
-    ) -> ComputationError:
-        bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
-        return ComputationError(f"{error} — {names[int(bad[0])]!r} in {self.source.description}")
+    def _check_finite(self, features: npt.NDArray[np.float32], names: Sequence[str]) -> None:
+        finite = np.isfinite(features).all(axis=tuple(range(1, features.ndim)))
+        if not finite.all():
+            raise ComputationError(
+                f"the network gives NaN or infinity for {names[int(np.argmin(finite))]!r} in "
+                f"{self.source.description}; look at that image, or at the weights and precision"
+            )
 
 
 def _fetch(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Any]:
@@ -379,7 +434,7 @@ def _fetched(item: tuple[Batch, Any]) -> tuple[Batch, Any]:
     host, device, event = fetch
     if event is not None:
         event.synchronize()
-    return batch, (host, device)
+    return batch, (host.numpy(), device)
 
 
 class _Rows:
@@ -387,35 +442,55 @@ class _Rows:
 
     def __init__(self, n: int) -> None:
         self._n = n
-        self._array: npt.NDArray[np.float32] | None = None
+        self._shape: tuple[int, ...] = ()
+        self._parts: list[npt.NDArray[np.float32]] = []
+        self._file: Any = None
         self._filled = 0
 
     def add(self, rows: npt.NDArray[np.float32]) -> None:
         if not len(rows):
             return
-        if self._array is None:
-            self._array = self._allocate(rows.shape[1])
-        self._array[self._filled : self._filled + len(rows)] = rows
+        if not self._filled:
+            self._shape = rows.shape[1:]
+            self._file = self._open()
         self._filled += len(rows)
+        if self._file is None:
+            self._parts.append(rows)
+            return
+        try:
+            self._file.write(rows.tobytes())
+        except OSError as error:
+            raise self._no_room(error) from error
 
     def array(self) -> npt.NDArray[np.float32]:
-        assert self._array is not None  # noqa: S101 (the caller has counted the names)
-        return self._array[: self._filled]
+        """The rows; a file is mapped into memory, and goes with the mapping."""
+        if self._file is None:
+            return np.concatenate(self._parts)
+        with self._file:
+            self._file.flush()
+            shape = (self._filled, *self._shape)
+            return np.memmap(self._file, np.float32, "r", shape=shape)
 
-    def _allocate(self, dim: int) -> npt.NDArray[np.float32]:
-        size = self._n * dim * 4
+    def _open(self) -> Any:
+        size = self._size()
         if size <= _IN_MEMORY:
-            return np.empty((self._n, dim), np.float32)
+            return None
         try:
-            with tempfile.TemporaryFile(prefix="gan-metrics-") as file:
-                if hasattr(os, "posix_fallocate"):  # a full disk is said now, not by a SIGBUS
-                    os.posix_fallocate(file.fileno(), 0, size)
-                return np.memmap(file, np.float32, "r+", shape=(self._n, dim))
+            file = tempfile.TemporaryFile(prefix="gan-metrics-")  # noqa: SIM115
+            if hasattr(os, "posix_fallocate"):  # a full disk is said now, not hours later
+                os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
-            raise ResourceError(
-                f"no room for {size / 2**30:.1f} GiB of features in {tempfile.gettempdir()} "
-                f"({error.strerror}); point TMPDIR at a larger disk"
-            ) from error
+            raise self._no_room(error) from error
+        return file
+
+    def _size(self) -> int:
+        return self._n * math.prod(self._shape) * 4
+
+    def _no_room(self, error: OSError) -> ResourceError:
+        return ResourceError(
+            f"no room for {self._size() / 2**30:.1f} GiB of features in {tempfile.gettempdir()} "
+            f"({error.strerror}); point TMPDIR at a larger disk"
+        )
 
 
 def _draw(n: int, wanted: int | None, seed: int) -> list[int]:

@@ -21,14 +21,14 @@ class Options(TypedDict, total=False):
     """The options, all of which may be left out.
 
     Attributes:
-        backbone: A key of ``BACKBONES``; by default what a statistics file says, else the 2015
-            Inception.
+        backbone: A name, as for :func:`~gan_metrics.load_backbone`, or a ``torch.nn.Module``; by
+            default what a statistics file says, else the 2015 Inception.
         layer: Where it is cut; its final pooling layer by default.
         pool: ``"avg"``, ``"max"``, ``"cls"``, ``"flatten"`` or ``"none"``.
         protocol: A key of ``PROTOCOLS``.
         weights: A file, or ``"random"``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
-        precision: ``"fp32"``, ``"tf32"``, ``"bf16"`` or ``"fp16"``.
+        precision: ``"fp32"``, ``"tf32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``.
         batch_size: Images per forward pass.
         workers: Processes that decode; 0: threads.
         max_images: Take this many of each set, drawn with ``seed``.
@@ -41,7 +41,7 @@ class Options(TypedDict, total=False):
         progress: Called with a description, the images done, and their number.
     """
 
-    backbone: str | None
+    backbone: Any
     layer: str | None
     pool: str | None
     protocol: str | None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -92,10 +93,15 @@ def _torch_bilinear(
     return out[..., top : top + h, left : left + w]
 
 
-def _pil_bicubic(
-    pixels: torch.Tensor, divisor: float, height: int, width: int, window: Window
+def _pil(
+    kernel: _Kernel,
+    pixels: torch.Tensor,
+    divisor: float,
+    height: int,
+    width: int,
+    window: Window,
 ) -> torch.Tensor:
-    """Pillow's bicubic on 8-bit images, to the last bit: rounded after each of the two passes.
+    """Pillow's resampling of 8-bit images, to the last bit: rounded after each of the two passes.
 
     The horizontal pass comes first, as in every Pillow up to 12 and so in every published number;
     Pillow 13 starts with the vertical one where that is cheaper (images much taller than wide),
@@ -107,8 +113,8 @@ def _pil_bicubic(
     device = torch.device("cpu") if pixels.device.type == "mps" else pixels.device
     # float64 holds every sum of integers below 2⁵³ exactly, so the order of summation is free.
     out = pixels.to(device, torch.float64)
-    rows, first, last = _pil_matrix(pixels.shape[2], height, top, h, device)
-    columns, begin, end = _pil_matrix(pixels.shape[3], width, left, w, device)
+    rows, first, last = _pil_matrix(kernel, pixels.shape[2], height, top, h, device)
+    columns, begin, end = _pil_matrix(kernel, pixels.shape[3], width, left, w, device)
     out = out[:, :, first:last, begin:end]  # what the window does not see is not computed
     if width != pixels.shape[3]:
         out = _round_to_byte(out @ columns.T)
@@ -129,13 +135,13 @@ def _round_to_byte(sums: torch.Tensor) -> torch.Tensor:
 
 @functools.lru_cache(maxsize=64)
 def _pil_matrix(
-    in_size: int, out_size: int, start: int, count: int, device: torch.device
+    kernel: _Kernel, in_size: int, out_size: int, start: int, count: int, device: torch.device
 ) -> tuple[torch.Tensor, int, int]:
     """Rows ``start … start+count`` of Pillow's resampling matrix, times 2²², as whole numbers.
 
-    The cubic of Keys (1981) with a = −0.5, widened by in/out when shrinking; the coefficients of
-    each output pixel are normalised to 1 and rounded half away from zero. An axis whose size
-    does not change is left alone by Pillow: the identity.
+    The kernel is widened by in/out when shrinking; the coefficients of each output pixel are
+    normalised to 1 and rounded half away from zero. An axis whose size does not change is left
+    alone by Pillow: the identity.
 
     Returns:
         The matrix, float64, cut to the columns that are not zero; the first of these, and one
@@ -149,11 +155,11 @@ def _pil_matrix(
     scale = in_size / out_size
     stretch = max(scale, 1.0)
     centre = (index + 0.5) * scale
-    low = np.maximum((centre - 2.0 * stretch + 0.5).astype(int), 0)
-    high = np.minimum((centre + 2.0 * stretch + 0.5).astype(int), in_size)
+    low = np.maximum((centre - kernel.support * stretch + 0.5).astype(int), 0)
+    high = np.minimum((centre + kernel.support * stretch + 0.5).astype(int), in_size)
     first, last = int(low[0]), int(high[-1])
     column = np.arange(first, last)
-    weights = _cubic((column - centre[:, None] + 0.5) * (1.0 / stretch))
+    weights = kernel.weight((column - centre[:, None] + 0.5) * (1.0 / stretch))
     weights[(column < low[:, None]) | (column >= high[:, None])] = 0.0
     scaled = weights / weights.sum(axis=1, keepdims=True) * (1 << _PIL_BITS)
     matrix = np.trunc(scaled + np.copysign(0.5, scaled))
@@ -162,13 +168,33 @@ def _pil_matrix(
 
 
 def _cubic(x: np.ndarray, a: float = -0.5) -> np.ndarray:
+    """The cubic of Keys (1981)."""
     x = np.abs(x)
     near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
     far = (((x - 5.0) * x + 8.0) * x - 4.0) * a
     return np.where(x < 1.0, near, np.where(x < 2.0, far, 0.0))
 
 
+def _triangle(x: np.ndarray) -> np.ndarray:
+    weights: np.ndarray = np.maximum(1.0 - np.abs(x), 0.0)
+    return weights
+
+
+@dataclass(frozen=True)
+class _Kernel:
+    """A function of the distance in pixels, zero beyond its support."""
+
+    weight: Callable[[np.ndarray], np.ndarray]
+    support: float
+
+
 RESAMPLERS: Mapping[str, Callable[[torch.Tensor, float, int, int, Window], torch.Tensor]] = (
-    MappingProxyType({"torch-bilinear": _torch_bilinear, "pil-bicubic-uint8": _pil_bicubic})
+    MappingProxyType(
+        {
+            "torch-bilinear": _torch_bilinear,
+            "pil-bilinear-uint8": functools.partial(_pil, _Kernel(_triangle, 1.0)),
+            "pil-bicubic-uint8": functools.partial(_pil, _Kernel(_cubic, 2.0)),
+        }
+    )
 )
 """Name of a convention to its function of (pixels, divisor, height, width, window)."""

@@ -12,7 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.backbones.choice import BackboneChoice
-from gan_metrics.backbones.registry import BACKBONES, choose_backbone, state_spec
+from gan_metrics.backbones.registry import (
+    BACKBONES,
+    choose_backbone,
+    is_built_in,
+    recipe_of,
+    state_spec,
+)
 from gan_metrics.errors import InputError, MismatchError, UsageError
 from gan_metrics.features import Features, extract
 from gan_metrics.images.sources import ImageSource, open_source
@@ -121,12 +127,13 @@ def settle(sides: Sequence[Side], options: Options) -> BackboneChoice | None:
         raise UsageError("max_images draws images, and a side is known by its statistics alone")
     if all(side.source is None for side in sides):
         return None
-    backbone = options.get("backbone") or wanted.backbone
-    if backbone != wanted.backbone:  # then nothing else of the header applies; it will not agree
+    backbone = options.get("backbone")
+    name = wanted.backbone if backbone is None else recipe_of(backbone).name
+    if name != wanted.backbone:  # then nothing else of the header applies; it will not agree
         wanted, stated = FeatureSpec(), None
-    elif backbone not in (None, *BACKBONES) and not options.get("backbone"):
+    elif backbone is None and name is not None and not is_built_in(name):
         raise MismatchError(
-            f"the statistics are of the backbone {backbone!r}, which is not built in; "
+            f"the statistics are of the backbone {name!r}, which is not built in; "
             "repeat it with --backbone"
         )
     departures = dict(wanted.departures or ())
@@ -136,7 +143,7 @@ def settle(sides: Sequence[Side], options: Options) -> BackboneChoice | None:
         if protocol not in (None, *PROTOCOLS):
             raise MismatchError(f"the statistics are of the protocol {protocol!r}, unknown here")
     choice = choose_backbone(
-        backbone,
+        backbone if backbone is not None else name,
         layer=options.get("layer") or wanted.layer,
         pool=options.get("pool") or wanted.pool,
         protocol=protocol,
@@ -175,9 +182,10 @@ def embed_all(sides: Sequence[Side], choice: BackboneChoice | None, options: Opt
 
 def _claimed(sides: Sequence[Side], options: Options) -> FeatureSpec:
     """What the command says about the space of sides that both have their features already."""
+    given = options.get("backbone")
     backbone = next((s.spec.backbone for s in sides if s.spec and s.spec.backbone), None)
     return state_spec(
-        options.get("backbone") or (backbone if backbone in BACKBONES else None),
+        given if given is not None else backbone if backbone and is_built_in(backbone) else None,
         layer=options.get("layer"),
         pool=options.get("pool"),
         protocol=options.get("protocol"),

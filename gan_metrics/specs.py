@@ -21,7 +21,7 @@ Resize = Literal["exact", "shorter", "none"]
 ALPHAS = ("drop", "white", "black")
 EXIFS = ("ignore", "apply")
 POOLS = ("avg", "max", "cls", "flatten", "none")
-PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from gan_metrics.backbones.registry import choose_backbone
 from gan_metrics.errors import ComputationError, InputError, UsageError
 from gan_metrics.evaluate import fid
 from gan_metrics.features import Features
-from gan_metrics.moments import Moments
 from gan_metrics.results import MetricResult
 from gan_metrics.sides import must_agree
 from gan_metrics.specs import FeatureSpec
@@ -142,7 +141,6 @@ class FID:
             names=[f"{name} {i}" for i in range(len(array))],
             array=array,
             spec=self.backbone.spec,
-            moments=Moments.from_features(array),
             warnings=self.backbone.choice.warnings,
             protocol=self.backbone.choice.protocol.name,
         )

@@ -13,6 +13,7 @@ ROOT = Path(gan_metrics.__file__).parent
 FLOORS = {
     "errors": 0,
     "specs": 0,
+    "extras": 0,
     "protocols": 0,
     "locations": 0,
     "images": 1,

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gan_metrics.backbones.weights import WeightsSource
-from gan_metrics.errors import unknown_name
 from gan_metrics.protocols import Protocol
 from gan_metrics.specs import Decoding, FeatureSpec, Preprocess
 
-__all__ = ["BackboneChoice", "Layer", "Recipe"]
+__all__ = ["INPUT", "OUTPUT", "BackboneChoice", "Layer", "Recipe"]
+
+INPUT = ":in"
+"""At the end of a cut's path: what goes into the module, instead of what comes out of it."""
+
+OUTPUT = "output"
+"""The name of the cut that is the network's own output."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A named cut: the dotted path of a submodule, and how its output is pooled by default."""
+    """A cut.
+
+    Attributes:
+        path: The dotted name of a submodule, whose output it is; with ``:in`` at its end, its
+            input; empty: the network's own output.
+        pool: How it becomes a vector by default; a key of :data:`~gan_metrics.specs.POOLS`.
+        layout: ``"NCHW"`` or ``"NHWC"``: where a map has its channels.
+    """
 
     path: str
     pool: str
+    layout: str = "NCHW"
 
 
 @dataclass(frozen=True)
@@ -29,35 +43,42 @@ class Recipe:
     Attributes:
         name: The name.
         summary: One line for the listing.
-        build: ``"module:function"`` of this package that makes the network.
-        rename: ``"module:function"`` that maps a weights file's keys to the network's.
-        layers: Name to :class:`Layer`.
+        build: Makes the network: ``"module:function"`` of this package, which is given ``model``;
+            or a function without arguments.
+        model: The name of the network in its library.
+        adapt: ``"module:function"`` of (a file's state dict, the network's, ``model``) that maps
+            the first to the keys of the second; empty where the keys are the same.
+        layers: Short names to :class:`Layer`. Every dotted name of a module is a layer besides.
         aliases: Other names of layers.
         default_layer: The final pooling layer.
         preprocess: What the weights were trained with.
-        weights: Where the weights are found.
+        weights: Where the weights are found; ``None``: the network brings them.
+        warnings: Pairs of a code and a message for every result in this backbone.
     """
 
     name: str
     summary: str
-    build: str
-    rename: str
+    build: str | Callable[[], Any]
     layers: Mapping[str, Layer]
-    aliases: Mapping[str, str]
     default_layer: str
     preprocess: Preprocess
-    weights: WeightsSource
+    weights: WeightsSource | None
+    model: str = ""
+    adapt: str = ""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[tuple[str, str], ...] = ()
 
-    def layer(self, name: str) -> str:
-        """The layer's own name, from that or from an alias.
+    @property
+    def input_size(self) -> int:
+        """Height and width of what the network takes in, in pixels."""
+        return self.preprocess.crop or self.preprocess.size or 224
 
-        Raises:
-            UsageError: When the backbone has no such layer.
-        """
-        name = self.aliases.get(name, name)
-        if name not in self.layers:
-            raise unknown_name(f"layer of {self.name}", name, [*self.layers, *self.aliases])
-        return name
+    def short_name(self, layer: str) -> str | None:
+        """The layer's own name, from that, from an alias or from its path; else ``None``."""
+        layer = self.aliases.get(layer, layer)
+        if layer in self.layers:
+            return layer
+        return next((name for name, cut in self.layers.items() if cut.path == layer), None)
 
 
 @dataclass(frozen=True)
@@ -66,18 +87,20 @@ class BackboneChoice:
 
     Attributes:
         recipe: The backbone's row.
+        layer: The cut.
         spec: The feature space.
         protocol: The protocol that it was settled by.
         decoding: How files are decoded for it.
-        weights: The weights file, or ``None`` for random weights.
+        weights: The weights file; ``"random"``; ``None``: those that the network brings.
         seed: Of the random weights.
         warnings: Pairs of a code and a message.
     """
 
     recipe: Recipe
+    layer: Layer
     spec: FeatureSpec
     protocol: Protocol
     decoding: Decoding
-    weights: Path | None
+    weights: Path | str | None
     seed: int = 0
     warnings: tuple[tuple[str, str], ...] = ()

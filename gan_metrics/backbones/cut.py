@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from gan_metrics.backbones.choice import INPUT
 from gan_metrics.errors import UsageError, unknown_name
 
-__all__ = ["pool_output", "run_until"]
+__all__ = ["CutPoint", "cut_points", "pool_output", "run_until"]
 
 
 class _AllSeenError(Exception):
@@ -25,7 +29,8 @@ def run_until(
     Args:
         module: Any module.
         inputs: Its input.
-        layers: Dotted names of submodules. Of one that runs several times, the first run counts.
+        layers: Dotted names of submodules; with ``:in`` at the end, what goes into the submodule;
+            ``""``: the module's own output. Of one that runs several times, the first run counts.
 
     Returns:
         Name to output, in the order asked for.
@@ -37,28 +42,28 @@ def run_until(
     seen: dict[str, torch.Tensor] = {}
     handles = []
 
-    def hook_for(name: str) -> Any:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            if not isinstance(output, torch.Tensor):
-                raise UsageError(
-                    f"layer {name!r} gives {type(output).__name__}, not a tensor; cut elsewhere"
-                )
-            if name in seen:
-                return
-            last = len(seen) + 1 == len(set(layers))
-            # What runs after this layer may overwrite its output in place.
-            seen[name] = output if last else output.clone()
-            if last:
-                raise _AllSeenError
-
-        return hook
+    def keep(name: str, value: Any) -> None:
+        if not isinstance(value, torch.Tensor):
+            where = f"layer {name!r}" if name else "the network"
+            raise UsageError(
+                f"{where} gives {type(value).__name__}, not a tensor; cut it at another layer"
+            )
+        if name in seen:
+            return
+        last = len(seen) + 1 == len(set(layers))
+        # What runs after this layer may overwrite its output in place.
+        seen[name] = value if last else value.clone()
+        if last:
+            raise _AllSeenError
 
     try:
         for name in dict.fromkeys(layers):
-            if name not in modules or not name:
+            path = name.removesuffix(INPUT)
+            if path not in modules:
                 raise unknown_name("layer", name, filter(None, modules))
-            handles.append(modules[name].register_forward_hook(hook_for(name)))
-        module(inputs)
+            handles.append(_register(modules[path], name, keep))
+        with _plain_transformers():
+            module(inputs)
     except _AllSeenError:
         pass
     finally:
@@ -69,13 +74,107 @@ def run_until(
     return {name: seen[name] for name in layers}
 
 
-def pool_output(output: torch.Tensor, pool: str) -> torch.Tensor:
+def _register(module: nn.Module, name: str, keep: Callable[[str, Any], None]) -> Any:
+    if name.endswith(INPUT):
+        return module.register_forward_pre_hook(
+            lambda _, inputs: keep(name, inputs[0] if inputs else None)
+        )
+    return module.register_forward_hook(lambda _module, _inputs, output: keep(name, output))
+
+
+@contextlib.contextmanager
+def _plain_transformers() -> Iterator[None]:
+    """Without torch's fused encoder layers, which never call the modules inside them."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+@dataclass(frozen=True)
+class CutPoint:
+    """A module that a forward pass goes through.
+
+    Attributes:
+        path: Its dotted name; empty for the network itself.
+        kind: Its class.
+        shape: Of its output for one image, without the batch; empty when it is no tensor.
+        parameters: In all that the pass has gone through when it ends, itself included.
+    """
+
+    path: str
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+
+    @property
+    def layout(self) -> str:
+        """``"NHWC"`` for a map whose last axis alone differs from a square, else ``"NCHW"``."""
+        square = len(self.shape) == 3 and self.shape[0] == self.shape[1] != self.shape[2]
+        return "NHWC" if square else "NCHW"
+
+    @property
+    def pool(self) -> str:
+        """How the output becomes a vector by default.
+
+        Maps are averaged over places. Of tokens whose number is that of a square grid and one, the
+        first is taken to be the class token; of others, the average.
+        """
+        if len(self.shape) == 3:
+            return "avg"
+        if len(self.shape) == 2:
+            tokens = self.shape[0]
+            grid = math.isqrt(tokens - 1) ** 2 == tokens - 1 and tokens > 2
+            return "cls" if grid else "avg"
+        return "none"
+
+
+def cut_points(module: nn.Module, size: int, device: str = "meta") -> list[CutPoint]:
+    """Every module that a forward pass goes through, in the order in which they end.
+
+    Args:
+        module: A network in eval mode.
+        size: Height and width of its input, in pixels.
+        device: Where the network is; on ``"meta"`` shapes are computed, and no numbers.
+    """
+    points: list[CutPoint] = []
+    names = {m: name for name, m in module.named_modules()}
+    counted: set[int] = set()
+    total = 0
+
+    def count(owner: nn.Module) -> None:
+        nonlocal total
+        for parameter in owner.parameters(recurse=False):
+            if id(parameter) not in counted:
+                counted.add(id(parameter))
+                total += parameter.numel()
+
+    def hook(owner: nn.Module, _inputs: Any, output: Any) -> None:
+        for part in owner.modules():
+            count(part)
+        shape = tuple(output.shape[1:]) if isinstance(output, torch.Tensor) else ()
+        points.append(CutPoint(names[owner], type(owner).__name__, shape, total))
+
+    handles = [m.register_forward_hook(hook) for m in names]
+    try:
+        with torch.inference_mode(), _plain_transformers():
+            module(torch.empty(1, 3, size, size, device=device))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return list({point.path: point for point in reversed(points)}.values())[::-1]
+
+
+def pool_output(output: torch.Tensor, pool: str, layout: str = "NCHW") -> torch.Tensor:
     """Turn a layer's output into vectors.
 
     Args:
         output: ``N × C × H × W`` (a map), ``N × T × C`` (tokens) or ``N × C`` (vectors).
         pool: ``"avg"`` or ``"max"`` over places or tokens; ``"cls"``: the first token;
             ``"flatten"``; ``"none"``: as it is.
+        layout: ``"NHWC"`` for a map that has its channels last.
 
     Returns:
         ``N × D``, or the output's own shape for ``"none"``.
@@ -90,7 +189,7 @@ def pool_output(output: torch.Tensor, pool: str) -> torch.Tensor:
     if pool == "cls" and output.ndim == 3:
         return output[:, 0]
     if pool in ("avg", "max") and output.ndim in (3, 4):
-        axes = (1,) if output.ndim == 3 else (2, 3)
+        axes = (1,) if output.ndim == 3 else (1, 2) if layout == "NHWC" else (2, 3)
         return output.mean(axes) if pool == "avg" else output.amax(axes)
     shape = "×".join(["N", *map(str, output.shape[1:])])
     raise UsageError(

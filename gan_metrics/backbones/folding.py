@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import fx, nn
 
-__all__ = ["fold_batchnorm"]
+from gan_metrics.backbones.choice import INPUT
+
+__all__ = ["fold_batchnorm", "touches"]
 
 _Conv = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _BatchNorm = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -20,7 +23,12 @@ class _Tracer(fx.Tracer):
         return isinstance(module, _Conv + _BatchNorm) or not any(module.children())
 
 
-def fold_batchnorm(module: nn.Module) -> set[str]:
+def touches(path: str, conv: str, norm: str) -> bool:
+    """Whether a cut sees what lies between a convolution and its normalisation, or inside that."""
+    return path in (conv, f"{norm}{INPUT}") or path.startswith(f"{norm}.")
+
+
+def fold_batchnorm(module: nn.Module, keep: Sequence[str] = ()) -> set[tuple[str, str]]:
     """Fold, in place, each BatchNorm that is the only reader of a convolution's output.
 
     In eval mode BatchNorm multiplies each channel by γ/√(σ²+ε) and adds β − μγ/√(σ²+ε); both go
@@ -29,9 +37,11 @@ def fold_batchnorm(module: nn.Module) -> set[str]:
 
     Args:
         module: A module in eval mode.
+        keep: Cuts that must go on giving what they give.
 
     Returns:
-        Names of the convolutions whose output is now the normalised one. Empty when the module's
+        Pairs of the names of a convolution, whose output is now the normalised one, and of its
+        normalisation, which passes it on. Empty when the module's
         forward pass cannot be traced; it is left as it is then.
     """
     try:
@@ -50,10 +60,11 @@ def fold_batchnorm(module: nn.Module) -> set[str]:
         conv, norm = modules[str(source.target)], modules[str(node.target)]
         once = all(calls.count(str(n.target)) == 1 for n in (node, source))
         alone = once and len(source.users) == 1 and norm.running_var is not None
-        if isinstance(conv, _Conv) and alone:
+        pair = (str(source.target), str(node.target))
+        if isinstance(conv, _Conv) and alone and not any(touches(path, *pair) for path in keep):
             _fold(conv, norm)
-            _replace(module, str(node.target), norm)
-            folded.add(str(source.target))
+            _replace(module, pair[1], norm)
+            folded.add(pair)
     return folded
 
 

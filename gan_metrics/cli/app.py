@@ -254,10 +254,10 @@ def weights_list(
     debug: Debug = False,
 ) -> None:
     """Which weights are on this machine, and where."""
-    from gan_metrics.backbones.registry import BACKBONES
+    from gan_metrics.backbones.registry import BACKBONES, weights_source
     from gan_metrics.backbones.weights import status
 
-    found = {name: status(recipe.weights) for name, recipe in BACKBONES.items()}
+    found = {name: status(weights_source(name)) for name in BACKBONES}
     if json:
         console.print_json({name: path and str(path) for name, (path, _) in found.items()})
         return
@@ -278,7 +278,7 @@ def weights_pull(
     from gan_metrics.backbones.weights import find
 
     with console.progress() as report:
-        file = find(_recipe(backbone).weights, progress=report)
+        file = find(_source(backbone), progress=report)
     print(f"{file.path}\n  sha256 {file.sha256}")  # noqa: T201
 
 
@@ -294,7 +294,7 @@ def weights_add(
     """Verify a weights file and copy it to where it will be found."""
     from gan_metrics.backbones.weights import add
 
-    added = add(_recipe(backbone).weights, file)
+    added = add(_source(backbone), file)
     print(f"{added.path}\n  sha256 {added.sha256}")  # noqa: T201
 
 
@@ -310,7 +310,7 @@ def weights_verify(
     from gan_metrics.backbones.weights import find
     from gan_metrics.errors import WeightsError
 
-    source = _recipe(backbone).weights
+    source = _source(backbone)
     file = find(source, download=False)
     if not file.sha256.startswith(source.sha256_prefix):
         raise WeightsError(
@@ -320,7 +320,7 @@ def weights_verify(
     print(f"{file.path}\n  sha256 {file.sha256}\n  as published")  # noqa: T201
 
 
-def _recipe(name: str) -> Any:
-    from gan_metrics.backbones.registry import recipe_of
+def _source(name: str) -> Any:
+    from gan_metrics.backbones.registry import weights_source
 
-    return recipe_of(name)
+    return weights_source(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from gan_metrics import locations
-from gan_metrics.backbones.registry import BACKBONES
+from gan_metrics.backbones.registry import BACKBONES, weights_source
 from gan_metrics.backbones.weights import status
 from gan_metrics.cache import FeatureCache
 from gan_metrics.results import versions
@@ -26,7 +26,7 @@ def examine() -> dict[str, dict[str, str]]:
         devices["cuda"] = "none"
     if torch.backends.mps.is_available():
         devices["mps"] = "available"
-    weights = {name: status(recipe.weights)[1] for name, recipe in BACKBONES.items()}
+    weights = {name: status(weights_source(name))[1] for name in BACKBONES}
     info = FeatureCache().info()
     places = {
         "home": str(locations.home_dir()),

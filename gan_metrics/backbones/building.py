@@ -1,0 +1,206 @@
+"""From a recipe to a network: built, and its weights loaded."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from gan_metrics.backbones.choice import INPUT, BackboneChoice, Recipe
+from gan_metrics.backbones.cut import CutPoint, cut_points, run_until
+from gan_metrics.errors import UsageError, WeightsError, unknown_name
+
+__all__ = ["build_network", "find_cut", "list_cuts", "read_state_dict", "skeleton"]
+
+
+def build_network(choice: BackboneChoice) -> nn.Module:
+    """The network of a choice, with its weights, on the CPU, in eval mode.
+
+    Raises:
+        WeightsError: When the weights do not fit the network.
+    """
+    recipe = choice.recipe
+    if choice.weights is None:
+        module = _build(recipe)
+    elif isinstance(choice.weights, Path):
+        module = _loaded(recipe, choice.weights)
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(choice.seed)  # and not that of the GPUs
+            module = _build(recipe)
+    return module.eval()
+
+
+def skeleton(recipe: Recipe) -> nn.Module:
+    """The network on the meta device, in eval mode: its modules and shapes, without numbers."""
+    try:
+        with torch.device("meta"):
+            return _build(recipe).eval().to("meta")
+    except (NotImplementedError, RuntimeError):  # it computes with numbers while it is built
+        return _build(recipe).eval().to("meta")
+
+
+def list_cuts(recipe: Recipe) -> list[CutPoint]:
+    """Every module that a forward pass goes through, in order; see :func:`~cut.cut_points`.
+
+    Raises:
+        UsageError: When the network cannot take images of the size that its recipe says.
+    """
+    try:
+        return cut_points(skeleton(recipe), recipe.input_size)
+    except (NotImplementedError, RuntimeError):  # it looks at numbers on its way
+        points: list[CutPoint] = _guarded(
+            recipe, lambda: cut_points(_build(recipe).eval(), recipe.input_size, "cpu")
+        )
+        return points
+
+
+def find_cut(recipe: Recipe, path: str) -> tuple[str, str]:
+    """The default pool and the layout of a cut, from the shape of what is there.
+
+    Args:
+        recipe: The backbone.
+        path: Of a module; with ``:in`` at its end, what goes into it; ``""``: the output.
+
+    Raises:
+        UsageError: When there is no such module, it does not run, it gives no tensor, or the
+            network cannot take images of the size that its recipe says.
+    """
+    module = skeleton(recipe)
+    modules = dict(module.named_modules())
+    if path.removesuffix(INPUT) not in modules:
+        known = {*recipe.layers, *recipe.aliases, *filter(None, modules)}
+        raise unknown_name(f"layer of {recipe.name}", path, known)
+    size = recipe.input_size
+
+    def run(network: nn.Module, device: str) -> torch.Tensor:
+        with torch.inference_mode():
+            return run_until(network, torch.zeros(1, 3, size, size, device=device), [path])[path]
+
+    try:
+        output = run(module, "meta")
+    except (NotImplementedError, RuntimeError):
+        output = _guarded(recipe, lambda: run(_build(recipe).eval(), "cpu"))
+    point = CutPoint(path, "", tuple(output.shape[1:]), 0)
+    return point.pool, point.layout
+
+
+def _guarded(recipe: Recipe, run: Callable[[], Any]) -> Any:
+    try:
+        return run()
+    except (RuntimeError, AssertionError, ValueError, IndexError) as error:
+        size = recipe.input_size
+        raise UsageError(
+            f"{recipe.name} cannot take images of {size}×{size} ({type(error).__name__}: {error}); "
+            "a network of your own says what it takes by its attribute 'preprocess'"
+        ) from error
+
+
+def _build(recipe: Recipe) -> nn.Module:
+    if isinstance(recipe.build, str):
+        module: nn.Module = _resolve(recipe.build)(recipe.model)
+        return module
+    own: nn.Module = recipe.build()
+    return own
+
+
+def _loaded(recipe: Recipe, path: Path) -> nn.Module:
+    found = read_state_dict(path)
+    try:
+        with torch.device("meta"):  # no time is spent on weights that are replaced at once
+            module = _build(recipe)
+    except (NotImplementedError, RuntimeError):
+        module = _build(recipe)
+    _load(recipe, path, module, found)
+    if any(tensor.is_meta for tensor in _tensors(module)):  # what is computed and not loaded
+        module = _build(recipe)
+        _load(recipe, path, module, found)
+    return module
+
+
+def _load(recipe: Recipe, path: Path, module: nn.Module, found: dict[str, torch.Tensor]) -> None:
+    expected = module.state_dict()
+    adapted = _resolve(recipe.adapt)(found, expected, recipe.model) if recipe.adapt else found
+    state = OrderedDict(
+        (key, value.to(expected[key].dtype) if key in expected else value)
+        for key, value in adapted.items()
+    )
+    counters = {key for key in expected if key.endswith("num_batches_tracked")}
+    state |= {key: torch.tensor(0) for key in counters - set(state)}
+    shapes = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"
+        for key in expected
+        if key in state and state[key].shape != expected[key].shape
+    ]
+    fitting = (
+        state if not shapes else OrderedDict((k, v) for k, v in state.items() if k not in expected)
+    )  # only to name the rest
+    # The versions of the layouts, by which some modules recognise and convert older files.
+    versions = getattr(found, "_metadata", None) or getattr(expected, "_metadata", None)
+    fitting._metadata = versions  # type: ignore[attr-defined]
+    result = module.load_state_dict(fitting, strict=False, assign=True)
+    missing = sorted(set(result.missing_keys) - set(state))
+    if missing or result.unexpected_keys or shapes:
+        raise WeightsError(
+            f"{path} does not fit {recipe.name}: "
+            f"{_some('missing', missing)}; {_some('unexpected', sorted(result.unexpected_keys))}; "
+            f"{_some('of another shape', shapes)}"
+        )
+
+
+def _tensors(module: nn.Module) -> Iterator[torch.Tensor]:
+    yield from module.parameters()
+    yield from module.buffers()
+
+
+def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+    """Read weights without ever running code from the file.
+
+    Raises:
+        WeightsError: When the file is no state dict, or would have to be unpickled.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state: Any = load_file(os.fspath(path))
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise WeightsError(
+            f"{path} is no plain state dict: it is damaged, or holds pickled objects, which are "
+            "never loaded. Save it again with torch.save(model.state_dict(), path)"
+        ) from None
+    except Exception as error:
+        reason = (str(error) or "?").splitlines()[0]
+        raise WeightsError(
+            f"{path} is no weights file: expected a state dict by torch.save or safetensors "
+            f"({type(error).__name__}: {reason})"
+        ) from None
+    for wrapper in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    if not isinstance(state, dict) or not all(
+        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
+    ):
+        raise WeightsError(f"{path} holds {type(state).__name__}, not a state dict of tensors")
+    return state
+
+
+def _resolve(name: str) -> Any:
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def _some(kind: str, items: Sequence[str]) -> str:
+    if not items:
+        return f"none {kind}"
+    more = f" and {len(items) - 3} more" if len(items) > 3 else ""
+    return f"{len(items)} {kind} ({', '.join(items[:3])}{more})"

@@ -1,0 +1,95 @@
+"""Networks of whole libraries, by prefix: ``timm:NAME`` and ``clip:MODEL/WEIGHTS``. No torch.
+
+What timm and open_clip say of a model is worked out once and remembered; here it becomes a recipe.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from typing import Any
+
+from gan_metrics.backbones.choice import Layer, Recipe
+from gan_metrics.backbones.memo import remembered
+from gan_metrics.backbones.weights import WeightsSource
+from gan_metrics.specs import Preprocess
+
+__all__ = ["clip_recipe", "timm_recipe"]
+
+
+def timm_recipe(model: str) -> Recipe:
+    """The recipe of a timm model.
+
+    Its default cut ``pre_logits`` is what goes into its classifier: for a convolutional network
+    the pooled map, for a transformer what timm pools the tokens to.
+
+    Args:
+        model: ``NAME`` or ``NAME.WEIGHTS`` in timm.
+
+    Raises:
+        UsageError: When there is none of that name.
+    """
+    facts = _describe("timm", model)
+    layers = {"pre_logits": Layer(*facts["pre_logits"]), "logits": Layer("", "none")}
+    if facts["tokens"] is not None:
+        layers = {"last_hidden_state": Layer("norm", facts["tokens"]), **layers}
+    return _recipe("timm", facts, layers, "pre_logits", adapt="adapt")
+
+
+def clip_recipe(model: str) -> Recipe:
+    """The recipe of a CLIP's image tower; its default cut is the image embedding.
+
+    Args:
+        model: ``MODEL/WEIGHTS`` in open_clip, such as ``ViT-L-14-336/openai``.
+
+    Raises:
+        UsageError: When there is none of that name, or open_clip is not installed.
+    """
+    facts = _describe("clip", model)
+    layers = {"embedding": Layer("", "none")}
+    return _recipe("clip", facts, layers, "embedding", adapt="image_tower")
+
+
+def _describe(library: str, model: str) -> dict[str, Any]:
+    def work_out() -> Any:
+        return importlib.import_module(f"gan_metrics.backbones.{library}").describe(model)
+
+    facts: dict[str, Any] = remembered(("describe", library, model), work_out)
+    return facts
+
+
+def _recipe(
+    library: str, facts: dict[str, Any], layers: dict[str, Layer], default: str, *, adapt: str
+) -> Recipe:
+    module = f"gan_metrics.backbones.{library}"
+    name = f"{library}:{facts['name']}"
+    # A hub's copy goes before the original: it is safetensors, and of one layout.
+    url = None if facts["hub"] else facts["url"]
+    filename = url.rpartition("/")[2] if url else None
+    hashed = re.search(r"-([0-9a-f]{8,})\.[a-z]+$", filename or "")
+    return Recipe(
+        name=name,
+        summary=f"{facts['name']} of {library}",
+        build=f"{module}:build",
+        model=facts["name"],
+        adapt=f"{module}:{adapt}",
+        layers=layers,
+        default_layer=default,
+        preprocess=Preprocess(
+            resize=facts["resize"],
+            size=int(facts["size"]),
+            interpolation=facts["interpolation"],
+            crop=int(facts["crop"]),
+            divisor=255.0,
+            mean=tuple(facts["mean"]),
+            std=tuple(facts["std"]),
+        ),
+        weights=WeightsSource(
+            backbone=name,
+            filenames=(filename,) if filename else (),
+            sha256_prefix=hashed[1] if hashed else "",
+            urls=(url,) if url else (),
+            hub=facts["hub"],
+            hub_files=tuple(facts["hub_files"]) if facts["hub"] else (),
+        ),
+    )

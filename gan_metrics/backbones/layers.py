@@ -1,0 +1,35 @@
+"""Where a network can be cut: from a name to a cut. Imports torch for names that are not listed."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from gan_metrics.backbones.choice import OUTPUT, Layer, Recipe
+from gan_metrics.backbones.memo import remembered
+
+__all__ = ["cut_of"]
+
+
+def cut_of(recipe: Recipe, name: str) -> tuple[str, Layer]:
+    """A layer's own name and its cut.
+
+    Args:
+        recipe: The backbone.
+        name: A short name, an alias, the dotted name of a module, that with ``:in`` at its end
+            for what goes into the module, or ``"output"``.
+
+    Raises:
+        UsageError: When the backbone has no such layer, naming the nearest.
+    """
+    short = recipe.short_name(name)
+    if short is not None:
+        return short, recipe.layers[short]
+
+    def work_out() -> Any:
+        building = importlib.import_module("gan_metrics.backbones.building")
+        return list(building.find_cut(recipe, "" if name == OUTPUT else name))
+
+    own = recipe.weights is None  # the code of a network of the user's may change
+    pool, layout = work_out() if own else remembered(("cut", recipe.name, name), work_out)
+    return name, Layer("" if name == OUTPUT else name, pool, layout)

@@ -1,0 +1,49 @@
+"""What was once worked out about a network, so that it need not be built to be known again.
+
+Notes are JSON: preprocessing, cuts and where weights lie; never anything that is run. A note is
+keyed by the versions of the libraries that it was worked out with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Callable
+from typing import Any
+
+from gan_metrics import locations
+from gan_metrics.downloads import atomic_path
+from gan_metrics.errors import ResourceError
+
+__all__ = ["remembered", "versions_of"]
+
+_REVISION = "2"
+
+
+def remembered(key: tuple[str, ...], work_out: Callable[[], Any]) -> Any:
+    """A JSON value that was worked out before by the same versions, or is now.
+
+    Args:
+        key: What it is about.
+        work_out: Gives the value; called if there is no note, or a broken one.
+    """
+    used = versions_of("gan-metrics", "torch", "torchvision", "timm", "open-clip-torch")
+    hashed = hashlib.sha256("\n".join([_REVISION, *used, *key]).encode()).hexdigest()
+    path = locations.cache_dir() / "networks" / f"{hashed}.json"
+    with contextlib.suppress(Exception):  # not there, not readable, or not what was written
+        return json.loads(path.read_text())["value"]
+    value = work_out()
+    with contextlib.suppress(OSError, ResourceError), atomic_path(path) as temporary:
+        temporary.write_text(json.dumps({"about": list(key), "value": value}))
+    return value
+
+
+def versions_of(*packages: str) -> list[str]:
+    """``package=version`` of each that is installed, without importing it."""
+    found = []
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found.append(f"{package}={importlib.metadata.version(package)}")
+    return found
