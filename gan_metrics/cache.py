@@ -63,9 +63,9 @@ class Chunk:
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """Where a cache is, how many chunks it holds, their bytes, and the cap in bytes."""
+    """Where a cache is, how many entries it holds, their bytes, and the cap in bytes (0: none)."""
 
-    path: Path
+    path: Path | str
     chunks: int
     size: int
     limit: int
@@ -142,6 +142,7 @@ class FeatureCache:
 
     def __init__(self, root: Path | None = None, limit: int | None = None) -> None:
         self.root = (root or locations.cache_dir()) / "features"
+        self.description = str(self.root)
         self.limit = locations.cache_limit() if limit is None else limit
 
     def look_up(

@@ -18,7 +18,7 @@ from typing_extensions import Unpack
 
 from gan_metrics.errors import UsageError
 from gan_metrics.evaluate import Options, fid
-from gan_metrics.images.encode import enlarge, save_png, save_rows
+from gan_metrics.images.encode import enlarge, save_png, save_sheet
 from gan_metrics.results import MetricResult
 
 __all__ = ["MODELS", "DemoRow", "run_demo"]
@@ -101,7 +101,8 @@ def run_demo(folder: Path, **options: Unpack[Options]) -> Iterator[DemoRow]:
     for name, images in sets.items():
         for i, image in enumerate(images):
             save_png(folder / name / f"{i:04d}.png", image)
-    save_rows(folder / "samples.png", [(name, images[:14]) for name, images in sets.items()])
+    rows = [(name, [(image, "") for image in images[:14]]) for name, images in sets.items()]
+    save_sheet(folder / "samples.png", rows)
     for name in list(sets)[1:]:
         result = fid(folder / "real", folder / name, **options)
         yield DemoRow(name, folder / name, result)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from typing_extensions import Unpack
@@ -11,7 +10,7 @@ from gan_metrics.errors import ComputationError, InputError
 from gan_metrics.features import Features
 from gan_metrics.metrics.frechet import FrechetTerms, frechet_terms
 from gan_metrics.options import Options, check_options
-from gan_metrics.results import MetricResult, Warning_, versions
+from gan_metrics.results import MetricResult, Warning_, unique, versions
 from gan_metrics.sides import (
     Input,
     Side,
@@ -79,7 +78,7 @@ def fid(
         skipped_files=[item for side in done for item in side.skipped],
         declared=declared,
         terms={"mean": terms.mean_term, "covariance": terms.covariance_term},
-        warnings=_once(
+        warnings=unique(
             [
                 *(warning for side in done for warning in side.warnings),
                 *_frechet_warnings(done, error_bars, declared),
@@ -122,24 +121,25 @@ def compute_stats(source: Input, **options: Unpack[Options]) -> Statistics:
     )
 
 
-def extract_features(source: str | os.PathLike[str], **options: Unpack[Options]) -> Features:
+def extract_features(source: Input, **options: Unpack[Options]) -> Features:
     """The features of a set of images.
 
     Args:
-        source: A folder of images.
+        source: A folder of images, or saved features, which are loaded.
         options: See :class:`Options`.
 
     Returns:
-        ``.names`` and ``.array`` (``float32``, ``n × D``), one row per image.
+        ``.names`` and ``.array`` (``float32``, ``n × D``), one row per image. With ``pool="none"``
+        the maps of a layer keep their shape, ``n × C × H × W``.
 
     Raises:
         GanMetricsError: As for :func:`fid`.
     """
     check_options(options)
     side = open_side(source, options)
-    if side.source is None:
-        raise InputError(f"{source} holds statistics; features come from images")
-    features = embed_all([side], settle([side], options), options)[0].features
+    if side.statistics is not None:
+        raise InputError(f"{side.description} holds statistics; features come from images")
+    features = embed_all([side], settle([side], options), options, moments=False)[0].features
     assert features is not None  # noqa: S101
     return features
 
@@ -156,11 +156,6 @@ def _terms(sides: Sequence[Side], error_bars: bool) -> FrechetTerms:
         )
     except (InputError, ComputationError) as error:
         raise type(error)(f"{real.description} and {fake.description}: {error}") from error
-
-
-def _once(warnings: Sequence[Warning_]) -> list[Warning_]:
-    """Each warning once, in order."""
-    return list(dict.fromkeys(warnings))
 
 
 def _frechet_warnings(

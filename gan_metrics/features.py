@@ -94,6 +94,7 @@ class Features:
         warnings: Pairs of a code and a message.
         protocol: Name of the protocol they were made by.
         known_moments: Their moments, if they were computed on the way.
+        description: Where they come from, for a person.
     """
 
     names: Sequence[str]
@@ -105,6 +106,7 @@ class Features:
     warnings: Sequence[tuple[str, str]] = ()
     protocol: str | None = None
     known_moments: Moments | None = None
+    description: str = ""
 
     @functools.cached_property
     def moments(self) -> Moments:
@@ -234,6 +236,7 @@ class _Extractor:
             warnings=self.warnings,
             protocol=self.choice.protocol.name,
             known_moments=stream.finish() if self.how.moments else None,
+            description=self.source.description,
         )
 
     def _all_chunks(self) -> Iterator[_Finished]:

@@ -13,8 +13,9 @@ from typing_extensions import TypedDict
 from gan_metrics.cache import FeatureCache
 from gan_metrics.errors import UsageError, unknown_name
 from gan_metrics.features import Extraction, Progress
+from gan_metrics.redis_cache import RedisCache, is_redis
 
-__all__ = ["Options", "check_options", "extraction_of", "weights_of"]
+__all__ = ["Options", "check_options", "extraction_of", "open_cache", "weights_of"]
 
 
 class Options(TypedDict, total=False):
@@ -37,7 +38,8 @@ class Options(TypedDict, total=False):
         alpha: ``"drop"``, ``"white"`` or ``"black"``; the protocol's way by default.
         exif: ``"ignore"`` or ``"apply"``; the protocol's way by default.
         on_error: ``"raise"`` (default) or ``"skip"``.
-        cache: A folder; ``True`` (default): the user's; ``False``: none.
+        cache: A folder, or the URL of a Redis server, ``redis://host:port/db[?expire=SECONDS]``;
+            ``True`` (default): the user's folder; ``False``: none.
         progress: Called with a description, the images done, and their number.
     """
 
@@ -86,7 +88,7 @@ def extraction_of(options: Options) -> Extraction:
         on_error=options.get("on_error", "raise"),
         max_images=options.get("max_images"),
         seed=options.get("seed", 0),
-        cache=_cache(options.get("cache", True)),
+        cache=open_cache(options.get("cache", True)),
         progress=options.get("progress"),
     )
 
@@ -97,7 +99,17 @@ def weights_of(options: Options) -> str | Path | None:
     return "random" if given == "random" else None if given is None else Path(given)
 
 
-def _cache(given: bool | str | os.PathLike[str]) -> FeatureCache | None:
+def open_cache(given: bool | str | os.PathLike[str]) -> FeatureCache | RedisCache | None:
+    """The cache that is named.
+
+    Args:
+        given: A folder, the URL of a Redis server; ``True``: the user's folder; ``False``: none.
+
+    Raises:
+        UsageError: When a URL cannot be understood, or the extra ``redis`` is missing.
+    """
     if given is False:
         return None
+    if isinstance(given, str) and is_redis(given):
+        return RedisCache(given)
     return FeatureCache(None if given is True else Path(given))

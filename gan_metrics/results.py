@@ -6,13 +6,13 @@ import importlib.metadata
 import json
 import math
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gan_metrics.specs import FeatureSpec
 
-__all__ = ["MetricResult", "Warning_", "dumps", "versions"]
+__all__ = ["MetricResult", "Warning_", "dumps", "unique", "versions"]
 
 Warning_ = tuple[str, str]
 """A code and a message."""
@@ -133,6 +133,11 @@ def dumps(
     """JSON that can be written anywhere: NaN is refused, file names of any bytes are escaped."""
     text = json.dumps(document, indent=indent, allow_nan=False, ensure_ascii=ascii_only)
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def unique(warnings: Iterable[Warning_]) -> list[Warning_]:
+    """Each warning once, in order."""
+    return list(dict.fromkeys(warnings))
 
 
 def versions() -> dict[str, str]:

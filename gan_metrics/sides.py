@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +21,9 @@ from gan_metrics.backbones.registry import (
     state_spec,
 )
 from gan_metrics.errors import InputError, MismatchError, UsageError
+from gan_metrics.feature_files import is_features, load_features
 from gan_metrics.features import Features, extract
-from gan_metrics.images.sources import ImageSource, open_source
+from gan_metrics.images.sources import ImageSource, SingleSource, is_image, open_source
 from gan_metrics.moments import Moments
 from gan_metrics.options import Options, extraction_of, weights_of
 from gan_metrics.protocols import PROTOCOLS, protocol_for
@@ -44,7 +46,7 @@ __all__ = [
 ]
 
 Input = str | os.PathLike[str] | Statistics | Features
-"""A folder of images, a statistics file, or either of them as an object."""
+"""A folder of images, a file of statistics or of features, or one of these as an object."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,12 @@ class Side:
         return None if known is None else known.spec
 
     @property
+    def protocol(self) -> str | None:
+        """The name of the protocol they were made by, if it is known."""
+        known = self.features or self.statistics
+        return None if known is None else known.protocol
+
+    @property
     def skipped(self) -> Sequence[tuple[str, str]]:
         """Pairs of a name and a reason for the images that were left out."""
         if self.statistics is not None:
@@ -92,11 +100,19 @@ class Side:
         """What it is, for a person."""
         if self.statistics is not None:
             return self.statistics.description or "the statistics"
-        return "the features" if self.source is None else self.source.description
+        if self.features is not None:
+            return self.features.description or "the features"
+        assert self.source is not None  # noqa: S101
+        return self.source.description
 
 
-def open_side(given: Input, options: Options) -> Side:
+def open_side(given: Input, options: Options, *, single: bool = False) -> Side:
     """Look at what was given.
+
+    Args:
+        given: A path or an object.
+        options: Whether folders below are entered.
+        single: Whether one image file is a set.
 
     Raises:
         UsageError: When it is of another type.
@@ -110,6 +126,10 @@ def open_side(given: Input, options: Options) -> Side:
         raise UsageError(f"expected a path, statistics or features, not {type(given).__name__}")
     if os.fspath(given) == "":
         raise InputError("a side is empty text; give a folder of images or a statistics file")
+    if single and is_image(given):
+        return Side(source=SingleSource(Path(given)))
+    if is_features(given):
+        return Side(features=load_features(given))
     if is_statistics(given):
         return Side(statistics=load_stats(given))
     return Side(source=open_source(given, recursive=options.get("recursive", True)))
@@ -124,7 +144,7 @@ def settle(sides: Sequence[Side], options: Options) -> BackboneChoice | None:
     stated = next((s for s in sides if s.spec and s.spec.backbone), None)
     wanted = FeatureSpec() if stated is None or stated.spec is None else stated.spec
     if options.get("max_images") is not None and any(side.source is None for side in sides):
-        raise UsageError("max_images draws images, and a side is known by its statistics alone")
+        raise UsageError("max_images draws images, and a side is not given as images")
     if all(side.source is None for side in sides):
         return None
     backbone = options.get("backbone")
@@ -138,8 +158,8 @@ def settle(sides: Sequence[Side], options: Options) -> BackboneChoice | None:
         )
     departures = dict(wanted.departures or ())
     protocol = options.get("protocol")
-    if protocol is None and stated is not None and stated.statistics is not None:
-        protocol = stated.statistics.protocol
+    if protocol is None and stated is not None:
+        protocol = stated.protocol
         if protocol not in (None, *PROTOCOLS):
             raise MismatchError(f"the statistics are of the protocol {protocol!r}, unknown here")
     choice = choose_backbone(
@@ -160,8 +180,21 @@ def settle(sides: Sequence[Side], options: Options) -> BackboneChoice | None:
     return choice
 
 
-def embed_all(sides: Sequence[Side], choice: BackboneChoice | None, options: Options) -> list[Side]:
-    """The sides with their images embedded by one network, which is built when it is needed."""
+def embed_all(
+    sides: Sequence[Side],
+    choice: BackboneChoice | None,
+    options: Options,
+    *,
+    moments: bool = True,
+) -> list[Side]:
+    """The sides with their images embedded by one network, which is built when it is needed.
+
+    Args:
+        sides: What was given.
+        choice: The feature space, if there are images.
+        options: Batches, workers, faults, cache.
+        moments: Whether the features are needed as vectors, and their moments computed on the way.
+    """
     if choice is None:
         return list(sides)
 
@@ -171,7 +204,7 @@ def embed_all(sides: Sequence[Side], choice: BackboneChoice | None, options: Opt
 
         return Backbone(choice, options.get("device", "auto"))
 
-    how = extraction_of(options)
+    how = replace(extraction_of(options), moments=moments)
     return [
         side
         if side.source is None
@@ -256,5 +289,4 @@ def common_protocol(sides: Sequence[Side], choice: BackboneChoice | None) -> str
     """The name of the protocol of both sides, if it is known."""
     if choice is not None:
         return choice.protocol.name
-    known = (side.features or side.statistics for side in sides)
-    return next((k.protocol for k in known if k is not None and k.protocol), None)
+    return next((side.protocol for side in sides if side.protocol), None)

@@ -101,7 +101,7 @@ def test_every_option_reaches_the_library(
         **expected, "real": "R", "fake": "F",
     }  # fmt: skip
     call("fid", "R", "F", "--cache", tmp_path)
-    assert taken["cache"] == tmp_path
+    assert taken["cache"] == str(tmp_path)
     assert taken["error_bars"] is True
     call("fid", "R", "F")
     assert taken["cache"] is True
@@ -405,7 +405,7 @@ def test_cache_info_and_clear(folders: Folders) -> None:
     assert info["chunks"] == 2
     assert info["bytes"] > 2 * 11 * 1280 * 4
     assert info["limit_bytes"] == 20 * 2**30
-    assert "2 chunks" in call("cache", "info").out
+    assert "2 entries" in call("cache", "info").out
     assert "deleted 2 chunks" in call("cache", "clear").out
     assert json.loads(call("cache", "info", "--json").out)["chunks"] == 0
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from gan_metrics import demo
 from gan_metrics.errors import UsageError
-from gan_metrics.images.encode import enlarge, save_png, save_rows
+from gan_metrics.images.encode import enlarge, save_png, save_sheet
 
 
 @pytest.fixture
@@ -51,5 +51,5 @@ def test_pictures(tmp_path: Path) -> None:
     save_png(tmp_path / "deep" / "a.png", image)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "deep" / "a.png")), image)
     assert enlarge(image, 4).shape == (12, 16)
-    save_rows(tmp_path / "rows.png", [("one", [image] * 3), ("two", [image])])
+    save_sheet(tmp_path / "rows.png", [("one", [(image, "")] * 3), ("two", [(image, "")])])
     assert Image.open(tmp_path / "rows.png").size[1] == 4 + 2 * 7

@@ -139,7 +139,7 @@ def cut_points(module: nn.Module, size: int, device: str = "meta") -> list[CutPo
         size: Height and width of its input, in pixels.
         device: Where the network is; on ``"meta"`` shapes are computed, and no numbers.
     """
-    points: list[CutPoint] = []
+    points: dict[str, CutPoint] = {}
     names = {m: name for name, m in module.named_modules()}
     counted: set[int] = set()
     total = 0
@@ -155,7 +155,8 @@ def cut_points(module: nn.Module, size: int, device: str = "meta") -> list[CutPo
         for part in owner.modules():
             count(part)
         shape = tuple(output.shape[1:]) if isinstance(output, torch.Tensor) else ()
-        points.append(CutPoint(names[owner], type(owner).__name__, shape, total))
+        point = CutPoint(names[owner], type(owner).__name__, shape, total)
+        points.setdefault(point.path, point)  # of one that runs several times, the first
 
     handles = [m.register_forward_hook(hook) for m in names]
     try:
@@ -164,7 +165,7 @@ def cut_points(module: nn.Module, size: int, device: str = "meta") -> list[CutPo
     finally:
         for handle in handles:
             handle.remove()
-    return list({point.path: point for point in reversed(points)}.values())[::-1]
+    return list(points.values())
 
 
 def pool_output(output: torch.Tensor, pool: str, layout: str = "NCHW") -> torch.Tensor:

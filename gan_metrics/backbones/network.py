@@ -102,7 +102,7 @@ class Backbone:
         cuts = {given: self._cut(given) for given in layers}
         paths = [cut.path for cut in cuts.values()]
         if any(touches(path, *pair) for path in paths for pair in self._folded):
-            self.module = self._built(paths)
+            self.module = self._built([self.choice.layer.path, *paths])
         raw = self._raw(self._prepare(images), paths)
         return {
             given: pool_output(raw[cut.path].float(), cut.pool, cut.layout)

@@ -106,7 +106,10 @@ def _features(
         _option("Decoding processes; 0: threads (default: 0 on a CPU, up to 8).", panel=_MACHINE),
     ] = None,
     cache: Annotated[
-        Path | None, _option("Folder of the feature cache.", panel=_MACHINE, metavar="DIR")
+        str | None,
+        _option(
+            "Folder of the feature cache, or redis://host:port/db.", panel=_MACHINE, metavar="DIR"
+        ),
     ] = None,
     no_cache: Annotated[
         bool, _option("Neither read nor write the feature cache.", "--no-cache", panel=_MACHINE)

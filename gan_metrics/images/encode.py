@@ -1,17 +1,18 @@
-"""From arrays to PNG files."""
+"""From arrays to PNG and JPEG."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from gan_metrics.downloads import atomic_path
 
-__all__ = ["enlarge", "save_png", "save_rows"]
+__all__ = ["Cell", "enlarge", "save_png", "save_sheet", "thumbnail"]
 
 
 def save_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
@@ -35,30 +36,71 @@ def enlarge(pixels: npt.NDArray[np.uint8], factor: int) -> npt.NDArray[np.uint8]
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
 
 
-def save_rows(
-    path: Path, rows: Sequence[tuple[str, Sequence[npt.NDArray[np.uint8]]]], *, gap: int = 4
+def thumbnail(pixels: npt.NDArray[np.uint8], size: int, quality: int = 80) -> bytes:
+    """A small JPEG of an image.
+
+    Args:
+        pixels: ``uint8``, ``3 × H × W``, RGB.
+        size: Of its longer side, in pixels, at most.
+        quality: Of the JPEG, 1–95.
+    """
+    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    image.thumbnail((size, size), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+Cell = tuple[npt.NDArray[np.uint8], str]
+"""An image, ``uint8``, ``H × W`` or ``H × W × 3``, and what is written under it."""
+
+
+def save_sheet(
+    path: Path, rows: Sequence[tuple[str, Sequence[Cell]]], *, cell: int | None = None, gap: int = 4
 ) -> None:
-    """Write a picture of labelled rows of images of one size.
+    """Write a picture of labelled rows of images.
 
     Args:
         path: Where to.
-        rows: Pairs of a label and images, ``H × W``.
+        rows: Pairs of a label and cells.
+        cell: Height and width that images are fitted into, in pixels; ``None``: they are all of
+            one size, and stay as they are.
         gap: Pixels between images.
 
     Raises:
         ResourceError: When it cannot be written.
     """
-    font = ImageFont.load_default(size=15)
-    height, width = rows[0][1][0].shape
-    most = max(len(images) for _, images in rows)
-    margin = 12 + max(int(font.getlength(label)) for label, _ in rows) + 12
+    font, small = ImageFont.load_default(size=15), ImageFont.load_default(size=11)
+    height, width = (cell, cell) if cell else rows[0][1][0][0].shape[:2]
+    line = 16 if any(caption for _, cells in rows for _, caption in cells) else 0
+    labels = [_shortened(label, font, 260) for label, _ in rows]
+    margin = 12 + max(int(font.getlength(label)) for label in labels) + 12
+    most = max(len(cells) for _, cells in rows)
     canvas = Image.new(
-        "L", (margin + most * (width + gap), gap + len(rows) * (height + gap)), color=255
+        "RGB",
+        (margin + most * (width + gap), gap + len(rows) * (height + line + gap)),
+        color="white",
     )
     draw = ImageDraw.Draw(canvas)
-    for row, (label, images) in enumerate(rows):
-        top = gap + row * (height + gap)
-        draw.text((12, top + height / 2), label, fill=0, font=font, anchor="lm")
-        for column, image in enumerate(images):
-            canvas.paste(Image.fromarray(image), (margin + column * (width + gap), top))
+    for row, (_, cells) in enumerate(rows):
+        top = gap + row * (height + line + gap)
+        draw.text((12, top + height / 2), labels[row], fill="black", font=font, anchor="lm")
+        for column, (pixels, caption) in enumerate(cells):
+            left = margin + column * (width + gap)
+            image = Image.fromarray(pixels)
+            if cell:
+                image = ImageOps.contain(image, (cell, cell))
+            canvas.paste(image, (left, top))
+            caption = _shortened(caption, small, width)
+            draw.text((left, top + height + 2), caption, fill="black", font=small)
     save_png(path, np.asarray(canvas))
+
+
+def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """As much of a text as fits, its end marked where it was cut."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"

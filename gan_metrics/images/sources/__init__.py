@@ -9,8 +9,9 @@ from typing import Protocol
 
 from gan_metrics.errors import InputError
 from gan_metrics.images.sources.folder import FolderSource
+from gan_metrics.images.sources.single import SingleSource, is_image
 
-__all__ = ["ImageSource", "open_source"]
+__all__ = ["ImageSource", "SingleSource", "is_image", "open_source"]
 
 
 class ImageSource(Protocol):

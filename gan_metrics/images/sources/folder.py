@@ -10,7 +10,7 @@ from pathlib import Path
 from gan_metrics.errors import ImageError, InputError
 from gan_metrics.images.decode import EXTENSIONS
 
-__all__ = ["FolderSource"]
+__all__ = ["FolderSource", "read_file"]
 
 
 class FolderSource:
@@ -51,13 +51,7 @@ class FolderSource:
 
     def read(self, index: int) -> bytes:
         """The bytes of one file; see :meth:`ImageSource.read`."""
-        path = self.root / self.names[index]
-        try:
-            if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for a writer
-                raise ImageError("it is not a regular file")
-            return path.read_bytes()
-        except OSError as error:
-            raise ImageError(f"it cannot be read: {error.strerror or error}") from None
+        return read_file(self.root / self.names[index])
 
     def _list(
         self, prefix: str, found: list[str], above: frozenset[tuple[int, int]], recursive: bool
@@ -98,6 +92,20 @@ class FolderSource:
             f"{self.root} holds no images: {'; '.join(seen)}. "
             f"Taken for images are {' '.join(sorted(EXTENSIONS))}"
         )
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a regular file.
+
+    Raises:
+        ImageError: When it is none, or cannot be read.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for a writer
+            raise ImageError("it is not a regular file")
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"it cannot be read: {error.strerror or error}") from None
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

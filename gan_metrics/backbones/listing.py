@@ -1,0 +1,129 @@
+"""The cuts of a network, for a person to choose from."""
+
+from __future__ import annotations
+
+import time as clock
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any
+
+import torch
+
+from gan_metrics.backbones.building import list_cuts
+from gan_metrics.backbones.choice import INPUT, Recipe
+from gan_metrics.backbones.cut import run_until
+from gan_metrics.backbones.network import Backbone
+from gan_metrics.backbones.registry import choose_backbone, recipe_of
+
+__all__ = ["LayerFacts", "list_layers"]
+
+_BATCH, _REPEATS = 4, 3
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """One cut.
+
+    Attributes:
+        path: Dotted name of the module; empty: the network's own output.
+        names: Short names and aliases.
+        shape: Of what is there for one image, without the batch.
+        pool: How it becomes a vector by default.
+        parameters: Up to this cut, itself included.
+        parameters_above: Of the rest of the network, which a pass that ends here does not touch.
+        seconds: Measured, per image, of a pass that ends here.
+        share: Of the time of a whole pass.
+    """
+
+    path: str
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+    pool: str
+    parameters: int
+    parameters_above: int
+    seconds: float | None = None
+    share: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "layer": self.path,
+            "names": list(self.names),
+            "shape": list(self.shape),
+            "pool": self.pool,
+            "parameters": self.parameters,
+            "parameters_above": self.parameters_above,
+            "seconds_per_image": self.seconds,
+            "share_of_time": self.share,
+        }
+
+
+def list_layers(backbone: str, *, time: bool = False) -> list[LayerFacts]:
+    """Every cut of a network, in the order of a forward pass.
+
+    Args:
+        backbone: A name, as for :func:`gan_metrics.load_backbone`.
+        time: Whether to measure the passes that end at the cuts with a short name.
+
+    Raises:
+        UsageError: When there is no such backbone.
+    """
+    recipe = recipe_of(backbone)
+    points = list_cuts(recipe)
+    total = max(point.parameters for point in points)
+    rows: list[LayerFacts] = []
+    for point in points:
+        cut = next((c for c in recipe.layers.values() if c.path == point.path), None)
+        rows.append(
+            LayerFacts(
+                path=point.path,
+                names=_names(recipe, point.path),
+                shape=point.shape,
+                pool=cut.pool if cut else point.pool,
+                parameters=point.parameters,
+                parameters_above=total - point.parameters,
+            )
+        )
+    for cut in recipe.layers.values():
+        if cut.path.endswith(INPUT):
+            _insert_input(rows, cut.path, _names(recipe, cut.path), cut.pool)
+    return _timed(recipe, rows) if time else rows
+
+
+def _names(recipe: Recipe, path: str) -> tuple[str, ...]:
+    short = [name for name, cut in recipe.layers.items() if cut.path == path]
+    return (*short, *(alias for alias, name in recipe.aliases.items() if name in short))
+
+
+def _insert_input(rows: list[LayerFacts], path: str, names: tuple[str, ...], pool: str) -> None:
+    """Put the row of what goes into a module before that of the first module inside it."""
+    module = path.removesuffix(INPUT)
+    inside = (module, f"{module}.")
+    at = next(i for i, r in enumerate(rows) if r.path == inside[0] or r.path.startswith(inside[1]))
+    before = rows[at - 1]
+    rows.insert(at, replace(before, path=path, names=names, pool=pool))
+
+
+def _timed(recipe: Recipe, rows: list[LayerFacts]) -> list[LayerFacts]:
+    """With the time of the passes that end at the named cuts, by random weights on the CPU."""
+    weights = None if recipe.weights is None else "random"
+    backbone = Backbone(choose_backbone(recipe.name, weights=weights), "cpu")
+    size = recipe.input_size
+    images = torch.zeros(_BATCH, 3, size, size).contiguous(memory_format=torch.channels_last)
+
+    def measure(path: str) -> float:
+        taken = []
+        for _ in range(1 + _REPEATS):
+            start = clock.perf_counter()
+            with torch.inference_mode():
+                run_until(backbone.module, images, [path])
+            taken.append(clock.perf_counter() - start)
+        return median(taken[1:]) / _BATCH
+
+    whole = measure("")
+    timed = []
+    for row in rows:
+        seconds = measure(row.path) if row.names else None
+        share = None if seconds is None else seconds / whole
+        timed.append(replace(row, seconds=seconds, share=share))
+    return timed

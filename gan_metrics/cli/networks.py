@@ -1,0 +1,205 @@
+"""Verbs about networks: what there is, where it can be cut, its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gan_metrics.cli import console
+from gan_metrics.cli.root import Debug, Quiet, app
+
+__all__ = ["backbones", "layers"]
+
+weights_app = typer.Typer(
+    help="Weights of the backbones: where they are; get them.", no_args_is_help=True
+)
+app.add_typer(weights_app, name="weights")
+
+
+@app.command()
+@console.guarded
+def backbones(
+    pattern: Annotated[
+        str | None,
+        typer.Argument(help="With *, such as 'timm:*dinov2*'.", show_default=False),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: Debug = False,
+) -> None:
+    """The networks there are.
+
+    Besides those with a name of their own: every torchvision classifier as torchvision:NAME, every
+    timm model as timm:NAME, CLIP as clip:MODEL/WEIGHTS, and your own as package.module:factory.
+
+    Examples:
+      gan-metrics backbones
+
+      gan-metrics backbones 'torchvision:*resnet*'
+
+      gan-metrics backbones 'timm:*dinov2*'
+    """
+    from gan_metrics.backbones.registry import BACKBONES, backbone_names
+
+    names = backbone_names(pattern)
+    if pattern is not None:
+        if json:
+            console.print_json({"backbones": names})
+            return
+        for name in names:
+            print(name)  # noqa: T201
+        if not names:
+            console.note(f"no backbone matches {pattern!r}; patterns take *, as in 'timm:*dinov2*'")
+        return
+    rows = [BACKBONES[name] for name in names]
+    if json:
+        console.print_json(
+            {
+                r.name: {
+                    "summary": r.summary,
+                    "default_layer": r.default_layer,
+                    "layers": list(r.layers),
+                    "input_size": r.input_size,
+                }
+                for r in rows
+            }
+        )
+        return
+    console.table(
+        "Backbones",
+        ("name", "default layer", "input", "what it is"),
+        [(r.name, r.default_layer, str(r.input_size), r.summary) for r in rows],
+    )
+    console.note("Besides: torchvision:NAME, timm:NAME, clip:MODEL/WEIGHTS, package.module:factory")
+
+
+@app.command()
+@console.guarded
+def layers(
+    backbone: Annotated[str, typer.Argument(metavar="BACKBONE", help="Whose layers.")],
+    named: Annotated[bool, typer.Option("--named", help="Those with a short name alone.")] = False,
+    time: Annotated[
+        bool,
+        typer.Option("--time", help="Measure how long a pass takes that ends there, here and now."),
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Where a network can be cut, in the order of a pass.
+
+    For each module: its dotted name, its short name if it has one, the shape of its output, how
+    that becomes a vector by default, the parameters up to it, and those above it, which a pass
+    that ends there does not touch. --layer takes either name; NAME:in is what goes into a module.
+
+    Examples:
+      gan-metrics layers vgg19 --named
+
+      gan-metrics layers resnet50 --time
+    """
+    from gan_metrics.backbones.listing import list_layers
+
+    found = list_layers(backbone, time=time)
+    if named:
+        found = [layer for layer in found if layer.names]
+    if json:
+        console.print_json({"backbone": backbone, "layers": [layer.to_json() for layer in found]})
+        return
+    columns = ["layer", "short name", "shape", "pool", "parameters to here", "above"]
+    rows = [
+        [
+            layer.path or "(output)",
+            ", ".join(layer.names),
+            "×".join(map(str, layer.shape)) or "no tensor",
+            layer.pool,
+            f"{layer.parameters:,}",
+            f"{layer.parameters_above:,}",
+        ]
+        for layer in found
+    ]
+    if time:
+        columns += ["ms/image", "of the whole"]
+        for row, layer in zip(rows, found, strict=True):
+            seconds, share = layer.seconds, layer.share
+            row += ["" if seconds is None else f"{1e3 * seconds:.1f}"]
+            row += ["" if share is None else f"{share:.0%}"]
+    console.table(f"Layers of {backbone}", columns, rows)
+
+
+@weights_app.command("list")
+@console.guarded
+def weights_list(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Which weights are on this machine, and where."""
+    from gan_metrics.backbones.registry import BACKBONES, weights_source
+    from gan_metrics.backbones.weights import status
+
+    found = {name: status(weights_source(name)) for name in BACKBONES}
+    if json:
+        console.print_json({name: path and str(path) for name, (path, _) in found.items()})
+        return
+    rows = [(name, text) for name, (_, text) in found.items()]
+    console.table("Weights", ("backbone", "file"), rows)
+
+
+@weights_app.command("pull")
+@console.guarded
+def weights_pull(
+    backbone: Annotated[
+        str, typer.Argument(metavar="BACKBONE", help="Whose weights.")
+    ] = "inception",
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Download and verify the weights of a backbone, if they are not here."""
+    from gan_metrics.backbones.weights import find
+
+    with console.progress() as report:
+        file = find(_source(backbone), progress=report)
+    print(f"{file.path}\n  sha256 {file.sha256}")  # noqa: T201
+
+
+@weights_app.command("add")
+@console.guarded
+def weights_add(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A file that was downloaded elsewhere.")
+    ],
+    backbone: Annotated[str, typer.Option(help="Whose weights.")] = "inception",
+    debug: Debug = False,
+) -> None:
+    """Verify a weights file and copy it to where it will be found."""
+    from gan_metrics.backbones.weights import add
+
+    added = add(_source(backbone), file)
+    print(f"{added.path}\n  sha256 {added.sha256}")  # noqa: T201
+
+
+@weights_app.command("verify")
+@console.guarded
+def weights_verify(
+    backbone: Annotated[
+        str, typer.Argument(metavar="BACKBONE", help="Whose weights.")
+    ] = "inception",
+    debug: Debug = False,
+) -> None:
+    """Check the weights that would be used against the published hash."""
+    from gan_metrics.backbones.weights import find
+    from gan_metrics.errors import WeightsError
+
+    source = _source(backbone)
+    file = find(source, download=False)
+    if not file.sha256.startswith(source.sha256_prefix):
+        raise WeightsError(
+            f"{file.path} is not the published file: sha256 {file.sha256}, expected "
+            f"{source.sha256_prefix}…"
+        )
+    print(f"{file.path}\n  sha256 {file.sha256}\n  as published")  # noqa: T201
+
+
+def _source(name: str) -> Any:
+    from gan_metrics.backbones.registry import weights_source
+
+    return weights_source(name)

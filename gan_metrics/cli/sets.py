@@ -1,0 +1,259 @@
+"""Verbs about sets of images and their features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gan_metrics.cli import console
+from gan_metrics.cli.allocator import keep_freed_memory
+from gan_metrics.cli.options import takes_features
+from gan_metrics.cli.root import Debug, Quiet, app
+
+__all__ = ["features", "map_", "search", "stats"]
+
+_PANEL = "Output"
+_AS_JSON = typer.Option("--json", help="Print JSON.", rich_help_panel=_PANEL)
+
+
+@app.command()
+@console.guarded
+@takes_features
+def stats(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A folder of images.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The .npz to write.", metavar="OUT.npz")
+    ],
+    options: dict[str, Any],
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the header as JSON.", rich_help_panel="Output")
+    ] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write reference statistics: mu, sigma, n and a header that says what they are of.
+
+    pytorch-fid reads the file too.
+
+    Examples:
+      gan-metrics stats real/ -o real.npz
+
+      gan-metrics fid real.npz fake/
+    """
+    from gan_metrics.evaluate import compute_stats
+
+    console.check_outputs(output)
+    keep_freed_memory()
+    with console.progress() as report:
+        statistics = compute_stats(source, progress=report, **options)
+    path = statistics.save(output)
+    console.show_warnings(statistics.warnings)
+    if json:
+        console.print_json({**statistics.header(), "path": str(path)})
+    else:
+        spec, moments = statistics.spec, statistics.moments
+        print(f"{path}: {moments.n} images, {moments.dim} dimensions")  # noqa: T201
+        print(f"  features     {spec.backbone} {spec.layer}, {statistics.protocol}")  # noqa: T201
+        print(f"  fingerprint  {spec.fingerprint()}")  # noqa: T201
+
+
+@app.command()
+@console.guarded
+@takes_features
+def features(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A folder of images, or saved features.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Where to: .npz, .npy, .safetensors or .parquet.",
+            metavar="OUT",
+        ),
+    ],
+    options: dict[str, Any],
+    json: Annotated[bool, _AS_JSON] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write the features of images, with their names and what they are features of.
+
+    The file can be given wherever a folder of images can. With --pool none the maps of a layer
+    keep their shape. A .npy is a plain array that can be mapped into memory; names and identity
+    lie beside it in .npy.json.
+
+    Examples:
+      gan-metrics features images/ -o images.npz
+
+      gan-metrics features images/ -o images.npy --backbone vgg19 --layer fc7
+
+      gan-metrics features images/ -o maps.safetensors --backbone vgg19 --layer pool5 --pool none
+    """
+    from gan_metrics.evaluate import extract_features
+    from gan_metrics.feature_files import check_format, save_features
+
+    check_format(output)
+    keep_freed_memory()
+    with console.progress() as report:
+        found = extract_features(source, progress=report, **options)
+    path = save_features(found, output)
+    console.show_warnings(found.warnings)
+    spec, shape = found.spec, list(found.array.shape)
+    if json:
+        console.print_json(
+            {"path": str(path), "shape": shape, "feature_spec": spec.to_json(),
+             "skipped": len(found.skipped)}
+        )  # fmt: skip
+        return
+    print(f"{path}: {' × '.join(map(str, shape))}")  # noqa: T201
+    print(f"  features     {spec.backbone} {spec.layer}, {found.protocol}")  # noqa: T201
+    print(f"  fingerprint  {spec.fingerprint()}")  # noqa: T201
+
+
+@app.command()
+@console.guarded
+@takes_features
+def search(
+    query: Annotated[
+        str, typer.Argument(metavar="QUERY", help="An image, a folder of images, or features.")
+    ],
+    gallery: Annotated[
+        str, typer.Argument(metavar="GALLERY", help="A folder of images, or saved features.")
+    ],
+    options: dict[str, Any],
+    top_k: Annotated[int, typer.Option(help="Matches for each query.", min=1)] = 5,
+    distance: Annotated[str, typer.Option(metavar="cosine|euclidean", help="Of features.")] = (
+        "cosine"
+    ),
+    index: Annotated[
+        str,
+        typer.Option(
+            metavar="exact|ivf|hnsw",
+            help="How neighbours are found; of ivf and hnsw the recall is measured.",
+        ),
+    ] = "exact",
+    flag_below: Annotated[
+        float | None,
+        typer.Option(help="List pairs nearer than this: likely copies.", metavar="DISTANCE"),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Show queries and matches side by side: .html or .png.",
+            metavar="FILE",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    json: Annotated[bool, _AS_JSON] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """The nearest images by feature: what an image is like, and what was copied.
+
+    Where QUERY and GALLERY are the same, an image is not its own neighbour.
+
+    Examples:
+      gan-metrics search generated/ training/ --flag-below 0.05 -o matches.html
+
+      gan-metrics search photo.jpg training.npy --top-k 10
+
+      gan-metrics search images/ images/ --flag-below 0.01   (near duplicates in a set)
+    """
+    from gan_metrics.report.matches import check_matches_format, save_matches
+    from gan_metrics.search import search as find
+
+    if output is not None:
+        check_matches_format(output)
+    keep_freed_memory()
+    with console.progress() as report:
+        found = find(
+            query,
+            gallery,
+            top_k=top_k,
+            distance=distance,
+            index=index,
+            flag_below=flag_below,
+            progress=report,
+            **options,
+        )
+    console.show_warnings(found.warnings)
+    if json:
+        console.print_json(found.to_json())
+    else:
+        rows = [
+            (name if rank == 0 else "", str(rank + 1), f"{d:.4f}", match)
+            for i, name in enumerate(found.query)
+            for rank, (match, d) in enumerate(found.of(i))
+        ]
+        console.table("Nearest images", ("query", "rank", found.distance, "match"), rows)
+        if flag_below is not None:
+            pairs = [(f"{d:.4f}", q, m) for q, m, d in found.flagged()]
+            print()  # noqa: T201
+            title = f"{len(pairs)} pairs nearer than {flag_below:g}"
+            console.table(title, (found.distance, "query", "match"), pairs)
+    if found.recall is not None:
+        console.note(f"recall of the {index} index: {found.recall:.3f}")
+    if output is not None:
+        shown = save_matches(found, output)
+        console.note(f"{output}: {shown} of {len(found.query)} queries")
+
+
+@app.command("map")
+@console.guarded
+@takes_features
+def map_(
+    real: Annotated[
+        str, typer.Argument(metavar="REAL", help="A folder of images, or saved features.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Where to: .html, .png, .svg or .pdf.", metavar="FILE"),
+    ],
+    options: dict[str, Any],
+    fake: Annotated[
+        str | None, typer.Argument(metavar="[FAKE]", help="The same.", show_default=False)
+    ] = None,
+    method: Annotated[str, typer.Option(metavar="tsne|umap", help="How it is laid out.")] = "tsne",
+    color_by: Annotated[
+        str, typer.Option(metavar="set|class", help="Real and fake, or class folders.")
+    ] = "set",
+    perplexity: Annotated[float, typer.Option(help="Of t-SNE.", min=1.0)] = 30.0,
+    neighbors: Annotated[int, typer.Option(help="Of UMAP.", min=2)] = 15,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """A picture of features in the plane, by t-SNE or UMAP.
+
+    The .html shows the image under the pointer. Near points are alike; distances between far ones
+    mean nothing.
+
+    Examples:
+      gan-metrics map real/ fake/ -o map.html
+
+      gan-metrics map images/ -o classes.png --color-by class --method umap
+    """
+    from gan_metrics.maps import feature_map
+    from gan_metrics.report.maps import check_map_format, save_map
+
+    check_map_format(output)
+    keep_freed_memory()
+    with console.progress() as report:
+        drawn = feature_map(
+            real,
+            fake,
+            method=method,
+            color_by=color_by,
+            perplexity=perplexity,
+            neighbors=neighbors,
+            progress=report,
+            **options,
+        )
+    save_map(drawn, output)
+    console.show_warnings(drawn.warnings)
+    print(f"{output}: {len(drawn.names)} images")  # noqa: T201

@@ -1,0 +1,334 @@
+"""Saved features: names, rows and a header that says what they are, in four formats.
+
+=============== ==============================================================================
+``.npz``        arrays ``features``, ``names`` and ``header`` (JSON)
+``.npy``        the array alone, which can be mapped into memory; names and header beside it in
+                ``….npy.json``
+``.safetensors``  tensors ``features`` and ``names`` (UTF-8 JSON); the header in the metadata
+``.parquet``    columns ``name`` and ``features`` (a list of fixed length); the header in the
+                schema's metadata; needs the extra ``formats``
+=============== ==============================================================================
+
+Files are written row block by row block, so memory does not grow with the number of rows, and
+whole or not at all. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import mmap
+import os
+import struct
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_metrics.downloads import atomic_path, check_target
+from gan_metrics.errors import InputError, UsageError
+from gan_metrics.extras import require
+from gan_metrics.features import Features
+from gan_metrics.results import dumps, versions
+from gan_metrics.specs import FeatureSpec
+
+__all__ = ["FORMATS", "check_format", "is_features", "load_features", "save_features"]
+
+FORMATS = (".npz", ".npy", ".safetensors", ".parquet")
+
+_FORMAT = "gan-metrics features 1"
+_ROWS = 4096
+"""Rows that are written or read at a time."""
+
+_Array = npt.NDArray[np.float32]
+
+
+def check_format(path: Path) -> None:
+    """Refuse a file that features cannot be written to, before any work is done for it.
+
+    Raises:
+        UsageError: When its extension is none of :data:`FORMATS`, its extra is missing, or it is
+            a folder.
+    """
+    check_target(path)
+    if path.suffix.lower() not in FORMATS:
+        raise UsageError(f"{path}: features are saved as {', '.join(FORMATS)}; name one of these")
+    if path.suffix.lower() == ".parquet":
+        require("pyarrow.parquet", "formats")
+
+
+def is_features(path: str | os.PathLike[str]) -> bool:
+    """Whether a path names saved features: by its extension, and an ``.npz`` by what it holds."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS or os.path.isdir(path):
+        return False
+    if suffix == ".npz":
+        with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+            return "features.npy" in archive.namelist()
+        return False
+    return True
+
+
+def save_features(features: Features, path: str | os.PathLike[str]) -> Path:
+    """Write features with their names and their identity.
+
+    Args:
+        features: What :func:`gan_metrics.extract_features` gave.
+        path: Where to; the extension chooses the format.
+
+    Returns:
+        The path.
+
+    Raises:
+        UsageError: For an extension that is none of :data:`FORMATS`, or a missing extra.
+        ResourceError: When the disk is full or cannot be written to.
+    """
+    path = Path(path)
+    check_format(path)
+    write = {
+        ".npz": _write_npz,
+        ".npy": _write_npy,
+        ".safetensors": _write_safetensors,
+        ".parquet": _write_parquet,
+    }[path.suffix.lower()]
+    write(path, features, _header_of(features))
+    return path
+
+
+def load_features(path: str | os.PathLike[str]) -> Features:
+    """Read saved features: ours, or a plain array of ``n × D`` numbers in ``.npy``.
+
+    ``.npy`` and ``.safetensors`` are mapped into memory and read as they are needed.
+
+    Args:
+        path: The file; its extension says the format.
+
+    Returns:
+        The features; fields of the identity that the file does not state are ``None``.
+
+    Raises:
+        InputError: When it is missing or broken, or its parts do not belong together.
+        UsageError: When the extra that reads the format is missing.
+    """
+    path = Path(path)
+    read = {
+        ".npz": _read_npz,
+        ".npy": _read_npy,
+        ".safetensors": _read_safetensors,
+        ".parquet": _read_parquet,
+    }.get(path.suffix.lower())
+    if read is None:
+        raise UsageError(f"{path}: saved features end in {', '.join(FORMATS)}")
+    try:
+        array, names, header = read(path)
+        return _features(path, array, names, header)
+    except FileNotFoundError as error:
+        raise InputError(f"{error.filename or path} does not exist") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (InputError, UsageError, MemoryError):
+        raise
+    except Exception as error:  # the formats' libraries raise nearly anything on broken bytes
+        raise InputError(
+            f"{path} holds no features that can be read ({type(error).__name__}: {error}); "
+            "save them again"
+        ) from None
+
+
+def _features(
+    path: Path, array: _Array, names: Sequence[str] | None, header: Mapping[str, Any]
+) -> Features:
+    if array.ndim < 2 or array.dtype.kind != "f":
+        raise InputError(
+            f"{path} holds {array.dtype} of shape {array.shape}; expected floats, n × D"
+        )
+    if header.get("format", _FORMAT) != _FORMAT:
+        raise InputError(f"{path} is of the format {header['format']!r}; expected {_FORMAT!r}")
+    if names is None:
+        names = [str(i) for i in range(len(array))]
+    if len(names) != len(array):
+        raise InputError(f"{path} has {len(array)} rows and {len(names)} names")
+    for start, block in _blocks(array):
+        finite = np.isfinite(block).all(axis=tuple(range(1, block.ndim)))
+        if not finite.all():
+            bad = names[start + int(np.argmin(finite))]
+            raise InputError(f"{path}: the features of {bad!r} hold NaN or infinity")
+    source = header.get("source", {})
+    return Features(
+        names=names,
+        array=array if array.dtype == np.float32 else np.asarray(array, np.float32),
+        spec=FeatureSpec.from_json(header.get("feature_spec") or {}),
+        skipped=[(str(name), str(why)) for name, why in source.get("skipped_files", ())],
+        digest=str(source.get("digest", "")),
+        warnings=[(str(w["code"]), str(w["message"])) for w in header.get("warnings", ())],
+        protocol=header.get("protocol"),
+        description=str(path),
+    )
+
+
+def _header_of(features: Features) -> dict[str, Any]:
+    return {
+        "format": _FORMAT,
+        "n": len(features.array),
+        "shape": list(features.array.shape[1:]),
+        "feature_spec": features.spec.to_json(),
+        "protocol": features.protocol,
+        "source": {
+            "digest": features.digest,
+            "skipped_files": [list(pair) for pair in features.skipped],
+        },
+        "warnings": [{"code": c, "message": m} for c, m in features.warnings],
+        "versions": versions(),
+    }
+
+
+def _blocks(array: _Array) -> Iterator[tuple[int, _Array]]:
+    """Rows some at a time; what was read of a file is not held in memory for it."""
+    mapping = getattr(array, "_mmap", None)
+    for start in range(0, len(array), _ROWS):
+        yield start, np.ascontiguousarray(array[start : start + _ROWS], np.float32)
+        if mapping is not None and hasattr(mapping, "madvise"):
+            mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def _json_bytes(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=True, allow_nan=False).encode()
+
+
+def _write_rows(file: BinaryIO, array: _Array) -> None:
+    for _, block in _blocks(array):
+        file.write(block.tobytes())
+
+
+def _write_npy_array(file: Any, array: _Array) -> None:
+    header = {"descr": "<f4", "fortran_order": False, "shape": array.shape}
+    np.lib.format.write_array_header_2_0(file, header)
+    _write_rows(file, array)
+
+
+def _write_npz(path: Path, features: Features, header: dict[str, Any]) -> None:
+    with (
+        atomic_path(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED, allowZip64=True) as archive,
+    ):
+        with archive.open("features.npy", "w", force_zip64=True) as file:
+            _write_npy_array(file, features.array)
+        for name, text in (
+            ("names", np.array([*features.names], dtype=str)),
+            ("header", np.array(dumps(header))),
+        ):
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, text, allow_pickle=False)
+
+
+def _write_npy(path: Path, features: Features, header: dict[str, Any]) -> None:
+    with atomic_path(path) as temporary:
+        with open(temporary, "wb") as file:
+            _write_npy_array(file, features.array)
+        with atomic_path(_beside(path)) as text:
+            text.write_bytes(_json_bytes({**header, "names": list(features.names)}))
+
+
+def _write_safetensors(path: Path, features: Features, header: dict[str, Any]) -> None:
+    names = _json_bytes(list(features.names))
+    size = features.array.size * 4
+    about = {
+        "__metadata__": {"gan_metrics": dumps(header)},
+        "features": {
+            "dtype": "F32",
+            "shape": list(features.array.shape),
+            "data_offsets": [0, size],
+        },
+        "names": {"dtype": "U8", "shape": [len(names)], "data_offsets": [size, size + len(names)]},
+    }
+    text = _json_bytes(about)
+    text += b" " * (-len(text) % 8)
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        _write_rows(file, features.array)
+        file.write(names)
+
+
+def _write_parquet(path: Path, features: Features, header: dict[str, Any]) -> None:
+    pa = require("pyarrow", "formats")
+    parquet = require("pyarrow.parquet", "formats")
+    dim = math.prod(features.array.shape[1:])
+    schema = pa.schema(
+        [("name", pa.string()), ("features", pa.list_(pa.float32(), dim))],
+        metadata={"gan_metrics": dumps(header)},
+    )
+    with (
+        atomic_path(path) as temporary,
+        parquet.ParquetWriter(os.fspath(temporary), schema) as writer,
+    ):
+        for start, block in _blocks(features.array):
+            names = [_escaped(n) for n in features.names[start : start + len(block)]]
+            lists = pa.FixedSizeListArray.from_arrays(pa.array(block.reshape(-1)), dim)
+            writer.write_table(pa.table([pa.array(names, pa.string()), lists], schema=schema))
+
+
+def _read_npz(path: Path) -> tuple[_Array, list[str], dict[str, Any]]:
+    with np.load(path, allow_pickle=False) as archive:
+        header = json.loads(str(archive["header"][()])) if "header" in archive.files else {}
+        names = [str(n) for n in archive["names"]] if "names" in archive.files else None
+        return archive["features"], names, header  # type: ignore[return-value]
+
+
+def _read_npy(path: Path) -> tuple[_Array, list[str] | None, dict[str, Any]]:
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not _beside(path).exists():
+        return array, None, {}
+    header = json.loads(_beside(path).read_bytes())
+    return array, [str(n) for n in header.pop("names")], header
+
+
+def _read_safetensors(path: Path) -> tuple[_Array, list[str] | None, dict[str, Any]]:
+    with open(path, "rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > os.path.getsize(path):
+            raise ValueError("its header is longer than the file")
+        about = json.loads(file.read(length))
+        entry = about["features"]
+        if entry["dtype"] != "F32":
+            raise ValueError(f"features are {entry['dtype']}, not F32")
+        shape = tuple(int(n) for n in entry["shape"])
+        begin, end = entry["data_offsets"]
+        if end - begin != 4 * math.prod(shape):
+            raise ValueError("the length of the features is not that of their shape")
+        names = None
+        if "names" in about:
+            first, last = about["names"]["data_offsets"]
+            file.seek(8 + length + first)
+            names = [str(n) for n in json.loads(file.read(last - first))]
+    array = np.memmap(path, np.dtype("<f4"), "r", offset=8 + length + begin, shape=shape)
+    text = about.get("__metadata__", {}).get("gan_metrics")
+    return array, names, json.loads(text) if text else {}
+
+
+def _read_parquet(path: Path) -> tuple[_Array, list[str], dict[str, Any]]:
+    parquet = require("pyarrow.parquet", "formats")
+    with open(path, "rb") as opened, parquet.ParquetFile(opened) as file:
+        metadata = file.schema_arrow.metadata or {}
+        text = metadata.get(b"gan_metrics")
+        header = json.loads(text) if text else {}
+        parts, names = [], []
+        for batch in file.iter_batches(_ROWS):
+            names += batch.column("name").to_pylist()
+            flat = batch.column("features").flatten().to_numpy(zero_copy_only=False)
+            parts.append(np.asarray(flat, np.float32).reshape(batch.num_rows, -1))
+    array = np.concatenate(parts)
+    shape = header.get("shape") or [array.shape[1]]
+    return array.reshape(len(array), *shape), names, header
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
+
+
+def _escaped(name: str) -> str:
+    """A file name that may not be text, as text."""
+    return name.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,47 @@
+"""One image file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from gan_metrics.errors import InputError
+from gan_metrics.images.decode import EXTENSIONS
+from gan_metrics.images.sources.folder import read_file
+
+__all__ = ["SingleSource", "is_image"]
+
+
+def is_image(path: str | os.PathLike[str]) -> bool:
+    """Whether a path names an image file, by its extension and by not being a folder."""
+    return Path(path).suffix.lower() in EXTENSIONS and not os.path.isdir(path)
+
+
+class SingleSource:
+    """A set of one image.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        description: Its path.
+        names: Its name.
+        warnings: None.
+
+    Raises:
+        InputError: When it does not exist.
+    """
+
+    warnings = ()
+
+    def __init__(self, path: Path) -> None:
+        if not os.path.lexists(path):
+            raise InputError(f"{path} does not exist")
+        self._path = path
+        self.description = str(path)
+        self.names = [path.name]
+
+    def read(self, index: int) -> bytes:
+        """The bytes of the file; see :meth:`ImageSource.read`."""
+        del index
+        return read_file(self._path)

@@ -1,0 +1,164 @@
+"""A set of features in the plane: t-SNE or UMAP."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import Unpack
+
+from gan_metrics.errors import ComputationError, UsageError, unknown_name
+from gan_metrics.extras import require
+from gan_metrics.images.sources import ImageSource
+from gan_metrics.options import Options, check_options
+from gan_metrics.results import Warning_, unique
+from gan_metrics.sides import Input, common_spec, embed_all, open_side, settle
+from gan_metrics.specs import FeatureSpec
+
+__all__ = ["COLORS", "METHODS", "FeatureMap", "feature_map"]
+
+METHODS = ("tsne", "umap")
+COLORS = ("set", "class")
+
+_COMPONENTS = 50
+"""Principal components that the methods are given; what they drop is mostly noise."""
+
+_LEAST = 5
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureMap:
+    """Where each image lies in the plane. Distances between far points mean nothing.
+
+    Attributes:
+        points: ``float64``, ``n × 2``.
+        names: Of the images.
+        groups: What each is coloured by: ``"real"`` or ``"fake"``, or its class folder.
+        sets: The set of each, as a position in :attr:`sources`.
+        sources: The sets' images, where they are at hand.
+        method: ``"tsne"`` or ``"umap"``.
+        feature_spec: The feature space.
+        seed: Of the method.
+        warnings: Pairs of a code and a message.
+    """
+
+    points: npt.NDArray[np.float64]
+    names: Sequence[str]
+    groups: Sequence[str]
+    sets: npt.NDArray[np.int64]
+    sources: Sequence[ImageSource | None]
+    method: str
+    feature_spec: FeatureSpec
+    seed: int = 0
+    warnings: Sequence[Warning_] = ()
+
+
+def feature_map(
+    real: Input,
+    fake: Input | None = None,
+    *,
+    method: str = "tsne",
+    color_by: str = "set",
+    perplexity: float = 30.0,
+    neighbors: int = 15,
+    **options: Unpack[Options],
+) -> FeatureMap:
+    """Lay the features of one or two sets out in the plane.
+
+    t-SNE is van der Maaten & Hinton (2008) as in scikit-learn (Barnes–Hut, from the principal
+    components); UMAP is McInnes et al. (2018), arXiv 1802.03426, and needs the extra ``maps``.
+    Both are given the first 50 principal components of the two sets together.
+
+    Args:
+        real: A folder of images, or saved features.
+        fake: The same, or ``None``.
+        method: ``"tsne"`` or ``"umap"``.
+        color_by: ``"set"`` (real and fake), or ``"class"`` (the first folder of each name).
+        perplexity: Of t-SNE, at least 1; at most a third of the images is used.
+        neighbors: Of UMAP, at least 2.
+        options: See :class:`Options`; ``seed`` is that of the method too.
+
+    Raises:
+        UsageError: For an unknown name, a number out of range, or a missing extra.
+        MismatchError: When the sets are of different feature spaces.
+        ComputationError: For fewer than 5 images.
+        GanMetricsError: As for :func:`gan_metrics.fid`.
+    """
+    check_options(options)
+    for kind, value, known in (("method", method, METHODS), ("color-by", color_by, COLORS)):
+        if value not in known:
+            raise unknown_name(kind, value, known)
+    if not (perplexity >= 1 and neighbors >= 2):
+        raise UsageError(
+            f"perplexity={perplexity!r}, neighbors={neighbors!r}: expected at least 1 and 2"
+        )
+    if method == "umap":
+        require("umap", "maps")
+    sides = [open_side(side, options) for side in (real, fake) if side is not None]
+    choice = settle(sides, options)
+    done = embed_all(sides, choice, options, moments=False)
+    spec, _ = common_spec([done[0], done[-1]], choice, options)
+    found = []
+    for side in done:
+        if side.features is None or side.features.array.ndim != 2:
+            raise UsageError(f"{side.description}: a map needs images or features that are vectors")
+        found.append(side.features)
+    rows = np.concatenate([np.asarray(f.array, np.float32) for f in found])
+    if len(rows) < _LEAST:
+        raise ComputationError(f"a map of {len(rows)} images says nothing; give at least {_LEAST}")
+    seed = options.get("seed", 0)
+    reduced = _leading_components(rows, seed)
+    if method == "tsne":
+        points = _tsne(reduced, perplexity, seed)
+    else:
+        points = _umap(reduced, neighbors, seed)
+    names = [name for f in found for name in f.names]
+    labels = [label for label, f in zip(("real", "fake"), found, strict=False) for _ in f.names]
+    if color_by == "class":
+        labels = [name.partition("/")[0] if "/" in name else "no class" for name in names]
+    return FeatureMap(
+        points=points,
+        names=names,
+        groups=labels,
+        sets=np.repeat(np.arange(len(found)), [len(f.names) for f in found]),
+        sources=[side.source for side in done],
+        method=method,
+        feature_spec=spec,
+        seed=seed,
+        warnings=unique(warning for side in done for warning in side.warnings),
+    )
+
+
+def _leading_components(rows: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float32]:
+    from sklearn.decomposition import PCA
+
+    components = min(_COMPONENTS, *rows.shape)
+    reduced: npt.NDArray[np.float32] = PCA(components, random_state=seed % 2**32).fit_transform(
+        rows
+    )
+    return reduced
+
+
+def _tsne(rows: npt.NDArray[np.float32], perplexity: float, seed: int) -> Any:
+    from sklearn.manifold import TSNE
+
+    method = TSNE(
+        init="pca",
+        learning_rate="auto",
+        perplexity=min(perplexity, (len(rows) - 1) / 3),
+        random_state=seed % 2**32,
+        n_jobs=-1,
+    )
+    return method.fit_transform(rows).astype(np.float64)
+
+
+def _umap(rows: npt.NDArray[np.float32], neighbors: int, seed: int) -> Any:
+    umap = require("umap", "maps")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a seed costs its parallelism
+        method = umap.UMAP(n_neighbors=min(neighbors, len(rows) - 1), random_state=seed % 2**32)
+        return np.asarray(method.fit_transform(rows), np.float64)

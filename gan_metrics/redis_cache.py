@@ -1,0 +1,201 @@
+"""Features in a Redis server, image by image, for many machines to share.
+
+The key is a hash of the feature space and the SHA-256 of the image's bytes; the value carries its
+own dtype, length and checksum, and the full key once more. A server that is not there, or goes
+away, costs time and a warning, never a result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
+
+import numpy as np
+
+from gan_metrics.cache import CacheInfo, Chunk, space_key
+from gan_metrics.errors import ResourceError, UsageError
+from gan_metrics.extras import require
+from gan_metrics.images.decode import Facts
+from gan_metrics.specs import Decoding, FeatureSpec
+
+__all__ = ["RedisCache", "is_redis"]
+
+_SCHEMES = ("redis", "rediss", "unix")
+_PREFIX = b"gan-metrics:1:"
+_MAGIC = b"gmf1"
+_HEAD = struct.Struct("<4sI3sxIII")
+"""Magic, CRC-32 of what follows it, dtype, then the lengths of shape, facts and features."""
+_TIMEOUT = 5.0
+
+
+def is_redis(cache: object) -> bool:
+    """Whether what names a cache is the URL of a Redis server."""
+    return isinstance(cache, str) and cache.partition("://")[0] in _SCHEMES and "://" in cache
+
+
+class RedisCache:
+    """A Redis server as a :class:`~gan_metrics.cache.Cache`.
+
+    Args:
+        url: ``redis://[user:password@]host[:port]/db``, ``rediss://…`` (TLS) or
+            ``unix://path?db=0``; with ``?expire=SECONDS``, values go when they are so old.
+
+    Attributes:
+        description: The URL without its password.
+
+    Raises:
+        UsageError: When the URL cannot be understood or the extra ``redis`` is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        query = parse_qs(parts.query)
+        expire = query.pop("expire", ["0"])[0]
+        if not expire.isdigit():
+            raise UsageError(f"expire={expire!r} in the cache's URL: expected whole seconds")
+        self._expire = int(expire)
+        host = parts.netloc.rpartition("@")[2]
+        self.description = urlunsplit((parts.scheme, host, parts.path, "", ""))
+        redis: Any = require("redis", "redis")
+        plain = urlunsplit(parts._replace(query=urlencode(query, doseq=True)))
+        try:
+            self._client = redis.Redis.from_url(
+                plain, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT
+            )
+        except (ValueError, TypeError):
+            raise UsageError(f"--cache {self.description}: expected redis://host:port/db") from None
+        self._away = ""
+
+    def look_up(
+        self, spec: FeatureSpec, decoding: Decoding, digests: Sequence[bytes | None]
+    ) -> Chunk | None:
+        """Those of the images that the server knows; see :class:`~gan_metrics.cache.Cache`."""
+        keys = {i: _key(spec, decoding, d) for i, d in enumerate(digests) if d is not None}
+        if self._away or not keys:
+            return None
+        try:
+            values = self._client.mget(list(keys.values()))
+        except Exception as error:  # whatever the library or the network raises
+            self._go_without(error)
+            return None
+        rows = {}
+        for (position, key), value in zip(keys.items(), values, strict=True):
+            row = None if value is None else _unpack(key, value)
+            if row is not None:
+                rows[position] = row
+        shapes = {features.shape for features, _ in rows.values()}
+        if len(shapes) != 1:
+            return None
+        return Chunk(
+            features=np.stack([features for features, _ in rows.values()]),
+            positions=tuple(rows),
+            facts=tuple(facts for _, facts in rows.values()),
+        )
+
+    def keep(
+        self,
+        spec: FeatureSpec,
+        decoding: Decoding,
+        digests: Sequence[bytes | None],
+        chunk: Chunk,
+    ) -> str | None:
+        """Put the images' features to the server; see :class:`~gan_metrics.cache.Cache`."""
+        if self._away:
+            return self._away
+        try:
+            with self._client.pipeline(transaction=False) as pipe:
+                for position, features, facts in zip(
+                    chunk.positions, chunk.features, chunk.facts, strict=True
+                ):
+                    digest = digests[position]
+                    if digest is not None:
+                        key = _key(spec, decoding, digest)
+                        pipe.set(key, _pack(key, features, facts), ex=self._expire or None)
+                pipe.execute()
+        except Exception as error:  # whatever the library or the network raises
+            self._go_without(error)
+            return self._away
+        return None
+
+    def trim(self) -> None:
+        """Nothing: the server's own settings say what goes when it is full."""
+
+    def info(self) -> CacheInfo:
+        """How many images the server knows, and the bytes of their values.
+
+        Raises:
+            ResourceError: When it is not there.
+        """
+        count = size = 0
+        for keys in self._batches():
+            count += len(keys)
+            with self._client.pipeline(transaction=False) as pipe:
+                for key in keys:
+                    pipe.strlen(key)
+                size += sum(pipe.execute())
+        return CacheInfo(self.description, count, size, 0)
+
+    def clear(self) -> int:
+        """Delete what is ours from the server.
+
+        Returns:
+            How many images it was.
+
+        Raises:
+            ResourceError: When it is not there.
+        """
+        return sum(int(self._client.delete(*keys)) for keys in self._batches())
+
+    def _batches(self) -> Iterator[list[bytes]]:
+        try:
+            batch: list[bytes] = []
+            for key in self._client.scan_iter(match=_PREFIX + b"*", count=1000):
+                batch.append(key)
+                if len(batch) == 1000:
+                    yield batch
+                    batch = []
+            if batch:
+                yield batch
+        except Exception as error:
+            raise ResourceError(
+                f"{self.description} cannot be reached: {type(error).__name__}"
+            ) from error
+
+    def _go_without(self, error: Exception) -> None:
+        """From now on; waiting for a server that is away at every chunk would be worse."""
+        self._away = f"{self.description} cannot be reached ({type(error).__name__})"
+
+
+def _key(spec: FeatureSpec, decoding: Decoding, digest: bytes) -> bytes:
+    space = hashlib.sha256(space_key(spec, decoding)).hexdigest()[:32]
+    return _PREFIX + space.encode() + b":" + digest.hex().encode()
+
+
+def _pack(key: bytes, features: Any, facts: Facts) -> bytes:
+    shape = json.dumps(features.shape).encode()
+    about = json.dumps(facts.to_json()).encode()
+    values = np.ascontiguousarray(features, "<f4").tobytes()
+    rest = _HEAD.pack(_MAGIC, 0, b"<f4", len(shape), len(about), len(values))[8:]
+    rest += shape + about + values
+    return _MAGIC + struct.pack("<I", zlib.crc32(key + rest)) + rest
+
+
+def _unpack(key: bytes, value: bytes) -> tuple[Any, Facts] | None:
+    """The inverse of :func:`_pack`; ``None`` when a bit is not what it was."""
+    try:
+        magic, checksum, dtype, *lengths = _HEAD.unpack_from(value)
+        if (magic, dtype) != (_MAGIC, b"<f4") or zlib.crc32(key + value[8:]) != checksum:
+            return None
+        parts, at = [], _HEAD.size
+        for length in lengths:
+            parts.append(value[at : at + length])
+            at += length
+        shape = tuple(json.loads(parts[0]))
+        return np.frombuffer(parts[2], "<f4").reshape(shape), Facts.from_json(json.loads(parts[1]))
+    except (struct.error, ValueError, TypeError):
+        return None

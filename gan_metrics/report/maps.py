@@ -1,0 +1,153 @@
+"""A feature map as a picture or as a page that shows the image under the pointer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gan_metrics.downloads import atomic_path, check_target
+from gan_metrics.errors import UsageError
+from gan_metrics.extras import require
+from gan_metrics.maps import FeatureMap
+from gan_metrics.report.thumbnails import Thumbnails
+
+__all__ = ["check_map_format", "save_map"]
+
+_PICTURES = (".png", ".svg", ".pdf")
+
+# Okabe & Ito's colours, which people with any kind of colour vision can tell apart; the first two
+# for real and fake.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442", "#000000")
+_MARKERS = ("circle", "triangle", "square", "diamond", "inverted_triangle", "hex", "star", "plus")
+_DRAWN = {
+    "circle": "o", "triangle": "^", "square": "s", "diamond": "D",
+    "inverted_triangle": "v", "hex": "h", "star": "*", "plus": "P",
+}  # fmt: skip
+
+
+def check_map_format(path: Path) -> None:
+    """Refuse a file that a map cannot be drawn in, before any work is done for it.
+
+    Raises:
+        UsageError: When its extension is none of those, its extra is missing, or it is a folder.
+    """
+    check_target(path)
+    suffix = path.suffix.lower()
+    if suffix not in (".html", *_PICTURES):
+        raise UsageError(f"{path}: maps are drawn as .html, {', '.join(_PICTURES)}; name one")
+    require("bokeh" if suffix == ".html" else "matplotlib", "maps")
+
+
+def save_map(drawn: FeatureMap, path: Path) -> None:
+    """Write the picture or the page.
+
+    Args:
+        drawn: What :func:`gan_metrics.maps.feature_map` gave.
+        path: ``….html``: one file that needs no network; ``….png``, ``….svg``, ``….pdf``.
+
+    Raises:
+        UsageError: For another extension, or a missing extra.
+        ResourceError: When it cannot be written.
+    """
+    check_map_format(path)
+    if path.suffix.lower() == ".html":
+        text = _page(drawn)
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        return
+    with atomic_path(path) as temporary:
+        _picture(drawn, temporary, path.suffix.lower().removeprefix("."))
+
+
+def _groups(drawn: FeatureMap) -> list[tuple[str, Any, str, str]]:
+    """Label, rows, colour and marker of each group, in order of their first image."""
+    labels = np.array(drawn.groups)
+    return [
+        (
+            label,
+            np.flatnonzero(labels == label),
+            _COLORS[i % len(_COLORS)],
+            _MARKERS[(i // len(_COLORS) + i) % len(_MARKERS)],
+        )
+        for i, label in enumerate(dict.fromkeys(drawn.groups))
+    ]
+
+
+def _title(drawn: FeatureMap) -> str:
+    spec = drawn.feature_spec
+    method = {"tsne": "t-SNE", "umap": "UMAP"}[drawn.method]
+    return f"{method} of {len(drawn.names)} images, {spec.backbone or '?'} {spec.layer or ''}"
+
+
+def _picture(drawn: FeatureMap, path: Path, format_: str) -> None:
+    require("matplotlib", "maps")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 7), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    groups = _groups(drawn)
+    size = float(np.clip(4000 / len(drawn.names), 4, 36))
+    for label, rows, color, marker in groups:
+        axes.scatter(
+            drawn.points[rows, 0], drawn.points[rows, 1], s=size, c=color, alpha=0.75,
+            marker=_DRAWN[marker], linewidths=0, label=f"{label} ({len(rows)})",
+        )  # fmt: skip
+    axes.set_title(_title(drawn), fontsize=11)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_aspect("equal", adjustable="datalim")
+    if len(groups) <= 20:
+        axes.legend(loc="best", fontsize=9)
+    figure.savefig(path, format=format_, dpi=150)
+
+
+def _page(drawn: FeatureMap) -> str:
+    require("bokeh", "maps")
+    from bokeh.embed import file_html
+    from bokeh.models import ColumnDataSource, HoverTool
+    from bokeh.plotting import figure
+    from bokeh.resources import INLINE
+
+    size, quality = (96, 75) if len(drawn.names) <= 2000 else (56, 65)
+    pictures = [Thumbnails(source, size) for source in drawn.sources]
+    plot: Any = figure(
+        title=_title(drawn), width=1000, height=800, match_aspect=True, active_scroll="wheel_zoom",
+        tools="pan,wheel_zoom,box_zoom,reset,save",
+        x_axis_location=None, y_axis_location=None,
+    )  # fmt: skip
+    plot.grid.visible = False
+    radius = float(np.clip(2000 / len(drawn.names), 5, 10))
+    for label, rows, color, marker in _groups(drawn):
+        data = ColumnDataSource(
+            {
+                "x": drawn.points[rows, 0],
+                "y": drawn.points[rows, 1],
+                "name": [_text(drawn.names[i]) for i in rows],
+                "group": [_text(label)] * len(rows),
+                "image": [pictures[drawn.sets[i]].uri(drawn.names[i], quality) for i in rows],
+            }
+        )
+        plot.scatter(
+            "x", "y", source=data, marker=marker, size=radius, fill_color=color, line_color=None,
+            fill_alpha=0.75, legend_label=f"{_text(label)} ({len(rows)})",
+        )  # fmt: skip
+    plot.add_tools(HoverTool(tooltips=_TOOLTIP))
+    plot.legend.click_policy = "hide"
+    return file_html(plot, INLINE, title=_title(drawn))
+
+
+_TOOLTIP = """
+<div style="max-width: 12rem">
+<img src="@image" alt="" style="display: block; max-width: 96px; max-height: 96px">
+<b>@group</b><br><span style="overflow-wrap: anywhere">@name</span>
+</div>
+"""
+
+
+def _text(name: str) -> str:
+    """A file name that may not be text, as text."""
+    return name.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,99 @@
+"""Queries and their matches side by side: a picture or a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gan_metrics.downloads import atomic_path, check_target
+from gan_metrics.errors import UsageError
+from gan_metrics.images.encode import save_sheet
+from gan_metrics.report.pages import render
+from gan_metrics.report.thumbnails import Thumbnails
+from gan_metrics.search import Matches
+
+__all__ = ["check_matches_format", "save_matches"]
+
+_ROWS_OF_PICTURE = 40
+_ROWS_OF_PAGE = 500
+
+
+def check_matches_format(path: Path) -> None:
+    """Refuse a file that matches cannot be shown in, before any work is done for it.
+
+    Raises:
+        UsageError: When its extension is neither ``.html`` nor ``.png``, or it is a folder.
+    """
+    check_target(path)
+    if path.suffix.lower() not in (".html", ".png"):
+        raise UsageError(f"{path}: matches are shown as .html or .png; name one of these")
+
+
+def save_matches(matches: Matches, path: Path) -> int:
+    """Write the picture or the page; queries with the nearest matches come first.
+
+    Args:
+        matches: What :func:`gan_metrics.search.search` gave.
+        path: ``….html``: one file that needs no network; ``….png``.
+
+    Returns:
+        How many queries it shows: 500 on a page and 40 in a picture at most.
+
+    Raises:
+        UsageError: For another extension.
+        ResourceError: When it cannot be written.
+    """
+    check_matches_format(path)
+    as_page = path.suffix.lower() == ".html"
+    order = matches.distances[:, 0].argsort(kind="stable")
+    shown = [int(i) for i in order[: _ROWS_OF_PAGE if as_page else _ROWS_OF_PICTURE]]
+    size = 160 if as_page else 112
+    queries = Thumbnails(matches.query_source, size)
+    found = Thumbnails(matches.gallery_source, size)
+    if as_page:
+        _page(matches, path, shown, queries, found)
+    else:
+        _picture(matches, path, shown, queries, found, size)
+    return len(shown)
+
+
+def _picture(
+    matches: Matches,
+    path: Path,
+    shown: list[int],
+    queries: Thumbnails,
+    found: Thumbnails,
+    size: int,
+) -> None:
+    rows = []
+    for i in shown:
+        name = matches.query[i]
+        cells = [(queries.pixels(name), "query")]
+        cells += [(found.pixels(n), f"{d:.4f} {n}") for n, d in matches.of(i)]
+        rows.append((name, cells))
+    save_sheet(path, rows, cell=size)
+
+
+def _page(
+    matches: Matches, path: Path, shown: list[int], queries: Thumbnails, found: Thumbnails
+) -> None:
+    limit = matches.flag_below
+    rows: list[dict[str, Any]] = [
+        {
+            "name": matches.query[i],
+            "image": queries.uri(matches.query[i]),
+            "matches": [
+                {
+                    "name": name,
+                    "distance": f"{distance:.4f}",
+                    "image": found.uri(name),
+                    "flagged": limit is not None and distance < limit,
+                }
+                for name, distance in matches.of(i)
+            ],
+        }
+        for i in shown
+    ]
+    page = render("matches.html", matches=matches, rows=rows, flagged=matches.flagged())
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")

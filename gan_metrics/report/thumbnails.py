@@ -1,0 +1,52 @@
+"""Small pictures of the images of a set."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_metrics.errors import ImageError
+from gan_metrics.images.decode import decode
+from gan_metrics.images.encode import thumbnail
+from gan_metrics.images.sources import ImageSource
+from gan_metrics.specs import Decoding
+
+__all__ = ["Thumbnails"]
+
+_GREY = 200
+
+
+class Thumbnails:
+    """The images of a source, small, by their names.
+
+    Args:
+        source: The images; ``None``: there are none to show.
+        size: Of the longer side, in pixels.
+    """
+
+    def __init__(self, source: ImageSource | None, size: int) -> None:
+        self._source, self._size = source, size
+        names: Sequence[str] = () if source is None else source.names
+        self._positions = {name: i for i, name in enumerate(names)}
+
+    def pixels(self, name: str) -> npt.NDArray[np.uint8]:
+        """An image as it is decoded, ``H × W × 3``; a grey square where it is not at hand."""
+        position = self._positions.get(name)
+        if self._source is not None and position is not None:
+            try:
+                pixels, _ = decode(self._source.read(position), Decoding())
+            except ImageError:
+                pass
+            else:
+                return np.ascontiguousarray(pixels.transpose(1, 2, 0))
+        return np.full((self._size, self._size, 3), _GREY, np.uint8)
+
+    def uri(self, name: str, quality: int = 80) -> str:
+        """An image as a ``data:`` URI; empty where it is not at hand."""
+        if name not in self._positions:
+            return ""
+        small = thumbnail(self.pixels(name).transpose(2, 0, 1), self._size, quality)
+        return "data:image/jpeg;base64," + base64.b64encode(small).decode()

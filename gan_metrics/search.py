@@ -1,0 +1,285 @@
+"""Nearest images by feature: for each image of one set, those of another that are most like it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import Unpack
+
+from gan_metrics.errors import ComputationError, UsageError, unknown_name
+from gan_metrics.extras import require
+from gan_metrics.features import Features
+from gan_metrics.images.sources import ImageSource
+from gan_metrics.options import Options, check_options
+from gan_metrics.results import Warning_, unique, versions
+from gan_metrics.sides import Input, Side, common_spec, embed_all, open_side, settle
+from gan_metrics.specs import FeatureSpec
+
+__all__ = ["DISTANCES", "INDEXES", "Matches", "search"]
+
+DISTANCES = ("cosine", "euclidean")
+INDEXES = ("exact", "ivf", "hnsw")
+
+_BLOCK = 2048
+"""Queries at a time."""
+
+_AT_ONCE = 64
+"""Queries whose exact distances are computed at a time."""
+
+_SPARE = 8
+"""Neighbours fetched beyond those asked for, so that exact distances can put them in order."""
+
+_RECALL_QUERIES = 256
+
+_Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """For each query, its nearest images in the gallery, nearest first.
+
+    Attributes:
+        query: Names of the queries.
+        gallery: Names of the gallery's images.
+        indices: ``int64``, ``n × k``: positions in ``gallery``; −1 where there are fewer than k.
+        distances: ``float64``, ``n × k``, rising along each row; infinite where there are fewer.
+        distance: ``"cosine"`` (1 − cos, 0 … 2) or ``"euclidean"``.
+        index: ``"exact"``, ``"ivf"`` or ``"hnsw"``.
+        recall: Of the exact neighbours, the share that the index found, on up to 256 queries;
+            ``None`` for the exact index.
+        feature_spec: The feature space.
+        flag_below: Pairs nearer than this are suspicious; ``None``: none are.
+        query_source: The queries' images, if they are at hand.
+        gallery_source: The gallery's images, if they are at hand.
+        warnings: Pairs of a code and a message.
+    """
+
+    query: Sequence[str]
+    gallery: Sequence[str]
+    indices: npt.NDArray[np.int64]
+    distances: npt.NDArray[np.float64]
+    distance: str
+    index: str
+    recall: float | None
+    feature_spec: FeatureSpec
+    flag_below: float | None = None
+    query_source: ImageSource | None = None
+    gallery_source: ImageSource | None = None
+    warnings: Sequence[Warning_] = ()
+
+    def of(self, query: int) -> list[tuple[str, float]]:
+        """Names and distances of the matches of one query."""
+        row = zip(self.indices[query], self.distances[query], strict=True)
+        return [(self.gallery[i], float(d)) for i, d in row if i >= 0]
+
+    def flagged(self) -> list[tuple[str, str, float]]:
+        """Pairs nearer than :attr:`flag_below`, nearest first: query, match, distance."""
+        if self.flag_below is None:
+            return []
+        rows, columns = np.nonzero(self.distances < self.flag_below)
+        pairs = [
+            (
+                self.query[int(row)],
+                self.gallery[int(self.indices[row, column])],
+                float(self.distances[row, column]),
+            )
+            for row, column in zip(rows, columns, strict=True)
+        ]
+        return sorted(pairs, key=lambda pair: pair[2])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, as ``--json`` prints them."""
+        return {
+            "matches": [
+                {
+                    "query": name,
+                    "nearest": [{"name": n, "distance": d} for n, d in self.of(i)],
+                }
+                for i, name in enumerate(self.query)
+            ],
+            "flagged": [{"query": q, "match": m, "distance": d} for q, m, d in self.flagged()],
+            "flag_below": self.flag_below,
+            "distance": self.distance,
+            "index": self.index,
+            "recall": self.recall,
+            "n_query": len(self.query),
+            "n_gallery": len(self.gallery),
+            "feature_spec": self.feature_spec.to_json(),
+            "warnings": [{"code": code, "message": message} for code, message in self.warnings],
+            "versions": versions(),
+        }
+
+
+def search(
+    query: Input,
+    gallery: Input,
+    *,
+    top_k: int = 5,
+    distance: str = "cosine",
+    index: str = "exact",
+    flag_below: float | None = None,
+    **options: Unpack[Options],
+) -> Matches:
+    """For each image of one set, the nearest of another.
+
+    Where both are the same set, an image is not its own neighbour. Needs FAISS, which the extra
+    ``search`` brings. Distances are recomputed from the features in float64, so that those of
+    near copies are right to the last bit that the features have.
+
+    Args:
+        query: An image file, a folder of images, or saved features.
+        gallery: The same.
+        top_k: Matches for each query.
+        distance: ``"cosine"`` (1 − cos, 0 … 2) or ``"euclidean"``.
+        index: ``"exact"``; ``"ivf"`` (cells) or ``"hnsw"`` (a graph), which are faster on large
+            galleries and miss some; their recall is measured.
+        flag_below: Pairs nearer than this are listed as suspicious.
+        options: See :class:`Options`.
+
+    Raises:
+        UsageError: For an unknown name, a number out of range, or a missing extra.
+        MismatchError: When the two are of different feature spaces.
+        ComputationError: When the gallery has nothing to be found in it.
+        GanMetricsError: As for :func:`gan_metrics.fid`.
+    """
+    check_options(options)
+    for kind, value, known in (("distance", distance, DISTANCES), ("index", index, INDEXES)):
+        if value not in known:
+            raise unknown_name(kind, value, known)
+    if not isinstance(top_k, int) or top_k < 1:
+        raise UsageError(f"top_k={top_k!r}: expected a whole number of at least 1")
+    if flag_below is not None and not flag_below > 0:
+        raise UsageError(f"flag_below={flag_below!r}: expected a distance above 0")
+    require("faiss", "search")
+    sides = [open_side(side, options, single=True) for side in (query, gallery)]
+    choice = settle(sides, options)
+    done = embed_all(sides, choice, options, moments=False)
+    spec, _ = common_spec(done, choice, options)
+    asked, given = (_vectors(side) for side in done)
+    same = _same_set(*done)
+    if len(given.array) <= same:
+        raise ComputationError(f"{done[1].description} has nothing besides the query itself")
+    k = min(top_k, len(given.array) - same)
+    found = _Finder(given.array, distance, index)
+    indices, distances = found.nearest(
+        asked.array, k, np.arange(len(asked.array)) if same else None
+    )
+    recall = None
+    if index != "exact":
+        some = np.linspace(0, len(asked.array) - 1, min(len(asked.array), _RECALL_QUERIES))
+        rows = np.unique(some.astype(int))
+        exact, _ = _Finder(given.array, distance, "exact").nearest(
+            asked.array[rows], k, rows if same else None
+        )
+        hits = [np.isin(e, i).mean() for e, i in zip(exact, indices[rows], strict=True)]
+        recall = float(np.mean(hits))
+    return Matches(
+        query=asked.names,
+        gallery=given.names,
+        indices=indices,
+        distances=distances,
+        distance=distance,
+        index=index,
+        recall=recall,
+        feature_spec=spec,
+        flag_below=flag_below,
+        query_source=done[0].source,
+        gallery_source=done[1].source,
+        warnings=unique(warning for side in done for warning in side.warnings),
+    )
+
+
+def _vectors(side: Side) -> Features:
+    assert side.features is not None or side.statistics is not None  # noqa: S101
+    if side.features is None:
+        raise UsageError(f"{side.description} holds statistics; a search needs features or images")
+    if side.features.array.ndim != 2:
+        raise UsageError(
+            f"{side.description} has maps of shape {side.features.array.shape[1:]}; a search needs "
+            "vectors: choose another --pool"
+        )
+    return side.features
+
+
+def _same_set(one: Side, other: Side) -> bool:
+    first, second = one.features, other.features
+    assert first is not None  # noqa: S101
+    assert second is not None  # noqa: S101
+    return first is second or (
+        one.description == other.description and list(first.names) == list(second.names)
+    )
+
+
+class _Finder:
+    """An index over the rows of an array."""
+
+    def __init__(self, rows: _Array, distance: str, index: str) -> None:
+        faiss: Any = require("faiss", "search")
+        self._rows, self._distance = rows, distance
+        n, dim = rows.shape
+        if index == "exact":
+            self._index = faiss.IndexFlatL2(dim)
+        elif index == "hnsw":
+            self._index = faiss.IndexHNSWFlat(dim, 32)
+            self._index.hnsw.efSearch = 128
+        else:
+            cells = max(1, min(round(4 * math.sqrt(n)), n // 39 or 1))
+            self._index = faiss.IndexIVFFlat(faiss.IndexFlatL2(dim), dim, cells)
+            self._index.nprobe = max(1, cells // 16)
+            chosen = np.random.default_rng(0).choice(n, min(n, 256 * cells), replace=False)
+            self._index.train(self._scaled(rows[np.sort(chosen)]).astype(np.float32))
+        for start in range(0, n, _BLOCK):
+            self._index.add(self._scaled(rows[start : start + _BLOCK]).astype(np.float32))
+
+    def nearest(
+        self, queries: _Array, k: int, own: npt.NDArray[np.int64] | None
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """The ``k`` nearest rows of each query; ``own``: rows that are the queries themselves."""
+        parts = list(self._blocks(queries, k, own))
+        return (
+            np.concatenate([indices for indices, _ in parts]),
+            np.concatenate([distances for _, distances in parts]),
+        )
+
+    def _blocks(
+        self, queries: _Array, k: int, own: npt.NDArray[np.int64] | None
+    ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]:
+        wanted = min(k + _SPARE + (own is not None), len(self._rows))
+        for start in range(0, len(queries), _BLOCK):
+            block = queries[start : start + _BLOCK]
+            _, found = self._index.search(self._scaled(block).astype(np.float32), wanted)
+            distances = self._exact(block, found)
+            if own is not None:
+                distances[found == own[start : start + len(block), None]] = np.inf
+            order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+            distances = np.take_along_axis(distances, order, axis=1)
+            indices = np.take_along_axis(found, order, axis=1)
+            yield np.where(np.isinf(distances), -1, indices), distances
+
+    def _exact(self, queries: _Array, found: _Array) -> npt.NDArray[np.float64]:
+        """Distances to what was found, by differences in float64; infinite where nothing was."""
+        out = np.empty(found.shape)
+        for start in range(0, len(queries), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            others = self._scaled(self._rows[np.maximum(found[some], 0)])
+            differences = others - self._scaled(queries[some])[:, None]
+            squared = np.einsum("nkd,nkd->nk", differences, differences)
+            # Of unit vectors, |a − b|² = 2 (1 − cos).
+            out[some] = squared / 2 if self._distance == "cosine" else np.sqrt(squared)
+        return np.where(found < 0, np.inf, out)
+
+    def _scaled(self, rows: _Array) -> npt.NDArray[np.float64]:
+        """The rows in float64; for cosine, of length one."""
+        wide = np.asarray(rows, np.float64)
+        if self._distance == "euclidean":
+            return wide
+        norms = np.linalg.norm(wide, axis=-1, keepdims=True)
+        if not norms.all():
+            raise ComputationError("a feature vector is zero and has no direction; use euclidean")
+        unit: npt.NDArray[np.float64] = wide / norms
+        return unit

@@ -1,0 +1,588 @@
+"""Every network that has a name: its dimension, its pixels, its cuts, against its own library."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torchvision
+from conftest import LITE0
+from data import crops
+from PIL import Image, ImageFilter
+from torch import nn
+
+import gan_metrics as gm
+from gan_metrics.backbones import torchvision as torchvision_networks
+from gan_metrics.backbones import torchvision_rows
+from gan_metrics.backbones.building import read_state_dict
+from gan_metrics.backbones.layers import cut_of
+from gan_metrics.backbones.listing import list_layers
+from gan_metrics.backbones.registry import (
+    BACKBONES,
+    backbone_names,
+    choose_backbone,
+    is_built_in,
+    load_backbone,
+    recipe_of,
+)
+from gan_metrics.errors import InputError, UsageError, WeightsError
+from gan_metrics.preprocess import apply
+from gan_metrics.specs import Preprocess
+
+
+def images(n: int, height: int, width: int | None = None, seed: int = 0) -> torch.Tensor:
+    rng = np.random.default_rng(seed)
+    photo = crops(1, seed, 200, 200)[0]
+    noise = rng.integers(-40, 40, (n, height, width or height, 3))
+    base = np.asarray(Image.fromarray(photo).resize((width or height, height)))
+    return torch.from_numpy(np.clip(base + noise, 0, 255).astype(np.uint8)).permute(0, 3, 1, 2)
+
+
+def close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
+    scale = float(theirs.abs().max())
+    assert scale > 0
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5 * scale)
+
+
+NAMES = [
+    ("inception", None, (2048,)), ("inception", "64", (64,)), ("inception", "192", (192,)),
+    ("inception", "768", (768,)), ("inception", "2048", (2048,)), ("inception", "logits", (1008,)),
+    ("inception-torchvision", None, (2048,)), ("vgg16", None, (512,)), ("vgg16", "fc7", (4096,)),
+    ("vgg16", "conv5_3", (512,)), ("vgg19", None, (512,)), ("vgg19", "fc6", (4096,)),
+    ("vgg19", "fc7", (4096,)), ("vgg19", "fc7_relu", (4096,)), ("vgg19", "conv5_4", (512,)),
+    ("resnet18", None, (512,)), ("resnet50", "avgpool", (2048,)), ("resnet101", None, (2048,)),
+    ("efficientnet-b0", "conv_head", (1280,)), ("efficientnet-b0", None, (1280,)),
+    ("efficientnet-b1", None, (1280,)), ("efficientnet-b2", None, (1408,)),
+    ("efficientnet-b3", None, (1536,)), ("efficientnet-b4", "conv_head", (1792,)),
+    ("efficientnet-b5", None, (2048,)), ("efficientnet-b6", None, (2304,)),
+    ("efficientnet-b7", None, (2560,)), ("efficientnet-lite0", None, (1280,)),
+    ("efficientnet-lite0", "conv_head", (1280,)), ("vit-b-16", None, (768,)),
+    ("vit-b-16", "last_hidden_state", (768,)), ("convnext-tiny", None, (768,)),
+    ("convnext-small", None, (768,)), ("convnext-base", None, (1024,)),
+    ("convnext-large", None, (1536,)), ("torchvision:swin_t", None, (768,)),
+    ("torchvision:densenet121", None, (1024,)), ("torchvision:regnet_y_400mf", None, (440,)),
+    ("torchvision:squeezenet1_1", None, (512,)), ("torchvision:mobilenet_v2", None, (1280,)),
+    ("torchvision:resnet50.IMAGENET1K_V2", None, (2048,)), ("torchvision:maxvit_t", None, (512,)),
+    ("timm:resnet18", None, (512,)), ("timm:vit_small_patch14_dinov2", None, (384,)),
+    ("timm:vit_small_patch16_dinov3", None, (384,)),
+    ("timm:vit_base_patch16_224.mae", None, (768,)),
+    ("timm:resnet50.fb_swsl_ig1b_ft_in1k", None, (2048,)),
+    ("timm:convnext_tiny.fb_in22k", None, (768,)), ("timm:dla34", None, (512,)),
+    ("clip:ViT-B-32/openai", None, (512,)), ("clip:RN50/openai", None, (1024,)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "layer", "shape"), NAMES)
+def test_every_name_gives_its_dimension(
+    name: str, layer: str | None, shape: tuple[int, ...]
+) -> None:
+    backbone = load_backbone(name, layer=layer, weights="random", device="cpu")
+    features = backbone(images(1, 70, 90))
+    assert features.shape == (1, *shape)
+    assert features.dtype == torch.float32
+    assert torch.isfinite(features).all()
+    assert features.std() > 0
+    assert str(backbone.spec.weights_sha256).startswith("random:")
+    assert "random-weights" in [code for code, _ in backbone.choice.warnings]
+
+
+def test_the_table_has_every_name_that_needs_no_prefix() -> None:
+    assert {name for name, _, _ in NAMES} >= set(BACKBONES)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "shape"),
+    [
+        ("vgg19", "conv5_4", (512, 14, 14)), ("vgg19", "pool5", (512, 7, 7)),
+        ("vgg19", "avgpool", (512, 7, 7)), ("resnet50", "avgpool", (2048, 1, 1)),
+        ("vit-b-16", "last_hidden_state", (197, 768)), ("inception", "768", (768, 17, 17)),
+        ("efficientnet-b0", "conv_head", (1280, 7, 7)),
+    ],
+)  # fmt: skip
+def test_maps_keep_their_shape(name: str, layer: str, shape: tuple[int, ...]) -> None:
+    listed = {name: row for row in list_layers(name) for name in row.names}
+    assert listed[layer].shape == shape
+    backbone = load_backbone(name, layer=layer, pool="none", weights="random", device="cpu")
+    assert backbone(images(1, 64)).shape == (1, *shape)
+
+
+def test_torchvision_s_facts_are_torchvision_s() -> None:
+    facts = torchvision_rows._facts()
+    theirs = torchvision_networks.catalogue()
+    assert len(theirs) > 80
+    differing = {key for key in theirs if key in facts and theirs[key] != facts[key]}
+    assert differing == set()
+    if torchvision.__version__.startswith("0.29."):  # which the table was made with
+        assert facts == theirs
+    assert all(recipe_of(name).weights.sha256_prefix or "vgg" in name  # type: ignore[union-attr]
+               for name in torchvision_rows.all_names())  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["resnet50.IMAGENET1K_V2", "efficientnet_b4", "vit_b_16",
+                                 "inception_v3", "swin_v2_t", "vit_h_14"])  # fmt: skip
+def test_pixels_are_prepared_as_by_torchvision_s_own_transforms(key: str) -> None:
+    name, _, tag = key.partition(".")
+    weights = torchvision.models.get_model_weights(name)
+    theirs = (weights[tag] if tag else next(iter(weights))).transforms()
+    pixels = images(1, 333, 444)
+    expected = theirs(Image.fromarray(pixels[0].permute(1, 2, 0).numpy()))
+    ours = apply(pixels, recipe_of(f"torchvision:{key}").preprocess)[0]
+    torch.testing.assert_close(ours, expected, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["resnet50.a1_in1k", "vit_base_patch14_dinov2.lvd142m",
+                                  "vit_base_patch16_siglip_224.webli"])  # fmt: skip
+def test_pixels_are_prepared_as_by_timm_s_own_transform(name: str) -> None:
+    config = timm.data.resolve_data_config(
+        pretrained_cfg=vars(timm.models.get_pretrained_cfg(name))
+    )
+    theirs = timm.data.create_transform(**config)
+    pixels = images(1, 333, 444)
+    expected = theirs(Image.fromarray(pixels[0].permute(1, 2, 0).numpy()))
+    ours = apply(pixels, recipe_of(f"timm:{name}").preprocess)[0]
+    torch.testing.assert_close(ours, expected, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["ViT-B-32/openai", "ViT-B-16-SigLIP/webli"])
+def test_pixels_are_prepared_as_by_open_clip(name: str) -> None:
+    import open_clip
+
+    config = open_clip.get_pretrained_cfg(*name.split("/"))
+    keys = ("mean", "std", "interpolation", "resize_mode")
+    theirs = open_clip.image_transform(224, is_train=False, **{k: config[k] for k in keys})
+    pixels = images(1, 333, 444)
+    expected = theirs(Image.fromarray(pixels[0].permute(1, 2, 0).numpy()))
+    ours = apply(pixels, recipe_of(f"clip:{name}").preprocess)[0]
+    torch.testing.assert_close(ours, expected, rtol=0, atol=2e-6)
+
+
+def seeded(build: object, path: Path) -> nn.Module:
+    """A library's own network with seeded weights and lively BatchNorms, saved to a file."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        net: nn.Module = build()  # type: ignore[operator]
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.uniform_(module.weight, 0.5, 1.0)
+                nn.init.normal_(module.bias, 0.5, 0.1)
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+            elif isinstance(module, nn.Linear) and not module.weight.any():
+                nn.init.normal_(module.weight, std=0.02)  # heads that begin at zero
+    torch.save(net.state_dict(), path)
+    return net.eval()
+
+
+def by_hooks(net: nn.Module, inputs: torch.Tensor, paths: list[str]) -> dict[str, torch.Tensor]:
+    """What a library's own forward pass gives at some modules, as it was when it came out."""
+    seen: dict[str, torch.Tensor] = {}
+
+    def hook(path: str, out: torch.Tensor) -> None:
+        seen.setdefault(path, out.clone())
+
+    for path in paths:
+        net.get_submodule(path).register_forward_hook(
+            lambda _m, _i, out, path=path: hook(path, out)
+        )
+    with torch.inference_mode():
+        net(inputs)
+    return seen
+
+
+POOLED = {
+    ("flatten", "NCHW"): lambda t: t.flatten(1),
+    ("avg", "NCHW"): lambda t: t.mean((2, 3)),
+    ("avg", "NHWC"): lambda t: t.mean((1, 2)),
+    ("cls", "NCHW"): lambda t: t[:, 0],
+    ("none", "NCHW"): lambda t: t,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "cuts"),
+    [
+        ("vgg19", "vgg19", {"conv5_4": "features.34", "pool5": "features.36", "fc6": "classifier.0",
+                            "fc7": "classifier.3", "fc7_relu": "classifier.4",
+                            "logits": "classifier"}),
+        ("resnet50", "resnet50", {"layer2.0.conv1": "layer2.0.conv1", "avgpool": "avgpool",
+                                  "layer3": "layer3", "logits": "fc", "bn1": "bn1",
+                                  "layer4.2.conv3": "layer4.2.conv3"}),
+        ("efficientnet-b0", "efficientnet_b0", {"conv_head": "features.8.0",
+                                                "conv_head_act": "features.8",
+                                                "features.8.1": "features.8.1",
+                                                "avgpool": "avgpool"}),
+        ("vit-b-16", "vit_b_16", {"last_hidden_state": "encoder", "logits": "heads",
+                                  "encoder.layers.encoder_layer_3":
+                                  "encoder.layers.encoder_layer_3"}),
+        ("convnext-tiny", "convnext_tiny", {"avgpool": "avgpool", "features.3": "features.3"}),
+        ("torchvision:swin_t", "swin_t", {"avgpool": "avgpool", "features.3": "features.3"}),
+        ("torchvision:densenet121", "densenet121", {"features": "features",
+                                                    "logits": "classifier"}),
+        ("torchvision:regnet_y_400mf", "regnet_y_400mf", {"avgpool": "avgpool"}),
+        ("torchvision:mnasnet1_0", "mnasnet1_0", {"layers.14": "layers.14"}),
+    ],
+)  # fmt: skip
+def test_cuts_are_what_torchvision_s_own_pass_gives(
+    tmp_path: Path, name: str, model: str, cuts: dict[str, str]
+) -> None:
+    net = seeded(lambda: torchvision.models.get_model(model, weights=None), tmp_path / "w.pth")
+    first = next(iter(cuts))
+    backbone = load_backbone(name, weights=tmp_path / "w.pth", device="cpu", pool="none",
+                             layer=first)  # fmt: skip
+    x = images(2, 100)
+    theirs = by_hooks(net, apply(x, recipe_of(name).preprocess), list(cuts.values()))
+    close(backbone(x), theirs[cuts[first]])
+    others = [layer for layer in cuts if layer != first]
+    out = backbone.outputs(x, others)  # also those that a folded BatchNorm hides
+    for layer in others:
+        cut = cut_of(recipe_of(name), layer)[1]
+        close(out[layer], POOLED[cut.pool, cut.layout](theirs[cuts[layer]]))
+    close(backbone(x), theirs[cuts[first]])  # and the backbone's own cut is what it was
+
+
+def test_the_input_of_a_module_is_a_cut_too() -> None:
+    backbone = load_backbone("torchvision:densenet121", weights="random", device="cpu")
+    x = images(1, 64)
+    out = backbone.outputs(x, ["classifier:in", "avgpool", "features"])
+    assert torch.equal(out["classifier:in"], out["avgpool"])
+    assert out["avgpool"].shape == (1, 1024)
+    relu = torch.relu(load_backbone("torchvision:densenet121", weights="random", device="cpu",
+                                    layer="features", pool="none")(x)).mean((2, 3))  # fmt: skip
+    close(out["avgpool"], relu)
+
+
+def test_inception_from_torchvision_is_whole(tmp_path: Path) -> None:
+    build = torchvision.models.inception_v3
+    net = seeded(lambda: build(weights=None, init_weights=False, transform_input=True),
+                 tmp_path / "w.pth")  # fmt: skip
+    x = images(1, 100)
+    with torch.inference_mode():
+        expected = net(apply(x, recipe_of("inception-torchvision").preprocess))
+    backbone = load_backbone("inception-torchvision", layer="logits", weights=tmp_path / "w.pth",
+                             device="cpu")  # fmt: skip
+    close(backbone(x), expected)
+
+
+def test_old_keys_of_densenet_are_understood(tmp_path: Path) -> None:
+    net = seeded(torchvision.models.densenet121, tmp_path / "new.pth")
+    old = {
+        key.replace("norm1", "norm.1").replace("norm2", "norm.2").replace("conv1", "conv.1")
+        .replace("conv2", "conv.2") if "denselayer" in key else key: value
+        for key, value in net.state_dict().items()
+    }  # fmt: skip
+    torch.save(old, tmp_path / "old.pth")
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    x = images(1, 64)
+    one, other = (load_backbone("torchvision:densenet121", weights=tmp_path / f, device="cpu")(x)
+                  for f in ("new.pth", "old.pth"))  # fmt: skip
+    assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224", "convnext_atto", "dla34",
+                                  "swin_tiny_patch4_window7_224", "vit_small_patch16_dinov3",
+                                  "tf_efficientnet_lite0", "levit_128s"])  # fmt: skip
+def test_cuts_are_what_timm_s_own_methods_give(tmp_path: Path, name: str) -> None:
+    net = seeded(lambda: timm.create_model(name), tmp_path / "w.pth")
+    x = images(2, 100)
+    recipe = recipe_of(f"timm:{name}")
+    with torch.inference_mode():
+        maps = net.forward_features(apply(x, recipe.preprocess))
+        expected = net.forward_head(maps, pre_logits=True).flatten(1)
+        logits = net.forward_head(maps)
+    backbone = load_backbone(f"timm:{name}", weights=tmp_path / "w.pth", device="cpu")
+    out = backbone.outputs(x, ["pre_logits", "logits"])
+    close(out["pre_logits"], expected)
+    close(out["logits"], logits)
+    if "last_hidden_state" in recipe.layers:
+        tokens = load_backbone(f"timm:{name}", weights=tmp_path / "w.pth", device="cpu",
+                               layer="last_hidden_state", pool="none")(x)  # fmt: skip
+        close(tokens, maps)
+
+
+def test_weights_of_timm_s_older_layouts_are_converted(tmp_path: Path) -> None:
+    """The original DINOv2 files have other keys than timm's, and a mask token besides."""
+    net = seeded(lambda: timm.create_model("vit_small_patch14_dinov2"), tmp_path / "timm.pth")
+    state = net.state_dict() | {"mask_token": torch.zeros(1, 384)}
+    torch.save(state, tmp_path / "original.pth")
+    x = images(1, 64)
+    one, other = (load_backbone("timm:vit_small_patch14_dinov2", weights=tmp_path / f,
+                                device="cpu")(x) for f in ("timm.pth", "original.pth"))  # fmt: skip
+    assert torch.equal(one, other)
+
+
+def test_clip_is_open_clip_s_image_embedding(tmp_path: Path) -> None:
+    import open_clip
+
+    torch.manual_seed(0)
+    model = open_clip.create_model("ViT-B-32", force_quick_gelu=True).eval()
+    torch.save(model.state_dict(), tmp_path / "whole.pt")
+    torch.save(model.visual.state_dict(), tmp_path / "tower.pt")
+    x = images(2, 100)
+    with torch.inference_mode():
+        expected = model.encode_image(apply(x, recipe_of("clip:ViT-B-32/openai").preprocess))
+    for file in ("whole.pt", "tower.pt"):
+        ours = load_backbone("clip:ViT-B-32/openai", weights=tmp_path / file, device="cpu")(x)
+        close(ours, expected)
+
+
+def test_names_are_settled() -> None:
+    assert choose_backbone("torchvision:resnet50", weights="random").spec.backbone == "resnet50"
+    assert recipe_of("timm:resnet50").name == "timm:resnet50.a1_in1k"
+    assert choose_backbone("resnet50", layer="fc", weights="random").spec.layer == "logits"
+    assert choose_backbone("vgg19", layer="fc8", weights="random").spec.layer == "logits"
+    dotted = choose_backbone("resnet50", layer="layer2.0.conv1", weights="random").spec
+    assert (dotted.layer, dotted.pool) == ("layer2.0.conv1", "avg")
+    block = choose_backbone("vit-b-16", layer="encoder.layers.encoder_layer_5", weights="random")
+    assert block.spec.pool == "cls"
+    swin = cut_of(recipe_of("torchvision:swin_t"), "features.1")[1]
+    assert (swin.pool, swin.layout) == ("avg", "NHWC")
+
+
+def test_backbones_are_found_by_patterns() -> None:
+    assert backbone_names() == list(BACKBONES)
+    assert "timm:vit_small_patch14_dinov2.lvd142m" in backbone_names("timm:*dinov2*")
+    assert "torchvision:resnet50.IMAGENET1K_V2" in backbone_names("torchvision:resnet50*")
+    assert "clip:ViT-L-14-336/openai" in backbone_names("clip:*/openai")
+    assert backbone_names("vgg*") == ["vgg16", "vgg19"]
+    assert backbone_names("nothing*") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("resnet49", "Did you mean .*resnet"), ("torchvision:resnet51", "torchvision:resnet50"),
+        ("timm:resnet5O", "timm:resnet50"), ("clip:ViT-B-32/opena", "clip:ViT-B-32/openai"),
+        ("timm:hf-hub:someone/model", "unknown backbone"), ("timm:", "unknown backbone"),
+        ("nowhere.to_be:found", "No module named"), ("gan_metrics.demo:nothing", "nothing"),
+        ("gan_metrics.demo:IMAGES", "int, not a torch.nn.Module"),
+        ("timm:deepseek_vit_412m.deepseek_v4_1_flash", "border|unknown backbone"),
+        ("torchvision:resnet50.IMAGENET1K_V3", "unknown backbone"),
+    ],
+)  # fmt: skip
+def test_an_unknown_backbone_names_the_nearest(name: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        recipe_of(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "message"),
+    [
+        ("vgg19", "conv5-4", "Did you mean .*conv5_4"),
+        ("resnet50", "layer2.0.conv9", "conv1|conv2"),
+        ("vgg19", "fc9", "Did you mean .*fc"), (LITE0, "blocks.99", "layer of efficientnet-lite0"),
+        ("torchvision:inception_v3", "AuxLogits", "does not go through AuxLogits"),
+        ("vit-b-16", "encoder.layers.encoder_layer_0.self_attention", "tuple, not a tensor"),
+    ],
+)  # fmt: skip
+def test_an_unknown_layer_names_the_nearest(name: str, layer: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        choose_backbone(name, layer=layer, weights="random")
+
+
+class Tiny(nn.Module):
+    """A network of a user's own."""
+
+    preprocess = Preprocess("exact", 16, "torch-bilinear", None, 255.0, (0.5,) * 3, (0.5,) * 3)
+    default_layer = "features"
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.features = nn.Conv2d(3, 5, 3)
+            self.head = nn.Linear(5, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(x).mean((2, 3)))
+
+
+class Fixed(nn.Module):
+    """One that takes images of one size alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3 * 8 * 8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(x.flatten(1))
+
+
+def test_a_module_of_the_user_s_own() -> None:
+    net, x = Tiny().eval(), images(3, 40)
+    backbone = load_backbone(net, device="cpu")
+    with torch.inference_mode():
+        expected = net.features(apply(x, Tiny.preprocess)).mean((2, 3))
+    close(backbone(x), expected)
+    assert backbone.spec.layer == "features"
+    assert backbone.spec.backbone == "module:test_backbones.Tiny"
+    assert [code for code, _ in backbone.choice.warnings] == ["own-backbone"]
+    head = load_backbone(net, layer="output", device="cpu")
+    assert head(x).shape == (3, 2)
+    before = backbone.spec.fingerprint()
+    with torch.no_grad():
+        net.head.bias.add_(1)
+    assert load_backbone(net, device="cpu").spec.fingerprint() != before
+    assert backbone.choice.recipe.build().training is net.training  # type: ignore[operator]
+    assert all(p.requires_grad for p in net.parameters())  # the original is as it was
+
+
+def test_scores_with_a_module_of_the_user_s_own(folders: tuple[Path, Path]) -> None:
+    result = gm.fid(*folders, backbone=Tiny(), cache=False)
+    assert result.metric == "fd"
+    assert result.value > 0
+    again = gm.fid(*folders, backbone="test_backbones:Tiny", cache=False)
+    assert again.value == result.value
+    assert again.feature_spec.backbone == "test_backbones:Tiny"
+    with pytest.raises(UsageError, match="brings its own weights"):
+        gm.fid(*folders, backbone=Tiny(), weights="random")
+
+
+def test_own_weights_from_a_file(tmp_path: Path) -> None:
+    other = Tiny()
+    with torch.no_grad():
+        other.features.weight.mul_(2)
+    torch.save(other.state_dict(), tmp_path / "w.pth")
+    x = images(1, 30)
+    ours = load_backbone("test_backbones:Tiny", weights=tmp_path / "w.pth", device="cpu")(x)
+    close(ours, load_backbone(other, device="cpu")(x))
+    torch.save({"features.weight": torch.zeros(5, 3, 3, 3)}, tmp_path / "part.pth")
+    with pytest.raises(WeightsError, match="3 missing"):
+        load_backbone("test_backbones:Tiny", weights=tmp_path / "part.pth", device="cpu")
+
+
+def test_a_network_that_wants_another_size_says_so() -> None:
+    with pytest.raises(UsageError, match=r"cannot take images of 224×224.*'preprocess'"):
+        load_backbone(Fixed(), device="cpu")
+    fixed = Fixed()
+    fixed.preprocess = Preprocess("exact", 8, "torch-bilinear", None, 255.0, (0,) * 3, (1,) * 3)
+    assert load_backbone(fixed, device="cpu")(images(1, 30)).shape == (1, 4)
+    backbone = load_backbone(fixed, device="cpu")
+    with pytest.raises(UsageError, match="fails on images of 9×9"):
+        backbone._raw(torch.zeros(1, 3, 9, 9), [""])
+
+
+def test_a_module_without_preprocess_says_what_is_taken() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    choice = choose_backbone(net)
+    assert [code for code, _ in choice.warnings] == ["own-backbone", "assumed-preprocess"]
+    assert choice.spec.layer == "output"
+
+
+def test_a_header_never_chooses_code(tmp_path: Path, folders: tuple[Path, Path]) -> None:
+    stats = gm.compute_stats(folders[0], backbone="test_backbones:Tiny", cache=False)
+    path = stats.save(tmp_path / "own.npz")
+    with pytest.raises(gm.MismatchError, match="not built in"):
+        gm.fid(path, folders[1])
+    assert gm.fid(path, folders[1], backbone="test_backbones:Tiny", cache=False).value > 0
+    assert not is_built_in("timm:resnet18.a1_in1k")
+    assert is_built_in("torchvision:resnet50.IMAGENET1K_V2")
+
+
+def test_weights_that_lack_what_is_computed(tmp_path: Path) -> None:
+    """Rotary tables are not part of a state dict; they must not stay without numbers."""
+    net = seeded(lambda: timm.create_model("vit_small_patch16_dinov3"), tmp_path / "w.pth")
+    missing = {n for n, _ in net.named_buffers()} - set(read_state_dict(tmp_path / "w.pth"))
+    assert missing
+    backbone = load_backbone("timm:vit_small_patch16_dinov3", weights=tmp_path / "w.pth",
+                             device="cpu")  # fmt: skip
+    assert not any(t.is_meta for t in backbone.module.buffers())
+
+
+def test_int8_is_near_and_another_space() -> None:
+    plain = load_backbone("vit-b-16", weights="random", device="cpu")
+    short = load_backbone("vit-b-16", weights="random", device="cpu", precision="int8")
+    x = images(2, 64)
+    error = float((short(x) - plain(x)).norm() / plain(x).norm())
+    assert 1e-4 < error < 0.1
+    assert short.spec.fingerprint() != plain.spec.fingerprint()
+    with pytest.raises(UsageError, match="none comes before this cut"):
+        load_backbone("resnet18", weights="random", device="cpu", precision="int8")
+
+
+def test_a_listing_is_in_the_order_of_the_pass() -> None:
+    rows = list_layers("vgg19")
+    named = [row.names[0] for row in rows if row.names]
+    assert named[:4] == ["conv1_1", "relu1_1", "conv1_2", "relu1_2"]
+    assert named[-6:] == ["avgpool", "fc6", "fc6_relu", "fc7", "fc7_relu", "logits"]
+    by_name = {name: row for row in rows for name in row.names}
+    total = sum(p.numel() for p in torchvision.models.vgg19(weights=None).parameters())
+    assert by_name["logits"].parameters == total
+    assert by_name["fc7"].parameters_above == 4096 * 1000 + 1000
+    assert by_name["conv1_1"].parameters == 3 * 3 * 3 * 64 + 64
+    dense = [row.path for row in list_layers("torchvision:densenet121")]
+    assert dense.index("classifier:in") == dense.index("classifier") - 1
+    assert dense[-1] == ""
+
+
+def test_a_pass_that_ends_early_takes_less_time() -> None:
+    rows = {name: row for row in list_layers("resnet18", time=True) for name in row.names}
+    assert rows["layer1"].share is not None
+    assert rows["layer1"].share < 0.7 < rows["avgpool"].share < 1.3  # type: ignore[operator]
+
+
+def test_crops_of_one_photograph_are_nearest_to_each_other() -> None:
+    from sklearn.datasets import load_sample_images
+
+    photos = load_sample_images().images
+    rng = np.random.default_rng(0)
+    cut, of = [], []
+    for i, photo in enumerate(photos):
+        for _ in range(8):
+            top, left = rng.integers(0, 427 - 300), rng.integers(0, 640 - 300)
+            cut.append(photo[top : top + 300, left : left + 300])
+            of.append(i)
+    x = torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2)
+    unit = nn.functional.normalize(load_backbone(LITE0, device="cpu")(x))
+    likeness = (unit @ unit.T).fill_diagonal_(-1)
+    same = torch.tensor(of)[:, None] == torch.tensor(of)
+    assert torch.equal(torch.tensor(of)[likeness.argmax(1)], torch.tensor(of))
+    assert likeness[same & (likeness > -1)].mean() > likeness[~same].mean() + 0.2
+
+
+def _jpeg(image: Image.Image, quality: int) -> Image.Image:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer).convert("RGB")
+
+
+@pytest.mark.parametrize(
+    ("kind", "strengths"), [("blur", (0.5, 1, 2, 4)), ("noise", (5, 15, 40, 90)),
+                            ("jpeg", (75, 30, 12, 4))],
+)  # fmt: skip
+def test_the_distance_rises_with_what_is_done_to_the_images(
+    kind: str, strengths: tuple[float, ...]
+) -> None:
+    backbone = load_backbone(LITE0, device="cpu")
+    whole = [Image.fromarray(c) for c in crops(40, 5, 128, 128)]
+    rng = np.random.default_rng(0)
+
+    def spoilt(image: Image.Image, strength: float) -> Image.Image:
+        if kind == "blur":
+            return image.filter(ImageFilter.GaussianBlur(strength))
+        if kind == "jpeg":
+            return _jpeg(image, int(strength))
+        noisy = np.asarray(image) + rng.normal(0, strength, (128, 128, 3))
+        return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
+
+    def features(pictures: list[Image.Image]) -> np.ndarray:
+        x = torch.from_numpy(np.stack([np.asarray(p) for p in pictures])).permute(0, 3, 1, 2)
+        return backbone(x).numpy()
+
+    real = gm.Moments.from_features(features(whole))
+    distances = [
+        gm.metrics.frechet_distance(
+            real, gm.Moments.from_features(features([spoilt(p, s) for p in whole]))
+        )
+        for s in strengths
+    ]
+    assert distances == sorted(distances)
+    assert distances[0] < distances[-1] / 2
+
+
+def test_float_images_are_refused_with_every_backbone() -> None:
+    with pytest.raises(InputError, match="uint8"):
+        load_backbone("resnet18", weights="random", device="cpu")(torch.zeros(1, 3, 8, 8))
