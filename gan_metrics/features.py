@@ -204,6 +204,8 @@ class _Extractor:
             chunk = finished.chunk
             kept = [self.source.names[indices[position]] for position in chunk.positions]
             self._check_finite(chunk.features, kept)
+            if len(kept):
+                self._check_vectors(chunk.features.shape)
             rows.add(chunk.features)
             if self.how.moments:
                 stream.add(chunk.features if finished.on_device is None else finished.on_device)
@@ -387,11 +389,8 @@ class _Extractor:
         ):
             groups = batch.groups(backbone.device)
             features = backbone.embed(groups) if groups else None
-            if features is not None and features.ndim != 2 and self.how.moments:
-                raise UsageError(
-                    f"layer {self.choice.spec.layer!r} with pool none gives maps of shape "
-                    f"{tuple(features.shape[1:])}; metrics need vectors: choose another --pool"
-                )
+            if features is not None:
+                self._check_vectors(features.shape)
             launched.append((batch, None if features is None else _fetch(features)))
             if on_cpu or len(launched) > 1:
                 yield _fetched(launched.popleft())
@@ -406,6 +405,13 @@ class _Extractor:
         for index in self.indices:
             hashed.update(self.digests.get(index, b"\0" * 32))
         return hashed.hexdigest()
+
+    def _check_vectors(self, shape: Sequence[int]) -> None:
+        if self.how.moments and len(shape) != 2:
+            raise UsageError(
+                f"layer {self.choice.spec.layer!r} with pool {self.choice.spec.pool} gives maps of "
+                f"shape {tuple(shape[1:])}; metrics need vectors: choose another --pool"
+            )
 
     def _check_finite(self, features: npt.NDArray[np.float32], names: Sequence[str]) -> None:
         finite = np.isfinite(features).all(axis=tuple(range(1, features.ndim)))

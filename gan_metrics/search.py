@@ -53,6 +53,7 @@ class Matches:
         recall: Of the exact neighbours, the share that the index found, on up to 256 queries;
             ``None`` for the exact index.
         feature_spec: The feature space.
+        same: Whether queries and gallery are one set; an image is not its own neighbour then.
         flag_below: Pairs nearer than this are suspicious; ``None``: none are.
         query_source: The queries' images, if they are at hand.
         gallery_source: The gallery's images, if they are at hand.
@@ -67,6 +68,7 @@ class Matches:
     index: str
     recall: float | None
     feature_spec: FeatureSpec
+    same: bool = False
     flag_below: float | None = None
     query_source: ImageSource | None = None
     gallery_source: ImageSource | None = None
@@ -78,18 +80,19 @@ class Matches:
         return [(self.gallery[i], float(d)) for i, d in row if i >= 0]
 
     def flagged(self) -> list[tuple[str, str, float]]:
-        """Pairs nearer than :attr:`flag_below`, nearest first: query, match, distance."""
+        """Of the matches, the pairs nearer than :attr:`flag_below`: query, match, distance.
+
+        Nearest first; a pair of one set stands there once.
+        """
         if self.flag_below is None:
             return []
         rows, columns = np.nonzero(self.distances < self.flag_below)
-        pairs = [
-            (
-                self.query[int(row)],
-                self.gallery[int(self.indices[row, column])],
-                float(self.distances[row, column]),
-            )
-            for row, column in zip(rows, columns, strict=True)
-        ]
+        found = {}
+        for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+            other = int(self.indices[row, column])
+            pair = (other, row) if self.same and other < row else (row, other)
+            found[pair] = float(self.distances[row, column])
+        pairs = [(self.query[row], self.gallery[other], d) for (row, other), d in found.items()]
         return sorted(pairs, key=lambda pair: pair[2])
 
     def to_json(self) -> dict[str, Any]:
@@ -138,7 +141,7 @@ def search(
         distance: ``"cosine"`` (1 − cos, 0 … 2) or ``"euclidean"``.
         index: ``"exact"``; ``"ivf"`` (cells) or ``"hnsw"`` (a graph), which are faster on large
             galleries and miss some; their recall is measured.
-        flag_below: Pairs nearer than this are listed as suspicious.
+        flag_below: Of the matches, pairs nearer than this are listed as suspicious.
         options: See :class:`Options`.
 
     Raises:
@@ -187,6 +190,7 @@ def search(
         index=index,
         recall=recall,
         feature_spec=spec,
+        same=same,
         flag_below=flag_below,
         query_source=done[0].source,
         gallery_source=done[1].source,

@@ -195,8 +195,9 @@ def search(
         if flag_below is not None:
             pairs = [(f"{d:.4f}", q, m) for q, m, d in found.flagged()]
             print()  # noqa: T201
-            title = f"{len(pairs)} pairs nearer than {flag_below:g}"
-            console.table(title, (found.distance, "query", "match"), pairs)
+            print(f"{len(pairs)} suspicious pairs, nearer than {flag_below:g}")  # noqa: T201
+            if pairs:
+                console.table("", (found.distance, "query", "match"), pairs)
     if found.recall is not None:
         console.note(f"recall of the {index} index: {found.recall:.3f}")
     if output is not None:

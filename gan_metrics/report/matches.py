@@ -15,7 +15,7 @@ from gan_metrics.search import Matches
 __all__ = ["check_matches_format", "save_matches"]
 
 _ROWS_OF_PICTURE = 40
-_ROWS_OF_PAGE = 500
+_ROWS_OF_PAGE = 200
 
 
 def check_matches_format(path: Path) -> None:
@@ -37,7 +37,7 @@ def save_matches(matches: Matches, path: Path) -> int:
         path: ``….html``: one file that needs no network; ``….png``.
 
     Returns:
-        How many queries it shows: 500 on a page and 40 in a picture at most.
+        How many queries it shows: 200 on a page and 40 in a picture at most.
 
     Raises:
         UsageError: For another extension.
@@ -47,7 +47,7 @@ def save_matches(matches: Matches, path: Path) -> int:
     as_page = path.suffix.lower() == ".html"
     order = matches.distances[:, 0].argsort(kind="stable")
     shown = [int(i) for i in order[: _ROWS_OF_PAGE if as_page else _ROWS_OF_PICTURE]]
-    size = 160 if as_page else 112
+    size = 128 if as_page else 112
     queries = Thumbnails(matches.query_source, size)
     found = Thumbnails(matches.gallery_source, size)
     if as_page:
@@ -86,7 +86,7 @@ def _page(
                 {
                     "name": name,
                     "distance": f"{distance:.4f}",
-                    "image": found.uri(name),
+                    "image": found.uri(name, 75),
                     "flagged": limit is not None and distance < limit,
                 }
                 for name, distance in matches.of(i)
