@@ -66,6 +66,37 @@ def test_a_cache_hit_needs_no_torch(folders: tuple[Path, Path], run: Run) -> Non
                         LITE0), "torch") == set()  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "space",
+    [
+        ("--backbone", LITE0, "--layer", "blocks.3"),
+        ("--backbone", "timm:test_resnet", "--weights", "random"),
+    ],
+)
+def test_nor_does_one_of_a_network_that_had_to_be_looked_at(
+    folders: tuple[Path, Path], run: Run, space: tuple[str, ...]
+) -> None:
+    command = ("fid", *folders, *space)
+    first = run(*command)
+    assert first.returncode == 0, first.stderr
+    assert imported(cli(*command), "torch", "timm", "numpy") == {"numpy"}
+
+
+def test_nor_do_listings_search_and_saved_features(
+    folders: tuple[Path, Path], run: Run, tmp_path: Path
+) -> None:
+    saved = tmp_path / "x.npy"
+    assert run("features", folders[0], "-o", saved, "--backbone", LITE0).returncode == 0
+    commands = (
+        ("backbones",),
+        ("fid", saved, saved),
+        ("search", saved, saved),
+        ("map", saved, "-o", tmp_path / "map.png"),
+    )
+    for command in commands:
+        assert imported(cli(*command), "torch") == set(), command
+
+
 def test_the_network_needs_torch(folders: tuple[Path, Path]) -> None:
     command = ("fid", *folders, "--backbone", LITE0, "--no-cache")
     assert imported(cli(*command), "torch") == {"torch"}

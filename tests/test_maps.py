@@ -64,7 +64,7 @@ def test_what_cannot_be_drawn() -> None:
         feature_map(features(x), features(y, "y", FeatureSpec("resnet50", "layer4")))
     with pytest.raises(UsageError, match="Did you mean tsne"):
         feature_map(features(x), method="t-sne")
-    with pytest.raises(UsageError, match="perplexity=0.5"):
+    with pytest.raises(UsageError, match=r"perplexity=0\.5"):
         feature_map(features(x), perplexity=0.5)
     with pytest.raises(UsageError, match="vectors"):
         feature_map(features(x.reshape(20, 5, 2, 2)))

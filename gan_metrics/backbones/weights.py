@@ -121,11 +121,11 @@ def find(
         if os.path.isfile(place):
             return _verified(source, place, "found")
     failures: list[str] = []
-    for offline in (True, False) if source.hub else ():  # what is here is not asked for again
-        if offline or (download and not locations.offline()):
-            cached = _from_hub(source, failures, offline=offline, progress=progress)
-            if cached is not None:
-                return _verified(source, cached, f"https://huggingface.co/{source.hub}")
+    cached = _in_hub_cache(source)
+    if cached is None and source.hub and download and not locations.offline():
+        cached = _from_hub(source, failures, progress)
+    if cached is not None:
+        return _verified(source, cached, f"https://huggingface.co/{source.hub}")
     for url in source.urls if download else ():
         target = locations.weights_dir() / source.filenames[0]
         try:
@@ -137,30 +137,37 @@ def find(
     raise WeightsError(_not_to_be_had(source, looked, failures))
 
 
-def _from_hub(
-    source: WeightsSource, failures: list[str], *, offline: bool, progress: Progress | None
-) -> Path | None:
-    """The file in the hub's own cache, downloaded by the hub's own library if need be."""
+def _in_hub_cache(source: WeightsSource) -> Path | None:
+    """The file in the hub's own cache, where it was downloaded before; asks nobody."""
+    if source.hub is None:
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    repository, _, revision = source.hub.partition("@")
+    for file in source.hub_files:
+        found = try_to_load_from_cache(repository, file, revision=revision or None)
+        if isinstance(found, str):
+            return Path(found)
+    return None
+
+
+def _from_hub(source: WeightsSource, failures: list[str], progress: Progress | None) -> Path | None:
+    """The file, downloaded by the hub's own library into its own cache."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     repository, _, revision = str(source.hub).partition("@")
     for file in source.hub_files:
-        if progress and not offline:
+        if progress:
             progress(f"fetching {repository}/{file}", 0, 0)
         try:
-            found = hf_hub_download(
-                repository, file, revision=revision or None, local_files_only=offline
-            )
+            return Path(hf_hub_download(repository, file, revision=revision or None))
         except LocalEntryNotFoundError as error:
-            if not offline:
-                failures.append(f"{repository}/{file}: {error.__cause__ or error}")
+            failures.append(f"{repository}/{file}: {error.__cause__ or error}")
         except EntryNotFoundError:
             failures.append(f"{repository} has no {file}")
         except Exception as error:  # the hub's library, and the one below it, raise many kinds
             failures.append(f"{repository}/{file}: {type(error).__name__}: {error}")
-        else:
-            return Path(found)
     return None
 
 
@@ -235,7 +242,7 @@ def _not_to_be_had(source: WeightsSource, looked: list[Path], failures: list[str
     elif source.urls or source.hub:
         lines += ["Published at:", *(f"  {url}" for url in source.urls)]
         lines += [f"  https://huggingface.co/{source.hub}"] if source.hub else []
-    else:
+    elif not source.package:
         lines.append("None are published; name a file with --weights, or --weights random")
         return "\n".join(lines)
     if source.package:
