@@ -22,6 +22,7 @@ check: $(VENV)/.installed-test
 slow: $(VENV)/.installed-test
 	$(BIN)/pytest -q -m slow
 	$(BIN)/python benchmarks/error_bars.py > docs/error-bars-table.md
+	$(BIN)/python benchmarks/backbones.py > docs/backbones-table.md
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)

@@ -22,14 +22,15 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture
 def demo_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for seed, name in enumerate(("real", "gaussian-mixture", "pca-gaussian")):
+    for seed, name in enumerate(("real", "gaussian-mixture", "pca-gaussian", "held-out")):
         write_folder(tmp_path / "demo" / name, crops(6, seed, 32, 32))
 
 
 @pytest.mark.usefixtures("demo_folders")
 def test_the_snippets_run(capsys: pytest.CaptureFixture[str]) -> None:
-    (shell,) = (block for block in blocks("sh") if "gan-metrics" in block)
-    for line in shell.strip().splitlines():
+    shell = [block for block in blocks("sh") if "gan-metrics" in block]
+    assert len(shell) == 2
+    for line in "".join(shell).strip().splitlines():
         program, *args = shlex.split(line)
         assert program == "gan-metrics"
         done = call(*args)
