@@ -24,7 +24,10 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from gan_metrics.evaluate import compute_stats, extract_features, fid
+    from gan_metrics.feature_files import load_features, save_features
     from gan_metrics.features import Features
+    from gan_metrics.maps import feature_map
+    from gan_metrics.matches import search
     from gan_metrics.moments import Moments
     from gan_metrics.protocols import PROTOCOLS
     from gan_metrics.results import MetricResult
@@ -52,10 +55,14 @@ __all__ = [
     "WeightsError",
     "compute_stats",
     "extract_features",
+    "feature_map",
     "fid",
     "load_backbone",
+    "load_features",
     "load_stats",
     "metrics",
+    "save_features",
+    "search",
     "training",
 ]
 
@@ -72,7 +79,10 @@ _HOMES = {
         "WeightsError",
     ),
     "gan_metrics.evaluate": ("compute_stats", "extract_features", "fid"),
+    "gan_metrics.feature_files": ("load_features", "save_features"),
     "gan_metrics.features": ("Features",),
+    "gan_metrics.maps": ("feature_map",),
+    "gan_metrics.matches": ("search",),
     "gan_metrics.moments": ("Moments",),
     "gan_metrics.protocols": ("PROTOCOLS",),
     "gan_metrics.results": ("MetricResult",),

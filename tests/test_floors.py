@@ -31,7 +31,7 @@ FLOORS = {
     "sides": 3,
     "stats": 3,
     "evaluate": 4,
-    "search": 4,
+    "matches": 4,
     "maps": 4,
     "report": 5,
     "training": 5,

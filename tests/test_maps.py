@@ -10,7 +10,7 @@ from conftest import LITE0
 from data import crops, write_folder
 from PIL import Image
 from test_cli import call, refused
-from test_search import features
+from test_matches import features
 
 from gan_metrics.errors import ComputationError, MismatchError, UsageError
 from gan_metrics.maps import METHODS, FeatureMap, feature_map

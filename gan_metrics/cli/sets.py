@@ -165,8 +165,8 @@ def search(
 
       gan-metrics search images/ images/ --flag-below 0.01   (near duplicates in a set)
     """
+    from gan_metrics.matches import search as find
     from gan_metrics.report.matches import check_matches_format, save_matches
-    from gan_metrics.search import search as find
 
     if output is not None:
         check_matches_format(output)

@@ -8,9 +8,9 @@ from typing import Any
 from gan_metrics.downloads import atomic_path, check_target
 from gan_metrics.errors import UsageError
 from gan_metrics.images.encode import save_sheet
+from gan_metrics.matches import Matches
 from gan_metrics.report.pages import render
 from gan_metrics.report.thumbnails import Thumbnails
-from gan_metrics.search import Matches
 
 __all__ = ["check_matches_format", "save_matches"]
 
@@ -33,7 +33,7 @@ def save_matches(matches: Matches, path: Path) -> int:
     """Write the picture or the page; queries with the nearest matches come first.
 
     Args:
-        matches: What :func:`gan_metrics.search.search` gave.
+        matches: What :func:`gan_metrics.matches.search` gave.
         path: ``….html``: one file that needs no network; ``….png``.
 
     Returns:

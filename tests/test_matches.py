@@ -13,8 +13,8 @@ from test_cli import call, refused
 import gan_metrics as gm
 from gan_metrics.errors import ComputationError, MismatchError, UsageError
 from gan_metrics.features import Features
+from gan_metrics.matches import DISTANCES, search
 from gan_metrics.report.matches import save_matches
-from gan_metrics.search import DISTANCES, search
 from gan_metrics.specs import FeatureSpec
 
 
