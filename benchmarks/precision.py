@@ -22,7 +22,7 @@ from gan_metrics.backbones.registry import load_backbone
 from gan_metrics.errors import UsageError
 
 SPACES = (
-    ("efficientnet-lite0", None, "trained"), ("inception", "random", "random"),
+    ("efficientnet-lite0", None, "trained"),
     ("resnet50", "random", "random"), ("vit-b-16", "random", "random"),
     ("timm:vit_small_patch16_dinov3", "random", "random"),
     ("convnext-tiny", "random", "random"),

@@ -14,6 +14,7 @@ from gan_metrics.results import MetricResult, Warning_, unique, versions
 from gan_metrics.sides import (
     Input,
     Side,
+    agree_with_command,
     common_protocol,
     common_spec,
     embed_all,
@@ -105,6 +106,7 @@ def compute_stats(source: Input, **options: Unpack[Options]) -> Statistics:
     side = open_side(source, options)
     if side.statistics is not None:
         raise InputError(f"{side.statistics.description or source} holds statistics already")
+    agree_with_command(side, options)
     choice = settle([side], options)
     features = embed_all([side], choice, options)[0].features
     assert features is not None  # noqa: S101
@@ -139,6 +141,7 @@ def extract_features(source: Input, **options: Unpack[Options]) -> Features:
     side = open_side(source, options)
     if side.statistics is not None:
         raise InputError(f"{side.description} holds statistics; features come from images")
+    agree_with_command(side, options)
     features = embed_all([side], settle([side], options), options, moments=False)[0].features
     assert features is not None  # noqa: S101
     return features

@@ -22,6 +22,7 @@ import mmap
 import os
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -152,11 +153,18 @@ def _features(
         names = [str(i) for i in range(len(array))]
     if len(names) != len(array):
         raise InputError(f"{path} has {len(array)} rows and {len(names)} names")
+    checksum = zlib.crc32(_json_bytes([_escaped(name) for name in names]))
     for start, block in _blocks(array):
         finite = np.isfinite(block).all(axis=tuple(range(1, block.ndim)))
         if not finite.all():
             bad = names[start + int(np.argmin(finite))]
             raise InputError(f"{path}: the features of {bad!r} hold NaN or infinity")
+        checksum = zlib.crc32(block.tobytes(), checksum)
+    if header.get("crc32", checksum) != checksum:
+        raise InputError(
+            f"{path}: these are not the rows or names that its header was written for; save the "
+            "features again, or take the array alone, without what lies beside it"
+        )
     source = header.get("source", {})
     return Features(
         names=names,
@@ -171,10 +179,14 @@ def _features(
 
 
 def _header_of(features: Features) -> dict[str, Any]:
+    checksum = zlib.crc32(_json_bytes([_escaped(name) for name in features.names]))
+    for _, block in _blocks(features.array):
+        checksum = zlib.crc32(block.tobytes(), checksum)
     return {
         "format": _FORMAT,
         "n": len(features.array),
         "shape": list(features.array.shape[1:]),
+        "crc32": checksum,
         "feature_spec": features.spec.to_json(),
         "protocol": features.protocol,
         "source": {
@@ -273,6 +285,8 @@ def _write_parquet(path: Path, features: Features, header: dict[str, Any]) -> No
 
 def _read_npz(path: Path) -> tuple[_Array, list[str], dict[str, Any]]:
     with np.load(path, allow_pickle=False) as archive:
+        if set(archive.files) not in ({"features"}, {"features", "names", "header"}):
+            raise ValueError(f"it holds {', '.join(archive.files)}, not features, names and header")
         header = json.loads(str(archive["header"][()])) if "header" in archive.files else {}
         names = [str(n) for n in archive["names"]] if "names" in archive.files else None
         return archive["features"], names, header  # type: ignore[return-value]
@@ -292,6 +306,8 @@ def _read_safetensors(path: Path) -> tuple[_Array, list[str] | None, dict[str, A
         if length > os.path.getsize(path):
             raise ValueError("its header is longer than the file")
         about = json.loads(file.read(length))
+        if extra := set(about) - {"features", "names", "__metadata__"}:
+            raise ValueError(f"it holds {', '.join(sorted(extra))} besides features")
         entry = about["features"]
         if entry["dtype"] != "F32":
             raise ValueError(f"features are {entry['dtype']}, not F32")
@@ -306,19 +322,27 @@ def _read_safetensors(path: Path) -> tuple[_Array, list[str] | None, dict[str, A
             names = [str(n) for n in json.loads(file.read(last - first))]
     array = np.memmap(path, np.dtype("<f4"), "r", offset=8 + length + begin, shape=shape)
     text = about.get("__metadata__", {}).get("gan_metrics")
+    if names is not None and not text:
+        raise ValueError("it has names and no header")
     return array, names, json.loads(text) if text else {}
 
 
 def _read_parquet(path: Path) -> tuple[_Array, list[str], dict[str, Any]]:
     parquet = require("pyarrow.parquet", "formats")
+    compute = require("pyarrow.compute", "formats")
     with open(path, "rb") as opened, parquet.ParquetFile(opened) as file:
         metadata = file.schema_arrow.metadata or {}
         text = metadata.get(b"gan_metrics")
         header = json.loads(text) if text else {}
         parts, names = [], []
+        lengths: set[int | None] = set()
         for batch in file.iter_batches(_ROWS):
+            features = batch.column("features")
+            lengths |= set(compute.list_value_length(features).to_pylist())
+            if len(lengths) != 1 or None in lengths:
+                raise ValueError("its lists of features are not all of one length")
             names += batch.column("name").to_pylist()
-            flat = batch.column("features").flatten().to_numpy(zero_copy_only=False)
+            flat = features.flatten().to_numpy(zero_copy_only=False)
             parts.append(np.asarray(flat, np.float32).reshape(batch.num_rows, -1))
     array = np.concatenate(parts)
     shape = header.get("shape") or [array.shape[1]]

@@ -39,6 +39,9 @@ _IN_MEMORY = 64 << 20
 """Features of more bytes than this go to a temporary file that is mapped into memory."""
 
 
+_FEW = 8
+"""Images of a chunk that are decoded to see whether they can be, before a network is asked for."""
+
 _BLOCK = 4096
 """Rows that moments take in at a time."""
 
@@ -274,7 +277,9 @@ class _Extractor:
         if chunk is not None:
             rows = zip(chunk.positions, chunk.features, chunk.facts, strict=True)
             known = {indices[i]: _Row(features, None, facts) for i, features, facts in rows}
-            for position in chunk.failed:
+            unknown = sorted(set(range(len(indices))) - set(chunk.positions))
+            # Bad images are in no cache; without this look at them they would cost a network.
+            for position in unknown if len(unknown) <= _FEW else chunk.failed:
                 try:
                     decode(self.source.read(indices[position]), self.choice.decoding)
                 except ImageError as error:
@@ -338,7 +343,8 @@ class _Extractor:
                         f"{self.source.names[index]!r} in {self.source.description} changed "
                         "while it was being read; run again once it is still"
                     )
-            rows = [] if features is None else map(_Row, *features, batch.facts)
+            found = () if features is None else zip(*features, batch.facts, strict=True)
+            rows = [_Row(*row) for row in found]
             collected |= dict(zip(batch.indices, rows, strict=True))
             collected |= batch.failures
             while at < len(self.chunks) and all(i in collected for i in self.chunks[at]):

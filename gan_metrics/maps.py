@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from gan_metrics.images.sources import ImageSource
 from gan_metrics.options import Options, check_options
 from gan_metrics.results import Warning_, unique
 from gan_metrics.sides import Input, common_spec, embed_all, open_side, settle
-from gan_metrics.specs import FeatureSpec
+from gan_metrics.specs import Decoding, FeatureSpec
 
 __all__ = ["COLORS", "METHODS", "FeatureMap", "feature_map"]
 
@@ -41,6 +41,7 @@ class FeatureMap:
         sets: The set of each, as a position in :attr:`sources`.
         sources: The sets' images, where they are at hand.
         method: ``"tsne"`` or ``"umap"``.
+        decoding: How the images are decoded.
         feature_spec: The feature space.
         seed: Of the method.
         warnings: Pairs of a code and a message.
@@ -54,6 +55,7 @@ class FeatureMap:
     method: str
     feature_spec: FeatureSpec
     seed: int = 0
+    decoding: Decoding = field(default_factory=Decoding)
     warnings: Sequence[Warning_] = ()
 
 
@@ -129,6 +131,7 @@ def feature_map(
         method=method,
         feature_spec=spec,
         seed=seed,
+        decoding=Decoding() if choice is None else choice.decoding,
         warnings=unique(warning for side in done for warning in side.warnings),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from gan_metrics.images.sources import ImageSource
 from gan_metrics.options import Options, check_options
 from gan_metrics.results import Warning_, unique, versions
 from gan_metrics.sides import Input, Side, common_spec, embed_all, open_side, settle
-from gan_metrics.specs import FeatureSpec
+from gan_metrics.specs import Decoding, FeatureSpec
 
 __all__ = ["DISTANCES", "INDEXES", "Matches", "search"]
 
@@ -57,6 +57,7 @@ class Matches:
         flag_below: Pairs nearer than this are suspicious; ``None``: none are.
         query_source: The queries' images, if they are at hand.
         gallery_source: The gallery's images, if they are at hand.
+        decoding: How they are decoded.
         warnings: Pairs of a code and a message.
     """
 
@@ -72,6 +73,7 @@ class Matches:
     flag_below: float | None = None
     query_source: ImageSource | None = None
     gallery_source: ImageSource | None = None
+    decoding: Decoding = field(default_factory=Decoding)
     warnings: Sequence[Warning_] = ()
 
     def of(self, query: int) -> list[tuple[str, float]]:
@@ -194,6 +196,7 @@ def search(
         flag_below=flag_below,
         query_source=done[0].source,
         gallery_source=done[1].source,
+        decoding=Decoding() if choice is None else choice.decoding,
         warnings=unique(warning for side in done for warning in side.warnings),
     )
 
@@ -214,9 +217,13 @@ def _same_set(one: Side, other: Side) -> bool:
     first, second = one.features, other.features
     assert first is not None  # noqa: S101
     assert second is not None  # noqa: S101
-    return first is second or (
-        one.description == other.description and list(first.names) == list(second.names)
-    )
+    if first is second:
+        return True
+    if list(first.names) != list(second.names):
+        return False
+    if first.digest and second.digest:
+        return first.digest == second.digest
+    return np.array_equal(first.array, second.array)
 
 
 class _Finder:
@@ -226,6 +233,11 @@ class _Finder:
         faiss: Any = require("faiss", "search")
         self._rows, self._distance = rows, distance
         n, dim = rows.shape
+        self._centre = np.zeros(dim)
+        if distance == "euclidean":  # float32 then holds the differences, not the offset
+            self._centre = sum(
+                rows[i : i + _BLOCK].sum(axis=0, dtype=np.float64) for i in range(0, n, _BLOCK)
+            ) / n  # fmt: skip
         if index == "exact":
             self._index = faiss.IndexFlatL2(dim)
         elif index == "hnsw":
@@ -236,9 +248,9 @@ class _Finder:
             self._index = faiss.IndexIVFFlat(faiss.IndexFlatL2(dim), dim, cells)
             self._index.nprobe = max(1, cells // 16)
             chosen = np.random.default_rng(0).choice(n, min(n, 256 * cells), replace=False)
-            self._index.train(self._scaled(rows[np.sort(chosen)]).astype(np.float32))
+            self._index.train(self._coarse(rows[np.sort(chosen)]))
         for start in range(0, n, _BLOCK):
-            self._index.add(self._scaled(rows[start : start + _BLOCK]).astype(np.float32))
+            self._index.add(self._coarse(rows[start : start + _BLOCK]))
 
     def nearest(
         self, queries: _Array, k: int, own: npt.NDArray[np.int64] | None
@@ -256,7 +268,7 @@ class _Finder:
         wanted = min(k + _SPARE + (own is not None), len(self._rows))
         for start in range(0, len(queries), _BLOCK):
             block = queries[start : start + _BLOCK]
-            _, found = self._index.search(self._scaled(block).astype(np.float32), wanted)
+            _, found = self._index.search(self._coarse(block), wanted)
             distances = self._exact(block, found)
             if own is not None:
                 distances[found == own[start : start + len(block), None]] = np.inf
@@ -276,6 +288,10 @@ class _Finder:
             # Of unit vectors, |a − b|² = 2 (1 − cos).
             out[some] = squared / 2 if self._distance == "cosine" else np.sqrt(squared)
         return np.where(found < 0, np.inf, out)
+
+    def _coarse(self, rows: _Array) -> npt.NDArray[np.float32]:
+        """What the index is given."""
+        return np.ascontiguousarray(self._scaled(rows) - self._centre, np.float32)
 
     def _scaled(self, rows: _Array) -> npt.NDArray[np.float64]:
         """The rows in float64; for cosine, of length one."""

@@ -53,10 +53,13 @@ class RedisCache:
     """
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise UsageError(f"--cache: {error}; expected redis://host:port/db") from None
         query = parse_qs(parts.query)
         expire = query.pop("expire", ["0"])[0]
-        if not expire.isdigit():
+        if not (expire.isascii() and expire.isdecimal()):
             raise UsageError(f"expire={expire!r} in the cache's URL: expected whole seconds")
         self._expire = int(expire)
         host = parts.netloc.rpartition("@")[2]

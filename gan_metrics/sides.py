@@ -15,6 +15,7 @@ import numpy.typing as npt
 from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.backbones.registry import (
     BACKBONES,
+    built_in,
     choose_backbone,
     is_built_in,
     recipe_of,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Input",
     "Side",
+    "agree_with_command",
     "common_protocol",
     "common_spec",
     "embed_all",
@@ -68,6 +70,23 @@ class Side:
     def data(self) -> Moments | npt.NDArray[np.float32]:
         """What a metric takes: the features where there are any, else the moments."""
         return self.moments if self.features is None else self.features.array
+
+    @property
+    def dim(self) -> int:
+        """The number of dimensions, once it is known.
+
+        Raises:
+            UsageError: When the features are maps, not vectors.
+        """
+        if self.features is None:
+            return self.moments.dim
+        shape = self.features.array.shape
+        if len(shape) != 2:
+            raise UsageError(
+                f"{self.description} has maps of shape {shape[1:]}, and vectors are needed: choose "
+                "another --pool"
+            )
+        return int(shape[1])
 
     @property
     def spec(self) -> FeatureSpec | None:
@@ -147,15 +166,12 @@ def settle(sides: Sequence[Side], options: Options) -> BackboneChoice | None:
         raise UsageError("max_images draws images, and a side is not given as images")
     if all(side.source is None for side in sides):
         return None
-    backbone = options.get("backbone")
-    name = wanted.backbone if backbone is None else recipe_of(backbone).name
-    if name != wanted.backbone:  # then nothing else of the header applies; it will not agree
-        wanted, stated = FeatureSpec(), None
-    elif backbone is None and name is not None and not is_built_in(name):
-        raise MismatchError(
-            f"the statistics are of the backbone {name!r}, which is not built in; "
-            "repeat it with --backbone"
-        )
+    given = options.get("backbone")
+    recipe = None if given is None else recipe_of(given)
+    if recipe is not None and recipe.name != wanted.backbone:
+        wanted, stated = FeatureSpec(), None  # nothing else of the header applies: it will differ
+    described = stated.description if stated is not None else ""
+    chosen = recipe or built_in(wanted.backbone, described)
     departures = dict(wanted.departures or ())
     protocol = options.get("protocol")
     if protocol is None and stated is not None:
@@ -163,7 +179,7 @@ def settle(sides: Sequence[Side], options: Options) -> BackboneChoice | None:
         if protocol not in (None, *PROTOCOLS):
             raise MismatchError(f"the statistics are of the protocol {protocol!r}, unknown here")
     choice = choose_backbone(
-        backbone if backbone is not None else name,
+        chosen,
         layer=options.get("layer") or wanted.layer,
         pool=options.get("pool") or wanted.pool,
         protocol=protocol,
@@ -205,6 +221,8 @@ def embed_all(
         return Backbone(choice, options.get("device", "auto"))
 
     how = replace(extraction_of(options), moments=moments)
+    if choice.recipe.weights is None:  # a network of the user's own, whose code may change
+        how = replace(how, cache=None)
     return [
         side
         if side.source is None
@@ -240,7 +258,7 @@ def common_spec(
     """
     one, other = (side.spec or FeatureSpec() for side in sides)
     must_agree(one, other, *(side.description for side in sides))
-    dims = [side.moments.dim for side in sides]
+    dims = [side.dim for side in sides]
     if dims[0] != dims[1]:
         raise MismatchError(
             f"{sides[0].description} has {dims[0]} dimensions and {sides[1].description} "
@@ -258,6 +276,16 @@ def common_spec(
         default = replace(template, layer=layer, pool="avg", departures=())
         spec = spec.filled_from(default)
     return spec, declared
+
+
+def agree_with_command(side: Side, options: Options) -> None:
+    """Let a side that has its features already pass only if the command says nothing else of it.
+
+    Raises:
+        MismatchError: Naming the fields that differ.
+    """
+    if side.spec is not None:
+        must_agree(side.spec, _claimed([side], options), side.description, "the command")
 
 
 def must_agree(one: FeatureSpec, other: FeatureSpec, name: str, other_name: str) -> None:

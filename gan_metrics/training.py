@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from gan_metrics.backbones.network import Backbone
-from gan_metrics.backbones.registry import choose_backbone
+from gan_metrics.backbones.registry import built_in, choose_backbone
 from gan_metrics.errors import ComputationError, InputError, UsageError
 from gan_metrics.evaluate import fid
 from gan_metrics.features import Features
@@ -83,7 +83,7 @@ class FID:
         elif backbone is not None:  # nothing of the reference applies; it will not agree
             stated = FeatureSpec()
         choice = choose_backbone(
-            backbone or stated.backbone,
+            backbone if backbone is not None else built_in(stated.backbone, "the reference"),
             layer=layer or stated.layer,
             pool=pool or stated.pool,
             precision=precision or stated.precision,

@@ -455,7 +455,7 @@ def test_own_weights_from_a_file(tmp_path: Path) -> None:
 
 
 def test_a_network_that_wants_another_size_says_so() -> None:
-    with pytest.raises(UsageError, match=r"cannot take images of 224×224.*'preprocess'"):
+    with pytest.raises(UsageError, match=r"fails on a blank image of 224×224.*'preprocess'"):
         load_backbone(Fixed(), device="cpu")
     fixed = Fixed()
     fixed.preprocess = Preprocess("exact", 8, "torch-bilinear", None, 255.0, (0,) * 3, (1,) * 3)
@@ -586,3 +586,169 @@ def test_the_distance_rises_with_what_is_done_to_the_images(
 def test_float_images_are_refused_with_every_backbone() -> None:
     with pytest.raises(InputError, match="uint8"):
         load_backbone("resnet18", weights="random", device="cpu")(torch.zeros(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv1.6", "bn1", "bn1:in", "layer1.0.conv2",
+                                   "layer1.0.bn2:in", "maxpool:in"])  # fmt: skip
+def test_what_ends_in_a_folded_convolution_is_left_as_it_is(tmp_path: Path, layer: str) -> None:
+    """In resnet50d ``conv1`` is a container whose last convolution is read by ``bn1``."""
+    net = seeded(lambda: timm.create_model("resnet50d"), tmp_path / "w.pth")
+    x = images(2, 64)
+    seen: list[torch.Tensor] = []
+    module = net.get_submodule(layer.removesuffix(":in"))
+    if layer.endswith(":in"):
+        module.register_forward_pre_hook(lambda _m, taken: seen.append(taken[0].clone()))
+    else:
+        module.register_forward_hook(lambda _m, _i, out: seen.append(out.clone()))
+    with torch.inference_mode():
+        net(apply(x, recipe_of("timm:resnet50d").preprocess))
+    backbone = load_backbone("timm:resnet50d", layer=layer, pool="none", device="cpu",
+                             weights=tmp_path / "w.pth")  # fmt: skip
+    close(backbone(x), seen[0])
+    plain = load_backbone("timm:resnet50d", device="cpu", weights=tmp_path / "w.pth")
+    close(plain.outputs(x, [layer])[layer], seen[0].mean((2, 3)))
+
+
+class Standardised(nn.Conv2d):
+    """A convolution that does something to its weights on the way."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return nn.functional.conv2d(x, weight / (weight.std() + 1e-5), self.bias)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+@pytest.mark.parametrize(
+    "conv",
+    [
+        lambda: Standardised(3, 6, 3),
+        lambda: nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 6, 3)),
+        lambda: nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 6, 3)),
+        lambda: nn.utils.weight_norm(nn.Conv2d(3, 6, 3)),
+        lambda: nn.Conv2d(3, 6, 3, dtype=torch.float64),
+    ],
+)
+def test_convolutions_of_another_kind_are_not_folded(conv: object) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(conv(), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten())  # type: ignore[operator]
+    net[1].running_mean.uniform_(-1, 1)
+    net[1].running_var.uniform_(0.5, 2)
+    net.preprocess = Preprocess("exact", 9, "torch-bilinear", None, 255.0, (0.5,) * 3, (0.5,) * 3)
+    x = images(2, 20)
+    with torch.inference_mode():
+        expected = net.float().eval()(apply(x, net.preprocess))
+    close(load_backbone(net, device="cpu")(x), expected)
+
+
+def test_a_layer_that_does_not_count_the_images_is_refused() -> None:
+    name = "timm:swin_tiny_patch4_window7_224"
+    for layer in ("layers.0.blocks.0.attn", "layers.0.blocks.1.attn:in"):
+        with pytest.raises(UsageError, match="first axis does not count them"):
+            choose_backbone(name, layer=layer, weights="random")
+
+
+def test_networks_of_one_s_own_are_told_apart_and_not_cached(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(3, 6, 3)
+    values, prints = [], []
+    for activation in (nn.ReLU(), nn.Tanh()):
+        net = nn.Sequential(conv, activation, nn.AdaptiveAvgPool2d(2), nn.Flatten())
+        result = gm.fid(*folders, backbone=net, cache=tmp_path / "cache")
+        values.append(result.value)
+        prints.append(result.feature_spec.fingerprint())
+    assert values[0] != values[1]
+    assert prints[0] != prints[1]
+    assert not list((tmp_path / "cache").rglob("*.npz"))
+
+
+def broken() -> nn.Module:
+    raise RuntimeError("out of cheese")
+
+
+def test_a_factory_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="RuntimeError: out of cheese"):
+        recipe_of("test_backbones:broken")
+    (tmp_path / "wrong_syntax.py").write_text("def (")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match="SyntaxError"):
+        recipe_of("wrong_syntax:net")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_an_image_does_not_see_its_batch(precision: str) -> None:
+    backbone = load_backbone("vit-b-16", weights="random", device="cpu", precision=precision)
+    x = torch.cat([images(2, 64, seed=1), images(2, 64, seed=2)])
+    together = backbone(x)
+    alone = torch.cat([backbone(one) for one in x.split(1)])
+    limit = {"fp32": 1e-5, "bf16": 3e-2, "int8": 1e-6}[precision]
+    assert float((together - alone).norm() / alone.norm()) < limit
+
+
+def test_several_classifiers_are_cut_as_timm_cuts_them(tmp_path: Path) -> None:
+    for name in ("deit_tiny_distilled_patch16_224", "crossvit_tiny_240"):
+        net = seeded(lambda name=name: timm.create_model(name), tmp_path / "w.pth")
+        x = images(2, 64)
+        with torch.inference_mode():
+            maps = net.forward_features(apply(x, recipe_of(f"timm:{name}").preprocess))
+            expected = net.forward_head(maps, pre_logits=True)
+            logits = net.forward_head(maps)
+        if isinstance(expected, list | tuple):
+            continue
+        backbone = load_backbone(f"timm:{name}", weights=tmp_path / "w.pth", device="cpu")
+        close(backbone(x), expected)
+        close(backbone.outputs(x, ["logits"])["logits"], logits)
+
+
+def test_weights_for_another_size_of_images_are_not_resampled(tmp_path: Path) -> None:
+    net = seeded(lambda: timm.create_model("vit_tiny_patch16_224", img_size=112),
+                 tmp_path / "small.pth")  # fmt: skip
+    assert net.pos_embed.shape[1] == 50
+    with pytest.raises(WeightsError, match=r"pos_embed \(1, 50, 192\) instead of \(1, 197, 192\)"):
+        load_backbone("timm:vit_tiny_patch16_224", weights=tmp_path / "small.pth", device="cpu")
+
+
+def test_loading_leaves_the_random_state_alone(tmp_path: Path) -> None:
+    seeded(lambda: timm.create_model("vit_small_patch16_dinov3"), tmp_path / "w.pth")
+    before = torch.random.get_rng_state()
+    for name, weights in (("timm:vit_small_patch16_dinov3", tmp_path / "w.pth"),
+                          ("torchvision:regnet_y_400mf", "random"),
+                          ("timm:vit_tiny_patch16_224", "random")):  # fmt: skip
+        load_backbone(name, weights=weights, device="cpu")
+        assert torch.equal(torch.random.get_rng_state(), before), name
+
+
+def test_one_cut_has_one_name() -> None:
+    for name, layer in (("timm:resnet18", "logits"), ("clip:ViT-B-32/openai", "embedding")):
+        one, other = (choose_backbone(name, layer=x, weights="random") for x in (layer, "output"))
+        assert one.spec.fingerprint() == other.spec.fingerprint()
+
+
+def test_a_clip_with_several_outputs_gives_the_embedding() -> None:
+    backbone = load_backbone("clip:coca_ViT-B-32/laion2b_s13b_b90k", weights="random", device="cpu")
+    assert backbone(images(1, 64)).shape == (1, 512)
+
+
+def test_what_goes_into_a_module_has_its_own_shape() -> None:
+    for name, path, dim in (("torchvision:densenet121", "classifier:in", 1024),
+                            ("torchvision:shufflenet_v2_x1_0", "fc:in", 1024)):  # fmt: skip
+        (row,) = (row for row in list_layers(name) if row.path == path)
+        assert row.shape == (dim,)
+
+
+def test_a_misspelt_library_is_recognised() -> None:
+    with pytest.raises(UsageError, match=r"Did you mean torchvision:resnet50\?"):
+        recipe_of("torchvison:resnet50")
+    with pytest.raises(UsageError, match=r"inception.*timm:NAME"):
+        recipe_of("zzzzzzzzz")
+
+
+def test_notes_of_another_shape_are_worked_out_again() -> None:
+    from gan_metrics import locations
+
+    first = recipe_of("timm:resnet18")
+    for path in (locations.home_dir() / "networks").glob("*.json"):
+        for text in ("", "{}", '{"value": 3}', '{"value": {"name": "x"}}'):
+            path.write_text(text)
+            assert recipe_of("timm:resnet18") == first

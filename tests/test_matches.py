@@ -195,3 +195,34 @@ def test_a_picture_and_a_page(tmp_path: Path) -> None:
     bare = search(saved, saved, top_k=1)
     save_matches(bare, tmp_path / "bare.html")
     assert "no image at hand" in (tmp_path / "bare.html").read_text()
+
+
+def test_the_same_set_is_known_by_its_content(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = tmp_path / "x.npy"
+    assert call("features", folders[0], "-o", saved, "--backbone", LITE0).code == 0
+    monkeypatch.chdir(folders[0].parent)
+    for one, other in ((folders[0], saved), (Path(folders[0].name), folders[0])):
+        found = search(one, other, backbone=LITE0, top_k=1)
+        assert found.same
+        assert (found.indices[:, 0] != np.arange(12)).all()
+    x = np.random.default_rng(0).normal(size=(9, 4))
+    one, other = features(x, "x"), features(x + 1, "x")
+    assert not search(one, other, top_k=1).same
+
+
+def test_a_search_needs_no_covariances(monkeypatch: pytest.MonkeyPatch) -> None:
+    def costly(*_: object) -> None:
+        raise AssertionError("moments were computed")
+
+    monkeypatch.setattr("gan_metrics.features.MomentsStream", costly)
+    x = features(np.random.default_rng(0).normal(size=(9, 4)))
+    assert search(x, x, top_k=1).same
+
+
+def test_a_bad_query_is_named_once(tmp_path: Path, folders: tuple[Path, Path]) -> None:
+    (tmp_path / "bad.png").write_bytes(b"text")
+    done = refused(3, "search", tmp_path / "bad.png", folders[0], "--backbone", LITE0,
+                   says=("bad.png",))  # fmt: skip
+    assert "bad.png/bad.png" not in done.err

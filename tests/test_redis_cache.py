@@ -239,5 +239,8 @@ def test_what_is_a_redis() -> None:
     assert not is_redis(Path("redis:/x"))
     with pytest.raises(UsageError, match="expire='soon'"):
         RedisCache("redis://h:1/0?expire=soon")
+    for url in ("redis://[::1/0", "redis://h:1/0?expire=²"):
+        with pytest.raises(UsageError):
+            RedisCache(url)
     with pytest.raises(UsageError, match="expected redis://host:port/db"):
         RedisCache("redis://user:pw@h:port/0")

@@ -10,6 +10,9 @@ from data import crops
 
 import gan_metrics as gm
 from gan_metrics.errors import ComputationError, InputError, MismatchError, UsageError
+from gan_metrics.moments import Moments
+from gan_metrics.specs import FeatureSpec
+from gan_metrics.stats import Statistics
 from gan_metrics.training import FID
 
 
@@ -81,3 +84,12 @@ def test_bad_input_is_named(metric: FID) -> None:
         FID(backbone=LITE0, layre="192")
     with pytest.raises(TypeError):
         FID(backbone=LITE0, alpha="white")  # tensors have no decoding
+
+
+def test_a_reference_never_chooses_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "evil_module.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    moments = Moments.from_features(np.random.default_rng(0).normal(size=(9, 4)))
+    path = Statistics(moments, FeatureSpec(backbone="evil_module:pwn")).save(tmp_path / "evil.npz")
+    with pytest.raises(MismatchError, match="not built in"):
+        FID(reference=path)

@@ -32,9 +32,7 @@ def build_network(choice: BackboneChoice) -> nn.Module:
     elif isinstance(choice.weights, Path):
         module = _loaded(recipe, choice.weights)
     else:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(choice.seed)  # and not that of the GPUs
-            module = _build(recipe)
+        module = _build(recipe, choice.seed)
     return module.eval()
 
 
@@ -81,8 +79,8 @@ def find_cut(recipe: Recipe, path: str) -> tuple[str, str]:
     size = recipe.input_size
 
     def run(network: nn.Module, device: str) -> torch.Tensor:
-        with torch.inference_mode():
-            return run_until(network, torch.zeros(1, 3, size, size, device=device), [path])[path]
+        with torch.inference_mode():  # two images, so that their axis can be told
+            return run_until(network, torch.zeros(2, 3, size, size, device=device), [path])[path]
 
     try:
         output = run(module, "meta")
@@ -95,20 +93,23 @@ def find_cut(recipe: Recipe, path: str) -> tuple[str, str]:
 def _guarded(recipe: Recipe, run: Callable[[], Any]) -> Any:
     try:
         return run()
-    except (RuntimeError, AssertionError, ValueError, IndexError) as error:
+    except UsageError:
+        raise
+    except Exception as error:  # a user's network may raise anything
         size = recipe.input_size
         raise UsageError(
-            f"{recipe.name} cannot take images of {size}×{size} ({type(error).__name__}: {error}); "
-            "a network of your own says what it takes by its attribute 'preprocess'"
+            f"{recipe.name} fails on a blank image of {size}×{size} ({type(error).__name__}: "
+            f"{error}); a network of your own says what it takes by its attribute 'preprocess'"
         ) from error
 
 
-def _build(recipe: Recipe) -> nn.Module:
-    if isinstance(recipe.build, str):
-        module: nn.Module = _resolve(recipe.build)(recipe.model)
+def _build(recipe: Recipe, seed: int = 0) -> nn.Module:
+    """The network, freshly initialised from a seed; the caller's random state stays as it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # and not that of the GPUs
+        build: Any = recipe.build
+        module: nn.Module = _resolve(build)(recipe.model) if isinstance(build, str) else build()
         return module
-    own: nn.Module = recipe.build()
-    return own
 
 
 def _loaded(recipe: Recipe, path: Path) -> nn.Module:
@@ -127,7 +128,10 @@ def _loaded(recipe: Recipe, path: Path) -> nn.Module:
 
 def _load(recipe: Recipe, path: Path, module: nn.Module, found: dict[str, torch.Tensor]) -> None:
     expected = module.state_dict()
-    adapted = _resolve(recipe.adapt)(found, expected, recipe.model) if recipe.adapt else found
+    adapted = found
+    if recipe.adapt:
+        with torch.random.fork_rng(devices=[]):
+            adapted = _resolve(recipe.adapt)(found, expected, recipe.model)
     state = OrderedDict(
         (key, value.to(expected[key].dtype) if key in expected else value)
         for key, value in adapted.items()
@@ -184,13 +188,15 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
             f"{path} is no weights file: expected a state dict by torch.save or safetensors "
             f"({type(error).__name__}: {reason})"
         ) from None
-    for wrapper in ("state_dict", "model"):
+    for wrapper in ("state_dict", "model", "encoder"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
     if not isinstance(state, dict) or not all(
         isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
     ):
         raise WeightsError(f"{path} holds {type(state).__name__}, not a state dict of tensors")
+    if state and all(key.startswith("module.") for key in state):  # saved from DataParallel
+        return {key.removeprefix("module."): value for key, value in state.items()}
     return state
 
 

@@ -11,10 +11,12 @@ from gan_metrics.backbones.weights import WeightsSource
 from gan_metrics.protocols import Protocol
 from gan_metrics.specs import Decoding, FeatureSpec, Preprocess
 
-__all__ = ["INPUT", "OUTPUT", "BackboneChoice", "Layer", "Recipe"]
+__all__ = ["INPUT", "LAYOUTS", "OUTPUT", "BackboneChoice", "Layer", "Recipe"]
 
 INPUT = ":in"
 """At the end of a cut's path: what goes into the module, instead of what comes out of it."""
+
+LAYOUTS = ("NCHW", "NHWC")
 
 OUTPUT = "output"
 """The name of the cut that is the network's own output."""
@@ -50,9 +52,11 @@ class Recipe:
             the first to the keys of the second; empty where the keys are the same.
         layers: Short names to :class:`Layer`. Every dotted name of a module is a layer besides.
         aliases: Other names of layers.
-        default_layer: The final pooling layer.
+        default_layer: The final pooling layer; empty where there is none, and one must be named.
         preprocess: What the weights were trained with.
-        weights: Where the weights are found; ``None``: the network brings them.
+        weights: Where the weights are found; ``None``: the network is the user's own and brings
+            them.
+        identity: Of a network of the user's own: what stands for its weights and its code.
         warnings: Pairs of a code and a message for every result in this backbone.
     """
 
@@ -66,6 +70,7 @@ class Recipe:
     model: str = ""
     adapt: str = ""
     aliases: Mapping[str, str] = field(default_factory=dict)
+    identity: str = ""
     warnings: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -78,7 +83,8 @@ class Recipe:
         layer = self.aliases.get(layer, layer)
         if layer in self.layers:
             return layer
-        return next((name for name, cut in self.layers.items() if cut.path == layer), None)
+        path = "" if layer == OUTPUT else layer
+        return next((name for name, cut in self.layers.items() if cut.path == path), None)
 
 
 @dataclass(frozen=True)

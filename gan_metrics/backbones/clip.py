@@ -37,9 +37,19 @@ def build(model: str) -> nn.Module:
             pretrained_text=False,
             force_quick_gelu=bool(config.get("quick_gelu")),
         )
+    except (ImportError, RuntimeError) as error:
+        if "transformers" not in str(error).lower():
+            raise
+        raise UsageError(
+            f"clip:{model} has a text tower that needs transformers ({error}); pip install "
+            "transformers, or choose another"
+        ) from error
     finally:
         logging.disable(before)
-    tower: nn.Module = whole.visual
+    visual: Any = whole.visual
+    if getattr(visual, "output_tokens", False):  # of the embedding and the tokens, the first
+        visual.output_tokens = False
+    tower: nn.Module = visual
     return tower
 
 

@@ -36,7 +36,8 @@ def run_until(
         Name to output, in the order asked for.
 
     Raises:
-        UsageError: For a name that is no submodule or did not run, or an output that is no tensor.
+        UsageError: For a name that is no submodule or did not run, or an output that is no tensor
+            or has another first axis than the input.
     """
     modules = dict(module.named_modules())
     seen: dict[str, torch.Tensor] = {}
@@ -47,6 +48,11 @@ def run_until(
             where = f"layer {name!r}" if name else "the network"
             raise UsageError(
                 f"{where} gives {type(value).__name__}, not a tensor; cut it at another layer"
+            )
+        if value.ndim < 2 or value.shape[0] != inputs.shape[0]:
+            raise UsageError(
+                f"layer {name!r} gives {tuple(value.shape)} for {inputs.shape[0]} images: its "
+                "first axis does not count them; cut the network at another layer"
             )
         if name in seen:
             return
@@ -101,6 +107,7 @@ class CutPoint:
         path: Its dotted name; empty for the network itself.
         kind: Its class.
         shape: Of its output for one image, without the batch; empty when it is no tensor.
+        input_shape: Of what goes into it, likewise.
         parameters: In all that the pass has gone through when it ends, itself included.
     """
 
@@ -108,6 +115,7 @@ class CutPoint:
     kind: str
     shape: tuple[int, ...]
     parameters: int
+    input_shape: tuple[int, ...] = ()
 
     @property
     def layout(self) -> str:
@@ -151,11 +159,14 @@ def cut_points(module: nn.Module, size: int, device: str = "meta") -> list[CutPo
                 counted.add(id(parameter))
                 total += parameter.numel()
 
-    def hook(owner: nn.Module, _inputs: Any, output: Any) -> None:
+    def shape(value: Any) -> tuple[int, ...]:
+        return tuple(value.shape[1:]) if isinstance(value, torch.Tensor) else ()
+
+    def hook(owner: nn.Module, inputs: Any, output: Any) -> None:
         for part in owner.modules():
             count(part)
-        shape = tuple(output.shape[1:]) if isinstance(output, torch.Tensor) else ()
-        point = CutPoint(names[owner], type(owner).__name__, shape, total)
+        taken = inputs[0] if inputs else None
+        point = CutPoint(names[owner], type(owner).__name__, shape(output), total, shape(taken))
         points.setdefault(point.path, point)  # of one that runs several times, the first
 
     handles = [m.register_forward_hook(hook) for m in names]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Callable
 from typing import Any
 
 from gan_metrics.backbones.choice import Layer, Recipe
@@ -29,7 +30,10 @@ def timm_recipe(model: str) -> Recipe:
     Raises:
         UsageError: When there is none of that name.
     """
-    facts = _describe("timm", model)
+    return _described("timm", model, _timm)
+
+
+def _timm(facts: dict[str, Any]) -> Recipe:
     layers = {"pre_logits": Layer(*facts["pre_logits"]), "logits": Layer("", "none")}
     if facts["tokens"] is not None:
         layers = {"last_hidden_state": Layer("norm", facts["tokens"]), **layers}
@@ -45,17 +49,19 @@ def clip_recipe(model: str) -> Recipe:
     Raises:
         UsageError: When there is none of that name, or open_clip is not installed.
     """
-    facts = _describe("clip", model)
+    return _described("clip", model, _clip)
+
+
+def _clip(facts: dict[str, Any]) -> Recipe:
     layers = {"embedding": Layer("", "none")}
     return _recipe("clip", facts, layers, "embedding", adapt="image_tower")
 
 
-def _describe(library: str, model: str) -> dict[str, Any]:
+def _described(library: str, model: str, understand: Callable[[dict[str, Any]], Recipe]) -> Recipe:
     def work_out() -> Any:
         return importlib.import_module(f"gan_metrics.backbones.{library}").describe(model)
 
-    facts: dict[str, Any] = remembered(("describe", library, model), work_out)
-    return facts
+    return remembered(("describe", library, model), work_out, understand)
 
 
 def _recipe(

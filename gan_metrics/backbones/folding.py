@@ -24,8 +24,20 @@ class _Tracer(fx.Tracer):
 
 
 def touches(path: str, conv: str, norm: str) -> bool:
-    """Whether a cut sees what lies between a convolution and its normalisation, or inside that."""
-    return path in (conv, f"{norm}{INPUT}") or path.startswith(f"{norm}.")
+    """Whether a cut sees what lies between a convolution and its normalisation, or inside that.
+
+    That is the output of what holds the convolution and not the normalisation, and the input of
+    what holds the normalisation and not the convolution.
+    """
+    module = path.removesuffix(INPUT)
+    if module.startswith(f"{norm}."):
+        return True
+    inner, outer = (norm, conv) if path.endswith(INPUT) else (conv, norm)
+    return _holds(module, inner) and not _holds(module, outer)
+
+
+def _holds(module: str, part: str) -> bool:
+    return module in ("", part) or part.startswith(f"{module}.")
 
 
 def fold_batchnorm(module: nn.Module, keep: Sequence[str] = ()) -> set[tuple[str, str]]:
@@ -61,11 +73,33 @@ def fold_batchnorm(module: nn.Module, keep: Sequence[str] = ()) -> set[tuple[str
         once = all(calls.count(str(n.target)) == 1 for n in (node, source))
         alone = once and len(source.users) == 1 and norm.running_var is not None
         pair = (str(source.target), str(node.target))
-        if isinstance(conv, _Conv) and alone and not any(touches(path, *pair) for path in keep):
+        plain = _is_plain(conv, _CONVOLUTIONS) and _is_plain(norm, _NORMS)
+        if plain and alone and not any(touches(path, *pair) for path in keep):
             _fold(conv, norm)
             _replace(module, pair[1], norm)
             folded.add(pair)
     return folded
+
+
+_CONVOLUTIONS = {kind.forward for kind in _Conv}
+_NORMS = {kind.forward for kind in _BatchNorm}
+_OF_TIMM = {"Conv2dSame", "BatchNormAct2d"}
+"""Subclasses that do with their weights what torch's own do, and pad or activate besides."""
+
+
+def _is_plain(module: Any, forwards: set[Any]) -> bool:
+    """Whether a module does what its class in torch does, by the weights that it shows."""
+    kind = type(module)
+    known = getattr(kind, "forward", None) in forwards or (
+        kind.__name__ in _OF_TIMM and kind.__module__.startswith("timm.")
+    )
+    return (
+        known
+        and not module._forward_hooks
+        and not module._forward_pre_hooks
+        and not hasattr(module, "parametrizations")
+        and ("weight" in module._parameters)
+    )
 
 
 @torch.no_grad()

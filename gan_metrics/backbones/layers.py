@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from gan_metrics.backbones.choice import OUTPUT, Layer, Recipe
+from gan_metrics.backbones.choice import LAYOUTS, OUTPUT, Layer, Recipe
 from gan_metrics.backbones.memo import remembered
+from gan_metrics.specs import POOLS
 
 __all__ = ["cut_of"]
 
@@ -31,5 +32,13 @@ def cut_of(recipe: Recipe, name: str) -> tuple[str, Layer]:
         return list(building.find_cut(recipe, "" if name == OUTPUT else name))
 
     own = recipe.weights is None  # the code of a network of the user's may change
-    pool, layout = work_out() if own else remembered(("cut", recipe.name, name), work_out)
-    return name, Layer("" if name == OUTPUT else name, pool, layout)
+
+    def understand(value: Any) -> Layer:
+        pool, layout = value
+        if pool not in POOLS or layout not in LAYOUTS:
+            raise ValueError(f"no cut is {value!r}")
+        return Layer("" if name == OUTPUT else name, pool, layout)
+
+    if own:
+        return name, understand(work_out())
+    return name, remembered(("cut", recipe.name, name), work_out, understand)

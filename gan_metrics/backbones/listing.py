@@ -11,7 +11,7 @@ import torch
 
 from gan_metrics.backbones.building import list_cuts
 from gan_metrics.backbones.choice import INPUT, Recipe
-from gan_metrics.backbones.cut import run_until
+from gan_metrics.backbones.cut import CutPoint, run_until
 from gan_metrics.backbones.network import Backbone
 from gan_metrics.backbones.registry import choose_backbone, recipe_of
 
@@ -86,7 +86,8 @@ def list_layers(backbone: str, *, time: bool = False) -> list[LayerFacts]:
         )
     for cut in recipe.layers.values():
         if cut.path.endswith(INPUT):
-            _insert_input(rows, cut.path, _names(recipe, cut.path), cut.pool)
+            by_path = {point.path: point for point in points}
+            _insert_input(rows, cut.path, _names(recipe, cut.path), cut.pool, by_path)
     return _timed(recipe, rows) if time else rows
 
 
@@ -95,13 +96,20 @@ def _names(recipe: Recipe, path: str) -> tuple[str, ...]:
     return (*short, *(alias for alias, name in recipe.aliases.items() if name in short))
 
 
-def _insert_input(rows: list[LayerFacts], path: str, names: tuple[str, ...], pool: str) -> None:
+def _insert_input(
+    rows: list[LayerFacts],
+    path: str,
+    names: tuple[str, ...],
+    pool: str,
+    points: dict[str, CutPoint],
+) -> None:
     """Put the row of what goes into a module before that of the first module inside it."""
     module = path.removesuffix(INPUT)
     inside = (module, f"{module}.")
     at = next(i for i, r in enumerate(rows) if r.path == inside[0] or r.path.startswith(inside[1]))
     before = rows[at - 1]
-    rows.insert(at, replace(before, path=path, names=names, pool=pool))
+    shape = points[module].input_shape
+    rows.insert(at, replace(before, path=path, names=names, pool=pool, shape=shape))
 
 
 def _timed(recipe: Recipe, rows: list[LayerFacts]) -> list[LayerFacts]:

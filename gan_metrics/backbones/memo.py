@@ -11,7 +11,7 @@ import hashlib
 import importlib.metadata
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from gan_metrics import locations
 from gan_metrics.downloads import atomic_path
@@ -19,25 +19,30 @@ from gan_metrics.errors import ResourceError
 
 __all__ = ["remembered", "versions_of"]
 
-_REVISION = "2"
+_REVISION = "3"
+
+_Value = TypeVar("_Value")
 
 
-def remembered(key: tuple[str, ...], work_out: Callable[[], Any]) -> Any:
-    """A JSON value that was worked out before by the same versions, or is now.
+def remembered(
+    key: tuple[str, ...], work_out: Callable[[], Any], understand: Callable[[Any], _Value]
+) -> _Value:
+    """What was worked out before by the same versions, or is now.
 
     Args:
         key: What it is about.
-        work_out: Gives the value; called if there is no note, or a broken one.
+        work_out: Gives a JSON value; called if there is no note, or one that is not understood.
+        understand: Makes of the JSON value what is wanted; raises for one of another shape.
     """
     used = versions_of("gan-metrics", "torch", "torchvision", "timm", "open-clip-torch")
     hashed = hashlib.sha256("\n".join([_REVISION, *used, *key]).encode()).hexdigest()
-    path = locations.cache_dir() / "networks" / f"{hashed}.json"
+    path = locations.home_dir() / "networks" / f"{hashed}.json"
     with contextlib.suppress(Exception):  # not there, not readable, or not what was written
-        return json.loads(path.read_text())["value"]
+        return understand(json.loads(path.read_text())["value"])
     value = work_out()
     with contextlib.suppress(OSError, ResourceError), atomic_path(path) as temporary:
         temporary.write_text(json.dumps({"about": list(key), "value": value}))
-    return value
+    return understand(value)
 
 
 def versions_of(*packages: str) -> list[str]:

@@ -58,7 +58,8 @@ class Backbone:
         # Without tensor cores a GPU prefers the plain layout; everything else gains by this one.
         self._channels_last = self.device.type != "cuda" or choice.spec.precision != "fp32"
         self._folded: set[tuple[str, str]] = set()
-        self.module = self._built([choice.layer.path])
+        self._cuts = {choice.layer.path}
+        self.module = self._built()
 
     @property
     def spec(self) -> FeatureSpec:
@@ -102,7 +103,8 @@ class Backbone:
         cuts = {given: self._cut(given) for given in layers}
         paths = [cut.path for cut in cuts.values()]
         if any(touches(path, *pair) for path in paths for pair in self._folded):
-            self.module = self._built([self.choice.layer.path, *paths])
+            self._cuts.update(paths)
+            self.module = self._built()
         raw = self._raw(self._prepare(images), paths)
         return {
             given: pool_output(raw[cut.path].float(), cut.pool, cut.layout)
@@ -162,23 +164,30 @@ class Backbone:
     def _raw(self, inputs: torch.Tensor, paths: Sequence[str]) -> dict[str, torch.Tensor]:
         if self._channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
+        # Dynamic quantisation scales what it is given as a whole: one image must not see another.
+        parts = torch.split(inputs, 1) if self.spec.precision == "int8" else [inputs]
         try:
             with _arithmetic(str(self.spec.precision), self.device):
-                return run_until(self.module, inputs, list(paths))
+                found = [run_until(self.module, part, list(paths)) for part in parts]
+            if len(found) == 1:
+                return found[0]
+            return {path: torch.cat([part[path] for part in found]) for path in found[0]}
         except (AssertionError, RuntimeError) as error:
-            if isinstance(error, torch.OutOfMemoryError) or "alloc" in str(error):
-                raise
             height, width = inputs.shape[2:]
+            recipe = self.choice.recipe
+            as_meant = recipe.weights is not None and height == width == recipe.input_size
+            if as_meant or isinstance(error, torch.OutOfMemoryError) or "alloc" in str(error):
+                raise
             raise UsageError(
                 f"{self.spec.backbone} fails on images of {height}×{width}: {error}"
             ) from error
 
-    def _built(self, cuts: Sequence[str]) -> nn.Module:
-        """The network, as fast as its precision allows with these cuts left as they are."""
+    def _built(self) -> nn.Module:
+        """The network, as fast as its precision allows with its cuts left as they are."""
         module = build_network(self.choice)
         if self.spec.precision not in _AUTOCAST:
             # A folded bias holds mean/deviation, which can be large: 8 bits are too few for it.
-            self._folded = fold_batchnorm(module, keep=cuts)
+            self._folded = fold_batchnorm(module, keep=sorted(self._cuts))
         module.requires_grad_(False)
         if self._channels_last:
             module = module.to(memory_format=torch.channels_last)

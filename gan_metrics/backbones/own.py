@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import hashlib
 import importlib
+import inspect
 import os
 import sys
 from typing import Any
@@ -17,7 +19,7 @@ from gan_metrics.backbones.choice import OUTPUT, Recipe
 from gan_metrics.errors import UsageError
 from gan_metrics.specs import Preprocess
 
-__all__ = ["identity", "recipe_from_factory", "recipe_of_module"]
+__all__ = ["recipe_from_factory", "recipe_of_module"]
 
 _IMAGENET = Preprocess(
     resize="shorter",
@@ -38,11 +40,11 @@ def recipe_of_module(module: nn.Module) -> Recipe:
     name of a submodule; its own output otherwise.
     """
     kind = type(module)
-    module = copy.deepcopy(module).cpu()
-    return _recipe(f"module:{kind.__module__}.{kind.__qualname__}", module)
+    return _recipe(
+        f"module:{kind.__module__}.{kind.__qualname__}", copy.deepcopy(module).cpu().float()
+    )
 
 
-@functools.cache
 def recipe_from_factory(name: str) -> Recipe:
     """The recipe of what a function of the user's makes. It is imported and called.
 
@@ -50,7 +52,7 @@ def recipe_from_factory(name: str) -> Recipe:
         name: ``package.module:function``, importable from here or from the current folder.
 
     Raises:
-        UsageError: When there is no such function, or it makes no module.
+        UsageError: When there is no such function, it fails, or it makes no module.
     """
     package, _, function = name.partition(":")
     if os.getcwd() not in sys.path:
@@ -59,26 +61,37 @@ def recipe_from_factory(name: str) -> Recipe:
         factory: Any = importlib.import_module(package)
         for part in function.split("."):
             factory = getattr(factory, part)
-    except (ImportError, AttributeError, ValueError) as error:
+        module = factory
+        if callable(factory) and not isinstance(factory, nn.Module):
+            with torch.random.fork_rng(devices=[]):
+                module = factory()
+    except Exception as error:  # the user's code may raise anything
         raise UsageError(
-            f"--backbone {name}: {error}; expected package.module:function, importable from here, "
-            "that gives a torch.nn.Module"
+            f"--backbone {name}: {type(error).__name__}: {error}. Expected "
+            "package.module:function, importable from here, that gives a torch.nn.Module"
         ) from error
-    module = factory() if callable(factory) and not isinstance(factory, nn.Module) else factory
     if not isinstance(module, nn.Module):
         raise UsageError(f"--backbone {name} gives {type(module).__name__}, not a torch.nn.Module")
-    return _recipe(name, module)
+    return _recipe(name, module.cpu().float())
 
 
-def identity(recipe: Recipe) -> str:
-    """SHA-256 over names, types, shapes and values of everything in the module's state."""
-    assert callable(recipe.build)  # noqa: S101
-    digest = hashlib.sha256()
-    for key, value in sorted(recipe.build().state_dict().items()):
+def _identity(module: nn.Module) -> str:
+    """SHA-256 over what a module is made of: its state, its structure, its classes' source."""
+    digest = hashlib.sha256(repr(module).encode())
+    tensors = {**dict(module.named_buffers()), **module.state_dict()}
+    for key, value in sorted(tensors.items()):
         if isinstance(value, torch.Tensor):
             digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
-            digest.update(value.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            flat = value.detach().cpu().contiguous().flatten()
+            digest.update(flat.view(torch.uint8).numpy().tobytes())
+    for kind in sorted({type(m) for m in module.modules()}, key=lambda k: k.__qualname__):
+        if kind.__module__.partition(".")[0] not in _LIBRARIES:
+            with contextlib.suppress(OSError, TypeError):  # typed in at a prompt
+                digest.update(inspect.getsource(kind).encode())
     return digest.hexdigest()
+
+
+_LIBRARIES = ("torch", "torchvision", "timm", "open_clip")
 
 
 def _recipe(name: str, module: nn.Module) -> Recipe:
@@ -86,7 +99,8 @@ def _recipe(name: str, module: nn.Module) -> Recipe:
     notes = [
         (
             "own-backbone",
-            f"{name} is known by its weights alone: its code is not part of the fingerprint",
+            f"{name} is a network of your own: what its code reads from elsewhere is not part of "
+            "the fingerprint, and its features are not cached",
         )
     ]
     if not isinstance(preprocess, Preprocess):
@@ -107,5 +121,6 @@ def _recipe(name: str, module: nn.Module) -> Recipe:
         default_layer=layer if isinstance(layer, str) else OUTPUT,
         preprocess=preprocess,
         weights=None,
+        identity=_identity(module),
         warnings=tuple(notes),
     )

@@ -8,6 +8,7 @@ understood.
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import importlib
 from collections.abc import Iterable, Mapping
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BACKBONES",
     "backbone_names",
+    "built_in",
     "choose_backbone",
     "is_built_in",
     "load_backbone",
@@ -47,8 +49,8 @@ __all__ = [
     "weights_source",
 ]
 
-BackboneName = Union[str, "nn.Module"]
-"""A name, or a module of the user's own."""
+BackboneName = Union[str, "nn.Module", Recipe]
+"""A name, a module of the user's own, or what one of these was found to stand for."""
 
 
 _INCEPTION = Recipe(
@@ -145,9 +147,15 @@ def choose_backbone(
     recipe = recipe_of(backbone if backbone is not None else "inception")
     rules = protocol_for(protocol, recipe.name)
     template = rules.metrics["fid"].template
+    named = layer or template.layer or recipe.default_layer
+    if not named:
+        raise UsageError(
+            f"{recipe.name} has several classifiers and no one last pooling layer; name a cut with "
+            f"--layer ({', '.join(recipe.layers)}, or a module: gan-metrics layers {recipe.name})"
+        )
     stated = state_spec(
-        backbone if backbone is not None else recipe.name,
-        layer=layer or template.layer or recipe.default_layer,
+        recipe,
+        layer=named,
         pool=pool,
         protocol=rules.name,
         precision=precision,
@@ -179,12 +187,11 @@ def _find_weights(
             )
         return (
             "random",
-            _random_identity(seed),
+            _random_identity(recipe, seed),
             [("random-weights", f"{recipe.name} has random weights (seed {seed})")],
         )
     if recipe.weights is None and weights is None:
-        own = importlib.import_module("gan_metrics.backbones.own")
-        return None, own.identity(recipe), []
+        return None, recipe.identity, []
     source = recipe.weights or WeightsSource(recipe.name, (), "")
     file = find(source, weights, progress=progress)
     if file.sha256.startswith(source.sha256_prefix):
@@ -207,6 +214,8 @@ def recipe_of(backbone: BackboneName) -> Recipe:
     Raises:
         UsageError: When there is none of that name.
     """
+    if isinstance(backbone, Recipe):
+        return backbone
     if not isinstance(backbone, str):
         own = importlib.import_module("gan_metrics.backbones.own")
         module_recipe: Recipe = own.recipe_of_module(backbone)
@@ -221,10 +230,33 @@ def recipe_of(backbone: BackboneName) -> Recipe:
     if prefix == "clip" and name:
         return families.clip_recipe(name)
     if colon and name and prefix:
+        if near := difflib.get_close_matches(prefix, ("torchvision", "timm", "clip"), cutoff=0.7):
+            raise UsageError(f"unknown backbone {backbone!r}. Did you mean {near[0]}:{name}?")
         own = importlib.import_module("gan_metrics.backbones.own")
         factory_recipe: Recipe = own.recipe_from_factory(backbone)
         return factory_recipe
-    raise unknown_name("backbone", backbone, [*BACKBONES, *torchvision_rows.all_names()])
+    known = [*BACKBONES, *torchvision_rows.all_names()]
+    if not difflib.get_close_matches(backbone, known, cutoff=0.5):
+        known = [*BACKBONES, "torchvision:NAME", "timm:NAME", "clip:MODEL/WEIGHTS"]
+    raise unknown_name("backbone", backbone, known)
+
+
+def built_in(name: str | None, by: str) -> str | None:
+    """A backbone's name from a file's header, if the header may choose it.
+
+    Args:
+        name: What the header says; ``None``: nothing.
+        by: What the file is, for the message.
+
+    Raises:
+        MismatchError: When its facts are not part of this package.
+    """
+    if name is not None and not is_built_in(name):
+        raise MismatchError(
+            f"{by} is of the backbone {name!r}, which is not built in, and a file never chooses "
+            "what is imported or fetched; repeat it with --backbone"
+        )
+    return name
 
 
 def is_built_in(name: str) -> bool:
@@ -317,7 +349,7 @@ def state_spec(
     if weights is not None:
         random = weights == "random"
         source = recipe.weights or WeightsSource(recipe.name, (), "")
-        sha256 = _random_identity(seed) if random else find(source, weights).sha256
+        sha256 = _random_identity(recipe, seed) if random else find(source, weights).sha256
     named = layer or template.layer
     return FeatureSpec(
         backbone=recipe.name,
@@ -330,9 +362,12 @@ def state_spec(
     )
 
 
-def _random_identity(seed: int) -> str:
+def _random_identity(recipe: Recipe, seed: int) -> str:
     """What stands in place of a hash: the seed, and the versions of what draws the weights."""
-    return ",".join([f"random:seed={seed}", *versions_of("torch", "torchvision", "timm")])
+    used = ["torch", "torchvision", "timm"]
+    if recipe.name.startswith("clip:"):
+        used.append("open-clip-torch")
+    return ",".join([f"random:seed={seed}", *versions_of(*used)])
 
 
 def load_backbone(

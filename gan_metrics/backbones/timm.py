@@ -26,10 +26,28 @@ def all_names(pattern: str = "*") -> list[str]:
     return [name for name in names if fnmatch.fnmatch(name, pattern)]
 
 
+_TAP = "pre_logits_of_all"
+"""Name of the module that sees the features of a model with several classifiers."""
+
+
 def build(model: str) -> nn.Module:
-    """A model, freshly initialised, with as many classes as its weights have."""
-    module: nn.Module = timm.create_model(model, pretrained=False)
-    return module
+    """A model, freshly initialised, with as many classes as its weights have.
+
+    One that has several classifiers (distilled ones, several branches) gets a module more, which
+    passes on what timm's own ``forward_head(…, pre_logits=True)`` gives.
+    """
+    module: Any = timm.create_model(model, pretrained=False)
+    if isinstance(module.pretrained_cfg.get("classifier"), list | tuple):
+        module.add_module(_TAP, nn.Identity())
+
+        def forward(x: torch.Tensor) -> Any:
+            maps = module.forward_features(x)
+            getattr(module, _TAP)(module.forward_head(maps, pre_logits=True))
+            return module.forward_head(maps)
+
+        module.forward = forward
+    network: nn.Module = module
+    return network
 
 
 def describe(model: str) -> dict[str, Any]:
@@ -54,16 +72,18 @@ def describe(model: str) -> dict[str, Any]:
             f"timm:{name} wants {channels}×{height}×{width} by {pixels['crop_mode']!r}; provided "
             "for are square RGB images, cropped at the centre or squashed"
         )
-    classifier = config.classifier
-    if isinstance(classifier, list | tuple):
-        classifier = classifier[0]
-    module = build(model).eval().to("meta")
+    with torch.random.fork_rng(devices=[]):
+        module = build(model).eval().to("meta")
     tokens = None
     if hasattr(module, "blocks") and hasattr(module, "norm"):
         with contextlib.suppress(UsageError):  # a norm that is not on the way of all tokens
             if len(_shape(module, height, "norm")) == 2:
                 tokens = "cls" if getattr(module, "global_pool", "avg") == "token" else "avg"
-    before = f"{classifier}{INPUT}" if classifier else ""
+    classifier = config.classifier
+    if isinstance(classifier, list | tuple):
+        before = _TAP
+    else:
+        before = f"{classifier}{INPUT}" if classifier else ""
     pool = CutPoint(before, "", _shape(module, height, before), 0).pool
     return {
         "name": name,
@@ -96,6 +116,16 @@ def adapt(
         state[key].shape == expected[key].shape for key in state
     )
     if fits:
+        return state
+    config: Any = timm.models.get_pretrained_cfg(model)
+    heads = config.classifier if isinstance(config.classifier, list | tuple) else ()
+    heads = (*heads, str(config.classifier))
+    resized = [
+        key
+        for key in state.keys() & expected.keys()
+        if state[key].shape != expected[key].shape and not key.startswith(heads)
+    ]
+    if resized:  # timm would resample a table of positions to another size of images
         return state
     try:
         overlay = {"state_dict": dict(state)}

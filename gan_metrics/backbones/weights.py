@@ -50,11 +50,6 @@ class WeightsSource:
     from_environment: Callable[[], Path | None] = lambda: None
     variable: str | None = None
 
-    @property
-    def artefact(self) -> str:
-        """The name that its hash is remembered by."""
-        return self.filenames[0] if self.filenames else str(self.hub)
-
 
 @dataclass(frozen=True)
 class WeightsFile:
@@ -125,7 +120,8 @@ def find(
     if cached is None and source.hub and download and not locations.offline():
         cached = _from_hub(source, failures, progress)
     if cached is not None:
-        return _verified(source, cached, f"https://huggingface.co/{source.hub}")
+        origin = f"https://huggingface.co/{source.hub}"
+        return _verified(source, cached, origin, f"{source.hub}/{cached.name}")
     for url in source.urls if download else ():
         target = locations.weights_dir() / source.filenames[0]
         try:
@@ -221,14 +217,16 @@ def _places(source: WeightsSource) -> list[Path]:
     return places
 
 
-def _verified(source: WeightsSource, path: Path, origin: str) -> WeightsFile:
+def _verified(
+    source: WeightsSource, path: Path, origin: str, artefact: str | None = None
+) -> WeightsFile:
     sha256 = sha256_of(path)
     if not sha256.startswith(source.sha256_prefix):
         raise WeightsError(
             f"{path} is damaged or another file: its sha256 is {sha256}, but must begin with "
             f"{source.sha256_prefix}. Delete it, or name it with --weights to use it as it is"
         )
-    pin(source.artefact, sha256)
+    pin(artefact or source.filenames[0], sha256)
     return WeightsFile(path, sha256, origin)
 
 

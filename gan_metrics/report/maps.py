@@ -17,6 +17,9 @@ __all__ = ["check_map_format", "save_map"]
 
 _PICTURES = (".png", ".svg", ".pdf")
 
+_THUMBNAILS = 5000
+"""Images that a page holds at most; of more, every so-many-th."""
+
 # Okabe & Ito's colours, which people with any kind of colour vision can tell apart; the first two
 # for real and fake.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442", "#000000")
@@ -94,14 +97,16 @@ def _picture(drawn: FeatureMap, path: Path, format_: str) -> None:
     for label, rows, color, marker in groups:
         axes.scatter(
             drawn.points[rows, 0], drawn.points[rows, 1], s=size, c=color, alpha=0.75,
-            marker=_DRAWN[marker], linewidths=0, label=f"{label} ({len(rows)})",
+            marker=_DRAWN[marker], linewidths=0, label=_legend(label, len(rows)),
         )  # fmt: skip
-    axes.set_title(_title(drawn), fontsize=11)
+    axes.set_title(_title(drawn), fontsize=11, parse_math=False)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_aspect("equal", adjustable="datalim")
     if len(groups) <= 20:
-        axes.legend(loc="best", fontsize=9)
+        legend = axes.legend(loc="best", fontsize=9)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
     figure.savefig(path, format=format_, dpi=150)
 
 
@@ -113,7 +118,7 @@ def _page(drawn: FeatureMap) -> str:
     from bokeh.resources import INLINE
 
     size, quality = (96, 75) if len(drawn.names) <= 2000 else (56, 65)
-    pictures = [Thumbnails(source, size) for source in drawn.sources]
+    pictures = [Thumbnails(source, size, drawn.decoding) for source in drawn.sources]
     plot: Any = figure(
         title=_title(drawn), width=1000, height=800, match_aspect=True, active_scroll="wheel_zoom",
         tools="pan,wheel_zoom,box_zoom,reset,save",
@@ -121,6 +126,7 @@ def _page(drawn: FeatureMap) -> str:
     )  # fmt: skip
     plot.grid.visible = False
     radius = float(np.clip(2000 / len(drawn.names), 5, 10))
+    shown = set(np.linspace(0, len(drawn.names) - 1, _THUMBNAILS).astype(int).tolist())
     for label, rows, color, marker in _groups(drawn):
         data = ColumnDataSource(
             {
@@ -128,7 +134,10 @@ def _page(drawn: FeatureMap) -> str:
                 "y": drawn.points[rows, 1],
                 "name": [_text(drawn.names[i]) for i in rows],
                 "group": [_text(label)] * len(rows),
-                "image": [pictures[drawn.sets[i]].uri(drawn.names[i], quality) for i in rows],
+                "image": [
+                    pictures[drawn.sets[i]].uri(drawn.names[i], quality) if int(i) in shown else ""
+                    for i in rows
+                ],
             }
         )
         plot.scatter(
@@ -146,6 +155,11 @@ _TOOLTIP = """
 <b>@group</b><br><span style="overflow-wrap: anywhere">@name</span>
 </div>
 """
+
+
+def _legend(label: str, count: int) -> str:
+    """An entry; matplotlib would leave out one that begins with an underscore."""
+    return f"{' ' if label.startswith('_') else ''}{_text(label)} ({count})"
 
 
 def _text(name: str) -> str:

@@ -48,8 +48,8 @@ def save_matches(matches: Matches, path: Path) -> int:
     order = matches.distances[:, 0].argsort(kind="stable")
     shown = [int(i) for i in order[: _ROWS_OF_PAGE if as_page else _ROWS_OF_PICTURE]]
     size = 128 if as_page else 112
-    queries = Thumbnails(matches.query_source, size)
-    found = Thumbnails(matches.gallery_source, size)
+    queries = Thumbnails(matches.query_source, size, matches.decoding)
+    found = Thumbnails(matches.gallery_source, size, matches.decoding)
     if as_page:
         _page(matches, path, shown, queries, found)
     else:

@@ -25,10 +25,14 @@ class Thumbnails:
     Args:
         source: The images; ``None``: there are none to show.
         size: Of the longer side, in pixels.
+        decoding: How the images are decoded.
     """
 
-    def __init__(self, source: ImageSource | None, size: int) -> None:
+    def __init__(
+        self, source: ImageSource | None, size: int, decoding: Decoding | None = None
+    ) -> None:
         self._source, self._size = source, size
+        self._decoding = decoding or Decoding()
         names: Sequence[str] = () if source is None else source.names
         self._positions = {name: i for i, name in enumerate(names)}
 
@@ -37,7 +41,7 @@ class Thumbnails:
         position = self._positions.get(name)
         if self._source is not None and position is not None:
             try:
-                pixels, _ = decode(self._source.read(position), Decoding())
+                pixels, _ = decode(self._source.read(position), self._decoding)
             except ImageError:
                 pass
             else:

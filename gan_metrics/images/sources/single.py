@@ -24,7 +24,7 @@ class SingleSource:
         path: The file.
 
     Attributes:
-        description: Its path.
+        description: The folder it lies in.
         names: Its name.
         warnings: None.
 
@@ -38,7 +38,7 @@ class SingleSource:
         if not os.path.lexists(path):
             raise InputError(f"{path} does not exist")
         self._path = path
-        self.description = str(path)
+        self.description = str(path.parent)
         self.names = [path.name]
 
     def read(self, index: int) -> bytes:
