@@ -99,7 +99,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     check_target(path)
     if os.path.exists(path) and not os.path.isfile(path):
-        yield path
+        try:
+            yield path
+        except OSError as error:
+            raise ResourceError(f"{path} cannot be written: {error.strerror or error}") from error
         return
     path = Path(os.path.realpath(path))
     temporary = path.with_name(f".{path.name[:96]}.{os.getpid()}.{time.monotonic_ns()}.tmp")

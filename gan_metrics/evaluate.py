@@ -17,6 +17,7 @@ from gan_metrics.sides import (
     agree_with_command,
     common_protocol,
     common_spec,
+    declared_warnings,
     embed_all,
     open_side,
     settle,
@@ -191,11 +192,4 @@ def _frechet_warnings(
                 "both sides are known by their moments alone, so there is no error bar",
             )
         )
-    if declared:
-        found.append(
-            (
-                "declared",
-                f"a file does not state its {', '.join(declared)}: taken on trust",
-            )
-        )
-    return found
+    return [*found, *declared_warnings(declared)]

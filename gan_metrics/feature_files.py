@@ -34,7 +34,7 @@ from gan_metrics.downloads import atomic_path, check_target
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.extras import require
 from gan_metrics.features import Features
-from gan_metrics.results import dumps, versions
+from gan_metrics.results import as_text, dumps, versions
 from gan_metrics.specs import FeatureSpec
 
 __all__ = ["FORMATS", "check_format", "is_features", "load_features", "save_features"]
@@ -58,6 +58,8 @@ def check_format(path: Path) -> None:
     check_target(path)
     if path.suffix.lower() not in FORMATS:
         raise UsageError(f"{path}: features are saved as {', '.join(FORMATS)}; name one of these")
+    if path.suffix.lower() == ".npy":
+        check_target(_beside(path))
     if path.suffix.lower() == ".parquet":
         require("pyarrow.parquet", "formats")
 
@@ -153,7 +155,7 @@ def _features(
         names = [str(i) for i in range(len(array))]
     if len(names) != len(array):
         raise InputError(f"{path} has {len(array)} rows and {len(names)} names")
-    checksum = zlib.crc32(_json_bytes([_escaped(name) for name in names]))
+    checksum = zlib.crc32(_json_bytes([as_text(name) for name in names]))
     for start, block in _blocks(array):
         finite = np.isfinite(block).all(axis=tuple(range(1, block.ndim)))
         if not finite.all():
@@ -179,7 +181,7 @@ def _features(
 
 
 def _header_of(features: Features) -> dict[str, Any]:
-    checksum = zlib.crc32(_json_bytes([_escaped(name) for name in features.names]))
+    checksum = zlib.crc32(_json_bytes([as_text(name) for name in features.names]))
     for _, block in _blocks(features.array):
         checksum = zlib.crc32(block.tobytes(), checksum)
     return {
@@ -278,7 +280,7 @@ def _write_parquet(path: Path, features: Features, header: dict[str, Any]) -> No
         parquet.ParquetWriter(os.fspath(temporary), schema) as writer,
     ):
         for start, block in _blocks(features.array):
-            names = [_escaped(n) for n in features.names[start : start + len(block)]]
+            names = [as_text(n) for n in features.names[start : start + len(block)]]
             lists = pa.FixedSizeListArray.from_arrays(pa.array(block.reshape(-1)), dim)
             writer.write_table(pa.table([pa.array(names, pa.string()), lists], schema=schema))
 
@@ -351,8 +353,3 @@ def _read_parquet(path: Path) -> tuple[_Array, list[str], dict[str, Any]]:
 
 def _beside(path: Path) -> Path:
     return path.with_name(path.name + ".json")
-
-
-def _escaped(name: str) -> str:
-    """A file name that may not be text, as text."""
-    return name.encode("utf-8", "backslashreplace").decode()

@@ -16,7 +16,14 @@ from gan_metrics.extras import require
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.options import Options, check_options
 from gan_metrics.results import Warning_, unique
-from gan_metrics.sides import Input, common_spec, embed_all, open_side, settle
+from gan_metrics.sides import (
+    Input,
+    common_spec,
+    declared_warnings,
+    embed_all,
+    open_side,
+    settle,
+)
 from gan_metrics.specs import Decoding, FeatureSpec
 
 __all__ = ["COLORS", "METHODS", "FeatureMap", "feature_map"]
@@ -103,7 +110,7 @@ def feature_map(
     sides = [open_side(side, options) for side in (real, fake) if side is not None]
     choice = settle(sides, options)
     done = embed_all(sides, choice, options, moments=False)
-    spec, _ = common_spec([done[0], done[-1]], choice, options)
+    spec, declared = common_spec([done[0], done[-1]], choice, options)
     found = []
     for side in done:
         if side.features is None or side.features.array.ndim != 2:
@@ -132,13 +139,26 @@ def feature_map(
         feature_spec=spec,
         seed=seed,
         decoding=Decoding() if choice is None else choice.decoding,
-        warnings=unique(warning for side in done for warning in side.warnings),
+        warnings=unique(
+            [
+                *(warning for side in done for warning in side.warnings),
+                *declared_warnings(declared),
+            ]
+        ),
     )
 
 
 def _leading_components(rows: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float32]:
     from sklearn.decomposition import PCA
 
+    wide = rows.astype(np.float64)
+    wide -= wide.mean(axis=0)
+    largest = float(np.abs(wide).max(initial=0.0))
+    if not largest > 1e-6 * float(np.abs(rows).max(initial=0.0)):
+        raise ComputationError("all images have the same features; there is nothing to lay out")
+    rows = (wide / largest).astype(np.float32)
+    if rows.shape[1] < 2:
+        return np.column_stack([rows, np.zeros_like(rows)])
     components = min(_COMPONENTS, *rows.shape)
     reduced: npt.NDArray[np.float32] = PCA(components, random_state=seed % 2**32).fit_transform(
         rows

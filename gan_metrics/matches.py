@@ -16,8 +16,16 @@ from gan_metrics.extras import require
 from gan_metrics.features import Features
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.options import Options, check_options
-from gan_metrics.results import Warning_, unique, versions
-from gan_metrics.sides import Input, Side, common_spec, embed_all, open_side, settle
+from gan_metrics.results import Warning_, as_text, unique, versions
+from gan_metrics.sides import (
+    Input,
+    Side,
+    common_spec,
+    declared_warnings,
+    embed_all,
+    open_side,
+    settle,
+)
 from gan_metrics.specs import Decoding, FeatureSpec
 
 __all__ = ["DISTANCES", "INDEXES", "Matches", "search"]
@@ -158,13 +166,13 @@ def search(
             raise unknown_name(kind, value, known)
     if not isinstance(top_k, int) or top_k < 1:
         raise UsageError(f"top_k={top_k!r}: expected a whole number of at least 1")
-    if flag_below is not None and not flag_below > 0:
-        raise UsageError(f"flag_below={flag_below!r}: expected a distance above 0")
+    if flag_below is not None and not 0 < flag_below < math.inf:
+        raise UsageError(f"flag_below={flag_below!r}: expected a distance above 0, and finite")
     require("faiss", "search")
     sides = [open_side(side, options, single=True) for side in (query, gallery)]
     choice = settle(sides, options)
     done = embed_all(sides, choice, options, moments=False)
-    spec, _ = common_spec(done, choice, options)
+    spec, declared = common_spec(done, choice, options)
     asked, given = (_vectors(side) for side in done)
     same = _same_set(*done)
     if len(given.array) <= same:
@@ -197,8 +205,28 @@ def search(
         query_source=done[0].source,
         gallery_source=done[1].source,
         decoding=Decoding() if choice is None else choice.decoding,
-        warnings=unique(warning for side in done for warning in side.warnings),
+        warnings=unique(
+            [
+                *(warning for side in done for warning in side.warnings),
+                *declared_warnings(declared),
+                *_more_below(distances, k, flag_below),
+            ]
+        ),
     )
+
+
+def _more_below(distances: _Array, k: int, limit: float | None) -> list[Warning_]:
+    """Said where a query's last match is still suspicious: there may be more beyond it."""
+    crowded = 0 if limit is None else int((distances[:, -1] < limit).sum())
+    if not crowded:
+        return []
+    return [
+        (
+            "more-below",
+            f"of {crowded} queries all {k} matches are nearer than {limit:g}; there may be more: "
+            "raise --top-k",
+        )
+    ]
 
 
 def _vectors(side: Side) -> Features:
@@ -219,7 +247,8 @@ def _same_set(one: Side, other: Side) -> bool:
     assert second is not None  # noqa: S101
     if first is second:
         return True
-    if list(first.names) != list(second.names):
+    # Parquet holds names as text, so those that are none are compared as they are written there.
+    if [*map(as_text, first.names)] != [*map(as_text, second.names)]:
         return False
     if first.digest and second.digest:
         return first.digest == second.digest
@@ -233,11 +262,15 @@ class _Finder:
         faiss: Any = require("faiss", "search")
         self._rows, self._distance = rows, distance
         n, dim = rows.shape
-        self._centre = np.zeros(dim)
+        self._centre, self._scale = np.zeros(dim), 1.0
         if distance == "euclidean":  # float32 then holds the differences, not the offset
             self._centre = sum(
                 rows[i : i + _BLOCK].sum(axis=0, dtype=np.float64) for i in range(0, n, _BLOCK)
             ) / n  # fmt: skip
+            self._scale = max(
+                float(np.abs(rows[i : i + _BLOCK] - self._centre).max())
+                for i in range(0, n, _BLOCK)
+            ) or 1.0  # fmt: skip
         if index == "exact":
             self._index = faiss.IndexFlatL2(dim)
         elif index == "hnsw":
@@ -246,6 +279,7 @@ class _Finder:
         else:
             cells = max(1, min(round(4 * math.sqrt(n)), n // 39 or 1))
             self._index = faiss.IndexIVFFlat(faiss.IndexFlatL2(dim), dim, cells)
+            self._index.cp.min_points_per_centroid = 1  # it would warn on stderr
             self._index.nprobe = max(1, cells // 16)
             chosen = np.random.default_rng(0).choice(n, min(n, 256 * cells), replace=False)
             self._index.train(self._coarse(rows[np.sort(chosen)]))
@@ -291,7 +325,7 @@ class _Finder:
 
     def _coarse(self, rows: _Array) -> npt.NDArray[np.float32]:
         """What the index is given."""
-        return np.ascontiguousarray(self._scaled(rows) - self._centre, np.float32)
+        return np.ascontiguousarray((self._scaled(rows) - self._centre) / self._scale, np.float32)
 
     def _scaled(self, rows: _Array) -> npt.NDArray[np.float64]:
         """The rows in float64; for cosine, of length one."""

@@ -112,4 +112,8 @@ def open_cache(given: bool | str | os.PathLike[str]) -> FeatureCache | RedisCach
         return None
     if isinstance(given, str) and is_redis(given):
         return RedisCache(given)
+    if isinstance(given, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", given):
+        raise UsageError(
+            f"--cache {given.partition('@')[2] or given}: expected a folder or redis://host:port/db"
+        )
     return FeatureCache(None if given is True else Path(given))

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from gan_metrics.errors import InputError
+from gan_metrics.errors import InputError, unknown_name
 from gan_metrics.specs import Preprocess
 
 __all__ = ["RESAMPLERS", "apply"]
@@ -48,6 +48,8 @@ def apply(pixels: torch.Tensor, preprocess: Preprocess) -> torch.Tensor:
         top, left, h, w = window
         out = pixels[..., top : top + h, left : left + w].float() / preprocess.divisor
     else:
+        if preprocess.interpolation not in RESAMPLERS:
+            raise unknown_name("interpolation", preprocess.interpolation, RESAMPLERS)
         resample = RESAMPLERS[preprocess.interpolation]
         out = resample(pixels, preprocess.divisor, height, width, window)
     mean, std = (_per_channel(values, out.device) for values in (preprocess.mean, preprocess.std))

@@ -13,7 +13,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import numpy as np
 
@@ -63,10 +63,15 @@ class RedisCache:
             raise UsageError(f"expire={expire!r} in the cache's URL: expected whole seconds")
         self._expire = int(expire)
         host = parts.netloc.rpartition("@")[2]
-        self.description = urlunsplit((parts.scheme, host, parts.path, "", ""))
+        self.description = f"{parts.scheme}://{host}{parts.path}"
+        self._password = parts.password or ""
         redis: Any = require("redis", "redis")
-        plain = urlunsplit(parts._replace(query=urlencode(query, doseq=True)))
+        plain = f"{parts.scheme}://{parts.netloc}{parts.path}"
+        plain += f"?{urlencode(query, doseq=True)}" if query else ""
         try:
+            database = parts.path.strip("/")
+            if parts.scheme != "unix" and database and not database.isdecimal():
+                raise ValueError(database)
             self._client = redis.Redis.from_url(
                 plain, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT
             )
@@ -165,13 +170,17 @@ class RedisCache:
             if batch:
                 yield batch
         except Exception as error:
-            raise ResourceError(
-                f"{self.description} cannot be reached: {type(error).__name__}"
-            ) from error
+            raise ResourceError(self._said(error)) from error
 
     def _go_without(self, error: Exception) -> None:
         """From now on; waiting for a server that is away at every chunk would be worse."""
-        self._away = f"{self.description} cannot be reached ({type(error).__name__})"
+        self._away = self._said(error)
+
+    def _said(self, error: Exception) -> str:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        if self._password:
+            reason = reason.replace(self._password, "…")
+        return f"{self.description} cannot be used ({reason})"
 
 
 def _key(spec: FeatureSpec, decoding: Decoding, digest: bytes) -> bytes:

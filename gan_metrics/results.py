@@ -12,7 +12,7 @@ from typing import Any
 
 from gan_metrics.specs import FeatureSpec
 
-__all__ = ["MetricResult", "Warning_", "dumps", "unique", "versions"]
+__all__ = ["MetricResult", "Warning_", "as_text", "dumps", "unique", "versions"]
 
 Warning_ = tuple[str, str]
 """A code and a message."""
@@ -138,6 +138,11 @@ def dumps(
 def unique(warnings: Iterable[Warning_]) -> list[Warning_]:
     """Each warning once, in order."""
     return list(dict.fromkeys(warnings))
+
+
+def as_text(name: str) -> str:
+    """A file name that may hold bytes that are no text, with those escaped."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def versions() -> dict[str, str]:

@@ -41,6 +41,7 @@ __all__ = [
     "agree_with_command",
     "common_protocol",
     "common_spec",
+    "declared_warnings",
     "embed_all",
     "must_agree",
     "open_side",
@@ -276,6 +277,14 @@ def common_spec(
         default = replace(template, layer=layer, pool="avg", departures=())
         spec = spec.filled_from(default)
     return spec, declared
+
+
+def declared_warnings(declared: Sequence[str]) -> list[Warning_]:
+    """What a reader should know of fields that a file did not state."""
+    if not declared:
+        return []
+    message = f"a file does not state its {', '.join(declared)}: taken on trust"
+    return [("declared", message)]
 
 
 def agree_with_command(side: Side, options: Options) -> None:

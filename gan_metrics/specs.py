@@ -70,6 +70,23 @@ class Preprocess:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
+    def __post_init__(self) -> None:
+        """Refuse what no pixels could be prepared by.
+
+        Raises:
+            ValueError: Saying what was received and expected.
+        """
+        object.__setattr__(self, "mean", tuple(map(float, self.mean)))
+        object.__setattr__(self, "std", tuple(map(float, self.std)))
+        if self.resize not in get_args(Resize):
+            raise ValueError(f"resize is {self.resize!r}, not one of {get_args(Resize)}")
+        if (self.resize != "none" and self.size < 1) or (self.crop is not None and self.crop < 1):
+            raise ValueError(f"size {self.size} and crop {self.crop} must be at least 1 pixel")
+        if not all(len(v) == 3 and all(map(math.isfinite, v)) for v in (self.mean, self.std)):
+            raise ValueError("mean and std need three finite values each")
+        if not self.divisor > 0 or not all(self.std):
+            raise ValueError(f"divisor {self.divisor} must be above 0, and std {self.std} not 0")
+
     def to_json(self) -> dict[str, Any]:
         """A dict of plain JSON values."""
         return {
@@ -89,19 +106,14 @@ class Preprocess:
         Raises:
             KeyError, TypeError, ValueError: When ``data`` is no such dict.
         """
-        mean, std = (tuple(float(v) for v in data[key]) for key in ("mean", "std"))
-        if len(mean) != 3 or len(std) != 3 or not all(map(math.isfinite, (*mean, *std))):
-            raise ValueError("mean and std need three finite values each")
-        if data["resize"] not in get_args(Resize):
-            raise ValueError(f"resize is {data['resize']!r}")
         return cls(
             resize=data["resize"],
             size=int(data["size"]),
             interpolation=str(data["interpolation"]),
             crop=None if data["crop"] is None else int(data["crop"]),
             divisor=float(data["divisor"]),
-            mean=mean,
-            std=std,
+            mean=tuple(data["mean"]),
+            std=tuple(data["std"]),
         )
 
 

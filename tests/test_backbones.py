@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import timm
 import torch
 import torchvision
-from conftest import LITE0
+from conftest import LITE0, Run
 from data import crops
 from PIL import Image, ImageFilter
 from torch import nn
@@ -752,3 +753,135 @@ def test_notes_of_another_shape_are_worked_out_again() -> None:
         for text in ("", "{}", '{"value": 3}', '{"value": {"name": "x"}}'):
             path.write_text(text)
             assert recipe_of("timm:resnet18") == first
+
+
+class Powered(nn.Module):
+    """What it does depends on a plain attribute."""
+
+    preprocess = Tiny.preprocess
+
+    def __init__(self, power: float) -> None:
+        super().__init__()
+        self.power = power
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.abs().pow(self.power).flatten(1)
+
+
+def test_plain_attributes_are_part_of_the_identity() -> None:
+    one, two, other = (choose_backbone(Powered(p)).spec for p in (1.0, 1.0, 2.0))
+    assert one.fingerprint() == two.fingerprint() != other.fingerprint()
+
+
+class Flattening(nn.Module):
+    """As in many tutorials: ``view`` wants the plain layout of memory."""
+
+    preprocess = Tiny.preprocess
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.table = nn.Conv2d(3, 4, 3), None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.table is None:  # state that is made at first use
+            self.table = torch.ones(1)
+        x = self.conv(x)
+        return x.view(len(x), -1) * self.table
+
+
+def test_a_network_from_a_tutorial_works() -> None:
+    net = Flattening().eval()
+    x = images(3, 30)
+    ours = load_backbone(net, device="cpu")(x)
+    with torch.inference_mode():
+        close(ours, net(apply(x, Tiny.preprocess)))
+
+
+class Faulty(nn.Module):
+    preprocess = Tiny.preprocess
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.calls = kind, 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.kind == "numpy":  # needs numbers, so shapes alone will not do
+            return torch.from_numpy(x.numpy().mean((2, 3)))
+        if self.kind == "prints":
+            print("from the network")
+            return x.mean((2, 3))
+        if self.kind == "complex":
+            return x.mean((2, 3)).to(torch.complex64)
+        if self.kind == "key":
+            raise KeyError("k")
+        raise SystemExit(0)
+
+
+def numpy_one() -> nn.Module:
+    return Faulty("numpy")
+
+
+def printing() -> nn.Module:
+    print("from the factory")
+    return Faulty("prints")
+
+
+def test_whatever_a_user_s_network_does(folders: tuple[Path, Path], run: Run) -> None:
+    for kind, message in (("key", "KeyError: 'k'"), ("exit", "SystemExit: 0"),
+                          ("complex", "complex numbers")):  # fmt: skip
+        with pytest.raises(UsageError, match=message):
+            load_backbone(Faulty(kind), device="cpu")
+    assert load_backbone(Faulty("numpy"), device="cpu")(images(2, 30)).shape == (2, 3)
+    path = str(Path(__file__).parent)
+    done = run("fid", *folders, "--backbone", "test_backbones:printing", "--json", PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["metric"] == "fd"
+    assert "from the factory" in done.stderr
+    assert "from the network" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"resize": "bogus"}, {"size": 0}, {"mean": (0.5,)}, {"std": (0.0,) * 3}, {"crop": 0},
+     {"divisor": 0.0}],
+)  # fmt: skip
+def test_an_impossible_preprocess_is_refused(change: dict[str, object]) -> None:
+    good = {"resize": "exact", "size": 9, "interpolation": "torch-bilinear", "crop": None,
+            "divisor": 255.0, "mean": (0.5,) * 3, "std": (0.5,) * 3}  # fmt: skip
+    with pytest.raises(ValueError, match=r"must|need|not one of"):
+        Preprocess(**{**good, **change})
+    net = Powered(1.0)
+    net.preprocess = Preprocess(**{**good, "interpolation": "nearst"})
+    with pytest.raises(UsageError, match="unknown interpolation"):
+        load_backbone(net, device="cpu")(images(1, 30))
+
+
+def test_images_of_several_sizes_need_a_resize() -> None:
+    net = Powered(1.0)
+    net.preprocess = Preprocess("none", 0, "torch-bilinear", None, 255.0, (0.5,) * 3, (0.5,) * 3)
+    backbone = load_backbone(net, layer="output", pool="flatten", device="cpu")
+    with pytest.raises(UsageError, match="several sizes"):
+        backbone.embed([images(1, 224), images(1, 100)])
+
+
+def test_weights_that_are_no_plain_numbers(tmp_path: Path) -> None:
+    state = Tiny().state_dict()
+    for bad in (state["head.weight"].to(torch.complex64), state["head.weight"].to_sparse()):
+        torch.save({**state, "head.weight": bad}, tmp_path / "w.pth")
+        with pytest.raises(WeightsError, match=r"head\.weight is"):
+            load_backbone("test_backbones:Tiny", weights=tmp_path / "w.pth", device="cpu")
+
+
+def test_an_unknown_tag_of_timm_is_an_unknown_name() -> None:
+    with pytest.raises(UsageError, match="Did you mean timm:resnet"):
+        recipe_of("timm:resnet18.nope")
+
+
+def test_a_note_that_was_tampered_with_is_not_believed() -> None:
+    from gan_metrics import locations
+
+    before = choose_backbone(LITE0, layer="blocks.3.1.conv_pw").layer
+    (path,) = (locations.home_dir() / "networks").glob("*.json")
+    note = json.loads(path.read_text())
+    path.write_text(json.dumps({**note, "value": ["avg", "NHWC"]}))
+    assert choose_backbone(LITE0, layer="blocks.3.1.conv_pw").layer == before

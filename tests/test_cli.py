@@ -406,7 +406,7 @@ def test_cache_info_and_clear(folders: Folders) -> None:
     assert info["bytes"] > 2 * 11 * 1280 * 4
     assert info["limit_bytes"] == 20 * 2**30
     assert "2 entries" in call("cache", "info").out
-    assert "deleted 2 chunks" in call("cache", "clear").out
+    assert "deleted 2 entries" in call("cache", "clear").out
     assert json.loads(call("cache", "info", "--json").out)["chunks"] == 0
 
 

@@ -375,10 +375,11 @@ def test_wrong_ways_are_named(how: dict[str, object], message: str) -> None:
         Extraction(**how)
 
 
-def test_maps_without_a_pool_are_refused(folder: Path) -> None:
+def test_maps_without_a_pool_are_refused_where_vectors_are_needed(folder: Path) -> None:
+    how = {"backbone": "inception", "layer": "64", "pool": "none", "weights": "random"}
     with pytest.raises(UsageError, match="metrics need vectors"):
-        gm.extract_features(folder, backbone="inception", layer="64", pool="none",
-                            weights="random", cache=False)  # fmt: skip
+        gm.compute_stats(folder, cache=False, **how)
+    assert gm.extract_features(folder, cache=False, **how).array.shape == (12, 64, 73, 73)
 
 
 def test_progress_is_told(network: Network, folder: Path) -> None:

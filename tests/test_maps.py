@@ -110,3 +110,15 @@ def test_names_that_are_no_mathematics(tmp_path: Path) -> None:
         save_map(drawn, tmp_path / f"m{suffix}")
     drawing = (tmp_path / "m.svg").read_text()
     assert drawing.count("<!--") >= 4  # the title and the three names, beside their outlines
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_degenerate_features(method: str) -> None:
+    x, _ = two_clouds(20)
+    for scale in (1e-25, 1e30):
+        drawn = feature_map(features(x * scale), method=method)
+        assert np.isfinite(drawn.points).all()
+        assert drawn.points.std() > 0
+    assert feature_map(features(x[:, :1]), method=method).points.shape == (20, 2)
+    with pytest.raises(ComputationError, match="the same features"):
+        feature_map(features(np.ones((20, 4)) * 7), method=method)

@@ -226,3 +226,34 @@ def test_a_bad_query_is_named_once(tmp_path: Path, folders: tuple[Path, Path]) -
     done = refused(3, "search", tmp_path / "bad.png", folders[0], "--backbone", LITE0,
                    says=("bad.png",))  # fmt: skip
     assert "bad.png/bad.png" not in done.err
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e20, 1e30])
+def test_the_scale_of_the_features_changes_nothing(scale: float) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 8)), rng.normal(size=(100, 8))
+    plain = search(features(x), features(y, "y"), distance="euclidean")
+    scaled = search(features(x * scale), features(y * scale, "y"), distance="euclidean")
+    np.testing.assert_array_equal(scaled.indices, plain.indices)
+    np.testing.assert_allclose(scaled.distances, plain.distances * scale, rtol=1e-5)
+
+
+def test_more_copies_than_matches_are_said() -> None:
+    x = np.random.default_rng(0).normal(size=(1, 8))
+    found = search(features(x), features(np.repeat(x, 20, 0), "y"), top_k=5, flag_below=0.01)
+    assert len(found.flagged()) == 5
+    assert [code for code, _ in found.warnings] == ["declared", "more-below"]
+    enough = search(features(x), features(np.repeat(x, 4, 0), "y"), top_k=4, flag_below=0.01)
+    assert len(enough.flagged()) == 4
+
+
+def test_nothing_on_stdout_when_the_page_cannot_be_written(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    full = tmp_path / "full.html"
+    full.symlink_to("/dev/full")
+    refused(6, "search", *folders, "--backbone", LITE0, "--json", "-o", full, says=("full",))
+    refused(6, "fid", *folders, "--backbone", LITE0, "--json", "-o", full, says=("full",))
+    pdf = tmp_path / "full.pdf"
+    pdf.symlink_to("/dev/full")
+    refused(6, "map", *folders, "--backbone", LITE0, "-o", pdf, says=("full",))

@@ -166,7 +166,7 @@ def test_a_server_that_never_was_there(folder: Path, network: Network) -> None:
     assert len(found.names) == 12
     assert [code for code, _ in found.warnings] == ["cache-not-written"]
     assert time.monotonic() - start < 15
-    with pytest.raises(ResourceError, match="cannot be reached"):
+    with pytest.raises(ResourceError, match="cannot be used"):
         RedisCache("redis://127.0.0.1:1/0").info()
 
 
@@ -211,7 +211,7 @@ def test_the_verbs(server: Server, folders: tuple[Path, Path]) -> None:
     assert "23 entries" in call("cache", "info", "--cache", server.url).out
     assert "deleted 23" in call("cache", "clear", "--cache", server.url).out
     assert redis.Redis(port=server.port).keys("*") == [b"somebody's"]
-    refused(6, "cache", "info", "--cache", "redis://127.0.0.1:1/0", says=("cannot be reached",))
+    refused(6, "cache", "info", "--cache", "redis://127.0.0.1:1/0", says=("cannot be used",))
 
 
 def test_a_password_is_never_told(tmp_path: Path, folders: tuple[Path, Path]) -> None:
@@ -244,3 +244,21 @@ def test_what_is_a_redis() -> None:
             RedisCache(url)
     with pytest.raises(UsageError, match="expected redis://host:port/db"):
         RedisCache("redis://user:pw@h:port/0")
+
+
+def test_a_socket_in_the_file_system(tmp_path: Path) -> None:
+    path = tmp_path / "r.sock"
+    server = Server(tmp_path, "--unixsocket", str(path))
+    try:
+        for url in (f"unix://{path}", f"unix://{path}?db=0&expire=100"):
+            cache = RedisCache(url)
+            assert cache.keep(SPEC, Decoding(), digests(2), chunk(2)) is None
+            assert cache.look_up(SPEC, Decoding(), digests(2)) is not None
+    finally:
+        server.stop()
+
+
+def test_other_addresses_are_no_folders(folders: tuple[Path, Path]) -> None:
+    for url in ("http://h/x", "REDIS://h:1/0", "redis:/127.0.0.1", "redis://h:1/abc"):
+        refused(2, "fid", *folders, "--backbone", "efficientnet-lite0", "--cache", url,
+                says=("redis://host:port/db",))  # fmt: skip

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import pickle
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -53,7 +55,9 @@ def list_cuts(recipe: Recipe) -> list[CutPoint]:
     """
     try:
         return cut_points(skeleton(recipe), recipe.input_size)
-    except (NotImplementedError, RuntimeError):  # it looks at numbers on its way
+    except UsageError:
+        raise
+    except (Exception, SystemExit):  # it looks at numbers on its way
         points: list[CutPoint] = _guarded(
             recipe, lambda: cut_points(_build(recipe).eval(), recipe.input_size, "cpu")
         )
@@ -79,12 +83,17 @@ def find_cut(recipe: Recipe, path: str) -> tuple[str, str]:
     size = recipe.input_size
 
     def run(network: nn.Module, device: str) -> torch.Tensor:
-        with torch.inference_mode():  # two images, so that their axis can be told
+        with (
+            torch.inference_mode(),
+            contextlib.redirect_stdout(sys.stderr),
+        ):  # two images, so that their axis can be told
             return run_until(network, torch.zeros(2, 3, size, size, device=device), [path])[path]
 
     try:
         output = run(module, "meta")
-    except (NotImplementedError, RuntimeError):
+    except UsageError:
+        raise
+    except (Exception, SystemExit):  # it looks at numbers on its way
         output = _guarded(recipe, lambda: run(_build(recipe).eval(), "cpu"))
     point = CutPoint(path, "", tuple(output.shape[1:]), 0)
     return point.pool, point.layout
@@ -95,7 +104,7 @@ def _guarded(recipe: Recipe, run: Callable[[], Any]) -> Any:
         return run()
     except UsageError:
         raise
-    except Exception as error:  # a user's network may raise anything
+    except (Exception, SystemExit) as error:  # a user's network may raise anything
         size = recipe.input_size
         raise UsageError(
             f"{recipe.name} fails on a blank image of {size}×{size} ({type(error).__name__}: "
@@ -195,6 +204,12 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
     ):
         raise WeightsError(f"{path} holds {type(state).__name__}, not a state dict of tensors")
+    for key, value in state.items():
+        if value.is_meta or value.layout != torch.strided or value.is_complex():
+            raise WeightsError(
+                f"{path}: {key} is {value.dtype}, {value.layout}, on {value.device}; expected a "
+                "plain tensor of real numbers"
+            )
     if state and all(key.startswith("module.") for key in state):  # saved from DataParallel
         return {key.removeprefix("module."): value for key, value in state.items()}
     return state

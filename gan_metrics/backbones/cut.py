@@ -49,6 +49,8 @@ def run_until(
             raise UsageError(
                 f"{where} gives {type(value).__name__}, not a tensor; cut it at another layer"
             )
+        if value.is_complex():
+            raise UsageError(f"layer {name!r} gives complex numbers; features must be real")
         if value.ndim < 2 or value.shape[0] != inputs.shape[0]:
             raise UsageError(
                 f"layer {name!r} gives {tuple(value.shape)} for {inputs.shape[0]} images: its "

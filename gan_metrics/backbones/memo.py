@@ -38,11 +38,18 @@ def remembered(
     hashed = hashlib.sha256("\n".join([_REVISION, *used, *key]).encode()).hexdigest()
     path = locations.home_dir() / "networks" / f"{hashed}.json"
     with contextlib.suppress(Exception):  # not there, not readable, or not what was written
-        return understand(json.loads(path.read_text())["value"])
+        note = json.loads(path.read_text())
+        if note["sha256"] == _checksum(key, note["value"]):
+            return understand(note["value"])
     value = work_out()
     with contextlib.suppress(OSError, ResourceError), atomic_path(path) as temporary:
-        temporary.write_text(json.dumps({"about": list(key), "value": value}))
+        note = {"about": list(key), "value": value, "sha256": _checksum(key, value)}
+        temporary.write_text(json.dumps(note))
     return understand(value)
+
+
+def _checksum(key: tuple[str, ...], value: Any) -> str:
+    return hashlib.sha256(json.dumps([list(key), value], sort_keys=True).encode()).hexdigest()
 
 
 def versions_of(*packages: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,11 @@ class Backbone:
         self.device = pick_device(device)
         _check_precision(str(choice.spec.precision), self.device)
         # Without tensor cores a GPU prefers the plain layout; everything else gains by this one.
-        self._channels_last = self.device.type != "cuda" or choice.spec.precision != "fp32"
+        # A network of the user's own may count on it, by view() and the like.
+        self._own = choice.recipe.weights is None
+        self._channels_last = not self._own and (
+            self.device.type != "cuda" or choice.spec.precision != "fp32"
+        )
         self._folded: set[tuple[str, str]] = set()
         self._cuts = {choice.layer.path}
         self.module = self._built()
@@ -84,7 +89,13 @@ class Backbone:
     @torch.inference_mode()
     def embed(self, groups: Sequence[torch.Tensor]) -> torch.Tensor:
         """Features of images of several sizes: one tensor for each size, one forward pass."""
-        return self._features(torch.cat([self._prepare(g) for g in groups]))
+        inputs = [self._prepare(group) for group in groups]
+        if len({tuple(part.shape[1:]) for part in inputs}) > 1:
+            raise UsageError(
+                f"{self.spec.backbone} does not resize its images, and they are of several sizes; "
+                "its preprocess must bring them to one, by resize or crop"
+            )
+        return self._features(torch.cat(inputs))
 
     @torch.inference_mode()
     def outputs(self, images: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -162,30 +173,42 @@ class Backbone:
         return pool_output(raw.float(), str(self.spec.pool), cut.layout)
 
     def _raw(self, inputs: torch.Tensor, paths: Sequence[str]) -> dict[str, torch.Tensor]:
-        if self._channels_last:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if self._channels_last else torch.contiguous_format
+        inputs = inputs.contiguous(memory_format=layout)
         # Dynamic quantisation scales what it is given as a whole: one image must not see another.
         parts = torch.split(inputs, 1) if self.spec.precision == "int8" else [inputs]
         try:
-            with _arithmetic(str(self.spec.precision), self.device):
+            with self._surroundings():
                 found = [run_until(self.module, part, list(paths)) for part in parts]
             if len(found) == 1:
                 return found[0]
             return {path: torch.cat([part[path] for part in found]) for path in found[0]}
-        except (AssertionError, RuntimeError) as error:
+        except (Exception, SystemExit) as error:
             height, width = inputs.shape[2:]
-            recipe = self.choice.recipe
-            as_meant = recipe.weights is not None and height == width == recipe.input_size
-            if as_meant or isinstance(error, torch.OutOfMemoryError) or "alloc" in str(error):
+            as_meant = not self._own and height == width == self.choice.recipe.input_size
+            memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+                "alloc" in str(error)
+            )
+            if as_meant or memory or isinstance(error, UsageError):
                 raise
             raise UsageError(
-                f"{self.spec.backbone} fails on images of {height}×{width}: {error}"
+                f"{self.spec.backbone} fails on images of {height}×{width} "
+                f"({type(error).__name__}: {error})"
             ) from error
+
+    @contextlib.contextmanager
+    def _surroundings(self) -> Iterator[None]:
+        """The arithmetic that was asked for; what a user's own network prints goes to stderr."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_arithmetic(str(self.spec.precision), self.device))
+            if self._own:
+                stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+            yield
 
     def _built(self) -> nn.Module:
         """The network, as fast as its precision allows with its cuts left as they are."""
         module = build_network(self.choice)
-        if self.spec.precision not in _AUTOCAST:
+        if self.spec.precision not in _AUTOCAST and not self._own:
             # A folded bias holds mean/deviation, which can be large: 8 bits are too few for it.
             self._folded = fold_batchnorm(module, keep=sorted(self._cuts))
         module.requires_grad_(False)

@@ -39,10 +39,14 @@ def recipe_of_module(module: nn.Module) -> Recipe:
     :class:`~gan_metrics.specs.Preprocess`, and where it is cut by ``default_layer``, the dotted
     name of a submodule; its own output otherwise.
     """
-    kind = type(module)
-    return _recipe(
-        f"module:{kind.__module__}.{kind.__qualname__}", copy.deepcopy(module).cpu().float()
-    )
+    name = f"module:{type(module).__module__}.{type(module).__qualname__}"
+    try:
+        return _recipe(name, copy.deepcopy(module).cpu().float())
+    except Exception as error:
+        raise UsageError(
+            f"{name} cannot be copied or read ({type(error).__name__}: {error}); give "
+            "package.module:function that makes it instead"
+        ) from error
 
 
 def recipe_from_factory(name: str) -> Recipe:
@@ -63,16 +67,21 @@ def recipe_from_factory(name: str) -> Recipe:
             factory = getattr(factory, part)
         module = factory
         if callable(factory) and not isinstance(factory, nn.Module):
-            with torch.random.fork_rng(devices=[]):
+            with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(sys.stderr):
                 module = factory()
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise UsageError(
             f"--backbone {name}: {type(error).__name__}: {error}. Expected "
             "package.module:function, importable from here, that gives a torch.nn.Module"
         ) from error
     if not isinstance(module, nn.Module):
         raise UsageError(f"--backbone {name} gives {type(module).__name__}, not a torch.nn.Module")
-    return _recipe(name, module.cpu().float())
+    try:
+        return _recipe(name, module.cpu().float())
+    except Exception as error:
+        raise UsageError(
+            f"--backbone {name}: its weights cannot be read ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _identity(module: nn.Module) -> str:
@@ -80,18 +89,36 @@ def _identity(module: nn.Module) -> str:
     digest = hashlib.sha256(repr(module).encode())
     tensors = {**dict(module.named_buffers()), **module.state_dict()}
     for key, value in sorted(tensors.items()):
-        if isinstance(value, torch.Tensor):
-            digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
-            flat = value.detach().cpu().contiguous().flatten()
-            digest.update(flat.view(torch.uint8).numpy().tobytes())
-    for kind in sorted({type(m) for m in module.modules()}, key=lambda k: k.__qualname__):
+        digest.update(f"{key} ".encode() + _content(value))
+    kinds = {kind for part in module.modules() for kind in type(part).__mro__}
+    for kind in sorted(kinds, key=lambda k: f"{k.__module__}.{k.__qualname__}"):
         if kind.__module__.partition(".")[0] not in _LIBRARIES:
             with contextlib.suppress(OSError, TypeError):  # typed in at a prompt
                 digest.update(inspect.getsource(kind).encode())
+    for path, part in module.named_modules():
+        for key, value in sorted(vars(part).items()):
+            if not key.startswith("_"):
+                digest.update(f"{path}.{key} ".encode() + _content(value))
     return digest.hexdigest()
 
 
-_LIBRARIES = ("torch", "torchvision", "timm", "open_clip")
+def _content(value: Any) -> bytes:
+    """What an attribute holds, as far as that can be told."""
+    if isinstance(value, torch.Tensor):
+        flat = value.detach().cpu().contiguous().flatten()
+        return f"{value.dtype} {tuple(value.shape)} ".encode() + (
+            flat.view(torch.uint8).numpy().tobytes() if value.numel() else b""
+        )
+    if isinstance(value, list | tuple):
+        return b"[" + b",".join(map(_content, value)) + b"]"
+    if isinstance(value, dict):
+        return _content([part for key in sorted(value, key=str) for part in (key, value[key])])
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes | Preprocess):
+        return repr(value).encode()
+    return f"{type(value).__module__}.{type(value).__qualname__}".encode()
+
+
+_LIBRARIES = ("builtins", "torch", "torchvision", "timm", "open_clip", "typing")
 
 
 def _recipe(name: str, module: nn.Module) -> Recipe:

@@ -60,7 +60,9 @@ def describe(model: str) -> dict[str, Any]:
         UsageError: When there is none of that name, or its pixels are prepared in a way that is
             not provided for (padded, or not square).
     """
-    config = timm.models.get_pretrained_cfg(model) if ":" not in model else None
+    config = None
+    with contextlib.suppress(RuntimeError):  # an unknown tag
+        config = timm.models.get_pretrained_cfg(model) if ":" not in model else None
     if config is None or not timm.is_model(model):
         raise unknown_name("backbone", f"timm:{model}", all_names())
     name = ".".join(filter(None, (config.architecture, config.tag)))

@@ -73,7 +73,7 @@ def guarded(verb: Callable[..., None]) -> Callable[..., None]:
 def _leave(message: str, code: int) -> None:
     if STATE["debug"]:
         traceback.print_exc()
-    print(f"gan-metrics: {message}", file=sys.stderr)  # noqa: T201
+    print(printable(f"gan-metrics: {message}"), file=sys.stderr)  # noqa: T201
     raise typer.Exit(code)
 
 
@@ -93,7 +93,12 @@ def check_outputs(*paths: Path | None) -> None:
 def note(message: str) -> None:
     """Say something on stderr, unless ``--quiet``."""
     if not STATE["quiet"]:
-        print(message, file=sys.stderr)  # noqa: T201
+        print(printable(message), file=sys.stderr)  # noqa: T201
+
+
+def printable(text: str) -> str:
+    """A text that may come from a file, without what would steer a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
 
 
 def show_warnings(warnings: Sequence[tuple[str, str]]) -> None:
@@ -116,11 +121,6 @@ def emit(result: MetricResult, to: Mapping[str, Any]) -> None:
 
     output: Path | None = to["output"]
     append: Path | None = to["append"]
-    show_warnings(result.warnings)
-    if to["json"]:
-        print_json(result.to_json())
-    else:
-        print(result.to_text())  # noqa: T201
     if output is not None:
         with atomic_path(output) as temporary:
             temporary.write_text(result.dumps(indent=2) + "\n", encoding="utf-8")
@@ -131,6 +131,11 @@ def emit(result: MetricResult, to: Mapping[str, Any]) -> None:
                 log.write(result.dumps() + "\n")
         except OSError as error:
             raise ResourceError(f"{append} cannot be written: {error.strerror}") from error
+    show_warnings(result.warnings)
+    if to["json"]:
+        print_json(result.to_json())
+    else:
+        print(result.to_text())  # noqa: T201
 
 
 @contextlib.contextmanager

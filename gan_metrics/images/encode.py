@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from gan_metrics.downloads import atomic_path
+from gan_metrics.results import as_text
 
 __all__ = ["Cell", "enlarge", "save_png", "save_sheet", "thumbnail"]
 
@@ -98,7 +99,7 @@ def save_sheet(
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     """As much of a text as fits, its end marked where it was cut."""
-    text = text.encode("utf-8", "backslashreplace").decode()
+    text = as_text(text)
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:

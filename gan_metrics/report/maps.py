@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from gan_metrics.errors import UsageError
 from gan_metrics.extras import require
 from gan_metrics.maps import FeatureMap
 from gan_metrics.report.thumbnails import Thumbnails
+from gan_metrics.results import as_text
 
 __all__ = ["check_map_format", "save_map"]
 
@@ -60,8 +62,9 @@ def save_map(drawn: FeatureMap, path: Path) -> None:
         with atomic_path(path) as temporary:
             temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
         return
+    picture = _picture(drawn, path.suffix.lower().removeprefix("."))
     with atomic_path(path) as temporary:
-        _picture(drawn, temporary, path.suffix.lower().removeprefix("."))
+        temporary.write_bytes(picture)
 
 
 def _groups(drawn: FeatureMap) -> list[tuple[str, Any, str, str]]:
@@ -84,7 +87,7 @@ def _title(drawn: FeatureMap) -> str:
     return f"{method} of {len(drawn.names)} images, {spec.backbone or '?'} {spec.layer or ''}"
 
 
-def _picture(drawn: FeatureMap, path: Path, format_: str) -> None:
+def _picture(drawn: FeatureMap, format_: str) -> bytes:
     require("matplotlib", "maps")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -107,7 +110,9 @@ def _picture(drawn: FeatureMap, path: Path, format_: str) -> None:
         legend = axes.legend(loc="best", fontsize=9)
         for text in legend.get_texts():
             text.set_parse_math(False)
-    figure.savefig(path, format=format_, dpi=150)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=format_, dpi=150)
+    return buffer.getvalue()
 
 
 def _page(drawn: FeatureMap) -> str:
@@ -132,8 +137,8 @@ def _page(drawn: FeatureMap) -> str:
             {
                 "x": drawn.points[rows, 0],
                 "y": drawn.points[rows, 1],
-                "name": [_text(drawn.names[i]) for i in rows],
-                "group": [_text(label)] * len(rows),
+                "name": [as_text(drawn.names[i]) for i in rows],
+                "group": [as_text(label)] * len(rows),
                 "image": [
                     pictures[drawn.sets[i]].uri(drawn.names[i], quality) if int(i) in shown else ""
                     for i in rows
@@ -142,7 +147,7 @@ def _page(drawn: FeatureMap) -> str:
         )
         plot.scatter(
             "x", "y", source=data, marker=marker, size=radius, fill_color=color, line_color=None,
-            fill_alpha=0.75, legend_label=f"{_text(label)} ({len(rows)})",
+            fill_alpha=0.75, legend_label=f"{as_text(label)} ({len(rows)})",
         )  # fmt: skip
     plot.add_tools(HoverTool(tooltips=_TOOLTIP))
     plot.legend.click_policy = "hide"
@@ -159,9 +164,4 @@ _TOOLTIP = """
 
 def _legend(label: str, count: int) -> str:
     """An entry; matplotlib would leave out one that begins with an underscore."""
-    return f"{' ' if label.startswith('_') else ''}{_text(label)} ({count})"
-
-
-def _text(name: str) -> str:
-    """A file name that may not be text, as text."""
-    return name.encode("utf-8", "backslashreplace").decode()
+    return f"{' ' if label.startswith('_') else ''}{as_text(label)} ({count})"
