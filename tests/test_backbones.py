@@ -791,7 +791,7 @@ class Flattening(nn.Module):
 
 def test_a_network_from_a_tutorial_works() -> None:
     net = Flattening().eval()
-    x = images(3, 30)
+    x = images(3, 30).contiguous()
     ours = load_backbone(net, device="cpu")(x)
     with torch.inference_mode():
         close(ours, net(apply(x, Tiny.preprocess)))
