@@ -247,13 +247,13 @@ def test_more_copies_than_matches_are_said() -> None:
     assert len(enough.flagged()) == 4
 
 
-def test_nothing_on_stdout_when_the_page_cannot_be_written(
+def test_matches_are_not_lost_when_the_page_cannot_be_written(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    full = tmp_path / "full.html"
-    full.symlink_to("/dev/full")
-    refused(6, "search", *folders, "--backbone", LITE0, "--json", "-o", full, says=("full",))
-    refused(6, "fid", *folders, "--backbone", LITE0, "--json", "-o", full, says=("full",))
-    pdf = tmp_path / "full.pdf"
-    pdf.symlink_to("/dev/full")
-    refused(6, "map", *folders, "--backbone", LITE0, "-o", pdf, says=("full",))
+    (tmp_path / "full.html").symlink_to("/dev/full")
+    (tmp_path / "full.pdf").symlink_to("/dev/full")
+    done = call("search", *folders, "--backbone", LITE0, "--json", "-o", tmp_path / "full.html")
+    assert done.code == 6
+    assert "full.html cannot be written" in done.err
+    assert len(json.loads(done.out)["matches"]) == 12
+    refused(6, "map", *folders, "--backbone", LITE0, "-o", tmp_path / "full.pdf", says=("full",))

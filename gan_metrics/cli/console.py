@@ -121,6 +121,12 @@ def emit(result: MetricResult, to: Mapping[str, Any]) -> None:
 
     output: Path | None = to["output"]
     append: Path | None = to["append"]
+    # First to the screen: a number that took hours is not lost with a disk that is full.
+    show_warnings(result.warnings)
+    if to["json"]:
+        print_json(result.to_json())
+    else:
+        print(result.to_text())  # noqa: T201
     if output is not None:
         with atomic_path(output) as temporary:
             temporary.write_text(result.dumps(indent=2) + "\n", encoding="utf-8")
@@ -131,11 +137,6 @@ def emit(result: MetricResult, to: Mapping[str, Any]) -> None:
                 log.write(result.dumps() + "\n")
         except OSError as error:
             raise ResourceError(f"{append} cannot be written: {error.strerror}") from error
-    show_warnings(result.warnings)
-    if to["json"]:
-        print_json(result.to_json())
-    else:
-        print(result.to_text())  # noqa: T201
 
 
 @contextlib.contextmanager

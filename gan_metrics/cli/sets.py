@@ -182,9 +182,6 @@ def search(
             progress=report,
             **options,
         )
-    if output is not None:
-        shown = save_matches(found, output)
-        console.note(f"{output}: {shown} of {len(found.query)} queries")
     console.show_warnings(found.warnings)
     if json:
         console.print_json(found.to_json())
@@ -203,6 +200,9 @@ def search(
                 console.table("", (found.distance, "query", "match"), pairs)
     if found.recall is not None:
         console.note(f"recall of the {index} index: {found.recall:.3f}")
+    if output is not None:
+        shown = save_matches(found, output)
+        console.note(f"{output}: {shown} of {len(found.query)} queries")
 
 
 @app.command("map")
