@@ -22,9 +22,11 @@ def images(height: int, width: int, n: int = 2) -> torch.Tensor:
     return torch.randint(0, 256, (n, 3, height, width), dtype=torch.uint8, generator=generator)
 
 
-def by_pillow(image: Image.Image, width: int, height: int) -> Image.Image:
+def by_pillow(
+    image: Image.Image, width: int, height: int, how: Image.Resampling = Image.Resampling.BICUBIC
+) -> Image.Image:
     """Pillow's two passes, the horizontal one first on every version of it."""
-    return image.resize((width, image.height), Image.BICUBIC).resize((width, height), Image.BICUBIC)
+    return image.resize((width, image.height), how).resize((width, height), how)
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
@@ -36,12 +38,14 @@ def test_torch_bilinear_is_the_definition(height: int, width: int) -> None:
     np.testing.assert_allclose(out[0, 1].numpy(), expected, atol=1e-2)
 
 
+@pytest.mark.parametrize("name", ["bilinear", "bicubic"])
 @pytest.mark.parametrize(("height", "width"), [*SIZES, (256, 300), (300, 256), (256, 256)])
-def test_pil_bicubic_is_pillow_to_the_last_bit(height: int, width: int) -> None:
+def test_pil_uint8_is_pillow_to_the_last_bit(height: int, width: int, name: str) -> None:
     pixels = images(height, width)
-    out = apply(pixels, Preprocess("exact", 256, "pil-bicubic-uint8", None, **PLAIN))
+    out = apply(pixels, Preprocess("exact", 256, f"pil-{name}-uint8", None, **PLAIN))
+    how = Image.Resampling[name.upper()]
     for image, ours in zip(pixels, out, strict=True):
-        theirs = by_pillow(Image.fromarray(image.permute(1, 2, 0).numpy()), 256, 256)
+        theirs = by_pillow(Image.fromarray(image.permute(1, 2, 0).numpy()), 256, 256, how)
         np.testing.assert_array_equal(ours.permute(1, 2, 0).numpy(), np.asarray(theirs))
 
 
