@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gan_metrics import metrics, training
     from gan_metrics.backbones.registry import BACKBONES, load_backbone
+    from gan_metrics.comparison import Comparison, compare
     from gan_metrics.errors import (
         ComputationError,
         GanMetricsError,
@@ -23,14 +24,15 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
-    from gan_metrics.evaluate import compute_stats, extract_features, fid
+    from gan_metrics.evaluation import compute_stats, evaluate, extract_features, fid
     from gan_metrics.feature_files import load_features, save_features
     from gan_metrics.features import Features
     from gan_metrics.maps import feature_map
     from gan_metrics.matches import search
+    from gan_metrics.metrics.registry import METRICS
     from gan_metrics.moments import Moments
     from gan_metrics.protocols import PROTOCOLS
-    from gan_metrics.results import MetricResult
+    from gan_metrics.results import EvaluationResult, MetricResult
     from gan_metrics.specs import FeatureSpec, Preprocess
     from gan_metrics.stats import Statistics, load_stats
 
@@ -38,8 +40,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BACKBONES",
+    "METRICS",
     "PROTOCOLS",
+    "Comparison",
     "ComputationError",
+    "EvaluationResult",
     "FeatureSpec",
     "Features",
     "GanMetricsError",
@@ -53,7 +58,9 @@ __all__ = [
     "Statistics",
     "UsageError",
     "WeightsError",
+    "compare",
     "compute_stats",
+    "evaluate",
     "extract_features",
     "feature_map",
     "fid",
@@ -67,6 +74,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "gan_metrics.comparison": ("Comparison", "compare"),
     "gan_metrics.backbones.registry": ("BACKBONES", "load_backbone"),
     "gan_metrics.errors": (
         "ComputationError",
@@ -78,14 +86,15 @@ _HOMES = {
         "UsageError",
         "WeightsError",
     ),
-    "gan_metrics.evaluate": ("compute_stats", "extract_features", "fid"),
+    "gan_metrics.evaluation": ("compute_stats", "evaluate", "extract_features", "fid"),
     "gan_metrics.feature_files": ("load_features", "save_features"),
     "gan_metrics.features": ("Features",),
     "gan_metrics.maps": ("feature_map",),
     "gan_metrics.matches": ("search",),
     "gan_metrics.moments": ("Moments",),
     "gan_metrics.protocols": ("PROTOCOLS",),
-    "gan_metrics.results": ("MetricResult",),
+    "gan_metrics.metrics.registry": ("METRICS",),
+    "gan_metrics.results": ("EvaluationResult", "MetricResult"),
     "gan_metrics.specs": ("FeatureSpec", "Preprocess"),
     "gan_metrics.stats": ("Statistics", "load_stats"),
 }

@@ -110,7 +110,7 @@ def feature_map(
     sides = [open_side(side, options) for side in (real, fake) if side is not None]
     choice = settle(sides, options)
     done = embed_all(sides, choice, options, moments=False)
-    spec, declared = common_spec([done[0], done[-1]], choice, options)
+    spec, declared = common_spec(done, choice, options)
     found = []
     for side in done:
         if side.features is None or side.features.array.ndim != 2:

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from gan_metrics.cache import FeatureCache
 from gan_metrics.errors import UsageError, unknown_name
-from gan_metrics.features import Extraction, Progress
+from gan_metrics.extraction import Extraction, Progress
 from gan_metrics.redis_cache import RedisCache, is_redis
 
 __all__ = ["Options", "check_options", "extraction_of", "open_cache", "weights_of"]

@@ -6,18 +6,25 @@ import importlib.metadata
 import json
 import math
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gan_metrics.specs import FeatureSpec
 
-__all__ = ["MetricResult", "Warning_", "as_text", "dumps", "unique", "versions"]
+__all__ = ["EvaluationResult", "MetricResult", "Warning_", "as_text", "dumps", "unique", "versions"]
 
 Warning_ = tuple[str, str]
 """A code and a message."""
 
 _NORMAL_95 = 1.959963984540054
+
+_LISTED = 16
+"""Values of a detail that are shown to a person."""
+
+_INITIALS = 4
+"""Names of no more letters are written as initials are."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,10 @@ class MetricResult:
         declared: Fields of it that a file did not state and that were taken on trust.
         seed: Of every random choice.
         terms: Parts that add up to the value, such as the mean and the covariance term.
+        details: Facts beside the value, such as the number of subsets.
+        bounds: The least and the greatest value there can be; ``None``: there is none.
+        error_bar: How the error bar was made, and what it is good for.
+        sides: 2; 1 for a metric of the fake images alone, whose ``n_real`` is ``None``.
         warnings: Pairs of a code and a message.
         versions: Of what the number depends on.
     """
@@ -51,6 +62,10 @@ class MetricResult:
     skipped_files: Sequence[tuple[str, str]] = ()
     declared: Sequence[str] = ()
     terms: Mapping[str, float] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    bounds: tuple[float | None, float | None] = (0.0, None)
+    error_bar: str = ""
+    sides: int = 2
     warnings: Sequence[Warning_] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -59,15 +74,20 @@ class MetricResult:
 
     @property
     def ci95(self) -> tuple[float, float] | None:
-        """The 95 % interval for the expected value at these sample sizes, cut off at 0.
+        """The 95 % interval for the expected value at these sample sizes, within the bounds.
 
-        It is not one for the population's value: that is lower, because the Fréchet distance is
-        biased upwards by about 1/n.
+        It is not one for the population's value, which differs where the metric is biased: that of
+        the Fréchet distance is lower, by about 1/n.
         """
         if self.standard_error is None:
             return None
         half = _NORMAL_95 * self.standard_error
-        return max(self.value - half, 0.0), self.value + half
+        low, high = self.value - half, self.value + half
+        least, greatest = self.bounds
+        return (
+            low if least is None else max(low, min(least, self.value)),
+            high if greatest is None else min(high, max(greatest, self.value)),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, as ``--json`` prints them."""
@@ -84,6 +104,8 @@ class MetricResult:
             "feature_spec": self.feature_spec.to_json(),
             "declared": list(self.declared),
             "terms": dict(self.terms),
+            "details": dict(self.details),
+            "error_bar": self.error_bar,
             "seed": self.seed,
             "warnings": [{"code": code, "message": message} for code, message in self.warnings],
             "versions": dict(self.versions),
@@ -91,23 +113,35 @@ class MetricResult:
 
     def to_text(self) -> str:
         """A few lines for a person."""
-        spec = self.feature_spec
-        decimals = _decimals(self.value, self.standard_error)
-        lines = [f"{self.metric.upper()} {self.value:.{decimals}f}"]
+        name = self.metric.upper() if len(self.metric) <= _INITIALS else self.metric
+        lines = [f"{name} {self.value_text()}"]
         if self.ci95 is not None:
-            lines[0] += f" ± {self.standard_error:.{decimals}f}"
+            decimals = _decimals(self.value, self.standard_error)
             low, high = (f"{bound:.{decimals}f}" for bound in self.ci95)
             lines.append(f"  95 % interval   {low} … {high}")
-            lines.append(
-                "                  for the expected value at these n, not the population's;"
-            )
-            lines.append(
-                "                  up to 1.4 times too wide where the sets are nearly equal"
-            )
+            wrapped = textwrap.wrap(self.error_bar, 74)
+            lines += [f"                  {line}" for line in wrapped]
         if self.terms:
             terms = " + ".join(f"{name} {value:.6g}" for name, value in self.terms.items())
             lines.append(f"  terms           {terms}")
-        lines.append(f"  images          {_count(self.n_real)} real, {_count(self.n_fake)} fake")
+        for name, value in self.details.items():
+            if shown := _shown(value):
+                lines += _wrapped(name.replace("_", " "), shown)
+        return "\n".join([*lines, *self.provenance()])
+
+    def value_text(self) -> str:
+        """The value and its standard error, with as many digits as these have a meaning."""
+        decimals = _decimals(self.value, self.standard_error)
+        text = f"{self.value:.{decimals}f}"
+        return (
+            text if self.standard_error is None else f"{text} ± {self.standard_error:.{decimals}f}"
+        )
+
+    def provenance(self) -> list[str]:
+        """Lines on what it was computed from."""
+        spec = self.feature_spec
+        sides = [f"{_count(self.n_real)} real"] if self.sides == 2 else []
+        lines = [f"  images          {', '.join([*sides, f'{_count(self.n_fake)} fake'])}"]
         if self.skipped_files:
             lines.append(f"  left out        {len(self.skipped_files)} images")
         space = f"{spec.backbone or '?'} {spec.layer or '?'}"
@@ -117,6 +151,84 @@ class MetricResult:
         if self.declared:
             lines.append(f"  declared        {', '.join(self.declared)}")
         lines.append(f"  fingerprint     {spec.fingerprint()}")
+        return lines
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def dumps(self, indent: int | None = None) -> str:
+        """The JSON document as a string; NaN is never written."""
+        return dumps(self.to_json(), indent)
+
+
+class EvaluationResult(Mapping[str, MetricResult]):
+    """Several values from one pass; a mapping from names, as they were asked for, to results.
+
+    Args:
+        results: Name to result.
+        not_computed: Name to the reason why there is no result.
+        warnings: Pairs of a code and a message that concern no result in particular.
+
+    Attributes:
+        not_computed: The same.
+    """
+
+    def __init__(
+        self,
+        results: Mapping[str, MetricResult],
+        not_computed: Mapping[str, str] | None = None,
+        warnings: Iterable[Warning_] = (),
+    ) -> None:
+        self._results = dict(results)
+        self.not_computed: dict[str, str] = dict(not_computed or {})
+        self._warnings = list(warnings)
+
+    def __getitem__(self, name: str) -> MetricResult:
+        if name in self.not_computed:
+            raise KeyError(f"{name} was not computed: {self.not_computed[name]}")
+        return self._results[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._results)
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    @property
+    def warnings(self) -> list[Warning_]:
+        """Those of all results, each once."""
+        every = (w for result in self._results.values() for w in result.warnings)
+        return unique([*self._warnings, *every])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, as ``--json`` prints them."""
+        return {
+            "results": [result.to_json() for result in self._results.values()],
+            "not_computed": [{"metric": m, "reason": r} for m, r in self.not_computed.items()],
+        }
+
+    def to_text(self) -> str:
+        """A table for a person, and below it what it was computed from."""
+        rows = []
+        for result in self._results.values():
+            decimals = _decimals(result.value, result.standard_error)
+            interval = ""
+            if result.ci95 is not None:
+                interval = " … ".join(f"{bound:.{decimals}f}" for bound in result.ci95)
+            rows.append((result.metric, result.value_text(), interval))
+        rows = [("metric", "value ± standard error", "95 % interval"), *rows]
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        lines = [
+            "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ]
+        lines += [f"{name}: not computed: {why}" for name, why in self.not_computed.items()]
+        spaces: dict[str, tuple[list[str], MetricResult]] = {}
+        for result in self._results.values():
+            key = f"{result.sides} {result.feature_spec.fingerprint()}"
+            spaces.setdefault(key, ([], result))[0].append(result.metric)
+        for names, result in spaces.values():
+            lines += ["", *textwrap.wrap(", ".join(names), 100), *result.provenance()]
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -163,6 +275,22 @@ def _decimals(value: float, error: float | None) -> int:
     if error:
         sizes.append(2 - math.floor(math.log10(error)))
     return min(max(*sizes, 0), 15)
+
+
+def _shown(value: Any) -> str:
+    """A detail for a person; empty for what is too long to be read."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple) and len(value) <= _LISTED:
+        return ", ".join(map(_shown, value))
+    return str(value) if isinstance(value, int | str) else ""
+
+
+def _wrapped(name: str, text: str) -> list[str]:
+    """A line of the result's text, continued below where it is long."""
+    lines = textwrap.wrap(text, 74) or [""]
+    head = f"  {name:<15} " if len(name) <= 15 else f"  {name}\n{' ' * 18}"
+    return [head + lines[0], *(" " * 18 + line for line in lines[1:])]
 
 
 def _count(n: int | None) -> str:

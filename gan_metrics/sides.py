@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,18 +22,19 @@ from gan_metrics.backbones.registry import (
     state_spec,
 )
 from gan_metrics.errors import InputError, MismatchError, UsageError
+from gan_metrics.extraction import extract
 from gan_metrics.feature_files import is_features, load_features
-from gan_metrics.features import Features, extract
+from gan_metrics.features import Features
 from gan_metrics.images.sources import ImageSource, SingleSource, is_image, open_source
 from gan_metrics.moments import Moments
 from gan_metrics.options import Options, extraction_of, weights_of
 from gan_metrics.protocols import PROTOCOLS, protocol_for
 from gan_metrics.results import Warning_
-from gan_metrics.specs import FeatureSpec
+from gan_metrics.specs import Decoding, FeatureSpec
 from gan_metrics.stats import Statistics, is_statistics, load_stats
 
 if TYPE_CHECKING:
-    from gan_metrics.backbones.network import Backbone
+    from gan_metrics.backbones.embedder import Embedder
 
 __all__ = [
     "Input",
@@ -43,6 +44,7 @@ __all__ = [
     "common_spec",
     "declared_warnings",
     "embed_all",
+    "embed_spaces",
     "must_agree",
     "open_side",
     "settle",
@@ -68,9 +70,14 @@ class Side:
         return known.moments
 
     @property
-    def data(self) -> Moments | npt.NDArray[np.float32]:
-        """What a metric takes: the features where there are any, else the moments."""
-        return self.moments if self.features is None else self.features.array
+    def array(self) -> npt.NDArray[np.float32] | None:
+        """The features, once they are known; ``None`` where only the moments are."""
+        return None if self.features is None else self.features.array
+
+    @property
+    def count(self) -> int | None:
+        """How many images there are, if it is known."""
+        return self.moments.n if self.features is None else len(self.features.array)
 
     @property
     def dim(self) -> int:
@@ -204,7 +211,7 @@ def embed_all(
     *,
     moments: bool = True,
 ) -> list[Side]:
-    """The sides with their images embedded by one network, which is built when it is needed.
+    """The sides with their images embedded in one space.
 
     Args:
         sides: What was given.
@@ -214,22 +221,56 @@ def embed_all(
     """
     if choice is None:
         return list(sides)
+    spaces = [{"": choice} for _ in sides]
+    done = embed_spaces(sides, spaces, options, moments=moments)
+    return [found.get("", side) for side, found in zip(sides, done, strict=True)]
+
+
+def embed_spaces(
+    sides: Sequence[Side],
+    wanted: Sequence[Mapping[str, BackboneChoice]],
+    options: Options,
+    *,
+    moments: bool = True,
+) -> list[dict[str, Side]]:
+    """Each side's images embedded in several spaces, in one pass; networks are built when needed.
+
+    Args:
+        sides: What was given.
+        wanted: For each side, name to feature space.
+        options: Batches, workers, faults, cache.
+        moments: Whether the features are needed as vectors, and their moments computed on the way.
+
+    Returns:
+        For each side, name to the side in that space; empty where there are no images.
+    """
+    every = list({id(c): c for named in wanted for c in named.values()}.values())
 
     @functools.cache
-    def network() -> Backbone:
-        from gan_metrics.backbones.network import Backbone
+    def networks() -> Embedder:
+        from gan_metrics.backbones.embedder import Embedder
 
-        return Backbone(choice, options.get("device", "auto"))
+        return Embedder(every, options.get("device", "auto"))
 
     how = replace(extraction_of(options), moments=moments)
-    if choice.recipe.weights is None:  # a network of the user's own, whose code may change
+    if any(c.recipe.weights is None for c in every):  # a network of the user's own may change
         how = replace(how, cache=None)
-    return [
-        side
-        if side.source is None
-        else replace(side, features=extract(side.source, choice, network, how))
-        for side in sides
-    ]
+    done: list[dict[str, Side]] = []
+    for side, named in zip(sides, wanted, strict=True):
+        found: dict[str, Side] = {}
+        ways: dict[Decoding, dict[FeatureSpec, BackboneChoice]] = {}
+        for choice in named.values() if side.source is not None else ():
+            ways.setdefault(choice.decoding, {})[choice.spec] = choice
+        embedded: dict[FeatureSpec, Features] = {}
+        for spaces in ways.values():
+            assert side.source is not None  # noqa: S101
+            features = extract(side.source, [*spaces.values()], networks, how)
+            embedded.update(zip(spaces, features, strict=True))
+        for name, choice in named.items():
+            if choice.spec in embedded:
+                found[name] = replace(side, features=embedded[choice.spec])
+        done.append(found)
+    return done
 
 
 def _claimed(sides: Sequence[Side], options: Options) -> FeatureSpec:
@@ -252,11 +293,12 @@ def _claimed(sides: Sequence[Side], options: Options) -> FeatureSpec:
 def common_spec(
     sides: Sequence[Side], choice: BackboneChoice | None, options: Options
 ) -> tuple[FeatureSpec, tuple[str, ...]]:
-    """The feature space of both sides, and the fields of it that a side did not state.
+    """The feature space of one or two sides, and the fields of it that a side did not state.
 
     What the files leave open is taken from the command. Where that is silent too, 2048 dimensions
     are taken for the default backbone's, which is what such files are made with.
     """
+    sides = [sides[0], sides[-1]]
     one, other = (side.spec or FeatureSpec() for side in sides)
     must_agree(one, other, *(side.description for side in sides))
     dims = [side.dim for side in sides]

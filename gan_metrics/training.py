@@ -19,7 +19,7 @@ import torch
 from gan_metrics.backbones.network import Backbone
 from gan_metrics.backbones.registry import built_in, choose_backbone
 from gan_metrics.errors import ComputationError, InputError, UsageError
-from gan_metrics.evaluate import fid
+from gan_metrics.evaluation import fid
 from gan_metrics.features import Features
 from gan_metrics.results import MetricResult
 from gan_metrics.sides import must_agree

@@ -43,3 +43,185 @@ def bilinear(image: np.ndarray, size: int) -> np.ndarray:
                 + image[y1, x1] * dy * dx
             )
     return out
+
+
+def mmd_polynomial(
+    x: np.ndarray, y: np.ndarray, degree: int = 3, gamma: float | None = None, coef0: float = 1.0
+) -> float:
+    """The unbiased MMD² of a polynomial kernel, from whole kernel matrices."""
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    n, m, gamma = len(x), len(y), 1.0 / x.shape[1] if gamma is None else gamma
+    xx, yy, xy = ((a @ b.T * gamma + coef0) ** degree for a, b in ((x, x), (y, y), (x, y)))
+    return float(
+        (xx.sum() - np.trace(xx)) / (n * (n - 1))
+        + (yy.sum() - np.trace(yy)) / (m * (m - 1))
+        - 2 * xy.mean()
+    )
+
+
+def kid_subsets(
+    x: np.ndarray, y: np.ndarray, rng: np.random.RandomState, subsets: int, size: int
+) -> np.ndarray:
+    """The MMD² of each random subset, drawn from x and then from y."""
+    values = []
+    for _ in range(subsets):
+        one = x[rng.choice(len(x), size, replace=False)]
+        other = y[rng.choice(len(y), size, replace=False)]
+        values.append(mmd_polynomial(one, other))
+    return np.array(values)
+
+
+def cmmd_direct(x: np.ndarray, y: np.ndarray, sigma: float = 10.0, scale: float = 1000.0) -> float:
+    """The biased MMD² of a Gaussian kernel on rows of length one, from pairwise differences."""
+    x, y = (a / np.sqrt((np.asarray(a, np.float64) ** 2).sum(1, keepdims=True)) for a in (x, y))
+
+    def mean(a: np.ndarray, b: np.ndarray) -> float:
+        squares = ((a[:, None] - b[None]) ** 2).sum(-1)
+        return float(np.exp(-squares / (2 * sigma**2)).mean())
+
+    return scale * (mean(x, x) + mean(y, y) - 2 * mean(x, y))
+
+
+def mmd_split(k: np.ndarray) -> float:
+    """The variance of k(x, x') less row and column effects, averaged over all quadruples."""
+    n, total = len(k), []
+    for i in range(n):
+        for j in range(n):
+            for p in range(n):
+                for q in range(n):
+                    if len({i, j, p, q}) == 4:
+                        total.append((k[i, j] + k[p, q] - k[i, p] - k[j, q]) ** 2 / 4)
+    return float(np.mean(total))
+
+
+def unit_directions(directions: int, dim: int, seed: int) -> np.ndarray:
+    """Seeded random unit vectors as rows."""
+    draws = np.random.default_rng(seed).normal(size=(directions, dim))
+    return draws / np.linalg.norm(draws, axis=1, keepdims=True)
+
+
+def wasserstein_on_a_line(
+    x: np.ndarray, y: np.ndarray, p: np.ndarray | None = None, q: np.ndarray | None = None
+) -> float:
+    """Squared 2-Wasserstein distance of weighted points: mass is moved from left to right."""
+    p = np.full(len(x), 1 / len(x)) if p is None else p
+    q = np.full(len(y), 1 / len(y)) if q is None else q
+    by_x, by_y = np.argsort(x), np.argsort(y)
+    x, p, y, q = x[by_x], p[by_x].copy(), y[by_y], q[by_y].copy()
+    total, i, j = 0.0, 0, 0
+    while i < len(x) and j < len(y):
+        mass = min(p[i], q[j])
+        total += mass * (x[i] - y[j]) ** 2
+        p[i] -= mass
+        q[j] -= mass
+        if p[i] <= q[j]:
+            i += 1
+        else:
+            j += 1
+    return float(total)
+
+
+def sliced_wasserstein(x: np.ndarray, y: np.ndarray, units: np.ndarray) -> float:
+    """Mean over directions of the squared 2-Wasserstein distance between the projections."""
+    return float(np.mean([wasserstein_on_a_line(x @ unit, y @ unit) for unit in units]))
+
+
+def inception_score_naive(logits: np.ndarray, splits: int) -> list[float]:
+    """The Inception Score of each split, in the order given, by the definition."""
+    scores = []
+    for i in range(splits):
+        part = logits[i * len(logits) // splits : (i + 1) * len(logits) // splits]
+        p = scipy.special.softmax(np.asarray(part, np.float64), axis=1)
+        kl = scipy.special.rel_entr(p, p.mean(0)).sum(1)
+        scores.append(float(np.exp(kl.mean())))
+    return scores
+
+
+def renyi_score(kernel: np.ndarray, q: float) -> float:
+    """The exponential of the Rényi entropy of order q of the eigenvalues of K/m, all of them."""
+    values = np.linalg.eigvalsh(np.asarray(kernel, np.float64) / len(kernel))
+    values = values[values > 1e-13]
+    if np.isinf(q):
+        return float(1 / values.max())
+    if q == 1:
+        return float(np.exp(-(values * np.log(values)).sum()))
+    return float((values**q).sum() ** (1 / (1 - q)))
+
+
+def cosine_kernel(x: np.ndarray) -> np.ndarray:
+    """The cosine between each two rows."""
+    x = np.asarray(x, np.float64)
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    return unit @ unit.T
+
+
+def gaussian_kernel(x: np.ndarray, sigma: float) -> np.ndarray:
+    """exp(−|x − y|²/(2σ²)) of each two rows, from their differences."""
+    x = np.asarray(x, np.float64)
+    squares = ((x[:, None] - x[None]) ** 2).sum(-1)
+    return np.exp(-squares / (2 * sigma**2))
+
+
+def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """By differences in float64; a row at a time."""
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    return np.stack([np.einsum("nd,nd->n", y - row, y - row) for row in x])
+
+
+def nearest_others_naive(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Squared distances to the k nearest others and who they are; equal ones as they stand."""
+    d = squared_distances(x, x)
+    np.fill_diagonal(d, np.inf)
+    order = np.argsort(d, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(d, order, axis=1), order
+
+
+def manifold_naive(x: np.ndarray, y: np.ndarray, k: int, a: float = 1.2) -> dict[str, float]:
+    """All metrics of the nearest-neighbour family, by their definitions, with one k."""
+    import math
+    from fractions import Fraction
+
+    n, m = len(x), len(y)
+    squared, others = nearest_others_naive(x, k)
+    real = np.sqrt(squared[:, -1])
+    fake = np.sqrt(nearest_others_naive(y, k)[0][:, -1])
+    d = np.sqrt(squared_distances(x, y))
+    clipped = np.minimum(real, np.median(real))
+    own = np.zeros(n)
+    for i in range(n):
+        for j in range(k):
+            own[others[i, j]] += math.sqrt(squared[i, j]) <= clipped[i]
+    ideal = np.minimum(own / k, 1).mean()
+    filled = np.minimum((d < real[:, None]).sum(1), k).sum()
+
+    def expected(j: int) -> Fraction:
+        """With B(p, q) = 1 / (p C(p + q − 1, p)) for whole numbers."""
+        if j < k:
+            return Fraction(0)
+        total = Fraction(0)
+        for i in range(j + 1):
+            beta = Fraction(k * math.comb(n - 1, k), (k + i) * math.comb(n + j - 1, k + i))
+            total += min(i, k) * math.comb(j, i) * beta
+        return total / k
+
+    return {
+        "precision": (d <= real[:, None]).any(0).mean(),
+        "recall": (d <= fake).any(1).mean(),
+        "density": (d < real[:, None]).sum() / (k * m),
+        "coverage": (d < real[:, None]).any(1).mean(),
+        "clipped_density": min(
+            np.minimum((d <= clipped[:, None]).sum(0) / k, 1).mean() / ideal, 1.0
+        ),
+        "clipped_coverage": sum(expected(j) < Fraction(int(filled), k * n) for j in range(m + 1))
+        / (m + 1),
+        "p_precision": np.mean(1 - np.minimum(d / (a * real.mean()), 1).prod(0)),
+        "p_recall": np.mean(1 - np.minimum(d / (a * fake.mean()), 1).prod(1)),
+    }
+
+
+def fd_infinity_naive(x: np.ndarray, y: np.ndarray, seed: int, sizes: int = 15) -> float:
+    """The intercept of the Fréchet distances of seeded subsets of y, regressed on 1/size."""
+    rng = np.random.default_rng(seed)
+    counts = np.linspace(min(5000, max(len(y) // 10, 2)), len(y), sizes).astype(int)
+    subsets = [np.sort(rng.choice(len(y), n, replace=False)) for n in counts]
+    return float(np.polyfit(1 / counts, [frechet_nuclear(x, y[s]) for s in subsets], 1)[1])

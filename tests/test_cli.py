@@ -105,7 +105,7 @@ def test_every_option_reaches_the_library(
     assert taken["error_bars"] is True
     call("fid", "R", "F")
     assert taken["cache"] is True
-    from gan_metrics.evaluate import Options
+    from gan_metrics.evaluation import Options
 
     assert set(taken) - {"real", "fake", "error_bars"} == set(Options.__annotations__)
     assert call("fid", "R", "F", "--cache", tmp_path, "--no-cache").code == 2

@@ -170,13 +170,14 @@ MILLION = """
 import resource, sys
 import numpy as np
 from gan_metrics.feature_files import save_features
-from gan_metrics.features import Features, _Rows
+from gan_metrics.features import Features
+from gan_metrics.rows import Rows
 from gan_metrics.specs import FeatureSpec
 rows, dim, out = int(sys.argv[1]), 64, sys.argv[2]
 import gan_metrics.extras
 if out.endswith("parquet"):
     gan_metrics.extras.require("pyarrow.parquet", "formats")
-store = _Rows(rows)
+store = Rows(rows)
 block = np.ones((10_000, dim), np.float32)
 for start in range(0, rows, len(block)):
     block[:, 0] = np.arange(start, start + len(block))

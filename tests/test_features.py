@@ -19,8 +19,10 @@ from data import crops, write_folder
 from PIL import Image
 
 import gan_metrics as gm
-from gan_metrics import features as features_module
-from gan_metrics.backbones.network import Backbone
+from gan_metrics import extraction as extraction_module
+from gan_metrics import rows as rows_module
+from gan_metrics.backbones.choice import BackboneChoice
+from gan_metrics.backbones.embedder import Embedder
 from gan_metrics.backbones.registry import choose_backbone
 from gan_metrics.cache import FeatureCache, chunk_key
 from gan_metrics.errors import (
@@ -30,7 +32,8 @@ from gan_metrics.errors import (
     ResourceError,
     UsageError,
 )
-from gan_metrics.features import Extraction, Features, extract
+from gan_metrics.extraction import Extraction, extract
+from gan_metrics.features import Features
 from gan_metrics.images.loading import load
 from gan_metrics.images.sources import ImageSource, open_source
 from gan_metrics.specs import Decoding
@@ -41,24 +44,29 @@ class Network:
 
     def __init__(self, **choice: str) -> None:
         self.choice = choose_backbone(LITE0, **choice)
-        self.backbone: Backbone | None = None
+        self.embedder: Embedder | None = None
         self.embedded = 0
 
-    def __call__(self) -> Backbone:
-        if self.backbone is None:
-            self.backbone = Backbone(self.choice, "cpu")
-            inner = self.backbone.embed
+    def __call__(self) -> Embedder:
+        if self.embedder is None:
+            self.embedder = Embedder([self.choice], "cpu")
+            inner = self.embedder.embed
 
-            def embed(groups: list[torch.Tensor]) -> torch.Tensor:
+            def embed(
+                groups: list[torch.Tensor], wanted: list[BackboneChoice]
+            ) -> list[torch.Tensor]:
                 self.embedded += sum(map(len, groups))
-                return inner(groups)
+                return inner(groups, wanted)
 
-            self.backbone.embed = embed  # type: ignore[method-assign]
-        return self.backbone
+            self.embedder.embed = embed  # type: ignore[method-assign]
+        return self.embedder
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        return self().embed([images], [self.choice])[0]
 
     def extract(self, source: Path | ImageSource, **how: object) -> Features:
         opened = open_source(source) if isinstance(source, Path) else source
-        return extract(opened, self.choice, self, Extraction(**how))
+        return extract(opened, [self.choice], self, Extraction(**how))[0]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +76,7 @@ def network() -> Network:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features_module, "CHUNK", 5)
+    monkeypatch.setattr(extraction_module, "CHUNK", 5)
 
 
 @pytest.fixture
@@ -83,7 +91,7 @@ def test_features_are_those_of_the_backbone_in_the_order_of_the_names(
     assert list(found.names) == [f"{i:04d}.png" for i in range(12)]
     for name, row in zip(found.names, found.array, strict=True):
         image = torch.from_numpy(np.array(Image.open(folder / name))).permute(2, 0, 1)[None]
-        expected = network()(image)[0].numpy()
+        expected = network.features(image)[0].numpy()
         np.testing.assert_allclose(row, expected, atol=1e-5 * np.abs(expected).max())
     assert found.array.dtype == np.float32
     np.testing.assert_allclose(found.moments.mean, found.array.astype(float).mean(0))
@@ -111,10 +119,10 @@ def test_a_second_look_embeds_nothing(network: Network, folder: Path, tmp_path: 
     first = network.extract(folder, cache=cache)
     before = network.embedded
 
-    def no_network() -> Backbone:
+    def no_network() -> Embedder:
         raise AssertionError("the network was asked for")
 
-    again = extract(open_source(folder), network.choice, no_network, Extraction(cache=cache))
+    again = extract(open_source(folder), [network.choice], no_network, Extraction(cache=cache))[0]
     assert network.embedded == before
     np.testing.assert_array_equal(again.array, first.array)
     np.testing.assert_array_equal(again.moments.cov, first.moments.cov)
@@ -233,7 +241,7 @@ def test_an_image_that_can_be_decoded_now_is_not_left_out(
 ) -> None:
     """As after the installation of a library with another codec: same bytes, another outcome."""
     cache = FeatureCache(tmp_path / "cache")
-    real_decode, victim = features_module.decode, (folder / "0001.png").read_bytes()
+    real_decode, victim = extraction_module.decode, (folder / "0001.png").read_bytes()
 
     def picky(data: bytes, decoding: Decoding) -> object:
         if data == victim:
@@ -242,7 +250,7 @@ def test_an_image_that_can_be_decoded_now_is_not_left_out(
 
     with monkeypatch.context() as patch:
         patch.setattr("gan_metrics.images.loading.decode", picky)
-        patch.setattr(features_module, "decode", picky)
+        patch.setattr(extraction_module, "decode", picky)
         assert len(network.extract(folder, on_error="skip", cache=cache).names) == 11
         before = network.embedded
         assert len(network.extract(folder, on_error="skip", cache=cache).names) == 11
@@ -322,7 +330,7 @@ def test_many_features_go_to_a_file_without_a_name(
     network: Network, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = network.extract(folder)
-    monkeypatch.setattr(features_module, "_IN_MEMORY", 0)
+    monkeypatch.setattr(rows_module, "_IN_MEMORY", 0)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     mapped = network.extract(folder)
@@ -337,30 +345,30 @@ def test_no_room_for_features_is_said_at_once(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(features_module, "_IN_MEMORY", 0)
+    monkeypatch.setattr(rows_module, "_IN_MEMORY", 0)
     monkeypatch.setattr("os.posix_fallocate", full)
     with pytest.raises(ResourceError, match="TMPDIR"):
         network.extract(folder)
 
 
 def test_features_that_are_not_finite_name_the_image(network: Network, folder: Path) -> None:
-    backbone = network()
-    inner = backbone.embed
+    embedder = network()
+    inner = embedder.embed
     calls = []
 
-    def poisoned(groups: list[torch.Tensor]) -> torch.Tensor:
+    def poisoned(groups: list[torch.Tensor], wanted: list[BackboneChoice]) -> list[torch.Tensor]:
         calls.append(1)
-        out = inner(groups).clone()
+        out = inner(groups, wanted)[0].clone()
         if len(calls) == 2:
             out[0, 3] = float("nan")
-        return out
+        return [out]
 
-    backbone.embed = poisoned  # type: ignore[method-assign]
+    embedder.embed = poisoned  # type: ignore[method-assign]
     try:
         with pytest.raises(ComputationError, match=r"0001\.png"):
             network.extract(folder, batch_size=1, workers=0)
     finally:
-        backbone.embed = inner  # type: ignore[method-assign]
+        embedder.embed = inner  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ import pytest
 import torch
 from oracles import frechet_nuclear, frechet_sqrtm
 
-from gan_metrics.errors import ComputationError, InputError
+from gan_metrics.errors import ComputationError, InputError, UsageError
 from gan_metrics.metrics import (
     Moments,
+    frechet_directions,
     frechet_distance,
     frechet_influence,
     frechet_standard_error,
@@ -276,3 +277,35 @@ def test_bad_input_is_named() -> None:
     for bad, error in ((x[:1], ComputationError), (x[0], InputError), (x[:, :2], InputError)):
         with pytest.raises(error):
             frechet_distance(torch.from_numpy(x), torch.from_numpy(bad))
+
+
+def test_the_directions_add_up_to_the_distance() -> None:
+    rng = np.random.default_rng(0)
+    for n, m in ((60, 80), (5, 80), (60, 4), (6, 5)):  # full rank, and fewer than dimensions
+        x = rng.normal(size=(n, 8)) * np.linspace(1, 2, 8)
+        y = rng.normal(size=(m, 8)) + np.eye(8)[2] * 3
+        shares, vectors = frechet_directions(x, y, k=8)
+        assert shares.sum() == pytest.approx(1)
+        assert (np.diff(shares) <= 1e-12).all()
+        np.testing.assert_allclose(vectors.T @ vectors, np.eye(8), atol=1e-9)
+        few, _ = frechet_directions(x, y, k=3)
+        np.testing.assert_allclose(few, shares[:3])
+
+
+def test_a_direction_is_found_in_which_the_sets_differ() -> None:
+    rng = np.random.default_rng(0)
+    direction = np.linalg.qr(rng.normal(size=(10, 10)))[0][:, 0]
+    x = rng.normal(size=(4000, 10))
+    wide = x + np.outer(x @ direction, direction) * 2  # three times as wide, in one direction
+    shares, vectors = frechet_directions(x, wide, k=2)
+    assert shares[0] > 0.98
+    assert abs(vectors[:, 0] @ direction) > 0.999
+    moved = x + 5 * direction
+    assert abs(frechet_directions(x, moved, k=1)[1][:, 0] @ direction) == pytest.approx(1)
+
+
+def test_directions_of_equal_sets_carry_nothing_and_bad_numbers_are_refused() -> None:
+    moments = Moments(9, np.zeros(3), np.zeros((3, 3)))
+    assert frechet_directions(moments, moments, k=2)[0].tolist() == [0.0, 0.0]
+    with pytest.raises(UsageError, match="k=0"):
+        frechet_directions(moments, moments, k=0)

@@ -16,6 +16,7 @@ from torch import nn
 from gan_metrics.backbones import inception
 from gan_metrics.backbones import network as network_module
 from gan_metrics.backbones.building import read_state_dict
+from gan_metrics.backbones.choice import Layer
 from gan_metrics.backbones.cut import pool_output, run_until
 from gan_metrics.backbones.folding import fold_batchnorm
 from gan_metrics.backbones.network import Backbone, pick_device
@@ -102,7 +103,7 @@ def test_tf32_is_what_was_asked_for_and_afterwards_what_it_was(setting: str) -> 
     """In a process of its own: the settings are global, and torch raises once both are used."""
     script = f"""
 import torch
-from gan_metrics.backbones.network import _tf32
+from gan_metrics.arithmetic import tf32
 from gan_metrics.backbones.registry import load_backbone
 {setting}
 def flags():
@@ -112,7 +113,7 @@ def flags():
     return matmul.allow_tf32, cudnn.allow_tf32
 before = flags()
 for wanted, expected in ((False, ("ieee", False)), (True, ("tf32", True))):
-    with _tf32(wanted):
+    with tf32(wanted):
         assert all(flag in expected for flag in flags()), flags()
     assert flags() == before, (flags(), before)
 backbone = load_backbone("efficientnet-lite0", device="cpu", weights="random")
@@ -289,16 +290,16 @@ def test_a_layer_without_a_tensor_or_out_of_the_way() -> None:
 def test_pools() -> None:
     map_ = torch.arange(24.0).view(1, 2, 3, 4)
     tokens = torch.arange(6.0).view(1, 3, 2)
-    assert pool_output(map_, "avg").tolist() == [[5.5, 17.5]]
-    assert pool_output(map_, "max").tolist() == [[11.0, 23.0]]
-    assert pool_output(map_, "flatten").shape == (1, 24)
-    assert pool_output(map_, "none").shape == (1, 2, 3, 4)
-    assert pool_output(tokens, "cls").tolist() == [[0.0, 1.0]]
-    assert pool_output(tokens, "avg").tolist() == [[2.0, 3.0]]
+    assert pool_output(map_, Layer("", "avg")).tolist() == [[5.5, 17.5]]
+    assert pool_output(map_, Layer("", "max")).tolist() == [[11.0, 23.0]]
+    assert pool_output(map_, Layer("", "flatten")).shape == (1, 24)
+    assert pool_output(map_, Layer("", "none")).shape == (1, 2, 3, 4)
+    assert pool_output(tokens, Layer("", "cls")).tolist() == [[0.0, 1.0]]
+    assert pool_output(tokens, Layer("", "avg")).tolist() == [[2.0, 3.0]]
     with pytest.raises(UsageError, match="does not apply to a layer of shape N×2×3×4"):
-        pool_output(map_, "cls")
+        pool_output(map_, Layer("", "cls"))
     with pytest.raises(UsageError, match="does not apply"):
-        pool_output(torch.zeros(1, 5), "max")
+        pool_output(torch.zeros(1, 5), Layer("", "max"))
 
 
 def test_a_protocol_is_not_for_every_backbone() -> None:

@@ -23,13 +23,13 @@ def blocks(language: str) -> list[str]:
 def demo_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for seed, name in enumerate(("real", "gaussian-mixture", "pca-gaussian", "held-out")):
-        write_folder(tmp_path / "demo" / name, crops(6, seed, 32, 32))
+        write_folder(tmp_path / "demo" / name, crops(24, seed, 32, 32))
 
 
 @pytest.mark.usefixtures("demo_folders")
 def test_the_snippets_run(capsys: pytest.CaptureFixture[str]) -> None:
     shell = [block for block in blocks("sh") if "gan-metrics" in block]
-    assert len(shell) == 2
+    assert len(shell) == 3
     for line in "".join(shell).strip().splitlines():
         program, *args = shlex.split(line)
         assert program == "gan-metrics"

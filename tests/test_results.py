@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from gan_metrics.results import MetricResult, versions
+from gan_metrics.results import EvaluationResult, MetricResult, versions
 from gan_metrics.specs import FeatureSpec
 
 RESULT = MetricResult(
@@ -18,6 +18,7 @@ RESULT = MetricResult(
     feature_spec=FeatureSpec("efficientnet-lite0", "global_pool"),
     skipped_files=[("a.png", "broken")],
     terms={"mean": 2.0, "covariance": 10.3456789},
+    error_bar="closed form; for the expected value at these n",
     warnings=[("few-images", "10 images")],
     versions=versions(),
 )
@@ -73,3 +74,42 @@ def test_the_text_keeps_the_digits_that_the_error_gives_a_meaning_to(
 def test_nan_is_never_written() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         MetricResult("fd", math.nan, None, 3, 4, None, FeatureSpec()).dumps()
+
+
+def test_the_interval_stays_within_the_bounds() -> None:
+    share = MetricResult("recall", 0.99, 0.1, 3, 4, None, FeatureSpec(), bounds=(0.0, 1.0))
+    assert share.ci95 == (pytest.approx(0.794, abs=1e-3), 1.0)
+    unbiased = MetricResult("kid", -0.01, 0.1, 3, 4, None, FeatureSpec(), bounds=(None, None))
+    assert unbiased.ci95 == (pytest.approx(-0.206, abs=1e-3), pytest.approx(0.186, abs=1e-3))
+
+
+def test_details_are_shown_if_they_are_short() -> None:
+    details = {"shares": [0.5, 0.25], "long": list(range(99)), "q": 1.5}
+    result = MetricResult("fd", 1.0, None, 3, 4, None, FeatureSpec(), details=details)
+    text = str(result)
+    assert "shares          0.5, 0.25" in text
+    assert "q               1.5" in text
+    assert "long" not in text
+    assert json.loads(result.dumps())["details"]["long"][98] == 98
+
+
+def test_an_evaluation_is_a_mapping_with_reasons_for_what_is_missing() -> None:
+    other = MetricResult("is", 2.0, None, None, 4, None, FeatureSpec("x", "logits"), sides=1,
+                         warnings=[("few-images", "10 images"), ("other", "y")])  # fmt: skip
+    found = EvaluationResult({"fid": RESULT, "is": other}, {"kid": "no images"})
+    assert dict(found) == {"fid": RESULT, "is": other}
+    assert len(found) == 2
+    with pytest.raises(KeyError, match="no images"):
+        found["kid"]
+    with pytest.raises(KeyError):
+        found["nonsense"]
+    assert found.warnings == [("few-images", "10 images"), ("other", "y")]
+    document = json.loads(found.dumps())
+    assert [r["metric"] for r in document["results"]] == ["fd", "is"]
+    assert document["not_computed"] == [{"metric": "kid", "reason": "no images"}]
+    lines = str(found).splitlines()
+    assert lines[1].split() == ["fd", "12.3457", "±", "0.0500", "12.2477", "…", "12.4437"]
+    assert lines[2].split() == ["is", "2.00000"]
+    assert "kid: not computed: no images" in lines
+    assert "  images          10 real, an unknown number of fake" in lines
+    assert "  images          4 fake" in lines

@@ -31,11 +31,13 @@ class Layer:
             input; empty: the network's own output.
         pool: How it becomes a vector by default; a key of :data:`~gan_metrics.specs.POOLS`.
         layout: ``"NCHW"`` or ``"NHWC"``: where a map has its channels.
+        channels: Of a map, the first so many channels alone, place by place; 0: all.
     """
 
     path: str
     pool: str
     layout: str = "NCHW"
+    channels: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class Recipe:
         if layer in self.layers:
             return layer
         path = "" if layer == OUTPUT else layer
-        return next((name for name, cut in self.layers.items() if cut.path == path), None)
+        whole = (name for name, cut in self.layers.items() if cut.path == path and not cut.channels)
+        return next(whole, None)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_metrics.backbones.choice import INPUT
+from gan_metrics.backbones.choice import INPUT, Layer
 from gan_metrics.errors import UsageError, unknown_name
 
 __all__ = ["CutPoint", "cut_points", "pool_output", "run_until"]
@@ -181,14 +181,14 @@ def cut_points(module: nn.Module, size: int, device: str = "meta") -> list[CutPo
     return list(points.values())
 
 
-def pool_output(output: torch.Tensor, pool: str, layout: str = "NCHW") -> torch.Tensor:
+def pool_output(output: torch.Tensor, cut: Layer) -> torch.Tensor:
     """Turn a layer's output into vectors.
 
     Args:
         output: ``N × C × H × W`` (a map), ``N × T × C`` (tokens) or ``N × C`` (vectors).
-        pool: ``"avg"`` or ``"max"`` over places or tokens; ``"cls"``: the first token;
-            ``"flatten"``; ``"none"``: as it is.
-        layout: ``"NHWC"`` for a map that has its channels last.
+        cut: ``pool``: ``"avg"`` or ``"max"`` over places or tokens; ``"cls"``: the first token;
+            ``"flatten"``; ``"none"``: as it is. ``layout``: ``"NHWC"`` for a map that has its
+            channels last. ``channels``: of a map, the first so many alone, put last; 0: all.
 
     Returns:
         ``N × D``, or the output's own shape for ``"none"``.
@@ -196,6 +196,10 @@ def pool_output(output: torch.Tensor, pool: str, layout: str = "NCHW") -> torch.
     Raises:
         UsageError: When the output has no places or tokens to pool over.
     """
+    pool, layout = cut.pool, cut.layout
+    if cut.channels:
+        first = output[:, : cut.channels] if layout == "NCHW" else output[..., : cut.channels]
+        output, layout = (first.permute(0, 2, 3, 1) if layout == "NCHW" else first), "NHWC"
     if pool == "none":
         return output
     if pool == "flatten":

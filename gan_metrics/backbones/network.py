@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from gan_metrics import preprocess
+from gan_metrics.arithmetic import tf32
 from gan_metrics.backbones.building import build_network
 from gan_metrics.backbones.cut import pool_output, run_until
 from gan_metrics.backbones.folding import fold_batchnorm, touches
@@ -86,16 +87,31 @@ class Backbone:
         """
         return self.embed([images])
 
-    @torch.inference_mode()
     def embed(self, groups: Sequence[torch.Tensor]) -> torch.Tensor:
         """Features of images of several sizes: one tensor for each size, one forward pass."""
+        return self.read(groups, [self.choice])[0]
+
+    @torch.inference_mode()
+    def read(
+        self, groups: Sequence[torch.Tensor], spaces: Sequence[BackboneChoice]
+    ) -> list[torch.Tensor]:
+        """Several feature spaces of this network from one forward pass.
+
+        Args:
+            groups: As for :meth:`embed`.
+            spaces: Cuts of this network.
+
+        Returns:
+            ``float32`` features in each space.
+        """
         inputs = [self._prepare(group) for group in groups]
         if len({tuple(part.shape[1:]) for part in inputs}) > 1:
             raise UsageError(
                 f"{self.spec.backbone} does not resize its images, and they are of several sizes; "
                 "its preprocess must bring them to one, by resize or crop"
             )
-        return self._features(torch.cat(inputs))
+        cuts = [replace(space.layer, pool=str(space.spec.pool)) for space in spaces]
+        return self._pooled(torch.cat(inputs), cuts)
 
     @torch.inference_mode()
     def outputs(self, images: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -111,16 +127,8 @@ class Backbone:
         Raises:
             UsageError: For a layer that the backbone does not have.
         """
-        cuts = {given: self._cut(given) for given in layers}
-        paths = [cut.path for cut in cuts.values()]
-        if any(touches(path, *pair) for path in paths for pair in self._folded):
-            self._cuts.update(paths)
-            self.module = self._built()
-        raw = self._raw(self._prepare(images), paths)
-        return {
-            given: pool_output(raw[cut.path].float(), cut.pool, cut.layout)
-            for given, cut in cuts.items()
-        }
+        cuts = [self._cut(given) for given in layers]
+        return dict(zip(layers, self._pooled(self._prepare(images), cuts), strict=True))
 
     def differentiable(self, images: torch.Tensor) -> torch.Tensor:
         """Features with gradients back to the pixels, for losses and attribution.
@@ -140,7 +148,7 @@ class Backbone:
             raise InputError(f"gradients need floating-point images in 0–255, not {images.dtype}")
         with _arithmetic("fp32", self.device):
             inputs = preprocess.apply(images.to(self.device), self._preprocess)
-        return self._features(inputs)
+        return self._pooled(inputs, [replace(self.choice.layer, pool=str(self.spec.pool))])[0]
 
     @property
     def _preprocess(self) -> Any:
@@ -167,10 +175,14 @@ class Backbone:
         own = name == self.spec.layer
         return replace(cut, pool=str(self.spec.pool)) if own else cut
 
-    def _features(self, inputs: torch.Tensor) -> torch.Tensor:
-        cut = self.choice.layer
-        raw = self._raw(inputs, [cut.path])[cut.path]
-        return pool_output(raw.float(), str(self.spec.pool), cut.layout)
+    def _pooled(self, inputs: torch.Tensor, cuts: Sequence[Layer]) -> list[torch.Tensor]:
+        """What the cuts give, as vectors. A cut that was folded away has the network built anew."""
+        paths = [cut.path for cut in cuts]
+        if any(touches(path, *pair) for path in paths for pair in self._folded):
+            self._cuts.update(paths)
+            self.module = self._built()
+        raw = self._raw(inputs, paths)
+        return [pool_output(raw[cut.path].float(), cut) for cut in cuts]
 
     def _raw(self, inputs: torch.Tensor, paths: Sequence[str]) -> dict[str, torch.Tensor]:
         layout = torch.channels_last if self._channels_last else torch.contiguous_format
@@ -264,30 +276,5 @@ def _arithmetic(precision: str, device: torch.device) -> Iterator[None]:
         if device.type != "cuda":
             yield
             return
-        with _tf32(precision == "tf32"):
+        with tf32(precision == "tf32"):
             yield
-
-
-@contextlib.contextmanager
-def _tf32(wanted: bool) -> Iterator[None]:
-    """TF32 on or off for this block; torch leaves it on for convolutions by default.
-
-    Torch 2.9 has a new way of saying it, and raises once both ways were used.
-    """
-    matmul: Any = torch.backends.cuda.matmul
-    cudnn: Any = torch.backends.cudnn
-    if hasattr(matmul, "fp32_precision"):
-        convolutions: Any = getattr(cudnn, "conv", cudnn)
-        places = [(matmul, "fp32_precision"), (convolutions, "fp32_precision")]
-        value: Any = "tf32" if wanted else "ieee"
-    else:
-        places = [(matmul, "allow_tf32"), (cudnn, "allow_tf32")]
-        value = wanted
-    before = [getattr(place, name) for place, name in places]
-    try:
-        for place, name in places:
-            setattr(place, name, value)
-        yield
-    finally:
-        for (place, name), old in zip(places, before, strict=True):
-            setattr(place, name, old)

@@ -62,6 +62,7 @@ _INCEPTION = Recipe(
         "64": Layer("maxpool1", "avg"),
         "192": Layer("maxpool2", "avg"),
         "768": Layer("Mixed_6e", "avg"),
+        "spatial": Layer("Mixed_6d.branch1x1", "flatten", channels=7),
         "pool3": Layer("avgpool", "avg"),
         "logits": Layer("fc", "none"),
         "logits_unbiased": Layer("fc.unbiased", "none"),

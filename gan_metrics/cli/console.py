@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import typer
 
@@ -18,13 +18,12 @@ from gan_metrics.errors import GanMetricsError, ResourceError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gan_metrics.results import MetricResult
-
 __all__ = [
     "STATE",
     "check_outputs",
     "emit",
     "guarded",
+    "leave",
     "note",
     "print_json",
     "progress",
@@ -46,31 +45,32 @@ def guarded(verb: Callable[..., None]) -> Callable[..., None]:
         try:
             verb(*args, **kwargs)
         except GanMetricsError as error:
-            _leave(str(error), error.exit_code)
+            leave(str(error), error.exit_code)
         except KeyboardInterrupt:
-            _leave("interrupted", 130)
+            leave("interrupted", 130)
         except MemoryError:
-            _leave("out of memory; try a smaller --batch-size, or --max-images", 6)
+            leave("out of memory; try a smaller --batch-size, or --max-images", 6)
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader has left; nothing can be said to it
                 sys.stdout = open(os.devnull, "w")  # noqa: SIM115
                 raise typer.Exit(ResourceError.exit_code) from None
             code = ResourceError.exit_code if error.errno in _NO_ROOM else 1
-            _leave(f"{error}", code)
+            leave(f"{error}", code)
         except Exception as error:
             if type(error).__module__.partition(".")[0] in ("typer", "click"):
                 raise
             kind = type(error).__name__
             if "DefaultCPUAllocator" in str(error):
-                _leave("out of memory; try a smaller --batch-size, or --max-images", 6)
+                leave("out of memory; try a smaller --batch-size, or --max-images", 6)
             if kind == "OutOfMemoryError":
-                _leave("the device is out of memory; try a smaller --batch-size", 6)
-            _leave(f"this is a fault of gan-metrics ({kind}: {error}); --debug shows where", 1)
+                leave("the device is out of memory; try a smaller --batch-size", 6)
+            leave(f"this is a fault of gan-metrics ({kind}: {error}); --debug shows where", 1)
 
     return wrapper
 
 
-def _leave(message: str, code: int) -> None:
+def leave(message: str, code: int) -> NoReturn:
+    """Say a last word on stderr and end with an exit code."""
     if STATE["debug"]:
         traceback.print_exc()
     print(printable(f"gan-metrics: {message}"), file=sys.stderr)  # noqa: T201
@@ -115,21 +115,45 @@ def print_json(document: Mapping[str, Any]) -> None:
     print(dumps(document, indent=2, ascii_only=not utf8))  # noqa: T201
 
 
-def emit(result: MetricResult, to: Mapping[str, Any]) -> None:
-    """A result to stdout and to the files that were asked for; its warnings to stderr."""
+class _Result(Protocol):
+    """What a verb has found."""
+
+    @property
+    def warnings(self) -> Sequence[tuple[str, str]]: ...
+    def to_json(self) -> dict[str, Any]: ...
+    def to_text(self) -> str: ...
+    def dumps(self, indent: int | None = None) -> str: ...
+
+
+def emit(
+    result: _Result,
+    to: Mapping[str, Any],
+    *,
+    text: str | None = "",
+    written: str | None = None,
+) -> None:
+    """A result to stdout and to the files that were asked for; its warnings to stderr.
+
+    Args:
+        result: The result.
+        to: What ``takes_output`` gave.
+        text: What is printed; empty: the result's own text; ``None``: its JSON.
+        written: What is written to the file; ``None``: its JSON.
+    """
     from gan_metrics.downloads import atomic_path
 
     output: Path | None = to["output"]
     append: Path | None = to["append"]
     # First to the screen: a number that took hours is not lost with a disk that is full.
     show_warnings(result.warnings)
-    if to["json"]:
+    if to["json"] or text is None:
         print_json(result.to_json())
     else:
-        print(result.to_text())  # noqa: T201
+        print(text.rstrip("\n") or result.to_text())  # noqa: T201
     if output is not None:
+        document = result.dumps(indent=2) if written is None else written
         with atomic_path(output) as temporary:
-            temporary.write_text(result.dumps(indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(document.rstrip("\n") + "\n", encoding="utf-8")
     if append is not None:
         try:
             append.parent.mkdir(parents=True, exist_ok=True)

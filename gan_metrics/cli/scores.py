@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -11,11 +12,38 @@ from gan_metrics.cli.allocator import keep_freed_memory
 from gan_metrics.cli.options import takes_features, takes_output
 from gan_metrics.cli.root import Debug, Quiet, app
 
-__all__ = ["fid"]
+__all__ = ["evaluate", "fid", "inception_score", "kid", "metrics", "prdc", "vendi"]
 
 _SIDE = "A folder of images, saved features, or a statistics .npz."
+_IMAGES = "A folder of images, or saved features."
+_METRIC = "Metric"
 Real = Annotated[str, typer.Argument(metavar="REAL", help=_SIDE)]
 Fake = Annotated[str, typer.Argument(metavar="FAKE", help=_SIDE)]
+RealImages = Annotated[str, typer.Argument(metavar="REAL", help=_IMAGES)]
+FakeImages = Annotated[str, typer.Argument(metavar="FAKE", help=_IMAGES)]
+ErrorBars = Annotated[
+    bool,
+    typer.Option(
+        "--error-bars/--no-error-bars",
+        help="Standard error and 95 % interval (default: error-bars).",
+        show_default=False,
+        rich_help_panel="Output",
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="An argument of a metric, such as precision.k=5 or kid.subsets=50.",
+        metavar="METRIC.NAME=VALUE",
+        rich_help_panel=_METRIC,
+        show_default=False,
+    ),
+]
+
+
+def _argument(help_: str, **extra: Any) -> Any:
+    return typer.Option(help=help_, rich_help_panel=_METRIC, **extra)
 
 
 @app.command()
@@ -27,15 +55,10 @@ def fid(
     fake: Fake,
     options: dict[str, Any],
     to: dict[str, Any],
-    error_bars: Annotated[
-        bool,
-        typer.Option(
-            "--error-bars/--no-error-bars",
-            help="Standard error and 95 % interval (default: error-bars).",
-            show_default=False,
-            rich_help_panel="Output",
-        ),
-    ] = True,
+    directions: Annotated[
+        int, _argument("Find so many directions that carry the distance.", min=0)
+    ] = 0,
+    error_bars: ErrorBars = True,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -52,12 +75,358 @@ def fid(
 
       gan-metrics fid real/ fake/ --backbone efficientnet-lite0   (offline)
 
+      gan-metrics fid real/ fake/ --directions 5   (where the sets differ)
+
       gan-metrics fid real/ fake/ --on-error skip --append log.jsonl
     """
-    from gan_metrics.evaluate import fid as compute
+    _score("fid", real, fake, options, to, error_bars, {"fid": {"directions": directions}})
+
+
+@app.command()
+@console.guarded
+@takes_features
+@takes_output
+def kid(
+    real: RealImages,
+    fake: FakeImages,
+    options: dict[str, Any],
+    to: dict[str, Any],
+    subsets: Annotated[int, _argument("Random subsets that are averaged over.", min=1)] = 100,
+    subset_size: Annotated[int, _argument("Images in each.", min=2)] = 1000,
+    error_bars: ErrorBars = True,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """The kernel distance between REAL and FAKE: unbiased, and fit for few images.
+
+    It may be negative: an unbiased estimate of a small number is below zero now and then.
+
+    Examples:
+      gan-metrics kid real/ fake/
+
+      gan-metrics kid real/ fake/ --backbone efficientnet-lite0 --subset-size 500
+    """
+    given = {"kid": {"subsets": subsets, "subset_size": subset_size}}
+    _score("kid", real, fake, options, to, error_bars, given)
+
+
+@app.command("is")
+@console.guarded
+@takes_features
+@takes_output
+def inception_score(
+    fake: FakeImages,
+    options: dict[str, Any],
+    to: dict[str, Any],
+    splits: Annotated[int, _argument("Parts that are averaged over.", min=1)] = 10,
+    error_bars: ErrorBars = True,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """The Inception Score of FAKE: sharp class predictions, and many different ones.
+
+    Images are shuffled with --seed before they are split.
+
+    Examples:
+      gan-metrics is fake/
+
+      gan-metrics is fake/ --backbone efficientnet-lite0 --splits 1
+    """
+    _score("is", None, fake, options, to, error_bars, {"is": {"splits": splits}})
+
+
+@app.command()
+@console.guarded
+@takes_features
+@takes_output
+def prdc(
+    real: RealImages,
+    fake: FakeImages,
+    options: dict[str, Any],
+    to: dict[str, Any],
+    k: Annotated[
+        int | None,
+        _argument(
+            "Neighbours (default: 3 for precision and recall, 5 for density and coverage).",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    error_bars: ErrorBars = True,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Precision, recall, density and coverage: fidelity and diversity, each by itself.
+
+    Examples:
+      gan-metrics prdc real/ fake/
+
+      gan-metrics prdc real/ fake/ --k 5 --json
+    """
+    from gan_metrics.metrics.registry import FAMILIES
+
+    given = {} if k is None else {name: {"k": k} for name in FAMILIES["prdc"]}
+    _score("prdc", real, fake, options, to, error_bars, given)
+
+
+@app.command()
+@console.guarded
+@takes_features
+@takes_output
+def vendi(
+    fake: FakeImages,
+    options: dict[str, Any],
+    to: dict[str, Any],
+    q: Annotated[float, _argument("Order: small ones weigh rare images more.", min=0.0)] = 1.0,
+    error_bars: ErrorBars = True,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """The Vendi score of FAKE: the effective number of different images.
+
+    Examples:
+      gan-metrics vendi fake/
+
+      gan-metrics vendi fake/ --q 0.5 --backbone efficientnet-lite0
+    """
+    _score("vendi", None, fake, options, to, error_bars, {"vendi": {"q": q}})
+
+
+@app.command()
+@console.guarded
+@takes_features
+@takes_output
+def evaluate(
+    real: Real,
+    fake: Fake,
+    options: dict[str, Any],
+    to: dict[str, Any],
+    metrics: Annotated[
+        str, _argument("Names with commas, or all.", metavar="fid,kid,prdc,…|all")
+    ] = "all",
+    set_: Set = None,
+    error_bars: ErrorBars = True,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Many metrics from one decode and one pass of each network.
+
+    What cannot be computed from what was given is listed with the reason.
+
+    Examples:
+      gan-metrics evaluate real/ fake/
+
+      gan-metrics evaluate real/ fake/ --metrics fid,kid,prdc --json
+
+      gan-metrics evaluate real/ fake/ --metrics prdc --set precision.k=5 --set recall.k=5
+    """
+    from gan_metrics.evaluation import evaluate as compute
+
+    console.check_outputs(to["output"], to["append"])
+    arguments = _arguments(set_)
+    keep_freed_memory()
+    with console.progress() as report:
+        found = compute(
+            real,
+            fake,
+            metrics=metrics,
+            error_bars=error_bars,
+            arguments=arguments,
+            progress=report,
+            **options,
+        )
+    console.emit(found, to)
+    if not found:
+        console.leave("no metric could be computed", 5)
+
+
+@app.command()
+@console.guarded
+@takes_features
+@takes_output
+def compare(
+    real: Real,
+    fakes: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FAKE_A FAKE_B …",
+            help="The generators' images, as REAL; NAME=RUN1,RUN2,… for several runs of one.",
+        ),
+    ],
+    options: dict[str, Any],
+    to: dict[str, Any],
+    metrics: Annotated[
+        str, _argument("Names with commas; the first one ranks.", metavar="fid,kid,…")
+    ] = "fid",
+    set_: Set = None,
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="Of what is printed.",
+            metavar="text|csv|markdown|latex|json",
+            rich_help_panel="Output",
+        ),
+    ] = "text",
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Rank generators, and say which neighbours cannot be told apart.
+
+    Two of them are told apart when redraws of equal generators would differ as much in less than
+    5 % of cases. Training again with another seed moves the FID about three times as much as
+    that: give several runs of each, as NAME=RUN1,RUN2, and their spread is the error bar.
+
+    -o writes .json, .csv, .md or .tex.
+
+    Examples:
+      gan-metrics compare real/ gan/ diffusion/ flow/
+
+      gan-metrics compare real/ gan/ diffusion/ --metrics fid,prdc --format markdown
+
+      gan-metrics compare real.npz gan=gan1/,gan2/ flow=flow1/,flow2/ -o table.tex
+    """
+    from gan_metrics.comparison import compare as compute
+    from gan_metrics.errors import UsageError, unknown_name
+
+    writers = {"csv": "to_csv", "markdown": "to_markdown", "latex": "to_latex", "text": "to_text"}
+    if format_ not in (*writers, "json"):
+        raise unknown_name("format", format_, [*writers, "json"])
+    endings = {".csv": "to_csv", ".md": "to_markdown", ".tex": "to_latex"}
+    output = to["output"]
+    if output is not None and output.suffix.lower() not in (*endings, ".json"):
+        raise UsageError(f"-o {output}: expected a name that ends with .json, .csv, .md or .tex")
+    console.check_outputs(output, to["append"])
+    arguments, models = _arguments(set_), _runs(fakes)
+    keep_freed_memory()
+    with console.progress() as report:
+        found = compute(
+            real,
+            models,
+            metrics=metrics.split(","),
+            arguments=arguments,
+            progress=report,
+            **options,
+        )
+    text = None if format_ == "json" else getattr(found, writers[format_])()
+    written = None
+    if output is not None and output.suffix.lower() in endings:
+        written = getattr(found, endings[output.suffix.lower()])()
+    console.emit(found, to, text=text, written=written)
+
+
+@app.command()
+@console.guarded
+def metrics(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: Debug = False,
+) -> None:
+    """The metrics there are, what each needs, and where it is defined."""
+    from gan_metrics.metrics.registry import FAMILIES, METRICS
+
+    if json:
+        console.print_json(
+            {
+                "metrics": {
+                    row.name: {
+                        "summary": row.summary,
+                        "needs": row.needs,
+                        "sides": row.sides,
+                        "moments": row.moments,
+                        "better": row.better,
+                        "arguments": list(row.arguments),
+                        "error_bar": row.error_bar,
+                        "source": row.source,
+                    }
+                    for row in METRICS.values()
+                },
+                "families": {name: list(members) for name, members in FAMILIES.items()},
+            }
+        )
+        return
+    kinds = {"clip": "features (CLIP's by default)", "spatial": "features of layer spatial"}
+    needs = {"both": " or moments", "real": ", or moments of REAL", "": ""}
+    rows = [
+        (
+            row.name,
+            "REAL FAKE" if row.sides == 2 else "FAKE",
+            f"{kinds.get(row.needs, row.needs)}{needs[row.moments]}",
+            row.better,
+            row.summary,
+            row.source,
+        )
+        for row in METRICS.values()
+    ]
+    console.table("Metrics", ("name", "sets", "needs", "better", "what it is", "source"), rows)
+    for name, members in FAMILIES.items():
+        console.note(f"{name} stands for {', '.join(members)}")
+
+
+def _score(
+    names: str,
+    real: str | None,
+    fake: str,
+    options: Mapping[str, Any],
+    to: Mapping[str, Any],
+    error_bars: bool,
+    arguments: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
+    """Compute metrics that must come out, and print them: one by itself, several as a list."""
+    from gan_metrics.evaluation import score
 
     console.check_outputs(to["output"], to["append"])
     keep_freed_memory()
     with console.progress() as report:
-        result = compute(real, fake, error_bars=error_bars, progress=report, **options)
-    console.emit(result, to)
+        found = score(
+            names,
+            real,
+            fake,
+            error_bars=error_bars,
+            arguments=arguments,
+            progress=report,
+            **options,
+        )
+    console.emit(found[names] if len(found) == 1 else found, to)
+
+
+def _arguments(given: list[str] | None) -> dict[str, dict[str, Any]]:
+    """METRIC.NAME=VALUE as keyword arguments of metrics.
+
+    Raises:
+        UsageError: When one is not of that form.
+    """
+    import json
+
+    from gan_metrics.errors import UsageError
+
+    found: dict[str, dict[str, Any]] = {}
+    for text in given or ():
+        path, equals, value = text.partition("=")
+        metric, dot, name = path.partition(".")
+        if not (equals and dot and metric and name):
+            raise UsageError(f"--set {text}: expected METRIC.NAME=VALUE, such as precision.k=5")
+        try:
+            known = json.loads(value)
+        except ValueError:
+            raise UsageError(f"--set {text}: {value!r} is no number, true, false or null") from None
+        found.setdefault(metric, {})[name] = known
+    return found
+
+
+def _runs(fakes: list[str]) -> Any:
+    """A list of paths; name to paths where a name is given."""
+    import os
+
+    from gan_metrics.errors import UsageError
+
+    named = [fake for fake in fakes if "=" in fake and not os.path.exists(fake)]
+    if not named:
+        return fakes
+    models: dict[str, Any] = {}
+    for fake in fakes:
+        name, _, paths = fake.partition("=") if fake in named else (os.path.normpath(fake), "", "")
+        name = name if fake in named else os.path.basename(name)
+        if name in models:
+            raise UsageError(f"the generator {name!r} is given twice; list its runs with commas")
+        models[name] = [path for path in paths.split(",") if path] if fake in named else fake
+    return models

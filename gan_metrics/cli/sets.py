@@ -42,7 +42,7 @@ def stats(
 
       gan-metrics fid real.npz fake/
     """
-    from gan_metrics.evaluate import compute_stats
+    from gan_metrics.evaluation import compute_stats
 
     console.check_outputs(output)
     keep_freed_memory()
@@ -93,7 +93,7 @@ def features(
 
       gan-metrics features images/ -o maps.safetensors --backbone vgg19 --layer pool5 --pool none
     """
-    from gan_metrics.evaluate import extract_features
+    from gan_metrics.evaluation import extract_features
     from gan_metrics.feature_files import check_format, save_features
 
     check_format(output)

@@ -1,22 +1,64 @@
 """Metrics: pure functions of arrays or moments. No input or output, no printing.
 
-The NumPy paths import no torch.
+Features are arrays of shape ``(n, D)``, of NumPy or torch, the real ones first. The NumPy paths
+import no torch. :data:`~gan_metrics.metrics.registry.METRICS` lists what there is; beside each
+function stands one that gives an :class:`Estimate`, the value with its error bar.
 """
 
+from gan_metrics.metrics.diversity import bandwidth, fkea, rke, vendi
+from gan_metrics.metrics.estimates import Estimate
+from gan_metrics.metrics.extrapolation import fd_infinity
 from gan_metrics.metrics.frechet import (
     FrechetTerms,
+    frechet_directions,
     frechet_distance,
     frechet_influence,
     frechet_standard_error,
     frechet_terms,
 )
+from gan_metrics.metrics.inception_score import inception_score
+from gan_metrics.metrics.kernel import cmmd, kernel_distance, kid
+from gan_metrics.metrics.manifold import (
+    clipped_coverage,
+    clipped_density,
+    coverage,
+    density,
+    p_precision,
+    p_recall,
+    prdc,
+    precision,
+    recall,
+)
+from gan_metrics.metrics.sliced import mind, swd
 from gan_metrics.moments import Moments
 
 __all__ = [
+    "Estimate",
     "FrechetTerms",
     "Moments",
+    "bandwidth",
+    "clipped_coverage",
+    "clipped_density",
+    "cmmd",
+    "coverage",
+    "density",
+    "fd_infinity",
+    "fkea",
+    "frechet_directions",
     "frechet_distance",
     "frechet_influence",
     "frechet_standard_error",
     "frechet_terms",
+    "inception_score",
+    "kernel_distance",
+    "kid",
+    "mind",
+    "p_precision",
+    "p_recall",
+    "prdc",
+    "precision",
+    "recall",
+    "rke",
+    "swd",
+    "vendi",
 ]

@@ -29,7 +29,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics.errors import ComputationError, InputError
+from gan_metrics.errors import ComputationError, InputError, UsageError
+from gan_metrics.metrics.arrays import is_tensor
+from gan_metrics.metrics.coupling import (
+    Coupling,
+    Gaussian,
+    gaussian_pair,
+    influence,
+    influence_pair,
+)
+from gan_metrics.metrics.estimates import Estimate, influence_error
 from gan_metrics.moments import Moments
 
 if TYPE_CHECKING:
@@ -37,18 +46,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FrechetTerms",
+    "frechet_directions",
     "frechet_distance",
+    "frechet_estimate",
     "frechet_influence",
     "frechet_standard_error",
     "frechet_terms",
 ]
 
 Array = npt.NDArray[np.float64]
-_NOT_A_COVARIANCE = 1e-4
-"""Share of the largest entry that may be left over; files in float32 leave about 1e-6."""
-
-_ROWS = 8192
-"""Rows per step of a second look at the features."""
 
 
 class FrechetTerms(NamedTuple):
@@ -59,11 +65,15 @@ class FrechetTerms(NamedTuple):
         covariance_term: tr Σa + tr Σb − 2 tr (Σa Σb)^½, ≥ 0.
         standard_error: See :func:`frechet_standard_error`; ``None`` when it was not asked for, or
             both sides are moments.
+        influence_a: See :func:`frechet_influence`; ``None`` likewise, or when side a is moments.
+        influence_b: The same of side b.
     """
 
     mean_term: float
     covariance_term: float
     standard_error: float | None = None
+    influence_a: Array | None = None
+    influence_b: Array | None = None
 
     @property
     def distance(self) -> float:
@@ -103,7 +113,7 @@ def frechet_distance(a: Any, b: Any) -> Any:
     >>> frechet_distance(a, b)
     10.0
     """
-    if _is_tensor(a) or _is_tensor(b):
+    if is_tensor(a) or is_tensor(b):
         return _torch_distance(a, b)
     return frechet_terms(a, b).distance
 
@@ -129,17 +139,63 @@ def frechet_terms(
         InputError: When the dimensions differ or an array is not two-dimensional.
         ComputationError: When a side has fewer than two images or is not finite.
     """
-    one, other = _pair(a, b, moments_a, moments_b)
+    one, other = gaussian_pair(a, b, moments_a, moments_b)
     wanted = error_bar and not (one.features is None and other.features is None)
-    coupling = _Coupling(one, other, vectors=wanted)
+    coupling = Coupling(one, other, vectors=wanted)
     shift = one.moments.mean - other.moments.mean
     if not np.isfinite(float(shift @ shift)):
         raise ComputationError("the means are too far apart for the distance to be a number")
     traces = float(np.trace(one.moments.cov) + np.trace(other.moments.cov))
+    influences = influence_pair(one, other, coupling) if wanted else (None, None)
     return FrechetTerms(
-        mean_term=float(shift @ shift),
-        covariance_term=max(traces - 2.0 * float(coupling.s.sum()), 0.0),
-        standard_error=_standard_error(one, other, coupling) if wanted else None,
+        float(shift @ shift),
+        max(traces - 2.0 * float(coupling.s.sum()), 0.0),
+        influence_error(*influences),
+        *influences,
+    )
+
+
+def frechet_estimate(
+    X: npt.ArrayLike | Moments,
+    Y: npt.ArrayLike | Moments,
+    *,
+    seed: int = 0,
+    error_bar: bool = True,
+    moments: tuple[Moments | None, Moments | None] = (None, None),
+    directions: int = 0,
+) -> Estimate:
+    """:func:`frechet_terms` as an estimate.
+
+    Args:
+        X: Moments of the real images, or their features of shape ``(n, D)``.
+        Y: The same of the fake images.
+        seed: Not used: nothing is drawn.
+        error_bar: Whether to take the second look at the features that the error bar needs.
+        moments: Of both, if they are at hand.
+        directions: How many leading directions are looked for; see :func:`frechet_directions`.
+
+    Returns:
+        The distance; details are ``mean_term``, ``covariance_term`` and, if they were asked for,
+        ``leading_directions``: their shares.
+
+    Raises:
+        GanMetricsError: As for :func:`frechet_terms`.
+    """
+    del seed
+    terms = frechet_terms(X, Y, moments_a=moments[0], moments_b=moments[1], error_bar=error_bar)
+    details: dict[str, Any] = {
+        "mean_term": terms.mean_term,
+        "covariance_term": terms.covariance_term,
+    }
+    if directions:
+        shares, _ = frechet_directions(X, Y, k=directions)
+        details["leading_directions"] = shares.tolist()
+    return Estimate(
+        terms.distance,
+        terms.standard_error,
+        terms.influence_a,
+        terms.influence_b,
+        details=details,
     )
 
 
@@ -185,191 +241,68 @@ def frechet_influence(a: npt.ArrayLike, b: npt.ArrayLike | Moments) -> Array:
     """
     if isinstance(a, Moments):
         raise InputError("influences belong to images: give the features of side a")
-    one, other = _pair(a, b, None, None)
-    return _influence(one, other, _Coupling(one, other, vectors=True), first=True)
+    one, other = gaussian_pair(a, b, None, None)
+    return influence(one, other, Coupling(one, other, vectors=True), first=True)
 
 
-class _Side:
-    """One side: its moments, a factor of its covariance and, if there, its features."""
+def frechet_directions(
+    a: npt.ArrayLike | Moments, b: npt.ArrayLike | Moments, *, k: int = 10
+) -> tuple[Array, Array]:
+    """The directions in which the two sets differ most, and their share of the distance.
 
-    def __init__(self, moments: Moments, features: npt.NDArray[Any] | None) -> None:
-        self.moments = moments
-        self.features = features
-        self.dim = moments.dim
-        self._factor: Array | None = None
-        self._pivots: npt.NDArray[np.intp] | None = None
+    With T the optimal transport map between the two Gaussians, the distance is the expected
+    squared displacement E |x − T(x)|², the trace of the matrix E (x − T(x)) (x − T(x))ᵀ::
 
-    @classmethod
-    def of(cls, value: Any, moments: Moments | None = None) -> _Side:
-        if isinstance(value, Moments):
-            return cls(value, None)
-        array = np.asarray(value)
-        if array.ndim != 2:
-            raise InputError(f"features must have the shape (n, D), not {array.shape}")
-        if len(array) < 2:
-            raise ComputationError(
-                f"a covariance needs at least two images, and there is {len(array)}"
-            )
-        return cls(moments or Moments.from_features(array), array)
+        (μa − μb)(μa − μb)ᵀ + Σa + Σb − T Σa − Σa T
 
-    @property
-    def from_samples(self) -> bool:
-        """Whether the centred features are the factor: no more images than dimensions."""
-        return self.features is not None and len(self.features) <= self.dim
+    Its eigenvectors are the directions; an eigenvalue over the trace is the direction's share.
 
-    @property
-    def full_rank(self) -> bool:
-        return not self.from_samples and self.factor.shape[1] == self.dim
+    Args:
+        a: Moments, or features of shape ``(n, D)``.
+        b: The same of the other side.
+        k: How many directions, at most D.
 
-    @property
-    def factor(self) -> Array:
-        """R of shape ``(D, r)`` with R Rᵀ = Σ."""
-        if self._factor is None:
-            if self.from_samples:
-                assert self.features is not None  # noqa: S101
-                centred = np.asarray(self.features, np.float64) - self.moments.mean
-                self._factor = centred.T / np.sqrt(len(centred) - 1)
-            else:
-                self._factor, self._pivots = _pivoted_cholesky(self.moments.cov)
-        return self._factor
+    Returns:
+        The shares, ``(k,)``, falling, between 0 and 1, and unit vectors, ``(D, k)``. All shares of
+        all D directions add up to 1; where the distance is 0 they are 0.
 
-    def pull_back(self, columns: Array) -> Array:
-        """A with Aᵀ (x − μ) = ``columns``ᵀ z, where x − μ = R z, for a Cholesky factor."""
-        from scipy.linalg import solve_triangular
+    Raises:
+        InputError: When the dimensions differ or an array is not two-dimensional.
+        ComputationError: When a side has fewer than two images or is not finite.
 
-        rank = self.factor.shape[1]
-        assert self._pivots is not None  # noqa: S101
-        rows = self._pivots[:rank]
-        out = np.zeros((self.dim, columns.shape[1]))
-        out[rows] = solve_triangular(
-            self.factor[rows], columns, lower=True, trans="T", check_finite=False
-        )
-        return out
-
-
-class _Coupling:
-    """M = Raᵀ Rb = U S Vᵀ.
-
-    With both sides of full rank only S, and U if wanted, are computed: Raᵀ Σb Ra = U S² Uᵀ.
+    >>> import numpy as np
+    >>> a = Moments(None, np.zeros(2), np.diag([1.0, 4.0]))
+    >>> b = Moments(None, np.array([3.0, 0.0]), np.diag([4.0, 4.0]))
+    >>> frechet_directions(a, b, k=2)[0].round(6).tolist()
+    [1.0, 0.0]
     """
+    import scipy.linalg as la
 
-    def __init__(self, one: _Side, other: _Side, *, vectors: bool) -> None:
-        import scipy.linalg as la
-
-        self.u = self.v = np.empty((0, 0))
-        self.both_full = one.full_rank and other.full_rank
-        if self.both_full:
-            product: Array = one.factor.T @ (other.moments.cov @ one.factor)
-            gram = (product + product.T) / 2
-            if vectors:
-                squares, self.u = la.eigh(gram, driver="evd", check_finite=False)
-            else:
-                squares = la.eigvalsh(gram, check_finite=False)
-            self.s = np.sqrt(np.clip(squares, 0.0, None))
-            return
-        product = one.factor.T @ other.factor
-        if 0 in product.shape:  # a side without any variance
-            self.u, self.s, self.v = product[:, :0], np.zeros(0), product.T[:, :0]
-        elif vectors:
-            self.u, self.s, vt = la.svd(product, full_matrices=False, check_finite=False)
-            self.v = vt.T
-        else:
-            self.s = la.svdvals(product, check_finite=False)
-
-    def half_map(self, one: _Side, other: _Side, *, first: bool) -> Array:
-        """A of shape ``(D, r)`` with A Aᵀ = T, the map from the side to the opposite one."""
-        if first:
-            return one.pull_back(self.u * np.sqrt(self.s))
-        if not self.both_full:
-            return other.pull_back(self.v * np.sqrt(self.s))
-        # T of the other side is the inverse of that of this one: Ra U S⁻¹ Uᵀ Raᵀ.
-        floor = float(self.s.max()) * 1e-12
-        root: Array = np.sqrt(np.maximum(self.s, floor))
-        return np.asarray((one.factor @ self.u) / root)
-
-
-def _standard_error(one: _Side, other: _Side, coupling: _Coupling) -> float:
-    variance = 0.0
-    for side, opposite, first in ((one, other, True), (other, one, False)):
-        if side.features is not None:
-            values = _influence(side, opposite, coupling, first=first)
-            variance += float(values.var(ddof=1)) / len(values)
-    return float(np.sqrt(variance))
-
-
-def _influence(side: _Side, opposite: _Side, coupling: _Coupling, *, first: bool) -> Array:
-    features = side.features
-    assert features is not None  # noqa: S101
-    one, other = (side, opposite) if first else (opposite, side)
-    shift = 2.0 * (side.moments.mean - opposite.moments.mean)
-    if side.from_samples:
-        vectors = coupling.u if first else coupling.v
-        transported = (len(features) - 1) * (vectors**2 @ coupling.s)
-        half = None
-    else:
-        half = coupling.half_map(one, other, first=first).astype(np.float32)
-        transported = np.empty(len(features))
-    linear, squared = np.empty(len(features)), np.empty(len(features))
-    for start in range(0, len(features), _ROWS):
-        rows = slice(start, start + _ROWS)
-        centred = np.asarray(features[rows], np.float64) - side.moments.mean
-        linear[rows] = centred @ shift
-        squared[rows] = np.einsum("ij,ij->i", centred, centred)
-        if half is not None:
-            # float32 will do: A is a root of T, of moderate size, and this is an error bar.
-            moved = centred.astype(np.float32) @ half
-            transported[rows] = np.einsum("ij,ij->i", moved, moved, dtype=np.float64)
-    unbiased = len(features) / (len(features) - 1)  # Σ has the divisor n − 1
-    influence = linear + unbiased * (squared - transported)
-    return np.asarray(influence - influence.mean())
-
-
-def _pair(
-    a: Any, b: Any, moments_a: Moments | None, moments_b: Moments | None
-) -> tuple[_Side, _Side]:
-    one, other = _Side.of(a, moments_a), _Side.of(b, moments_b)
-    if one.dim != other.dim:
-        raise InputError(f"the two sides have {one.dim} and {other.dim} dimensions")
-    for side in (one, other):
-        if side.moments.n is not None and side.moments.n < 2:
-            raise ComputationError("a covariance needs at least two images, and there is 1")
-        if not (np.isfinite(side.moments.mean).all() and np.isfinite(side.moments.cov).all()):
-            raise ComputationError("the moments are not finite (NaN or infinity)")
-    return one, other
-
-
-def _pivoted_cholesky(cov: Array) -> tuple[Array, npt.NDArray[np.intp]]:
-    """R of shape ``(D, r)`` with R Rᵀ = Σ, r its numerical rank, and the order of the pivots."""
-    from scipy.linalg.lapack import dpstrf
-
-    lower, pivots, rank, _ = dpstrf(np.asfortranarray(cov), lower=1)
-    order = np.asarray(pivots, np.intp) - 1
-    factor = np.zeros((cov.shape[0], int(rank)))
-    factor[order] = np.tril(lower)[:, :rank]
-    if rank < len(cov):  # at full rank every pivot was positive, and so is Σ
-        left = float(np.abs(cov - factor @ factor.T).max())
-        if left > _NOT_A_COVARIANCE * float(np.abs(cov).max()):
-            raise InputError(
-                f"the covariance is not positive semidefinite: {left:g} is left over after its "
-                f"{rank} positive directions; compute the statistics again"
-            )
-    return factor, order
-
-
-def _is_tensor(value: Any) -> bool:
-    return hasattr(value, "detach")
+    one, other = gaussian_pair(a, b, None, None)
+    if not isinstance(k, int) or k < 1:
+        raise UsageError(f"k={k!r}: expected a whole number of directions, at least 1")
+    k = min(k, one.dim)
+    shift = one.moments.mean - other.moments.mean
+    matrix = Coupling(one, other, vectors=True).displacement(one, other)
+    matrix += np.outer(shift, shift)
+    whole = float(np.trace(matrix))
+    values, vectors = la.eigh(
+        matrix, subset_by_index=(one.dim - k, one.dim - 1), check_finite=False
+    )
+    shares = np.clip(values[::-1], 0.0, None) / whole if whole > 0 else np.zeros(k)
+    return shares, vectors[:, ::-1]
 
 
 def _torch_distance(a: Any, b: Any) -> torch.Tensor:
     """The torch twin: the same formula in float64, with the closed form of its gradient."""
     import torch
 
-    device = (a if _is_tensor(a) else b).device
+    device = (a if is_tensor(a) else b).device
     device = torch.device("cpu") if device.type == "mps" else device  # mps has no float64
     means, roots = [], []
     for value in (a, b):
         if isinstance(value, Moments):
-            side = _Side(value, None)
+            side = Gaussian(value, None)
             mean, root = (torch.from_numpy(x).to(device) for x in (value.mean, side.factor.T))
         else:
             features = torch.as_tensor(value).to(device, torch.float64)

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import LITE0
 from data import crops, write_folder
 from oracles import frechet_nuclear
 
 import gan_metrics as gm
+from gan_metrics.backbones import network
 from gan_metrics.errors import (
     ComputationError,
     InputError,
@@ -17,6 +19,9 @@ from gan_metrics.errors import (
     UsageError,
     WeightsError,
 )
+from gan_metrics.evaluation import score
+from gan_metrics.images import loading
+from gan_metrics.metrics.registry import METRICS
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.stats import Statistics
 
@@ -38,7 +43,10 @@ def test_the_result_and_its_provenance(folders: Folders) -> None:
     assert sum(result.terms.values()) == pytest.approx(result.value)
     assert result.standard_error is not None
     assert result.standard_error > 0
-    assert codes(result) == ["few-images", "few-images"]
+    assert codes(result).count("few-images") == 2
+    assert {"constant-features", "small-sample", "source-sizes"} >= set(codes(result)) - {
+        "few-images"
+    }
     assert result.versions["gan-metrics"] == gm.__version__
 
 
@@ -216,7 +224,7 @@ def test_protocols_with_one_preprocessing_decode_in_one_way() -> None:
 
 def test_impossible_inputs_are_named(tmp_path: Path, folders: Folders) -> None:
     one = write_folder(tmp_path / "one", crops(1, 0))
-    with pytest.raises(ComputationError, match=r"one has 1 image.*at least two images"):
+    with pytest.raises(ComputationError, match=r"one and .*at least two images, and there is 1"):
         gm.fid(one, folders[1], backbone=LITE0)
     with pytest.raises(InputError, match="does not exist"):
         gm.fid(tmp_path / "gone", folders[1], backbone=LITE0)
@@ -244,3 +252,171 @@ def test_blur_noise_and_the_distance(tmp_path: Path) -> None:
                                    backbone=LITE0, error_bars=False)))  # fmt: skip
     assert values == sorted(values)
     assert values[-1] > 1.5 * values[0]
+
+
+def test_all_is_one_decode_and_one_pass(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+    passed: list[tuple[int, list[str]]] = []
+    real_decode, real_read = loading.decode, network.Backbone.read
+
+    def decode(data: bytes, decoding: object) -> object:
+        decoded.append(1)
+        return real_decode(data, decoding)  # type: ignore[arg-type]
+
+    def read(self: object, groups: list[object], spaces: list[object]) -> object:
+        passed.append((sum(map(len, groups)), [s.spec.layer for s in spaces]))  # type: ignore[arg-type, attr-defined]
+        return real_read(self, groups, spaces)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loading, "decode", decode)
+    monkeypatch.setattr(network.Backbone, "read", read)
+    found = gm.evaluate(*folders, metrics="all", backbone=LITE0, arguments=SMALL)
+    assert len(decoded) == 12 + 11
+    assert sum(n for n, _ in passed) == 12 + 11
+    assert {tuple(layers) for _, layers in passed} == {
+        ("global_pool",),  # the real side has no use for logits
+        ("global_pool", "logits"),
+    }
+    assert len(found) >= 15
+    assert all(result.standard_error is not None for result in found.values())
+    assert list(found.not_computed) == ["sfid"]
+    assert "efficientnet-lite0 has not" in found.not_computed["sfid"]
+
+
+SMALL = {"is": {"splits": 2}, "fd_infinity": {"sizes": 3}}
+
+
+def test_each_value_is_that_of_its_function(folders: Folders) -> None:
+    found = gm.evaluate(*folders, metrics=list(METRICS), backbone=LITE0, arguments=SMALL)
+    real, fake = (gm.extract_features(f, backbone=LITE0).array for f in folders)
+    logits = gm.extract_features(folders[1], backbone=LITE0, layer="logits").array
+    expected = {
+        "fid": gm.metrics.frechet_distance(real, fake),
+        "fd_infinity": gm.metrics.fd_infinity(real, fake, sizes=3),
+        "kid": gm.metrics.kid(real, fake),
+        "cmmd": gm.metrics.cmmd(real, fake),
+        "mind": gm.metrics.mind(real, fake),
+        "swd": gm.metrics.swd(real, fake),
+        "is": gm.metrics.inception_score(logits, splits=2),
+        **gm.metrics.prdc(real, fake),
+        "clipped_density": gm.metrics.clipped_density(real, fake),
+        "clipped_coverage": gm.metrics.clipped_coverage(real, fake),
+        "p_precision": gm.metrics.p_precision(real, fake),
+        "p_recall": gm.metrics.p_recall(real, fake),
+        "vendi": gm.metrics.vendi(fake),
+        "rke": gm.metrics.rke(fake, sigma=gm.metrics.bandwidth(real)),
+        "fkea": gm.metrics.fkea(fake, sigma=gm.metrics.bandwidth(real)),
+    }
+    assert list(found) == [name for name in METRICS if name != "sfid"]
+    for name, result in found.items():
+        assert result.value == pytest.approx(expected[name], rel=1e-5, abs=1e-9), name
+        assert result.n_fake == 11
+        assert result.n_real == (12 if METRICS[name].sides == 2 else None)
+    assert found["is"].feature_spec.layer == "logits"
+    assert found["fid"].feature_spec.layer == "global_pool"
+    assert (found["fid"].metric, found["kid"].metric) == ("fd", "kd")
+    assert "not-clip" in codes(found["cmmd"])
+    assert "other-logits" in codes(found["is"])
+
+
+def test_names_are_kept_as_they_were_asked_for(folders: Folders) -> None:
+    found = gm.evaluate(*folders, metrics="kd, prdc,fid", backbone=LITE0)
+    assert list(found) == ["kd", "precision", "recall", "density", "coverage", "fid"]
+    document = found.to_json()
+    assert [r["metric"] for r in document["results"]] == ["kd", *list(found)[1:-1], "fd"]
+    assert document["not_computed"] == []
+    with pytest.raises(UsageError, match="Did you mean prdc"):
+        gm.evaluate(*folders, metrics=["prcd"])
+    with pytest.raises(UsageError, match="no metric is named"):
+        gm.evaluate(*folders, metrics=[])
+    with pytest.raises(UsageError, match=r"kid takes no argument 'subset'.*Did you mean subsets"):
+        gm.evaluate(*folders, metrics="kid", arguments={"kid": {"subset": 3}})
+
+
+def test_what_cannot_be_computed_says_why(folders: Folders, tmp_path: Path) -> None:
+    stats = gm.compute_stats(folders[0], backbone=LITE0)
+    found = gm.evaluate(stats, folders[1], metrics="all", arguments=SMALL)
+    assert {"fid", "fd_infinity", "is", "vendi", "rke", "fkea"} == set(found)
+    assert "moments alone" in found.not_computed["kid"]
+    with pytest.raises(KeyError, match="moments alone"):
+        found["kid"]
+    both = gm.evaluate(stats, gm.compute_stats(folders[1], backbone=LITE0), metrics="fid,is,kid")
+    assert list(both) == ["fid"]
+    assert set(both.not_computed) == {"is", "kid"}
+    features = gm.extract_features(folders[1], backbone=LITE0)
+    only = gm.evaluate(folders[0], features, metrics="is,fid", backbone=LITE0)
+    assert list(only) == ["fid"]
+    assert "needs logits" in only.not_computed["is"]
+    few = gm.evaluate(*folders, metrics="prdc,fid", backbone=LITE0,
+                      arguments={"precision": {"k": 12}})  # fmt: skip
+    assert "precision" in few.not_computed
+    assert {"recall", "density", "coverage", "fid"} == set(few)
+    with pytest.raises(InputError, match="is cannot be computed: it needs logits"):
+        score("is", None, features)
+    with pytest.raises(ComputationError, match="12"):
+        score("precision", *folders, backbone=LITE0, arguments={"precision": {"k": 12}})
+
+
+def test_metrics_of_one_set_take_one_set(folders: Folders) -> None:
+    found = gm.evaluate(None, folders[1], metrics="all", backbone=LITE0, arguments=SMALL)
+    assert set(found) == {"is", "vendi", "rke", "fkea"}
+    assert "no real images" in found.not_computed["fid"]
+    assert "bandwidth-from-data" in codes(found["rke"])
+    shared = gm.evaluate(*folders, metrics="rke", backbone=LITE0)["rke"]
+    assert "bandwidth-from-data" not in codes(shared)
+    assert shared.details["sigma"] != found["rke"].details["sigma"]
+
+
+def test_the_2015_inception_has_all_of_them_but_clip(
+    folders: Folders, inception_weights: Path
+) -> None:
+    found = gm.evaluate(*folders, metrics="all", weights=inception_weights, arguments=SMALL)
+    assert list(found.not_computed) == ["cmmd"]
+    assert "clip:" in found.not_computed["cmmd"]
+    assert (found["fid"].metric, found["kid"].metric) == ("fid", "kid")
+    assert found["is"].feature_spec.layer == "logits_unbiased"
+    assert "other-logits" not in codes(found["is"])
+    assert found["sfid"].feature_spec.layer == "spatial"
+    spatial = [gm.extract_features(f, weights=inception_weights, layer="spatial") for f in folders]
+    assert spatial[0].array.shape == (12, 2023)
+    expected = frechet_nuclear(spatial[0].array, spatial[1].array)
+    assert found["sfid"].value == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_spatial_features_are_laid_out_as_adm_s(inception_weights: Path) -> None:
+    """The first 7 of 128 channels of the 17 × 17 map, height, width, channel."""
+    backbone = gm.load_backbone(weights=inception_weights, layer="spatial", device="cpu")
+    image = torch.from_numpy(crops(1, 3, 64, 64)[0].copy()).permute(2, 0, 1)[None]
+    whole = gm.load_backbone(
+        weights=inception_weights, layer="Mixed_6d.branch1x1", pool="none", device="cpu"
+    )(image)
+    assert whole.shape == (1, 192, 17, 17)
+    expected = whole.permute(0, 2, 3, 1)[..., :7].reshape(1, -1)
+    torch.testing.assert_close(backbone(image), expected)
+    assert float(expected.min()) >= 0  # after the ReLU
+
+
+def test_logits_that_were_saved_give_an_inception_score(folders: Folders) -> None:
+    logits = gm.extract_features(folders[1], backbone=LITE0, layer="logits")
+    found = gm.evaluate(None, logits, metrics="is", arguments=SMALL)
+    direct = gm.evaluate(None, folders[1], metrics="is", backbone=LITE0, arguments=SMALL)
+    assert found["is"].value == pytest.approx(direct["is"].value, rel=1e-6)
+
+
+def test_a_space_that_is_cached_is_not_passed_for_another(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gm.fid(*folders, backbone=LITE0)
+    passed: list[list[str]] = []
+    real_read = network.Backbone.read
+
+    def read(self: object, groups: list[object], spaces: list[object]) -> object:
+        passed.append([s.spec.layer for s in spaces])  # type: ignore[attr-defined]
+        return real_read(self, groups, spaces)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(network.Backbone, "read", read)
+    first = gm.evaluate(*folders, metrics="fid,is", backbone=LITE0, arguments=SMALL)
+    assert {tuple(layers) for layers in passed} == {("logits",)}
+    passed.clear()
+    again = gm.evaluate(*folders, metrics="fid,is", backbone=LITE0, arguments=SMALL)
+    assert passed == []
+    assert [r.value for r in again.values()] == [r.value for r in first.values()]

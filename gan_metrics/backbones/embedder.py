@@ -1,0 +1,62 @@
+"""Several feature spaces from one pass of each network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gan_metrics.backbones.network import Backbone
+
+if TYPE_CHECKING:
+    import torch
+
+    from gan_metrics.backbones.choice import BackboneChoice
+    from gan_metrics.specs import FeatureSpec
+
+__all__ = ["Embedder"]
+
+
+class Embedder:
+    """Images in, their features in some spaces out; spaces of one network share its pass.
+
+    Args:
+        spaces: The feature spaces.
+        device: See :class:`~gan_metrics.backbones.network.Backbone`.
+
+    Raises:
+        GanMetricsError: As for :class:`~gan_metrics.backbones.network.Backbone`.
+    """
+
+    def __init__(self, spaces: Sequence[BackboneChoice], device: str = "auto") -> None:
+        self._networks: dict[FeatureSpec, Backbone] = {}
+        for space in spaces:
+            key = _network_of(space)
+            if key not in self._networks:
+                self._networks[key] = Backbone(space, device)
+        self.device = next(iter(self._networks.values())).device
+
+    def embed(
+        self, groups: Sequence[torch.Tensor], wanted: Sequence[BackboneChoice]
+    ) -> list[torch.Tensor]:
+        """Features of images of several sizes.
+
+        Args:
+            groups: ``uint8``, ``N × 3 × H × W``, one tensor for each size.
+            wanted: Some of the spaces.
+
+        Returns:
+            For each of these ``float32`` features, ``N × D``, on the device.
+        """
+        found: dict[int, torch.Tensor] = {}
+        for key, network in self._networks.items():
+            mine = [i for i, space in enumerate(wanted) if _network_of(space) == key]
+            if mine:
+                features = network.read(groups, [wanted[i] for i in mine])
+                found.update(zip(mine, features, strict=True))
+        return [found[i] for i in range(len(wanted))]
+
+
+def _network_of(space: BackboneChoice) -> FeatureSpec:
+    """What two spaces have in common that are cuts of one network, fed with the same pixels."""
+    return replace(space.spec, layer=None, pool=None)

@@ -1,0 +1,157 @@
+"""What a reader of a number should know about the sets of images behind it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_metrics.features import Features
+from gan_metrics.results import Warning_
+from gan_metrics.sides import Side
+
+__all__ = ["pair_cautions", "set_cautions"]
+
+_USUAL = 10_000
+"""Images behind a published number, at least; 50,000 more often."""
+
+_LOSSY = ("JPEG", "MPO")
+_SIZE_GAP = 1.1
+"""Ratio of typical sizes from which two sets count as of different resolution."""
+
+_ROWS = 4096
+
+
+def set_cautions(side: Side) -> list[Warning_]:
+    """Warnings about one set.
+
+    ``duplicates``: images that stand in it more than once. ``constant-features``: features that
+    are the same for all images; ``no-variance``: all of them are.
+    """
+    found: list[Warning_] = []
+    copies = sum(count - 1 for count in Counter(_identities(side)).values())
+    if copies:
+        found.append(
+            (
+                "duplicates",
+                f"{side.description}: {copies} images are exact copies of others in the set",
+            )
+        )
+    constant, dim = _constant(side)
+    if dim and constant == dim:
+        found.append(("no-variance", f"{side.description}: all images have the same features"))
+    elif constant:
+        found.append(
+            (
+                "constant-features",
+                f"{side.description}: {constant} of {dim} features are the same for all images",
+            )
+        )
+    return found
+
+
+def pair_cautions(real: Side, fake: Side) -> list[Warning_]:
+    """Warnings about two sets.
+
+    ``small-sample``: fewer images than published numbers are made with. ``shared-images``: images
+    that stand in both sets. ``mixed-formats``: JPEG on one side and not on the other.
+    ``source-sizes``: files of different resolution.
+    """
+    found: list[Warning_] = []
+    counts = [_count(side) for side in (real, fake)]
+    if any(n is not None and n < _USUAL for n in counts):
+        few = " and ".join(
+            f"{n} {name}"
+            for n, name in zip(counts, ("real", "fake"), strict=True)
+            if n is not None and n < _USUAL
+        )
+        found.append(
+            (
+                "small-sample",
+                f"{few} images: published numbers use at least {_USUAL:,}, mostly 50,000, and "
+                "most metrics depend on the number; compare only with equal numbers",
+            )
+        )
+    first, second = _identities(real), _identities(fake)
+    same = len(set(first) & set(second))
+    if same:
+        found.append(
+            (
+                "shared-images",
+                f"{same} images stand both in {real.description} and in {fake.description}",
+            )
+        )
+    return [*found, *_of_files(real, fake)]
+
+
+def _of_files(real: Side, fake: Side) -> list[Warning_]:
+    if real.features is None or fake.features is None:
+        return []
+    tallies = [side.features.tally for side in (real, fake) if side.features is not None]
+    if not all(tally.formats for tally in tallies):
+        return []
+    found: list[Warning_] = []
+    lossy = [
+        sum(tally.formats[name] for name in _LOSSY) / sum(tally.formats.values())
+        for tally in tallies
+    ]
+    if (lossy[0] >= 0.5) != (lossy[1] >= 0.5):
+        found.append(
+            (
+                "mixed-formats",
+                f"{lossy[0]:.0%} of the real files and {lossy[1]:.0%} of the fake ones are JPEG; "
+                "its artefacts alone move the score: save both sets in one format",
+            )
+        )
+    sizes = [_typical(tally.sizes) for tally in tallies]
+    if max(sizes) > _SIZE_GAP * min(sizes):
+        found.append(
+            (
+                "source-sizes",
+                f"the real files are typically {sizes[0]:.0f} pixels wide and high and the fake "
+                f"ones {sizes[1]:.0f}; resizing then blurs one set more than the other",
+            )
+        )
+    return found
+
+
+def _typical(sizes: Counter[tuple[int, int]]) -> float:
+    """The median of √(width · height)."""
+    sides = np.sqrt([width * height for width, height in sizes])
+    order = np.argsort(sides)
+    counts = np.cumsum(np.array(list(sizes.values()))[order])
+    return float(sides[order][np.searchsorted(counts, counts[-1] / 2)])
+
+
+def _count(side: Side) -> int | None:
+    return side.moments.n if side.features is None else len(side.features.array)
+
+
+def _identities(side: Side) -> Sequence[bytes]:
+    """What stands for each image: the hash of its file, else that of its features."""
+    features = side.features
+    if features is None:
+        return ()
+    return features.image_digests or _hashes(features)
+
+
+def _hashes(features: Features) -> list[bytes]:
+    return [hashlib.sha256(row.tobytes()).digest() for row in np.asarray(features.array)]
+
+
+def _constant(side: Side) -> tuple[int, int]:
+    """How many features are the same for all images, and how many there are."""
+    if side.features is None:
+        variances = np.diag(side.moments.cov)
+        return int((variances <= 0).sum()), len(variances)
+    array: npt.NDArray[Any] = side.features.array
+    if len(array) < 2:
+        return 0, 0
+    same = np.ones(array.shape[1:], bool)
+    for start in range(0, len(array), _ROWS):
+        same &= (array[start : start + _ROWS] == array[0]).all(axis=0)
+    return int(same.sum()), same.size

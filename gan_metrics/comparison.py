@@ -1,0 +1,368 @@
+"""Several generators against one reference: which is better, and which cannot be told apart."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from typing_extensions import Unpack
+
+from gan_metrics.errors import InputError, UsageError
+from gan_metrics.evaluation import Arguments, Measured, measure
+from gan_metrics.metrics import registry
+from gan_metrics.metrics.estimates import difference_error
+from gan_metrics.options import Options
+from gan_metrics.results import MetricResult, Warning_, as_text, dumps, unique
+from gan_metrics.sides import Input
+
+__all__ = ["Comparison", "Difference", "Standing", "compare"]
+
+_LEVEL = 0.05
+"""Chance of telling two equal generators apart."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One generator's place.
+
+    Attributes:
+        name: The generator.
+        value: Of the metric that ranks; the mean over its runs.
+        standard_error: Of that; ``None``: there is none.
+        results: For each run, name of a metric to result.
+        spread: Standard deviation over runs, divisor R − 1; ``None`` for a single run.
+    """
+
+    name: str
+    value: float
+    standard_error: float | None
+    results: Sequence[Mapping[str, MetricResult]]
+    spread: float | None = None
+
+    def mean(self, metric: str) -> float | None:
+        """Of a metric over the runs; ``None`` where a run lacks it."""
+        if not all(metric in run for run in self.results):
+            return None
+        return float(np.mean([run[metric].value for run in self.results]))
+
+    def error(self, metric: str) -> float | None:
+        """The standard error of :meth:`mean`."""
+        runs = [run[metric] for run in self.results if metric in run]
+        if len(runs) == 1:
+            return runs[0].standard_error
+        return float(np.std([run.value for run in runs], ddof=1)) / math.sqrt(len(runs))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two neighbours in the ranking.
+
+    Attributes:
+        better: The generator with the better value.
+        worse: The other one.
+        difference: Of the values, ≥ 0.
+        standard_error: Of the difference, with what both have in common taken out; ``None``:
+            there is none.
+        p_value: The chance of a difference as large as this one if the two were equal; ``None``
+            without a standard error.
+        distinct: Whether they can be told apart, at the 5 % level; ``None``: not known.
+    """
+
+    better: str
+    worse: str
+    difference: float
+    standard_error: float | None
+    p_value: float | None
+
+    @property
+    def distinct(self) -> bool | None:
+        """Whether they can be told apart, at the 5 % level; ``None``: not known."""
+        return None if self.p_value is None else self.p_value < _LEVEL
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "better": self.better,
+            "worse": self.worse,
+            "difference": self.difference,
+            "standard_error": self.standard_error,
+            "p_value": self.p_value,
+            "distinct": self.distinct,
+        }
+
+    def __str__(self) -> str:
+        if self.distinct is None:
+            return "not known (no error bar)"
+        chance = (
+            f"p = {self.p_value:.2g}" if self.p_value and self.p_value >= 1e-4 else "p < 0.0001"
+        )
+        return f"{'better than' if self.distinct else 'tie with'} next ({chance})"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Generators, best first.
+
+    Attributes:
+        metric: What ranks them, as it was asked for.
+        standings: Best first.
+        differences: Of each one to the next.
+        not_computed: Name of a metric to the reason why it is missing.
+        warnings: Pairs of a code and a message.
+    """
+
+    metric: str
+    standings: Sequence[Standing]
+    differences: Sequence[Difference]
+    not_computed: Mapping[str, str] = field(default_factory=dict)
+    warnings: Sequence[Warning_] = ()
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics that there are values of, that which ranks first."""
+        names = [name for s in self.standings for run in s.results for name in run]
+        return list(dict.fromkeys([self.metric, *names]))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, as ``--json`` prints them."""
+        return {
+            "metric": self.metric,
+            "ranking": [
+                {
+                    "rank": rank,
+                    "name": s.name,
+                    "value": s.value,
+                    "standard_error": s.standard_error,
+                    "runs": len(s.results),
+                    "spread": s.spread,
+                    "results": [[r.to_json() for r in run.values()] for run in s.results],
+                }
+                for rank, s in enumerate(self.standings, 1)
+            ],
+            "differences": [d.to_json() for d in self.differences],
+            "not_computed": [{"metric": m, "reason": r} for m, r in self.not_computed.items()],
+            "warnings": [{"code": code, "message": message} for code, message in self.warnings],
+        }
+
+    def dumps(self, indent: int | None = None) -> str:
+        """The JSON document as a string; NaN is never written."""
+        return dumps(self.to_json(), indent)
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Headings and rows, as text."""
+        several = any(s.spread is not None for s in self.standings)
+        heads = ["rank", "generator", *self.metrics, *(["spread over runs"] if several else [])]
+        heads.append(f"told apart by {self.metric}?")
+        rows = []
+        for rank, standing in enumerate(self.standings):
+            row = [str(rank + 1), as_text(standing.name)]
+            row += [_shown(standing, metric) for metric in self.metrics]
+            if several:
+                runs = len(standing.results)
+                spread = standing.spread
+                row.append("one run" if spread is None else f"{spread:.4g} ({runs} runs)")
+            row.append("" if rank == len(self.differences) else str(self.differences[rank]))
+            rows.append(row)
+        return heads, rows
+
+    def to_text(self) -> str:
+        """The table with aligned columns, and what is missing."""
+        heads, rows = self.table()
+        return "\n".join([_tabulated(heads, rows, "plain"), *self._missing()])
+
+    def to_markdown(self) -> str:
+        """The table for a README."""
+        return _tabulated(*self.table(), "github")
+
+    def to_latex(self) -> str:
+        """The table for a paper; needs ``booktabs``."""
+        return _tabulated(*self.table(), "latex_booktabs")
+
+    def to_csv(self) -> str:
+        """One line for each generator, numbers in full."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        columns = [c for m in self.metrics for c in (m, f"{m}_standard_error")]
+        writer.writerow(["rank", "generator", "runs", "spread", *columns, "p_value_to_next"])
+        for rank, standing in enumerate(self.standings):
+            values = [v for m in self.metrics for v in (standing.mean(m), standing.error(m))]
+            last = rank == len(self.differences)
+            p_value = None if last else self.differences[rank].p_value
+            head = [rank + 1, as_text(standing.name), len(standing.results), standing.spread]
+            writer.writerow(["" if v is None else v for v in [*head, *values, p_value]])
+        return out.getvalue()
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def _missing(self) -> list[str]:
+        return [f"{name}: not computed: {why}" for name, why in self.not_computed.items()]
+
+
+def compare(
+    real: Input,
+    fakes: Sequence[Input] | Mapping[str, Input | Sequence[Input]],
+    *,
+    metrics: str | Sequence[str] = "fid",
+    arguments: Arguments | None = None,
+    **options: Unpack[Options],
+) -> Comparison:
+    """Rank generators, and say which neighbours cannot be told apart.
+
+    The difference of two values against one reference has a smaller error than two independent
+    ones: what the draw of the real images does to both is taken out (the influences of the real
+    images, or the half-samples, are subtracted one by one). Two generators are told apart when
+    chance alone would make a difference as large in less than 5 % of draws.
+
+    That is about redraws of these images. Training again with another seed moves the FID about
+    three times as much (arXiv 2606.20536); for that give several runs of each generator: then the
+    spread over runs is the error bar, by Welch's test.
+
+    Args:
+        real: The reference; see :func:`gan_metrics.fid`.
+        fakes: The generators' images; or name to images, or to those of several runs.
+        metrics: Names of metrics or families; the first one ranks.
+        arguments: Name of a metric to keyword arguments of it.
+        options: See :class:`Options`.
+
+    Raises:
+        UsageError: For fewer than two generators, or an unknown name.
+        GanMetricsError: As for :func:`gan_metrics.fid`.
+    """
+    models = _models(fakes)
+    rows = registry.expand(metrics)
+    leading = next(iter(rows))
+    runs = [run for inputs in models.values() for run in inputs]
+    measured = measure(real, runs, rows, arguments=arguments, options=options)
+    for one in measured:
+        if leading in one.errors:
+            raise one.errors[leading]
+        if leading in one.not_computed:
+            raise InputError(f"{leading} cannot be computed: {one.not_computed[leading]}")
+    waiting = iter(measured)
+    groups = {name: [next(waiting) for _ in inputs] for name, inputs in models.items()}
+    standings = [_standing(name, leading, group) for name, group in groups.items()]
+    standings.sort(key=lambda s: s.value, reverse=rows[leading].better == "higher")
+    differences = [_difference(a, b, leading, groups) for a, b in itertools.pairwise(standings)]
+    missing = {name: str(e) for one in measured for name, e in one.errors.items()}
+    every = [w for one in measured for r in one.results.values() for w in r.warnings]
+    return Comparison(
+        metric=leading,
+        standings=standings,
+        differences=differences,
+        not_computed={**measured[0].not_computed, **missing},
+        warnings=unique([*every, *_unequal(measured, leading)]),
+    )
+
+
+def _models(
+    fakes: Sequence[Input] | Mapping[str, Input | Sequence[Input]],
+) -> dict[str, list[Input]]:
+    """Name to the runs of each generator."""
+    if isinstance(fakes, Mapping):
+        models: dict[str, list[Input]] = {
+            str(name): [*given] if isinstance(given, list | tuple) else [given]  # type: ignore[list-item]
+            for name, given in fakes.items()
+        }
+    else:
+        models = dict(zip(_names(fakes), ([fake] for fake in fakes), strict=True))
+    if len(models) < 2 or not all(models.values()):
+        raise UsageError(
+            f"a comparison needs at least two generators, and there are {len(models)}; for one, "
+            "use evaluate"
+        )
+    return models
+
+
+def _names(fakes: Sequence[Input]) -> list[str]:
+    """A name for each: the last part of its path; the whole path where those are the same."""
+    paths = [os.fspath(f) if isinstance(f, str | os.PathLike) else "" for f in fakes]
+    short = [Path(p).name or p for p in paths]
+    names = [
+        s if p and short.count(s) == 1 else p or f"generator {i}"
+        for i, (s, p) in enumerate(zip(short, paths, strict=True), 1)
+    ]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageError(f"{twice} is given twice; two names for one set are no comparison")
+    return names
+
+
+def _standing(name: str, metric: str, runs: Sequence[Measured]) -> Standing:
+    values = [run.results[metric].value for run in runs]
+    if len(runs) == 1:
+        error, spread = runs[0].results[metric].standard_error, None
+    else:
+        spread = float(np.std(values, ddof=1))
+        error = spread / math.sqrt(len(values))
+    return Standing(name, float(np.mean(values)), error, [run.results for run in runs], spread)
+
+
+def _difference(
+    a: Standing, b: Standing, metric: str, groups: Mapping[str, Sequence[Measured]]
+) -> Difference:
+    first, second = groups[a.name], groups[b.name]
+    gap = abs(a.value - b.value)
+    error: float | None
+    freedom = math.inf
+    if len(first) == len(second) == 1:
+        error = difference_error(first[0].estimates[metric], second[0].estimates[metric])
+    elif a.standard_error is None or b.standard_error is None:
+        error = None
+    else:
+        error = math.hypot(a.standard_error, b.standard_error)
+        # Welch and Satterthwaite; an error bar of one run is taken for exact.
+        parts = [s.standard_error**4 / (len(s.results) - 1) for s in (a, b)
+                 if s.standard_error is not None and len(s.results) > 1]  # fmt: skip
+        freedom = error**4 / sum(parts) if sum(parts) else math.inf
+    return Difference(a.name, b.name, gap, error, _p_value(gap, error, freedom))
+
+
+def _p_value(gap: float, error: float | None, freedom: float) -> float | None:
+    from scipy import stats
+
+    if error is None:
+        return None
+    if error == 0:
+        return 1.0 if gap == 0 else 0.0
+    return float(2 * stats.t.sf(gap / error, freedom))
+
+
+def _unequal(measured: Sequence[Measured], metric: str) -> list[Warning_]:
+    counts = sorted({one.results[metric].n_fake or 0 for one in measured})
+    if len(counts) < 2:
+        return []
+    return [
+        (
+            "unequal-counts",
+            f"the generators have from {counts[0]} to {counts[-1]} images; {metric} depends on "
+            "the number, so take equally many of each (--max-images)",
+        )
+    ]
+
+
+def _shown(standing: Standing, metric: str) -> str:
+    value, error = standing.mean(metric), standing.error(metric)
+    if value is None:
+        return "–"
+    if error is None or error == 0:
+        return f"{value:.6g}"
+    decimals = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
+
+
+def _tabulated(heads: Sequence[str], rows: Sequence[Sequence[str]], style: str) -> str:
+    from tabulate import tabulate
+
+    if style == "github":
+        heads = [head.replace("|", "\\|") for head in heads]
+        rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return tabulate(rows, heads, tablefmt=style, disable_numparse=True)

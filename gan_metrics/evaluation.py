@@ -1,0 +1,415 @@
+"""The one composition: sources and statistics in, results out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from typing_extensions import Unpack
+
+from gan_metrics.cautions import pair_cautions, set_cautions
+from gan_metrics.errors import GanMetricsError, InputError
+from gan_metrics.features import Features
+from gan_metrics.metrics import registry
+from gan_metrics.metrics.estimates import Estimate
+from gan_metrics.metrics.registry import Metric
+from gan_metrics.options import Options, check_options
+from gan_metrics.plan import CLIP, Plan, make_plan
+from gan_metrics.results import EvaluationResult, MetricResult, Warning_, unique, versions
+from gan_metrics.sides import (
+    Input,
+    Side,
+    agree_with_command,
+    common_protocol,
+    common_spec,
+    declared_warnings,
+    embed_all,
+    embed_spaces,
+    open_side,
+    settle,
+)
+from gan_metrics.specs import FeatureSpec
+from gan_metrics.stats import Statistics
+
+__all__ = [
+    "Measured",
+    "Options",
+    "compute_stats",
+    "evaluate",
+    "extract_features",
+    "fid",
+    "measure",
+    "score",
+]
+
+Arguments = Mapping[str, Mapping[str, Any]]
+
+
+def fid(
+    real: Input, fake: Input, *, error_bars: bool = True, **options: Unpack[Options]
+) -> MetricResult:
+    """The Fréchet distance between two sets of images.
+
+    Heusel et al. (2017), arXiv 1706.08500. In the 2015 Inception's pool3 it is the FID; in any
+    other space the result calls itself ``fd``.
+
+    Args:
+        real: A folder of images, a statistics ``.npz``, or what :func:`compute_stats`,
+            :func:`~gan_metrics.stats.load_stats` or :func:`extract_features` gave.
+        fake: The same.
+        error_bars: Whether to take the second look at the features that the error bar needs.
+        options: See :class:`Options`.
+
+    Returns:
+        The distance with its standard error over redraws of both sets at these sample sizes; a
+        side known by its moments alone is held fixed.
+
+    Raises:
+        UsageError: For an unknown name, or a device that is not there.
+        InputError: When a side is missing or cannot be read.
+        WeightsError: When the weights cannot be had.
+        MismatchError: When the two sides are of different feature spaces.
+        ComputationError: When the distance is not defined on these data.
+        ResourceError: When the disk or another resource gives out.
+    """
+    return score("fid", real, fake, error_bars=error_bars, **options)["fid"]
+
+
+def evaluate(
+    real: Input | None,
+    fake: Input,
+    *,
+    metrics: str | Iterable[str] = registry.ALL,
+    error_bars: bool = True,
+    arguments: Arguments | None = None,
+    **options: Unpack[Options],
+) -> EvaluationResult:
+    """Many metrics of two sets of images, from one decode and one pass of each network.
+
+    Args:
+        real: As for :func:`fid`; ``None`` for metrics of the fake images alone.
+        fake: The same.
+        metrics: Names of :data:`~gan_metrics.metrics.registry.METRICS` or of families such as
+            ``"prdc"``; ``"all"``: everything that can be computed from what was given.
+        error_bars: Whether error bars are wanted.
+        arguments: Name of a metric to keyword arguments of it, such as ``{"precision": {"k": 5}}``.
+        options: See :class:`Options`.
+
+    Returns:
+        Name, as it was asked for (families: their members), to result; what could not be computed
+        stands in ``.not_computed`` with the reason.
+
+    Raises:
+        GanMetricsError: As for :func:`fid`, but for what is impossible for one metric alone.
+    """
+    rows = registry.expand(metrics)
+    everything = metrics == registry.ALL or (
+        not isinstance(metrics, str) and list(metrics) == [registry.ALL]
+    )
+    found = measure(
+        real,
+        [fake],
+        rows,
+        error_bars=error_bars,
+        arguments=arguments,
+        everything=everything,
+        options=options,
+    )[0]
+    reasons = {name: str(error) for name, error in found.errors.items()}
+    order = [name for name in rows if name in reasons or name in found.not_computed]
+    why = {**found.not_computed, **reasons}
+    return EvaluationResult(found.results, {name: why[name] for name in order})
+
+
+def score(
+    metrics: str | Iterable[str],
+    real: Input | None,
+    fake: Input,
+    *,
+    error_bars: bool = True,
+    arguments: Arguments | None = None,
+    **options: Unpack[Options],
+) -> EvaluationResult:
+    """As :func:`evaluate`, but every metric that was named must come out.
+
+    Args:
+        metrics: Names of metrics or families.
+        real: As for :func:`evaluate`.
+        fake: The same.
+        error_bars: Whether error bars are wanted.
+        arguments: As for :func:`evaluate`.
+        options: See :class:`Options`.
+
+    Raises:
+        GanMetricsError: As for :func:`fid`; ``UsageError`` when what was given does not have the
+            features that a metric needs.
+    """
+    rows = registry.expand(metrics)
+    found = measure(
+        real, [fake], rows, error_bars=error_bars, arguments=arguments, options=options
+    )[0]
+    for error in found.errors.values():
+        raise error
+    for name, reason in found.not_computed.items():
+        raise InputError(f"{name} cannot be computed: {reason}")
+    return EvaluationResult(found.results)
+
+
+def compute_stats(source: Input, **options: Unpack[Options]) -> Statistics:
+    """Reference statistics of a set of images.
+
+    Args:
+        source: A folder of images, or the features of one.
+        options: See :class:`Options`.
+
+    Returns:
+        The statistics; ``.save(path)`` writes them.
+
+    Raises:
+        GanMetricsError: As for :func:`fid`.
+    """
+    check_options(options)
+    side = open_side(source, options)
+    if side.statistics is not None:
+        raise InputError(f"{side.statistics.description or source} holds statistics already")
+    agree_with_command(side, options)
+    choice = settle([side], options)
+    features = embed_all([side], choice, options)[0].features
+    assert features is not None  # noqa: S101
+    return Statistics(
+        moments=features.moments,
+        spec=features.spec,
+        protocol=features.protocol,
+        source={
+            "digest": features.digest,
+            "skipped": len(features.skipped),
+            "skipped_files": [list(pair) for pair in features.skipped],
+        },
+        warnings=tuple(features.warnings),
+    )
+
+
+def extract_features(source: Input, **options: Unpack[Options]) -> Features:
+    """The features of a set of images.
+
+    Args:
+        source: A folder of images, or saved features, which are loaded.
+        options: See :class:`Options`.
+
+    Returns:
+        ``.names`` and ``.array`` (``float32``, ``n × D``), one row per image. With ``pool="none"``
+        the maps of a layer keep their shape, ``n × C × H × W``.
+
+    Raises:
+        GanMetricsError: As for :func:`fid`.
+    """
+    check_options(options)
+    side = open_side(source, options)
+    if side.statistics is not None:
+        raise InputError(f"{side.description} holds statistics; features come from images")
+    agree_with_command(side, options)
+    features = embed_all([side], settle([side], options), options, moments=False)[0].features
+    assert features is not None  # noqa: S101
+    return features
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was found for one fake set.
+
+    Attributes:
+        results: Name, as it was asked for, to result.
+        estimates: Name to estimate, whose influences or draws tell what two results share.
+        errors: Name to the error, for what is impossible on these data.
+        not_computed: Name to the reason, for what cannot be computed from what was given.
+        description: What the fake set is, for a person.
+    """
+
+    results: Mapping[str, MetricResult]
+    estimates: Mapping[str, Estimate]
+    errors: Mapping[str, GanMetricsError]
+    not_computed: Mapping[str, str]
+    description: str
+
+
+def measure(
+    real: Input | None,
+    fakes: Sequence[Input],
+    rows: Mapping[str, Metric],
+    *,
+    options: Options,
+    error_bars: bool = True,
+    arguments: Arguments | None = None,
+    everything: bool = False,
+) -> list[Measured]:
+    """Compute metrics of several fake sets against one real set, which is looked at once.
+
+    Args:
+        real: The real images, if there are any.
+        fakes: The fake sets.
+        rows: Name, as it was asked for, to metric.
+        options: See :class:`Options`.
+        error_bars: Whether error bars are wanted.
+        arguments: Name of a metric to keyword arguments of it.
+        everything: Whether all metrics were asked for.
+
+    Raises:
+        GanMetricsError: As for :func:`fid`.
+    """
+    check_options(options)
+    registry.check_arguments(arguments or {})
+    given = [] if real is None else [open_side(real, options)]
+    given += [open_side(fake, options) for fake in fakes]
+    choice = settle(given, options)
+    first = None if real is None else given[0]
+    others = given[len(given) - len(fakes) :]
+    plan = make_plan(rows, first, others, choice, options, everything=everything)
+    wanted = [plan.of_side(real=side is first) for side in given]
+    spaces = embed_spaces(given, wanted, options, moments=plan.moments)
+    known = [
+        {need: found.get(need, side) for need in {row.needs for row in plan.rows.values()}}
+        for side, found in zip(given, spaces, strict=True)
+    ]
+    reals = None if real is None else known[0]
+    return [
+        _measure_one(plan, reals, fake, side, options, error_bars, arguments or {})
+        for side, fake in zip(others, known[len(known) - len(fakes) :], strict=True)
+    ]
+
+
+def _measure_one(
+    plan: Plan,
+    real: Mapping[str, Side] | None,
+    fake: Mapping[str, Side],
+    given: Side,
+    options: Options,
+    error_bars: bool,
+    arguments: Arguments,
+) -> Measured:
+    results: dict[str, MetricResult] = {}
+    estimates: dict[str, Estimate] = {}
+    errors: dict[str, GanMetricsError] = {}
+    cautions: list[Warning_] | None = None
+    for need in dict.fromkeys(row.needs for row in plan.rows.values()):
+        rows = {name: row for name, row in plan.rows.items() if row.needs == need}
+        sides = [fake[need]]
+        if real is not None and any(row.sides == 2 or row.bandwidth for row in rows.values()):
+            sides.insert(0, real[need])
+        choice = plan.spaces.get(need)
+        spec, declared = common_spec(sides, choice, options)
+        if cautions is None:
+            cautions = [warning for side in sides for warning in set_cautions(side)]
+            cautions += pair_cautions(*sides) if len(sides) == 2 else []
+        found = registry.compute(
+            rows.values(),
+            sides[0] if len(sides) == 2 else None,
+            sides[-1],
+            seed=options.get("seed", 0),
+            error_bar=error_bars,
+            arguments=arguments,
+        )
+        for name, row in rows.items():
+            estimate = found[row.name]
+            theirs = sides if row.sides == 2 else sides[-1:]
+            if isinstance(estimate, GanMetricsError):
+                who = " and ".join(side.description for side in theirs)
+                errors[name] = type(estimate)(f"{who}: {estimate}")
+                continue
+            estimates[name] = estimate
+            results[name] = MetricResult(
+                metric=row.name if not row.elsewhere or _is_pool3(spec) else row.elsewhere,
+                value=estimate.value,
+                standard_error=estimate.standard_error,
+                n_real=theirs[0].count if row.sides == 2 else None,
+                n_fake=theirs[-1].count,
+                protocol=common_protocol(theirs, choice),
+                feature_spec=spec,
+                seed=options.get("seed", 0),
+                skipped_files=[item for side in theirs for item in side.skipped],
+                declared=declared,
+                terms=_terms(estimate),
+                details={k: v for k, v in estimate.details.items() if not k.endswith("_term")},
+                bounds=row.bounds,
+                error_bar=row.error_bar if estimate.standard_error is not None else "",
+                sides=row.sides,
+                warnings=unique(
+                    [
+                        *(warning for side in theirs for warning in side.warnings),
+                        *_row_warnings(row, theirs, spec, error_bars),
+                        *estimate.warnings,
+                        *declared_warnings(declared),
+                        *cautions,
+                    ]
+                ),
+                versions=versions(),
+            )
+    results = {name: results[name] for name in plan.rows if name in results}
+    return Measured(results, estimates, errors, plan.not_computed, given.description)
+
+
+def _is_pool3(spec: FeatureSpec) -> bool:
+    """Whether it is the space that FID and KID have their names from."""
+    space = (spec.backbone, spec.layer, spec.pool)
+    return space == ("inception", "pool3", "avg") and not str(spec.weights_sha256).startswith(
+        "random"
+    )
+
+
+def _terms(estimate: Estimate) -> dict[str, float]:
+    suffix = "_term"
+    return {
+        name.removesuffix(suffix): value
+        for name, value in estimate.details.items()
+        if name.endswith(suffix)
+    }
+
+
+def _row_warnings(
+    row: Metric, sides: Sequence[Side], spec: FeatureSpec, error_bars: bool
+) -> list[Warning_]:
+    """What a reader of this metric's number should know."""
+    found: list[Warning_] = []
+    for side in sides if row.moments else ():
+        n, dim = side.count, side.dim
+        if n is not None and n <= dim:
+            found.append(
+                (
+                    "few-images",
+                    f"{side.description}: {n} images for {dim} dimensions; the covariance is "
+                    "singular and the distance far above that of the population (an error bar is "
+                    "then the infinitesimal jackknife in the span of the sample)",
+                )
+            )
+    fixed = [side.description for side in sides if side.array is None]
+    if error_bars and len(fixed) == len(sides):
+        found.append(
+            (
+                "no-error-bar",
+                "both sides are known by their moments alone, so there is no error bar",
+            )
+        )
+    elif error_bars and fixed:
+        found.append(
+            (
+                "reference-fixed",
+                f"{fixed[0]} is known by its moments alone: the error bar holds it fixed",
+            )
+        )
+    if row.needs == "clip" and spec.backbone != CLIP:
+        found.append(
+            (
+                "not-clip",
+                f"{row.name} in {spec.backbone or 'unknown'} features: published values are made "
+                f"with {CLIP}",
+            )
+        )
+    if row.needs == "logits" and (spec.backbone, spec.layer) != ("inception", "logits_unbiased"):
+        found.append(
+            (
+                "other-logits",
+                f"{row.name} with the classes of {spec.backbone or 'an unknown network'}: "
+                "published values are made with the 2015 Inception's 1008 logits without bias",
+            )
+        )
+    return found

@@ -1,0 +1,144 @@
+"""What every metric does with the arrays it is given: NumPy's or torch's, by one code.
+
+A metric is written once, in the functions that the array API standard gives to both libraries; it
+runs where its arrays lie. torch is imported only if a tensor was given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from array_api_compat import array_namespace
+
+from gan_metrics.arithmetic import tf32
+from gan_metrics.errors import ComputationError, InputError
+
+__all__ = [
+    "as_matrix",
+    "as_pair",
+    "blocks",
+    "check_finite",
+    "full_precision",
+    "host",
+    "is_tensor",
+    "like",
+    "namespace",
+    "wide",
+]
+
+_ROWS = 4096
+
+
+def is_tensor(values: Any) -> bool:
+    """Whether it is a torch tensor; imports nothing."""
+    return hasattr(values, "detach")
+
+
+def as_matrix(values: Any, what: str = "features") -> Any:
+    """An array of shape ``(n, D)``, as it is: a memory map stays one, a tensor stays where it is.
+
+    Args:
+        values: An array, a tensor, or what NumPy makes an array of.
+        what: What it is, for the message.
+
+    Raises:
+        InputError: When the shape is another, there is nothing in it, or it holds no real numbers.
+        ComputationError: When a value is NaN or infinite.
+    """
+    if is_tensor(values):
+        array = values.detach()
+        real = not array.is_complex()
+    else:
+        array = np.asanyarray(values)
+        real = array.dtype.kind in "fiub"
+    if array.ndim != 2 or 0 in array.shape:
+        raise InputError(f"{what} must have the shape (n, D), n ≥ 1, not {(*array.shape,)}")
+    if not real:
+        raise InputError(f"{what} must hold real numbers, not {array.dtype}")
+    check_finite(array, what)
+    return array
+
+
+def as_pair(X: Any, Y: Any) -> tuple[Any, Any]:
+    """Two such arrays of one library, on one device, with the same number of columns.
+
+    Raises:
+        InputError: As :func:`as_matrix`, and when the numbers of dimensions differ.
+        ComputationError: As :func:`as_matrix`.
+    """
+    x, y = as_matrix(X, "the real features"), as_matrix(Y, "the fake features")
+    if x.shape[1] != y.shape[1]:
+        raise InputError(
+            f"the real features have {x.shape[1]} dimensions and the fake ones {y.shape[1]}"
+        )
+    if is_tensor(x) or is_tensor(y):
+        lead = x if is_tensor(x) else y
+        x, y = like(x, lead), like(y, lead)
+    return x, y
+
+
+def check_finite(array: Any, what: str = "features") -> None:
+    """Refuse NaN and infinity, looked for block by block.
+
+    Raises:
+        ComputationError: Naming the first such row.
+    """
+    for rows in blocks(len(array), _ROWS):
+        block = array[rows]
+        if not is_tensor(block):
+            block = np.asarray(block)
+            if block.dtype.kind != "f":
+                return
+        xp = array_namespace(block)
+        fine = xp.all(xp.isfinite(block), axis=1)
+        if not bool(xp.all(fine)):
+            bad = int(np.flatnonzero(~host(fine))[0]) + rows.start
+            raise ComputationError(
+                f"{what} hold NaN or infinity, first in row {bad} (counted from 0)"
+            )
+
+
+def blocks(n: int, size: int) -> list[slice]:
+    """``range(n)`` in slices of at most ``size``."""
+    return [slice(i, min(i + size, n)) for i in range(0, n, size)]
+
+
+def namespace(*arrays: Any) -> Any:
+    """The array API functions of the arrays' library."""
+    return array_namespace(*arrays)
+
+
+def host(array: Any) -> npt.NDArray[Any]:
+    """It as a NumPy array."""
+    return np.asarray(array.detach().cpu()) if is_tensor(array) else np.asarray(array)
+
+
+def like(array: Any, lead: Any) -> Any:
+    """An array in another one's library and on its device, its type of numbers kept."""
+    if not is_tensor(lead):
+        return host(array)
+    import torch
+
+    tensor = array if is_tensor(array) else torch.from_numpy(np.array(array))
+    return tensor.to(lead.device)
+
+
+def wide(array: Any) -> Any:
+    """It in float64; what lies on a device without float64 (``mps``) comes to the CPU."""
+    if is_tensor(array):
+        return (array.cpu() if array.device.type == "mps" else array).double()
+    return np.asarray(array, np.float64)
+
+
+@contextlib.contextmanager
+def full_precision(*arrays: Any) -> Iterator[None]:
+    """Matrix products in this block are those of the dtype: no TF32, whatever torch was told."""
+    if any(is_tensor(array) and array.device.type == "cuda" for array in arrays):
+        with tf32(wanted=False):
+            yield
+    else:
+        yield

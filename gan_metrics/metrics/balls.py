@@ -1,0 +1,392 @@
+"""What is asked of the balls around images, the metrics made of the answers, and their error bars.
+
+A :class:`Plan` is one metric with its arguments. It turns the radii of its side into a question,
+and the counts that answer it into a value. The same plan serves the whole sets and half-samples.
+
+Clipped coverage is calibrated so (Salvy et al. 2026, arXiv 2507.01761): if j of the m fakes are as
+good as reals and the others lie in no ball, the number of fakes in a ball is beta-binomial, and the
+score is expected to be ::
+
+    f(j) = (1/k) Σ_i min(i, k) C(j, i) B(k + i, n − k + j − i) / B(k, n − k),   f(j) = 0 for j < k
+         = 1 − (1/k) Σ_{i<k} (k − i) C(j, i) B(k + i, n − k + j − i) / B(k, n − k)
+
+The result is the share of j = 0 … m with f(j) below the score found.
+
+The error bars come from half-samples (:mod:`gan_metrics.metrics.estimates`) of both sides jointly:
+with the balls held fixed, the error of a proportion is too small (0.7 of the truth at n = m).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_metrics.errors import ComputationError, UsageError, unknown_name
+from gan_metrics.metrics.distances import Matrix, Points, sweep
+from gan_metrics.metrics.estimates import Estimate, half_samples
+from gan_metrics.metrics.neighbors import Balls, Neighbors, Question, Tally, nearest_others
+
+__all__ = ["MANIFOLD_METRICS", "Draws", "Plan", "half_sample_draws", "values_of"]
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "precision": {"k": 3},
+    "recall": {"k": 3},
+    "density": {"k": 5},
+    "coverage": {"k": 5},
+    "clipped_density": {"k": 5},
+    "clipped_coverage": {"k": 5},
+    "p_precision": {"k": 4, "a": 1.2},
+    "p_recall": {"k": 4, "a": 1.2},
+}
+MANIFOLD_METRICS = tuple(_DEFAULTS)
+"""The names of the metrics."""
+
+_PAIRS = 2000
+"""Half-samples are drawn from so many of each side, or from as many pairs of another shape."""
+
+_EQUAL = 1e-12
+"""Scores that differ by less, relatively, are equal."""
+
+_TINY = float(np.finfo(np.float32).tiny)
+"""Instead of a squared radius of zero, which a half-sample may have."""
+
+_LEAST, _MOST = 200, 8000
+"""Half-samples are drawn from at least and at most so many of a side."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A metric and its arguments.
+
+    Attributes:
+        name: One of :data:`MANIFOLD_METRICS`.
+        k: Which neighbour gives the radius.
+        a: Times the mean radius, where there is one radius for all.
+    """
+
+    name: str
+    k: int
+    a: float | None = None
+
+    @classmethod
+    def of(cls, name: str, arguments: Mapping[str, Any]) -> Plan:
+        """The metric with what is not the default.
+
+        Raises:
+            UsageError: When the name or an argument is unknown, or an argument is out of range.
+        """
+        if name not in _DEFAULTS:
+            raise unknown_name("manifold metric", name, _DEFAULTS)
+        for key in arguments:
+            if key not in _DEFAULTS[name]:
+                takes = " and ".join(_DEFAULTS[name])
+                raise UsageError(f"{name} has no argument {key!r}; it takes {takes}")
+        wanted = {**_DEFAULTS[name], **arguments}
+        k, a = wanted["k"], wanted.get("a")
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+            raise UsageError(f"k of {name} must be a whole number ≥ 1, not {k!r}")
+        if "a" not in wanted:
+            return cls(name, int(k))
+        if isinstance(a, bool) or not isinstance(a, (int, float, np.number)) or not 0 < a < np.inf:
+            raise UsageError(f"a of {name} must be a number > 0, not {a!r}")
+        return cls(name, int(k), float(a))
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What it was called with."""
+        return {"k": self.k} if self.a is None else {"k": self.k, "a": self.a}
+
+    @property
+    def real(self) -> bool:
+        """Whether the balls are those of the reals."""
+        return self.name not in {"recall", "p_recall"}
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for plans that ask for the same question."""
+        strict = self.name in {"density", "coverage", "clipped_coverage"}
+        return self.real, self.k, "strict" if strict else self.name, self.a
+
+    def check(self, n: int, m: int) -> None:
+        """See that there are images enough.
+
+        Raises:
+            ComputationError: Naming the side, the number and k.
+        """
+        side, count = ("real", n) if self.real else ("fake", m)
+        least = self.k + 1
+        if self.name == "clipped_coverage" and m < self.k <= n - 1:
+            side, count, least = "fake", m, self.k
+        if count < least:
+            raise ComputationError(
+                f"{self.name} with k={self.k} needs at least {least} {side} images, and there "
+                f"{'is 1' if count == 1 else f'are {count}'}; give more images or a smaller k"
+            )
+
+    def check_radius(self, squared: Floats) -> None:
+        """See that one radius for all is not zero.
+
+        Raises:
+            ComputationError: Naming the side and k.
+        """
+        if self.a is not None and not squared.any():
+            side = "real" if self.real else "fake"
+            raise ComputationError(
+                f"{self.name}: each {side} image has {self.k} copies of itself or more, so there "
+                "is no radius; remove the duplicates"
+            )
+
+    def question(self, squared: Floats) -> Question:
+        """What is to be counted, from the squared radii of its side."""
+        if self.a is not None:
+            radius = max((self.a * float(np.sqrt(squared).mean())) ** 2, _TINY)
+            return Question(np.full(len(squared), radius), strict=True, soft=True)
+        if self.name == "clipped_density":
+            return Question(np.minimum(squared, _squared_median(squared)), strict=False)
+        return Question(squared, strict=self.name not in {"precision", "recall"})
+
+    def value(self, question: Question, tally: Tally, neighbors: Neighbors) -> float:
+        """The metric from what was counted.
+
+        Args:
+            question: What was counted.
+            tally: The counts.
+            neighbors: Of the balls' side.
+        """
+        n, m = len(tally.per_ball), len(tally.per_point)
+        if self.a is not None:
+            return float((0.0 - np.expm1(tally.log_outside)).mean())
+        if self.name in {"precision", "recall"}:
+            return float((tally.per_point > 0).mean())
+        if self.name == "density":
+            return float(tally.per_ball.sum() / (self.k * m))
+        if self.name == "coverage":
+            return float((tally.per_ball > 0).mean())
+        if self.name == "clipped_coverage":
+            score = float(np.minimum(tally.per_ball, self.k).mean() / self.k)
+            return _calibrated(score, self.k, n, m)
+        inside = neighbors.squared[:, : self.k] <= question.squared[:, None]
+        own = np.bincount(neighbors.whom[:, : self.k][inside], minlength=n)
+        fakes = float(np.minimum(tally.per_point, self.k).mean())
+        return min(fakes / float(np.minimum(own, self.k).mean()), 1.0)
+
+
+def values_of(plans: Sequence[Plan], x: Points, y: Points) -> dict[str, float]:
+    """The metrics, by name.
+
+    Args:
+        plans: Which; checked against the sizes.
+        x: The reals.
+        y: The fakes.
+    """
+    neighbors = {}
+    for real, points in ((True, x), (False, y)):
+        mine = [plan for plan in plans if plan.real == real]
+        if mine:
+            ranks = sorted({plan.k for plan in mine})
+            every = any(plan.name == "clipped_density" for plan in mine)
+            neighbors[real] = nearest_others(points, ranks[-1], ranks=None if every else ranks)
+    for plan in plans:
+        plan.check_radius(neighbors[plan.real].squared[:, plan.k - 1])
+    questions = _questions(plans, neighbors)
+    tallies: dict[Hashable, Tally] = {}
+    consumers = []
+    for real in neighbors:
+        keys = list(dict.fromkeys(plan.key for plan in plans if plan.real == real))
+        balls = Balls(len(x), len(y), [questions[key] for key in keys], of_rows=real)
+        tallies.update(zip(keys, balls.tallies, strict=True))
+        consumers.append(balls)
+    sweep(x, y, consumers)
+    return {
+        plan.name: plan.value(questions[plan.key], tallies[plan.key], neighbors[plan.real])
+        for plan in plans
+    }
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The metrics on half-samples.
+
+    Attributes:
+        values: By name; nothing where a half has too few images.
+        shape: How many of the reals and of the fakes the halves were drawn from.
+        share: The share of the images that these are, of the side of which it is larger.
+    """
+
+    values: Mapping[str, Floats]
+    shape: tuple[int, int]
+    share: float
+
+    def estimate(self, plan: Plan, value: float) -> Estimate:
+        """A value with its error bar."""
+        if plan.name not in self.values:
+            why = (
+                f"half of the images are none at all or no more than k={plan.k}: there is no "
+                "error bar"
+            )
+            return Estimate(
+                value, details=plan.arguments, warnings=(("too-few-for-error-bar", why),)
+            )
+        draws = self.values[plan.name]
+        error = float(np.std(draws, ddof=1)) * math.sqrt(self.share)
+        warnings: tuple[tuple[str, str], ...] = ()
+        if error == 0:
+            why = (
+                f"{plan.name} is {draws[0]:g} on every half-sample: the error bar cannot see what "
+                "was never drawn"
+            )
+            warnings = (("at-the-edge", why),)
+        details = {**plan.arguments, "drawn_from": list(self.shape)}
+        return Estimate(
+            value, error, draws=draws, draws_scale=self.share, details=details, warnings=warnings
+        )
+
+
+def half_sample_draws(plans: Sequence[Plan], x: Points, y: Points, *, seed: int = 0) -> Draws:
+    """The metrics on half-samples of some of the images.
+
+    Args:
+        plans: Which.
+        x: The reals.
+        y: The fakes.
+        seed: Of the draws. The order in which reals are drawn depends on it and their number only.
+    """
+    share = min(1.0, _PAIRS / math.sqrt(len(x) * len(y)))
+    some = []
+    for points, stream in ((x, 2), (y, 3)):
+        n = len(points)
+        count = min(max(round(share * n), min(n, _LEAST)), _MOST)
+        order = np.random.default_rng([seed, stream]).permutation(n)
+        some.append(points if count == n else points.pick(np.sort(order[:count])))
+    n, m = len(some[0]), len(some[1])
+    possible = [plan for plan in plans if _fits(plan, n // 2, m // 2)]
+    share = max(n / len(x), m / len(y))
+    values: dict[str, list[float]] = {plan.name: [] for plan in possible}
+    if possible:
+        halves = _Halves(possible, some[0], some[1])
+        for rows, columns in half_samples(n, m, seed=seed):
+            assert rows is not None  # noqa: S101
+            for name, value in halves.values(rows, columns).items():
+                values[name].append(value)
+    return Draws({name: np.array(drawn) for name, drawn in values.items()}, (n, m), share)
+
+
+class _Halves:
+    """Distances in float32, computed once, from which the metrics on any half are read."""
+
+    def __init__(self, plans: Sequence[Plan], x: Points, y: Points) -> None:
+        self.plans = plans
+        matrix = Matrix(len(x), len(y))
+        sweep(x, y, [matrix])
+        self.squared = np.maximum(matrix.squared, 0.0)
+        self.sides: dict[bool, tuple[int, Neighbors]] = {}
+        for real, points in ((True, x), (False, y)):
+            ks = [plan.k for plan in plans if plan.real == real]
+            if ks:
+                # Of so many, half as many are expected in a half; fewer than k never are.
+                wanted = min(4 * max(ks) + 30, len(points) - 1)
+                self.sides[real] = max(ks), nearest_others(points, wanted, double=False)
+
+    def values(self, rows: Indices, columns: Indices) -> dict[str, float]:
+        neighbors = {
+            real: _nearest_in_half(found, rows if real else columns, k)
+            for real, (k, found) in self.sides.items()
+        }
+        questions = _questions(self.plans, neighbors)
+        squared = self.squared[rows][:, columns]
+        tallies = {
+            key: _tally(squared if key[0] else squared.T, question)
+            for key, question in questions.items()
+        }
+        return {
+            plan.name: plan.value(questions[plan.key], tallies[plan.key], neighbors[plan.real])
+            for plan in self.plans
+        }
+
+
+def _questions(plans: Sequence[Plan], neighbors: Mapping[bool, Neighbors]) -> dict[Any, Question]:
+    questions: dict[Any, Question] = {}
+    for plan in plans:
+        if plan.key not in questions:
+            questions[plan.key] = plan.question(neighbors[plan.real].squared[:, plan.k - 1])
+    return questions
+
+
+def _tally(squared: Array, question: Question) -> Tally:
+    """The answer, from all squared distances of the balls (rows) to the points."""
+    limits = question.squared.astype(np.float32)[:, None]
+    if question.soft:
+        with np.errstate(divide="ignore"):
+            logs = np.log(np.minimum(squared / limits[0], 1.0, dtype=np.float32))
+        nobody = np.zeros(0, np.int64)
+        return Tally(nobody, nobody, 0.5 * logs.sum(axis=0, dtype=np.float64))
+    inside = squared < limits if question.strict else squared <= limits
+    per_ball = np.count_nonzero(inside, axis=1).astype(np.int64)
+    per_point = np.count_nonzero(inside, axis=0).astype(np.int64)
+    return Tally(per_ball, per_point, np.zeros(0))
+
+
+def _nearest_in_half(found: Neighbors, half: Indices, k: int) -> Neighbors:
+    """The k nearest others within a half, from the nearest in the whole."""
+    place = np.full(len(found.whom), -1)
+    place[half] = np.arange(len(half))
+    index = place[found.whom[half]]
+    there = index >= 0
+    rank = np.cumsum(there, axis=1)
+    there &= rank <= k
+    missing = rank[:, -1] < k
+    if missing.any():  # once in a million draws: let the farthest stand in for those not kept
+        there[missing] = False
+        there[missing, -k:] = True
+    squared = found.squared[half][there].reshape(-1, k)
+    return Neighbors(squared, np.maximum(index[there].reshape(-1, k), 0))
+
+
+def _fits(plan: Plan, n: int, m: int) -> bool:
+    if min(n, m) < 1:
+        return False
+    try:
+        plan.check(n, m)
+    except ComputationError:
+        return False
+    return True
+
+
+def _squared_median(squared: Floats) -> float:
+    """The square of the median root; where it is one of them, to the last bit."""
+    n = len(squared)
+    ordered = np.partition(squared, ((n - 1) // 2, n // 2))
+    low, high = float(ordered[(n - 1) // 2]), float(ordered[n // 2])
+    return low if low == high else ((math.sqrt(low) + math.sqrt(high)) / 2) ** 2
+
+
+def _expected_coverage(j: int, k: int, n: int) -> float:
+    """f(j) of the module, by the ratios of its successive terms."""
+    if j < k:
+        return 0.0
+    t, i = np.arange(k), np.arange(k - 1)
+    first = np.log((n - k + t) / (n - k + j + t)).sum()
+    ratios = np.log((j - i) / (i + 1) * ((k + i) / (n - k + j - i - 1)))
+    logs = first + np.concatenate([[0.0], np.cumsum(ratios)])
+    return 1.0 - float(((k - t) * np.exp(logs)).sum()) / k
+
+
+def _calibrated(score: float, k: int, n: int, m: int) -> float:
+    """The share of j = 0 … m with f(j) < score; f rises."""
+    low, high = 0, m + 1
+    while low < high:
+        middle = (low + high) // 2
+        if _expected_coverage(middle, k, n) < score * (1 - _EQUAL):
+            low = middle + 1
+        else:
+            high = middle
+    return low / (m + 1)

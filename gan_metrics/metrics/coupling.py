@@ -1,0 +1,220 @@
+"""Two Gaussians, factors of their covariances, and the product that couples them.
+
+With Σa = Ra Raᵀ and Σb = Rb Rbᵀ, everything about the Fréchet distance lies in M = Raᵀ Rb = U S Vᵀ:
+tr (Σa Σb)^½ is the sum of S, and the optimal transport map from N(μa, Σa) to N(μb, Σb) is
+T = Ra⁻ᵀ U S Uᵀ Ra⁻¹. A factor is either the centred features themselves over √(n−1), where there
+are no more images than dimensions, or the pivoted Cholesky factor of the covariance.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_metrics.errors import ComputationError, InputError
+from gan_metrics.moments import Moments
+
+__all__ = ["Coupling", "Gaussian", "gaussian_pair", "influence", "influence_pair"]
+
+Array = npt.NDArray[np.float64]
+
+_ROWS = 8192
+"""Rows per step of a second look at the features."""
+
+_NOT_A_COVARIANCE = 1e-4
+"""Share of the largest entry that may be left over; files in float32 leave about 1e-6."""
+
+
+class Gaussian:
+    """One side: its moments, a factor of its covariance and, if there, its features."""
+
+    def __init__(self, moments: Moments, features: npt.NDArray[Any] | None) -> None:
+        self.moments = moments
+        self.features = features
+        self.dim = moments.dim
+        self._factor: Array | None = None
+        self._pivots: npt.NDArray[np.intp] | None = None
+
+    @classmethod
+    def of(cls, value: Any, moments: Moments | None = None) -> Gaussian:
+        """From moments, or from features and, if they are at hand, their moments."""
+        if isinstance(value, Moments):
+            return cls(value, None)
+        array = np.asarray(value)
+        if array.ndim != 2:
+            raise InputError(f"features must have the shape (n, D), not {array.shape}")
+        if len(array) < 2:
+            raise ComputationError(
+                f"a covariance needs at least two images, and there is {len(array)}"
+            )
+        return cls(moments or Moments.from_features(array), array)
+
+    @property
+    def from_samples(self) -> bool:
+        """Whether the centred features are the factor: no more images than dimensions."""
+        return self.features is not None and len(self.features) <= self.dim
+
+    @property
+    def full_rank(self) -> bool:
+        """Whether the factor is that of a covariance that has an inverse."""
+        return not self.from_samples and self.factor.shape[1] == self.dim
+
+    @property
+    def factor(self) -> Array:
+        """R of shape ``(D, r)`` with R Rᵀ = Σ."""
+        if self._factor is None:
+            if self.from_samples:
+                assert self.features is not None  # noqa: S101
+                centred = np.asarray(self.features, np.float64) - self.moments.mean
+                self._factor = centred.T / np.sqrt(len(centred) - 1)
+            else:
+                self._factor, self._pivots = _pivoted_cholesky(self.moments.cov)
+        return self._factor
+
+    def pull_back(self, columns: Array) -> Array:
+        """A with Aᵀ (x − μ) = ``columns``ᵀ z, where x − μ = R z, for a Cholesky factor."""
+        from scipy.linalg import solve_triangular
+
+        rank = self.factor.shape[1]
+        assert self._pivots is not None  # noqa: S101
+        rows = self._pivots[:rank]
+        out = np.zeros((self.dim, columns.shape[1]))
+        out[rows] = solve_triangular(
+            self.factor[rows], columns, lower=True, trans="T", check_finite=False
+        )
+        return out
+
+
+class Coupling:
+    """M = Raᵀ Rb = U S Vᵀ.
+
+    With both sides of full rank only S, and U if wanted, are computed: Raᵀ Σb Ra = U S² Uᵀ.
+    """
+
+    def __init__(self, one: Gaussian, other: Gaussian, *, vectors: bool) -> None:
+        import scipy.linalg as la
+
+        self.u = self.v = np.empty((0, 0))
+        self.both_full = one.full_rank and other.full_rank
+        if self.both_full:
+            product: Array = one.factor.T @ (other.moments.cov @ one.factor)
+            gram = (product + product.T) / 2
+            if vectors:
+                squares, self.u = la.eigh(gram, driver="evd", check_finite=False)
+            else:
+                squares = la.eigvalsh(gram, check_finite=False)
+            self.s = np.sqrt(np.clip(squares, 0.0, None))
+            return
+        product = one.factor.T @ other.factor
+        if 0 in product.shape:  # a side without any variance
+            self.u, self.s, self.v = product[:, :0], np.zeros(0), product.T[:, :0]
+        elif vectors:
+            self.u, self.s, vt = la.svd(product, full_matrices=False, check_finite=False)
+            self.v = vt.T
+        else:
+            self.s = la.svdvals(product, check_finite=False)
+
+    def displacement(self, one: Gaussian, other: Gaussian) -> Array:
+        """E (x − T(x)) (x − T(x))ᵀ without the means' part: Σa + Σb − T Σa − Σa T, ``(D, D)``.
+
+        T Σa = Rb V Uᵀ Raᵀ for factors of any rank; at full rank Rb V = Ra⁻ᵀ U S.
+        """
+        moved = one.pull_back(self.u * self.s) if self.both_full else other.factor @ self.v
+        product: Array = moved @ (one.factor @ self.u).T
+        return np.asarray(one.moments.cov + other.moments.cov - product - product.T)
+
+    def half_map(self, one: Gaussian, other: Gaussian, *, first: bool) -> Array:
+        """A of shape ``(D, r)`` with A Aᵀ = T, the map from the side to the opposite one."""
+        if first:
+            return one.pull_back(self.u * np.sqrt(self.s))
+        if not self.both_full:
+            return other.pull_back(self.v * np.sqrt(self.s))
+        # T of the other side is the inverse of that of this one: Ra U S⁻¹ Uᵀ Raᵀ.
+        floor = float(self.s.max()) * 1e-12
+        root: Array = np.sqrt(np.maximum(self.s, floor))
+        return np.asarray((one.factor @ self.u) / root)
+
+
+def influence_pair(
+    one: Gaussian, other: Gaussian, coupling: Coupling
+) -> tuple[Array | None, Array | None]:
+    """The influences of both sides; ``None`` for a side that is known by its moments alone."""
+    return (
+        None if one.features is None else influence(one, other, coupling, first=True),
+        None if other.features is None else influence(other, one, coupling, first=False),
+    )
+
+
+def influence(side: Gaussian, opposite: Gaussian, coupling: Coupling, *, first: bool) -> Array:
+    """The influence of each image of a side on the distance; shape ``(n,)``, mean zero.
+
+    Args:
+        side: Whose images; its features must be there.
+        opposite: The other side.
+        coupling: Of the two, with vectors.
+        first: Whether ``side`` stands first in the coupling.
+    """
+    features = side.features
+    assert features is not None  # noqa: S101
+    one, other = (side, opposite) if first else (opposite, side)
+    shift = 2.0 * (side.moments.mean - opposite.moments.mean)
+    if side.from_samples:
+        vectors = coupling.u if first else coupling.v
+        transported = (len(features) - 1) * (vectors**2 @ coupling.s)
+        half = None
+    else:
+        half = coupling.half_map(one, other, first=first).astype(np.float32)
+        transported = np.empty(len(features))
+    linear, squared = np.empty(len(features)), np.empty(len(features))
+    for start in range(0, len(features), _ROWS):
+        rows = slice(start, start + _ROWS)
+        centred = np.asarray(features[rows], np.float64) - side.moments.mean
+        linear[rows] = centred @ shift
+        squared[rows] = np.einsum("ij,ij->i", centred, centred)
+        if half is not None:
+            # float32 will do: A is a root of T, of moderate size, and this is an error bar.
+            moved = centred.astype(np.float32) @ half
+            transported[rows] = np.einsum("ij,ij->i", moved, moved, dtype=np.float64)
+    unbiased = len(features) / (len(features) - 1)  # Σ has the divisor n − 1
+    influence = linear + unbiased * (squared - transported)
+    return np.asarray(influence - influence.mean())
+
+
+def gaussian_pair(
+    a: Any, b: Any, moments_a: Moments | None, moments_b: Moments | None
+) -> tuple[Gaussian, Gaussian]:
+    """Both sides, once they are known to belong together.
+
+    Raises:
+        InputError: When the dimensions differ or an array is not two-dimensional.
+        ComputationError: When a side has fewer than two images or is not finite.
+    """
+    one, other = Gaussian.of(a, moments_a), Gaussian.of(b, moments_b)
+    if one.dim != other.dim:
+        raise InputError(f"the two sides have {one.dim} and {other.dim} dimensions")
+    for side in (one, other):
+        if side.moments.n is not None and side.moments.n < 2:
+            raise ComputationError("a covariance needs at least two images, and there is 1")
+        if not (np.isfinite(side.moments.mean).all() and np.isfinite(side.moments.cov).all()):
+            raise ComputationError("the moments are not finite (NaN or infinity)")
+    return one, other
+
+
+def _pivoted_cholesky(cov: Array) -> tuple[Array, npt.NDArray[np.intp]]:
+    """R of shape ``(D, r)`` with R Rᵀ = Σ, r its numerical rank, and the order of the pivots."""
+    from scipy.linalg.lapack import dpstrf
+
+    lower, pivots, rank, _ = dpstrf(np.asfortranarray(cov), lower=1)
+    order = np.asarray(pivots, np.intp) - 1
+    factor = np.zeros((cov.shape[0], int(rank)))
+    factor[order] = np.tril(lower)[:, :rank]
+    if rank < len(cov):  # at full rank every pivot was positive, and so is Σ
+        left = float(np.abs(cov - factor @ factor.T).max())
+        if left > _NOT_A_COVARIANCE * float(np.abs(cov).max()):
+            raise InputError(
+                f"the covariance is not positive semidefinite: {left:g} is left over after its "
+                f"{rank} positive directions; compute the statistics again"
+            )
+    return factor, order

@@ -1,0 +1,115 @@
+"""A value and what its error bar is made of.
+
+An error bar comes from one of two things. Where the metric has a derivative with respect to the
+weight of each image, the *influences*::
+
+    SE² = var(influences of the reals) / n + var(influences of the fakes) / m
+
+Elsewhere from *half-samples*: the metric on random halves of both sets, drawn without replacement.
+The variance of a mean over n/2 of n things, given all of them, is that of the mean over n; so the
+variance over half-samples is that of the value itself, as far as that falls with 1/n (Politis,
+Romano & Wolf 1999, *Subsampling*).
+
+Both tell what two values have in common that were computed against one reference, so the error bar
+of a difference is not that of two independent values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["DRAWS", "Estimate", "difference_error", "half_samples", "influence_error"]
+
+Array = npt.NDArray[np.float64]
+
+DRAWS = 100
+"""Half-samples: a standard error from them is good to 1/√(2·100), 7 %."""
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A value, its standard error, and where that comes from.
+
+    Attributes:
+        value: The value.
+        standard_error: Over redraws of both sets at these sizes; ``None``: not asked for, or
+            there is none.
+        real_influence: Shape ``(n,)``, mean zero: to first order the value changes by
+            influence / n when a real image is counted once more. ``None``: no such derivative, or
+            the real side is held fixed or not used.
+        fake_influence: The same for the fake images, ``(m,)``.
+        noise: Variance of the value that no influence sees, such as that of a random choice of
+            subsets; part of the standard error.
+        draws: The values on half-samples, in the order of :func:`half_samples`.
+        draws_scale: What their variance is multiplied by to be that of the value.
+        details: Facts beside the value, plain JSON values.
+        warnings: Pairs of a code and a message.
+    """
+
+    value: float
+    standard_error: float | None = None
+    real_influence: Array | None = None
+    fake_influence: Array | None = None
+    noise: float = 0.0
+    draws: Array | None = None
+    draws_scale: float = 1.0
+    details: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[tuple[str, str], ...] = ()
+
+
+def influence_error(*influences: Array | None) -> float | None:
+    """The standard error from the influences of each side; ``None`` for sides held fixed.
+
+    Returns:
+        ``None`` when every side is held fixed.
+    """
+    known = [values for values in influences if values is not None]
+    if not known:
+        return None
+    return math.sqrt(sum(float(np.var(values, ddof=1)) / len(values) for values in known))
+
+
+def half_samples(
+    n: int | None, m: int, *, seed: int = 0, draws: int = DRAWS
+) -> Iterator[tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.int64]]]:
+    """Random halves of the real and of the fake images, as rising indices.
+
+    The halves of the reals depend on ``n`` and the seed alone, so two generators against one
+    reference share them.
+
+    Args:
+        n: Number of real images; ``None``: there are none.
+        m: Number of fake images.
+        seed: Of the draws.
+        draws: How many.
+    """
+    reals = np.random.default_rng([seed, 0])
+    fakes = np.random.default_rng([seed, 1])
+    for _ in range(draws):
+        rows = None if n is None else np.sort(reals.permutation(n)[: n // 2])
+        yield rows, np.sort(fakes.permutation(m)[: m // 2])
+
+
+def difference_error(a: Estimate, b: Estimate) -> float | None:
+    """The standard error of ``a.value − b.value``, both against one and the same real set.
+
+    Returns:
+        ``None`` when one of them has no error bar, or they were not made in the same way.
+    """
+    if a.fake_influence is not None and b.fake_influence is not None:
+        real = None
+        if a.real_influence is not None and b.real_influence is not None:
+            real = a.real_influence - b.real_influence
+        error = influence_error(real, a.fake_influence, b.fake_influence)
+        return None if error is None else math.sqrt(error**2 + a.noise + b.noise)
+    if a.draws is not None and b.draws is not None and len(a.draws) == len(b.draws):
+        first = (a.draws - a.draws.mean()) * math.sqrt(a.draws_scale)
+        second = (b.draws - b.draws.mean()) * math.sqrt(b.draws_scale)
+        return float(np.std(first - second, ddof=1))
+    return None

@@ -1,0 +1,347 @@
+"""Sums over kernel matrices that are never kept, and what the variance of an MMD² is made of.
+
+A kernel matrix is made in blocks, in float64 as the differences of its means cancel, and summed at
+once: by row, by column, its squares, and over random subsets. The sum over a subset is s' K s with
+s its indicator, so that one sweep over all pairs serves every subset; where the subsets hold fewer
+pairs they are swept one by one. An image is never paired with itself.
+
+The variance of the unbiased MMD²::
+
+    U = mean(a − c) + mean(b − d)
+
+where aᵢ is the mean of k(xᵢ, ·) over the other reals, cᵢ that over the fakes, and bⱼ, dⱼ the same
+of a fake image over the other fakes and over the reals. Split k into its mean, the effect of either
+argument and what is left, with variances σxx, σyy and σxy. That last part enters Var(U) as::
+
+    S = 2 σxx / n(n−1) + 2 σyy / m(m−1) + 4 σxy / nm
+
+and enters the first-order formula, 4 var(a − c)/n + 4 var(b − d)/m, exactly twice. Hence::
+
+    Var(U) = 4 var(a − c)/n + 4 var(b − d)/m − S,  and at least S
+
+σxx is estimated without bias by U-centring (Székely & Rizzo 2014), σxy by the analysis of variance.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_metrics.errors import ComputationError
+from gan_metrics.metrics.arrays import blocks, host, like, namespace, wide
+
+__all__ = [
+    "Gaussian",
+    "Kernel",
+    "Polynomial",
+    "Spread",
+    "Sums",
+    "all_pairs",
+    "check_rows",
+    "finite",
+    "spread",
+    "spread_by_reference",
+    "sweep",
+]
+
+Array = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.intp]
+
+_ROWS = 1024
+"""Rows of a block: two blocks of 2048-d features and their kernel take 40 MiB."""
+
+_REFERENCE = 2000
+"""Images per side that stand for their whole set where a sweep over all pairs would be too long."""
+
+_PASSES = 64
+"""What the kernel costs beside one product, in multiplications per pair."""
+
+
+class Polynomial(NamedTuple):
+    """(γ xᵀy + c)^degree; √γ goes to the rows."""
+
+    root: float
+    coef0: float
+    degree: int
+
+    def rows(self, block: Any) -> Any:
+        """Features as :meth:`values` takes them, float64."""
+        return wide(block) * self.root
+
+    def values(self, left: Any, right: Any) -> Any:
+        """The kernel of all pairs of rows, in a new array."""
+        base = left @ right.T
+        base += self.coef0
+        if self.degree == 1:
+            return base
+        power = base * base
+        for _ in range(self.degree - 2):
+            power *= base
+        return power
+
+
+class Gaussian(NamedTuple):
+    """exp(−|x − y|²/2σ²) − 1 on normalised rows, where |x − y|² = 2 − 2 xᵀy."""
+
+    sigma: float
+
+    def rows(self, block: Any) -> Any:
+        """Features as :meth:`values` takes them, float64."""
+        block = wide(block)
+        return block / _norms(block)[:, None]
+
+    def values(self, left: Any, right: Any) -> Any:
+        """The kernel of all pairs of rows, in a new array."""
+        exponent = left @ right.T
+        exponent -= 1.0
+        exponent /= self.sigma**2
+        return namespace(exponent).expm1(exponent)
+
+
+Kernel = Polynomial | Gaussian
+
+
+class Sums(NamedTuple):
+    """Sums of kernel values; an image with itself is in none of them.
+
+    Attributes:
+        xx: Per real image, over the other reals.
+        xy: Per real image, over the fakes.
+        yy: Per fake image, over the other fakes.
+        yx: Per fake image, over the reals.
+        squares: Sums of squares over real, fake and mixed pairs (0 where not asked for).
+        chosen: Shape ``(3, B)``: the three sums within each subset.
+    """
+
+    xx: Array
+    xy: Array
+    yy: Array
+    yx: Array
+    squares: Array
+    chosen: Array
+
+    @property
+    def witness(self) -> tuple[Array, Array]:
+        """``a − c`` and ``b − d``."""
+        n, m = len(self.xx), len(self.yy)
+        return self.xx / (n - 1) - self.xy / m, self.yy / (m - 1) - self.yx / n
+
+    @property
+    def unbiased(self) -> float:
+        """U."""
+        real, fake = self.witness
+        return float(real.mean() + fake.mean())
+
+
+class Spread(NamedTuple):
+    """What the variance of U is made of, whatever the numbers of images, and the influences.
+
+    Attributes:
+        first: The variances of a − c and of b − d in the populations, estimated without bias.
+        second: σxx, σyy, σxy.
+        real: The influence of each real image on U, mean zero.
+        fake: That of each fake image.
+    """
+
+    first: tuple[float, float]
+    second: tuple[float, float, float]
+    real: Array
+    fake: Array
+
+    def variance(self, n: int, m: int) -> float:
+        """Var(U) for n real and m fake images."""
+        degenerate = (
+            2 * self.second[0] / (n * (n - 1))
+            + 2 * self.second[1] / (m * (m - 1))
+            + 4 * self.second[2] / (n * m)
+        )
+        return max(4 * self.first[0] / n + 4 * self.first[1] / m, 0.0) + degenerate
+
+
+def all_pairs(n: int, m: int, dim: int, subsets: int, size: int, *, error_bar: bool) -> bool:
+    """Whether to sweep over all pairs rather than over the subsets one by one.
+
+    With an error bar it may cost twice as much, as it gives U as well.
+    """
+    every = (n + m) ** 2 / 2 * (dim + _PASSES + subsets)
+    single = 2 * subsets * size**2 * (dim + _PASSES)
+    if error_bar:
+        reference = (n + m) * (min(n, _REFERENCE) + min(m, _REFERENCE))
+        return every <= 2 * (single + reference * (dim + _PASSES))
+    return every <= single
+
+
+def sweep(
+    x: Any,
+    y: Any,
+    kernel: Kernel,
+    drawn: list[tuple[Rows, ...]] | None = None,
+    *,
+    squares: bool = False,
+) -> Sums:
+    """The sums over all pairs of two sets.
+
+    Args:
+        x: Real features, ``(n, D)``.
+        y: Fake features, ``(m, D)``.
+        kernel: The kernel.
+        drawn: Per subset, its rows of x and its rows of y.
+        squares: Whether the sums of squares are wanted.
+
+    Raises:
+        ComputationError: When the kernel overflows.
+    """
+    n, m, count = len(x), len(y), len(drawn or ())
+    marks = [np.zeros((k, count), np.uint8) for k in (n, m)]
+    for b, pair in enumerate(drawn or ()):
+        for mark, rows in zip(marks, pair, strict=True):
+            mark[rows, b] = 1
+    xx, _, *real = _gram(x, x, kernel, marks[0], marks[0], own=True, squares=squares)
+    yy, _, *fake = _gram(y, y, kernel, marks[1], marks[1], own=True, squares=squares)
+    xy, yx, *both = _gram(x, y, kernel, marks[0], marks[1], squares=squares)
+    for values in (xx, yy, xy, yx):
+        finite(float(np.abs(values).max()))
+    square, chosen = zip(real, fake, both, strict=True)
+    return Sums(xx, xy, yy, yx, np.array(square), np.array(chosen))
+
+
+def _gram(
+    a: Any,
+    b: Any,
+    kernel: Kernel,
+    marks_a: npt.NDArray[np.uint8],
+    marks_b: npt.NDArray[np.uint8],
+    *,
+    own: bool = False,
+    squares: bool = False,
+) -> tuple[Array, Array, float, Array]:
+    """Row sums, column sums, sum of squares and sums per subset of K(a, b).
+
+    With ``own``, a and b are one set: each block is made once, for both of its places, and the
+    diagonal left out; all the sums of an image are then among the row sums.
+    """
+    lead = wide(a[:1])
+    xp = namespace(lead)
+
+    def moved(values: Any) -> Any:
+        return wide(like(np.asarray(values, np.float64), lead))
+
+    down, across = moved(np.zeros(len(a))), moved(np.zeros(len(b)))
+    square, chosen = moved(np.zeros(())), moved(np.zeros(marks_a.shape[1]))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for rows in blocks(len(a), _ROWS):
+            left, left_marks = kernel.rows(a[rows]), moved(marks_a[rows])
+            for cols in blocks(len(b), _ROWS):
+                if own and cols.start < rows.start:
+                    continue
+                same = own and cols == rows
+                k = kernel.values(left, left if same else kernel.rows(b[cols]))
+                if same:
+                    k.reshape(-1)[:: len(k) + 1] = 0.0
+                times = 2.0 if own and not same else 1.0
+                down[rows] += xp.sum(k, axis=1)
+                if not same:
+                    (down if own else across)[cols] += xp.sum(k, axis=0)
+                if squares:
+                    flat = k.reshape(-1)
+                    square = square + times * (flat @ flat)
+                if marks_a.shape[1]:
+                    inner = left_marks * (k @ moved(marks_b[cols]))
+                    chosen = chosen + times * xp.sum(inner, axis=0)
+    return host(down), host(across), float(square), host(chosen)
+
+
+def spread(sums: Sums) -> Spread | None:
+    """From the sums over all pairs; ``None`` with fewer than four images on a side."""
+    n, m = len(sums.xx), len(sums.yy)
+    if min(n, m) < 4:
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):  # the variance is then not finite
+        second = (
+            _within(sums.xx, sums.squares[0]),
+            _within(sums.yy, sums.squares[1]),
+            _between(sums.xy, sums.yx, sums.squares[2]),
+        )
+        real, fake = sums.witness
+        first = (
+            float(real.var(ddof=1)) - second[0] / (n - 1) - second[2] / m,
+            float(fake.var(ddof=1)) - second[1] / (m - 1) - second[2] / n,
+        )
+    return Spread(first, second, _influence(real), _influence(fake))
+
+
+def spread_by_reference(x: Any, y: Any, kernel: Kernel, rng: Any) -> Spread | None:
+    """The same where every image is held against a random part of either set."""
+    picked = [
+        np.sort(rng.choice(len(side), min(len(side), _REFERENCE), replace=False)) for side in (x, y)
+    ]
+    parts = [side[like(rows, side)] for side, rows in zip((x, y), picked, strict=True)]
+    sums = sweep(parts[0], parts[1], kernel, squares=True)
+    inner = spread(sums)
+    if inner is None:
+        return None
+    r, s = len(parts[0]), len(parts[1])
+    influences, first = [], []
+    for own, side in enumerate((x, y)):
+        means = []
+        for part in parts:
+            none = np.zeros((len(side), 0), np.uint8), np.zeros((len(part), 0), np.uint8)
+            means.append(_gram(side, part, kernel, *none)[0] / len(part))
+        witness = means[own] - means[1 - own]
+        witness[picked[own]] = sums.witness[own]  # there without the image itself
+        noise = inner.second[own] / ((r, s)[own] - 1) + inner.second[2] / (s, r)[own]
+        first.append(float(witness.var(ddof=1)) - noise)
+        influences.append(_influence(witness))
+    return Spread((first[0], first[1]), inner.second, influences[0], influences[1])
+
+
+def _within(sums: Array, squares: float) -> float:
+    """σxx: the variance of k(x, x') less the effects of x and of x', without bias."""
+    n, total = len(sums), sums.sum()
+    left = squares - 2 * (sums @ sums) / (n - 2) + total * total / ((n - 1) * (n - 2))
+    return max(float(left) / (n * (n - 3)), 0.0)
+
+
+def _between(down: Array, across: Array, squares: float) -> float:
+    """σxy: the variance of k(x, y) less the effects of x and of y, without bias."""
+    n, m, total = len(down), len(across), down.sum()
+    left = squares - down @ down / m - across @ across / n + total * total / (n * m)
+    return max(float(left) / ((n - 1) * (m - 1)), 0.0)
+
+
+def _influence(witness: Array) -> Array:
+    """Twice the witness, as a pair has two places."""
+    return np.asarray(2.0 * (witness - witness.mean()))
+
+
+def check_rows(features: Any, side: str) -> None:
+    """Refuse rows that cannot be scaled to the length one."""
+    for rows in blocks(len(features), _ROWS):
+        with np.errstate(over="ignore"):
+            lengths = host(_norms(wide(features[rows])))
+        bad = np.flatnonzero(~((lengths > 0) & np.isfinite(lengths)))
+        if len(bad):
+            what = "is zero" if lengths[bad[0]] == 0 else "overflows"
+            raise ComputationError(
+                f"the length of row {rows.start + int(bad[0])} (counted from 0) of the {side} "
+                f"features {what}, so it cannot be scaled to one: leave that image out"
+            )
+
+
+def finite(value: float) -> float:
+    """The value, unless the kernel overflowed."""
+    if not math.isfinite(value):
+        raise ComputationError(
+            "the kernel overflows float64 on these features: divide both sides by one constant or "
+            "pass a smaller gamma"
+        )
+    return value
+
+
+def _norms(block: Any) -> Any:
+    """The lengths of the rows."""
+    xp = namespace(block)
+    return xp.sqrt(xp.sum(block * block, axis=1))

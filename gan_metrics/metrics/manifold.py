@@ -1,0 +1,355 @@
+"""Nearest neighbours as manifolds: precision, recall, density, coverage and what came after them.
+
+Around each image lies a ball; its radius r_k is the distance to the k-th nearest other image of its
+own set. The union of a set's balls stands for its manifold. With n real images x and m fakes y:
+
+==================  ============================================================  ==========
+precision           share of fakes in a real ball, d ≤ r                          k=3
+recall              share of reals in a fake ball, d ≤ r                          k=3
+density             (1/(k·m)) · number of pairs of a fake and a real ball, d < r  k=5
+coverage            share of real balls that hold a fake, d < r                   k=5
+clipped_density     mean of min(balls that hold the fake / k, 1), radii clipped   k=5
+                    at their median, d ≤ r; over the same of the reals
+clipped_coverage    mean of min(fakes in the real ball / k, 1), d < r;            k=5
+                    calibrated by its expected value
+p_precision         mean over fakes of 1 − Π min(d/R, 1) over the reals,          k=4, a=1.2
+                    R = a · mean r_k of the reals
+p_recall            the same over reals, with balls around the fakes              k=4, a=1.2
+==================  ============================================================  ==========
+
+Kynkäänniemi et al. (2019), arXiv 1904.06991: precision, recall. Naeem et al. (2020), arXiv
+2002.09797: density, coverage. Salvy et al. (2026), arXiv 2507.01761: the clipped ones. Park & Kim
+(2023), arXiv 2309.01590: the probabilistic ones.
+
+How each is counted, and how its error bar is drawn: :mod:`gan_metrics.metrics.balls`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gan_metrics.errors import UsageError
+from gan_metrics.metrics.arrays import as_pair, host, is_tensor
+from gan_metrics.metrics.balls import MANIFOLD_METRICS, Plan, half_sample_draws, values_of
+from gan_metrics.metrics.distances import points_of
+from gan_metrics.metrics.estimates import Estimate
+
+__all__ = [
+    "MANIFOLD_METRICS",
+    "clipped_coverage",
+    "clipped_density",
+    "coverage",
+    "density",
+    "manifold_estimates",
+    "p_precision",
+    "p_recall",
+    "prdc",
+    "precision",
+    "recall",
+]
+
+
+def precision(X: Any, Y: Any, *, k: int = 3) -> float:
+    """The share of fakes that lie in a real ball, d ≤ r_k.
+
+    Kynkäänniemi et al. (2019), arXiv 1904.06991.
+
+    Args:
+        X: Real features, shape ``(n, D)``.
+        Y: Fake features, shape ``(m, D)``.
+        k: Which neighbour gives the radius; 1 ≤ k < n.
+
+    Returns:
+        In [0, 1]; higher is better.
+
+    Raises:
+        InputError: When the shapes are wrong.
+        ComputationError: When a value is not finite, or there are no more than k reals.
+        UsageError: When k is not a whole number ≥ 1.
+
+    >>> import numpy as np
+    >>> real = np.array([[0.0], [1.0], [3.0]])
+    >>> precision(real, np.array([[2.0], [9.0]]), k=1)
+    0.5
+    """
+    return _value("precision", X, Y, k=k)
+
+
+def recall(X: Any, Y: Any, *, k: int = 3) -> float:
+    """The share of reals that lie in a fake ball, d ≤ r_k.
+
+    Kynkäänniemi et al. (2019), arXiv 1904.06991.
+
+    Args:
+        X: Real features, shape ``(n, D)``.
+        Y: Fake features, shape ``(m, D)``.
+        k: Which neighbour gives the radius; 1 ≤ k < m.
+
+    Returns:
+        In [0, 1]; higher is better.
+
+    Raises:
+        InputError: When the shapes are wrong.
+        ComputationError: When a value is not finite, or there are no more than k fakes.
+        UsageError: When k is not a whole number ≥ 1.
+
+    >>> import numpy as np
+    >>> fake = np.array([[0.0], [1.0], [3.0]])
+    >>> recall(np.array([[2.0], [9.0]]), fake, k=1)
+    0.5
+    """
+    return _value("recall", X, Y, k=k)
+
+
+def density(X: Any, Y: Any, *, k: int = 5) -> float:
+    """How many real balls hold a fake, d < r_k, on average over the fakes and over k.
+
+    Naeem et al. (2020), arXiv 2002.09797.
+
+    Args:
+        X: Real features, shape ``(n, D)``.
+        Y: Fake features, shape ``(m, D)``.
+        k: Which neighbour gives the radius; 1 ≤ k < n.
+
+    Returns:
+        At least 0; about 1 for two sets of one distribution, and more where the fakes crowd.
+
+    Raises:
+        InputError: When the shapes are wrong.
+        ComputationError: When a value is not finite, or there are no more than k reals.
+        UsageError: When k is not a whole number ≥ 1.
+
+    >>> import numpy as np
+    >>> real = np.array([[0.0], [1.0], [3.0]])
+    >>> density(real, np.array([[2.0], [0.5]]), k=1)
+    1.5
+    """
+    return _value("density", X, Y, k=k)
+
+
+def coverage(X: Any, Y: Any, *, k: int = 5) -> float:
+    """The share of real balls that hold a fake, d < r_k.
+
+    Naeem et al. (2020), arXiv 2002.09797.
+
+    Args:
+        X: Real features, shape ``(n, D)``.
+        Y: Fake features, shape ``(m, D)``.
+        k: Which neighbour gives the radius; 1 ≤ k < n.
+
+    Returns:
+        In [0, 1]; higher is better. For n = m from one distribution about 1 − 2⁻ᵏ.
+
+    Raises:
+        InputError: When the shapes are wrong.
+        ComputationError: When a value is not finite, or there are no more than k reals.
+        UsageError: When k is not a whole number ≥ 1.
+
+    >>> import numpy as np
+    >>> real = np.array([[0.0], [1.0], [3.0], [7.0]])
+    >>> coverage(real, np.array([[2.5], [0.5]]), k=1)
+    0.75
+    """
+    return _value("coverage", X, Y, k=k)
+
+
+def clipped_density(X: Any, Y: Any, *, k: int = 5) -> float:
+    """Density with clipped radii and clipped counts, over that of the real set itself.
+
+    The radii are clipped at their median, and what a fake adds is at most 1, so neither outliers
+    among the reals nor crowds among the fakes can raise it. Among the reals, a ball counts for the
+    k nearest others of its centre only. Salvy et al. (2026), arXiv 2507.01761.
+
+    Args:
+        X: Real features, shape ``(n, D)``.
+        Y: Fake features, shape ``(m, D)``.
+        k: Which neighbour gives the radius; 1 ≤ k < n.
+
+    Returns:
+        In [0, 1]; it reads as a share of good fakes.
+
+    Raises:
+        InputError: When the shapes are wrong.
+        ComputationError: When a value is not finite, or there are no more than k reals.
+        UsageError: When k is not a whole number ≥ 1.
+
+    >>> import numpy as np
+    >>> real = np.array([[0.0], [1.0], [3.0], [7.0]])
+    >>> clipped_density(real, np.array([[2.5], [9.0], [9.0], [9.0]]), k=1)
+    0.5
+    """
+    return _value("clipped_density", X, Y, k=k)
+
+
+def clipped_coverage(X: Any, Y: Any, *, k: int = 5) -> float:
+    """How far the real balls are filled by fakes, d < r_k, calibrated by what good fakes reach.
+
+    For each real ball the number of fakes in it, at most k, over k; the mean is then turned into
+    the share of good fakes that is expected to give it. Salvy et al. (2026), arXiv 2507.01761.
+
+    Args:
+        X: Real features, shape ``(n, D)``.
+        Y: Fake features, shape ``(m, D)``; at least k.
+        k: Which neighbour gives the radius; 1 ≤ k < n.
+
+    Returns:
+        In [0, 1]; it reads as a share of good fakes.
+
+    Raises:
+        InputError: When the shapes are wrong.
+        ComputationError: When a value is not finite, there are no more than k reals or fewer than
+            k fakes.
+        UsageError: When k is not a whole number ≥ 1.
+
+    >>> import numpy as np
+    >>> real = np.array([[0.0], [1.0], [3.0], [7.0]])
+    >>> clipped_coverage(real, np.array([[2.5], [90.0], [91.0], [92.0]]), k=2)
+    0.4
+    """
+    return _value("clipped_coverage", X, Y, k=k)
+
+
+def p_precision(X: Any, Y: Any, *, k: int = 4, a: float = 1.2) -> float:
+    """The mean over fakes of 1 − Π min(d/R, 1) over the reals, with one radius R for all.
+
+    R is ``a`` times the mean distance of a real to its k-th nearest other. Park & Kim (2023),
+    arXiv 2309.01590.
+
+    Args:
+        X: Real features, shape ``(n, D)``.
+        Y: Fake features, shape ``(m, D)``.
+        k: Which neighbour's distance is averaged; 1 ≤ k < n.
+        a: Times the mean distance: the radius; > 0.
+
+    Returns:
+        In [0, 1]; higher is better.
+
+    Raises:
+        InputError: When the shapes are wrong.
+        ComputationError: When a value is not finite, there are no more than k reals, or each has
+            k copies of itself among them.
+        UsageError: When k is not a whole number ≥ 1, or a is not > 0.
+
+    >>> import numpy as np
+    >>> real = np.array([[0.0], [2.0]])
+    >>> p_precision(real, np.array([[1.0], [9.0]]), k=1, a=1.0)
+    0.375
+    """
+    return _value("p_precision", X, Y, k=k, a=a)
+
+
+def p_recall(X: Any, Y: Any, *, k: int = 4, a: float = 1.2) -> float:
+    """The mean over reals of 1 − Π min(d/R, 1) over the fakes, with one radius R for all.
+
+    R is ``a`` times the mean distance of a fake to its k-th nearest other. Park & Kim (2023),
+    arXiv 2309.01590.
+
+    Args:
+        X: Real features, shape ``(n, D)``.
+        Y: Fake features, shape ``(m, D)``.
+        k: Which neighbour's distance is averaged; 1 ≤ k < m.
+        a: Times the mean distance: the radius; > 0.
+
+    Returns:
+        In [0, 1]; higher is better.
+
+    Raises:
+        InputError: When the shapes are wrong.
+        ComputationError: When a value is not finite, there are no more than k fakes, or each has
+            k copies of itself among them.
+        UsageError: When k is not a whole number ≥ 1, or a is not > 0.
+
+    >>> import numpy as np
+    >>> fake = np.array([[0.0], [2.0]])
+    >>> p_recall(np.array([[1.0], [9.0]]), fake, k=1, a=1.0)
+    0.375
+    """
+    return _value("p_recall", X, Y, k=k, a=a)
+
+
+def prdc(X: Any, Y: Any, *, k: int | None = None) -> dict[str, float]:
+    """Precision, recall, density and coverage from one pass.
+
+    Args:
+        X: Real features, shape ``(n, D)``.
+        Y: Fake features, shape ``(m, D)``.
+        k: One for all four; ``None``: 3 for precision and recall, 5 for density and coverage.
+
+    Returns:
+        The values under the keys ``precision``, ``recall``, ``density`` and ``coverage``.
+
+    Raises:
+        InputError: When the shapes are wrong.
+        ComputationError: When a value is not finite, or a side has no more than k images.
+        UsageError: When k is not a whole number ≥ 1.
+
+    >>> import numpy as np
+    >>> real, fake = np.array([[0.0], [1.0], [3.0]]), np.array([[2.0], [9.0]])
+    >>> {name: round(value, 2) for name, value in prdc(real, fake, k=1).items()}
+    {'precision': 0.5, 'recall': 1.0, 'density': 0.5, 'coverage': 0.33}
+    """
+    names = ("precision", "recall", "density", "coverage")
+    arguments = None if k is None else {name: {"k": k} for name in names}
+    found = manifold_estimates(X, Y, names, error_bar=False, arguments=arguments)
+    return {name: found[name].value for name in names}
+
+
+def manifold_estimates(
+    X: Any,
+    Y: Any,
+    names: Iterable[str] = MANIFOLD_METRICS,
+    *,
+    seed: int = 0,
+    error_bar: bool = True,
+    arguments: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Estimate]:
+    """Any of the metrics here, from one pass over the distances, with error bars.
+
+    The error bars come from half-samples (:mod:`gan_metrics.metrics.estimates`) of some 2000 of
+    each side. Against redrawing Gaussians in 8 to 32 dimensions: 0.83 to 1.26 of the true standard
+    deviation for n and m from 300 to 1000, and 1.07 to 1.40 at n = m = 5000, where the draws are
+    from 2000; 0.4 to 1.5 where a value is clipped or within two standard deviations of a bound.
+
+    Args:
+        X: Real features, shape ``(n, D)``.
+        Y: Fake features, shape ``(m, D)``.
+        names: Of :data:`MANIFOLD_METRICS`.
+        seed: Of the half-samples; the values do not depend on it.
+        error_bar: Whether to draw them.
+        arguments: For each name what is not the default: ``k``, and ``a`` where there is one.
+
+    Returns:
+        An estimate for each name. Warnings: ``at-the-edge`` when all draws are alike, so that the
+        standard error of 0 says nothing about what was never drawn; ``too-few-for-error-bar``
+        when a half-sample would not have more than k images, and there is none.
+
+    Raises:
+        InputError: When the shapes are wrong.
+        ComputationError: When a value is not finite, or a side has no more than k images.
+        UsageError: When a name or an argument is unknown or out of range.
+    """
+    given = arguments or {}
+    plans = [Plan.of(name, given.get(name, {})) for name in dict.fromkeys(names)]
+    for name in given:
+        if name not in {plan.name for plan in plans}:
+            raise UsageError(f"arguments for {name!r}, which is not among the metrics asked for")
+    if not plans:
+        return {}
+    X, Y = as_pair(X, Y)
+    for plan in plans:
+        plan.check(len(X), len(Y))
+    if is_tensor(X) and X.device.type == "cpu":
+        # NumPy shares the memory, and is several times faster at comparing and counting.
+        X, Y = (host(z.float() if z.itemsize < 4 else z) for z in (X, Y))
+    x, y = points_of(X, Y)
+    values = values_of(plans, x, y)
+    if not error_bar:
+        return {plan.name: Estimate(values[plan.name], details=plan.arguments) for plan in plans}
+    draws = half_sample_draws(plans, x, y, seed=seed)
+    return {plan.name: draws.estimate(plan, values[plan.name]) for plan in plans}
+
+
+def _value(name: str, X: Any, Y: Any, **arguments: Any) -> float:
+    found = manifold_estimates(X, Y, [name], error_bar=False, arguments={name: arguments})
+    return found[name].value

@@ -1,0 +1,347 @@
+"""Nearest neighbours: the nearest others in one's own set, and who lies in whose ball.
+
+Both are consumers of the blocks of :mod:`gan_metrics.metrics.distances`, and both come out as by
+differences in float64.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_metrics.metrics.arrays import blocks, host, is_tensor, namespace
+from gan_metrics.metrics.distances import (
+    Block,
+    Pairs,
+    Points,
+    by_differences,
+    reach,
+    rounding,
+    sweep,
+)
+
+__all__ = ["Balls", "Nearest", "Neighbors", "Question", "Tally", "nearest_others"]
+
+_SPARE = 8
+"""Neighbours kept beyond the k-th, among which float32 may have put the wrong one k-th."""
+
+_GROUPS = 8
+"""Times the neighbours kept: groups whose least distances bound the first of them."""
+
+_MANY_INSIDE = 1 / 32
+"""Where a larger share of the pairs lies in balls, they are counted in masks, not listed."""
+
+_MANY_LOGS = 1 / 4
+"""The same for logarithms, which are dearer."""
+
+_FEW = 128
+"""Points at a time all of whose equally near neighbours are listed."""
+
+_CHUNK = 2048
+"""Points at a time that are looked at again in float64."""
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+
+class Nearest:
+    """Consumer: the nearest columns of each row, by the block's arithmetic.
+
+    Attributes:
+        squared: ``(n, kept)``, rising; infinite where there are fewer columns.
+        whom: Which columns.
+    """
+
+    def __init__(self, n: int, kept: int) -> None:
+        self.squared: Floats = np.full((n, kept), np.inf)
+        self.whom: Indices = np.full((n, kept), -1, np.int64)
+
+    def take(self, block: Block) -> None:
+        """Take in the block, and its transpose where it stands for that too."""
+        self._update(block, by_rows=True)
+        if block.mirrored:
+            self._update(block, by_rows=False)
+
+    def _update(self, block: Block, *, by_rows: bool) -> None:
+        d = block.squared
+        mine, theirs = (block.rows, block.columns) if by_rows else (block.columns, block.rows)
+        known, kept = self.squared[mine, -1], self.squared.shape[1]
+        if np.isinf(known).any():
+            bound = np.minimum(known, _first_bound(d, kept, by_rows=by_rows))
+            mask = d <= block.edge(bound, of_rows=by_rows)
+            if _counted(mask) > 4 * kept * len(bound) + 4 * kept**2:
+                self._partition(host(d) if by_rows else host(d).T, mine, theirs)
+                return
+        else:
+            mask = d < block.edge(known, of_rows=by_rows)
+        i, j, squared = block.pairs(mask)
+        finite = np.isfinite(squared)
+        i, j, squared = i[finite], j[finite], squared[finite]
+        self._merge(*((i, j) if by_rows else (j, i)), squared)
+
+    def _partition(self, d: Array, mine: slice, theirs: slice) -> None:
+        """Many equal distances: as many as are wanted from each row."""
+        some = min(self.squared.shape[1], d.shape[1])
+        chosen = np.argpartition(d, some - 1, axis=1)[:, :some]
+        squared = np.take_along_axis(d, chosen, axis=1).ravel()
+        i = np.repeat(np.arange(mine.start, mine.stop), some)
+        finite = np.isfinite(squared)
+        self._merge(i[finite], (chosen.ravel() + theirs.start)[finite], squared[finite])
+
+    def _merge(self, i: Indices, j: Indices, squared: Array) -> None:
+        rows, place = np.unique(i, return_inverse=True)
+        kept = self.squared.shape[1]
+        all_rows = np.concatenate([np.repeat(np.arange(len(rows)), kept), place])
+        values = np.concatenate([self.squared[rows].ravel(), squared])
+        index = np.concatenate([self.whom[rows].ravel(), j])
+        order = np.lexsort((index, values, all_rows))
+        starts = np.searchsorted(all_rows[order], np.arange(len(rows)))
+        chosen = order[starts[:, None] + np.arange(kept)]
+        self.squared[rows], self.whom[rows] = values[chosen], index[chosen]
+
+
+class Question(NamedTuple):
+    """What is asked about the balls of one side and the points of the other.
+
+    Attributes:
+        squared: The squared radius of each ball.
+        strict: Whether a point must lie at d < r, not d ≤ r.
+        soft: Whether not the counts are wanted but Π min(d/r, 1) over the balls for each point.
+    """
+
+    squared: Floats
+    strict: bool
+    soft: bool = False
+
+
+class Tally(NamedTuple):
+    """The answer to a :class:`Question`.
+
+    Attributes:
+        per_ball: How many points each ball holds; zeros if the question is soft.
+        per_point: How many balls hold each point; zeros if the question is soft.
+        log_outside: The sum over the balls of log min(d/r, 1) for each point; zeros unless it is.
+    """
+
+    per_ball: Indices
+    per_point: Indices
+    log_outside: Floats
+
+
+class Balls:
+    """Consumer: who lies in whose ball.
+
+    Attributes:
+        tallies: One for each question.
+    """
+
+    def __init__(self, n: int, m: int, questions: Sequence[Question], *, of_rows: bool) -> None:
+        self.of_rows = of_rows
+        balls, points = (n, m) if of_rows else (m, n)
+        self.tallies = [
+            Tally(np.zeros(balls, np.int64), np.zeros(points, np.int64), np.zeros(points))
+            for _ in questions
+        ]
+        both = list(zip(questions, self.tallies, strict=True))
+        self._soft = [(question, tally) for question, tally in both if question.soft]
+        self._hard = [(question, tally) for question, tally in both if not question.soft]
+        self._largest: Floats = np.max(
+            [question.squared for question, _ in self._hard] or [np.zeros(balls)], axis=0
+        )
+
+    def take(self, block: Block) -> None:
+        """Count in the block."""
+        for question, tally in self._soft:
+            self._add_logs(block, question, tally)
+        if not self._hard:
+            return
+        mask = block.within(self._largest, of_rows=self.of_rows)
+        near = None if _share(mask) > _MANY_INSIDE else block.pairs(mask)
+        for question, tally in self._hard:
+            if near is None:
+                self._count_mask(block, question, tally)
+            else:
+                self._count_pairs(block, near, question, tally)
+
+    def _count_pairs(self, block: Block, near: Pairs, question: Question, tally: Tally) -> None:
+        limits = question.squared[near.i if self.of_rows else near.j]
+        inside = np.flatnonzero(block.decide(near, limits, strict=question.strict))
+        i, j = near.i[inside], near.j[inside]
+        _add(tally.per_ball, i if self.of_rows else j)
+        _add(tally.per_point, j if self.of_rows else i)
+
+    def _count_mask(self, block: Block, question: Question, tally: Tally) -> None:
+        inside = block.within(question.squared, of_rows=self.of_rows, surely=True)
+        tally.per_ball[self._balls(block)] += host(_counted(inside, 1 if self.of_rows else 0))
+        tally.per_point[self._points(block)] += host(_counted(inside, 0 if self.of_rows else 1))
+        perhaps = block.within(question.squared, of_rows=self.of_rows)
+        self._count_pairs(block, block.pairs(perhaps ^ inside), question, tally)
+
+    def _add_logs(self, block: Block, question: Question, tally: Tally) -> None:
+        mask = block.within(question.squared, of_rows=self.of_rows)
+        with np.errstate(divide="ignore"):
+            if _share(mask) < _MANY_LOGS:
+                i, j, _ = block.pairs(mask)
+                ball, point = (i, j) if self.of_rows else (j, i)
+                logs = np.log(block.accurate(i, j) / question.squared[ball])
+                _add(tally.log_outside, point, 0.5 * np.minimum(logs, 0.0))
+                return
+            fine = block.all_accurate(of_rows=self.of_rows)
+            xp = namespace(fine.squared)
+            limits = question.squared[self._balls(block)]
+            share = fine.squared / fine.edge(limits, of_rows=self.of_rows)
+            logs = xp.sum(xp.log(xp.clip(share, 0.0, 1.0)), axis=0 if self.of_rows else 1)
+            tally.log_outside[self._points(block)] += 0.5 * host(logs)
+
+    def _balls(self, block: Block) -> slice:
+        return block.rows if self.of_rows else block.columns
+
+    def _points(self, block: Block) -> slice:
+        return block.columns if self.of_rows else block.rows
+
+
+class _Listed:
+    """Consumer: all pairs within squared radii of the rows, or just outside."""
+
+    def __init__(self, limits: Floats) -> None:
+        self.limits = limits
+        self.i: list[Indices] = []
+        self.j: list[Indices] = []
+
+    def take(self, block: Block) -> None:
+        # Twice the margin: the limit is itself a distance of the block's arithmetic.
+        margin = reach(rounding(block.x, double=True), block.x.squares, self.limits)
+        pairs = block.pairs(block.within(self.limits + margin, of_rows=True))
+        self.i.append(pairs.i)
+        self.j.append(pairs.j)
+
+
+class Neighbors(NamedTuple):
+    """The nearest other points of one's own set.
+
+    Attributes:
+        squared: Squared distances, ``(n, k)``, rising.
+        whom: Who they are.
+    """
+
+    squared: Floats
+    whom: Indices
+
+
+def nearest_others(
+    x: Points, k: int, *, ranks: Sequence[int] | None = None, double: bool = True
+) -> Neighbors:
+    """The nearest others of each point in its own set.
+
+    Args:
+        x: The points; more than ``k``.
+        k: How many.
+        ranks: At these, counted from 1, squared distances are those by differences in float64,
+            and every other stands on its right side of them. ``None``: at all, equal ones in the
+            order of the points.
+        double: Whether that is wanted; else all is within the bound of float32.
+    """
+    n = len(x)
+    kept = min(k + _SPARE, n - 1) if double else k
+    found = Nearest(n, kept)
+    sweep(x, x, [found])
+    if not double:
+        return Neighbors(found.squared, found.whom)
+    out = Neighbors(np.empty((n, k)), np.empty((n, k), np.int64))
+    unsure = _settle(x, out, np.arange(n), found, ranks, double=False)
+    for part in blocks(len(unsure), _CHUNK):
+        rows = unsure[part]
+        some = x.pick(rows)
+        finer = Nearest(len(rows), kept)
+        sweep(some, x, [finer], own=rows, double=True)
+        crowded = _settle(x, out, rows, finer, ranks, double=True)
+        limits = finer.squared[np.searchsorted(rows, crowded), k - 1]
+        for few in blocks(len(crowded), _FEW):
+            _settle_ties(x, out, crowded[few], limits[few])
+    return out
+
+
+def _settle(
+    x: Points,
+    out: Neighbors,
+    rows: Indices,
+    found: Nearest,
+    ranks: Sequence[int] | None,
+    *,
+    double: bool,
+) -> Indices:
+    """Write the rows of which the found neighbours leave no doubt; return the others."""
+    kept, k = found.squared.shape[1], out.squared.shape[1]
+    unit = rounding(x, double=double)
+    slack = unit * (x.squares[rows] + x.squares[found.whom].max(axis=1))
+    wanted = range(1, k + 1) if ranks is None else ranks
+    unclear = np.zeros(found.squared.shape, bool)
+    for rank in wanted:
+        kth = found.squared[:, rank - 1, None]
+        unclear |= np.abs(found.squared - kth) <= 2 * slack[:, None]
+    exact = found.squared.copy()
+    i, j = np.nonzero(unclear)
+    exact[i, j] = by_differences(x, x, rows[i], found.whom[i, j])
+    order = np.lexsort((found.whom, exact), axis=1)[:, :k]
+    squared = np.take_along_axis(exact, order, axis=1)
+    index = np.take_along_axis(found.whom, order, axis=1)
+    last = max(wanted) - 1
+    # Whoever was not kept is at least as far away as the last one kept, but for the bound.
+    farthest = found.squared[:, -1]
+    sure = squared[:, last] < farthest - reach(unit, x.squares[rows], farthest)
+    if ranks is not None:
+        sure |= squared[:, last] == 0
+    if kept == len(x) - 1:
+        sure[:] = True
+    out.squared[rows[sure]], out.whom[rows[sure]] = squared[sure], index[sure]
+    return rows[~sure]
+
+
+def _settle_ties(x: Points, out: Neighbors, rows: Indices, limits: Floats) -> None:
+    """Write rows that have more neighbours at one distance than were kept."""
+    k = out.squared.shape[1]
+    listed = _Listed(limits)
+    sweep(x.pick(rows), x, [listed], own=rows, double=True)
+    place, whom = np.concatenate(listed.i), np.concatenate(listed.j)
+    exact = by_differences(x, x, rows[place], whom)
+    order = np.lexsort((whom, exact, place))
+    starts = np.searchsorted(place[order], np.arange(len(rows)))
+    chosen = order[starts[:, None] + np.arange(k)]
+    out.squared[rows], out.whom[rows] = exact[chosen], whom[chosen]
+
+
+def _first_bound(d: Any, kept: int, *, by_rows: bool) -> Array:
+    """For each row, or column, no less than its ``kept``-th least distance in the block."""
+    xp = namespace(d)
+    mine, theirs = d.shape if by_rows else d.shape[::-1]
+    groups = _GROUPS * kept
+    size = theirs // groups
+    if size < 2:
+        return np.full(mine, np.inf)
+    if by_rows:
+        least = xp.min(xp.reshape(d[:, : groups * size], (mine, groups, size)), axis=2)
+    else:
+        least = xp.min(xp.reshape(d[: groups * size], (groups, size, mine)), axis=1).T
+    return np.partition(host(least), kept - 1, axis=1)[:, kept - 1]
+
+
+def _share(mask: Any) -> float:
+    return float(int(_counted(mask)) / math.prod(mask.shape))
+
+
+def _counted(mask: Any, axis: int | None = None) -> Any:
+    """How many are true; in all, or along an axis."""
+    if is_tensor(mask):
+        return int(mask.sum()) if axis is None else mask.sum(axis)
+    return np.count_nonzero(mask, axis=axis)
+
+
+def _add(counts: Array, where: Indices, values: Floats | None = None) -> None:
+    """Add one, or a value, in each place; a place may come often."""
+    if len(where):
+        counts += np.bincount(where, values, minlength=len(counts)).astype(counts.dtype)

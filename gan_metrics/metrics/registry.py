@@ -1,0 +1,381 @@
+"""The metrics there are: what each needs, and what computes it.
+
+A metric that is new is a function in this package, a row here, and a row in ``docs/metrics.md``.
+Rows that name the same function are computed by one call of it, and share its work.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from gan_metrics.errors import ComputationError, GanMetricsError, UsageError, unknown_name
+from gan_metrics.metrics.estimates import Estimate
+from gan_metrics.moments import Moments
+
+__all__ = ["ALL", "FAMILIES", "METRICS", "Metric", "Sample", "check_arguments", "compute", "expand"]
+
+ALL = "all"
+"""In place of names: every metric that can be computed from what was given."""
+
+
+class Sample(Protocol):
+    """One set of images in one feature space.
+
+    Attributes:
+        array: ``float32``, ``n × D``; ``None`` where only the moments are known.
+    """
+
+    @property
+    def array(self) -> Any:
+        """The features."""
+        ...
+
+    @property
+    def moments(self) -> Moments:
+        """Their mean and covariance."""
+        ...
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One row.
+
+    Attributes:
+        name: As it is asked for and as the result calls itself.
+        summary: One line for the listing.
+        function: ``"module:function"``, which takes the sets, ``seed``, ``error_bar`` and the
+            metric's arguments, and gives an :class:`~gan_metrics.metrics.estimates.Estimate`.
+        needs: The kind of features: ``"features"``, ``"logits"``, ``"spatial"`` or ``"clip"``.
+        sides: 2: real and fake images; 1: the fake ones alone.
+        moments: Which sides may be known by their moments alone: ``""``, ``"real"``, ``"both"``.
+            The function is then handed those of both as ``moments``.
+        together: Whether the function takes names too, and computes all rows that name it in one.
+        bandwidth: Whether it takes a bandwidth ``sigma``, that of the real images if there are
+            any, so that generators compare.
+        arguments: Names of the keyword arguments that it takes.
+        bounds: The least and the greatest value; ``None``: there is none.
+        better: ``"lower"`` or ``"higher"``.
+        elsewhere: What it is called outside the space that gives it its name; empty: the same.
+        error_bar: How the error bar is made, and what it is good for.
+        source: The paper.
+    """
+
+    name: str
+    summary: str
+    function: str
+    source: str
+    needs: str = "features"
+    sides: int = 2
+    moments: str = ""
+    arguments: tuple[str, ...] = ()
+    bounds: tuple[float | None, float | None] = (None, None)
+    better: str = "lower"
+    elsewhere: str = ""
+    error_bar: str = ""
+    together: bool = False
+    bandwidth: bool = False
+
+
+_INFLUENCE = "closed form, by the influence of each image; for the expected value at these n"
+_HALVES = (
+    "half-samples of both sets; measured at 0.9 to 1.3 times the truth, more where the value is "
+    "near 0 or 1"
+)
+_MANIFOLD = "gan_metrics.metrics.manifold:manifold_estimates"
+_KYNKAANNIEMI = "Kynkäänniemi et al. 2019, arXiv 1904.06991"
+_NAEEM = "Naeem et al. 2020, arXiv 2002.09797"
+_SALVY = "Salvy et al. 2025, arXiv 2507.01761"
+_PARK = "Park & Kim 2023, arXiv 2309.01590"
+_SHARE = (0.0, 1.0)
+
+
+def _neighbors(name: str, summary: str, source: str, *arguments: str) -> Metric:
+    return Metric(
+        name,
+        summary,
+        _MANIFOLD,
+        source,
+        arguments=("k", *arguments),
+        bounds=(0.0, None) if name == "density" else _SHARE,
+        better="higher",
+        error_bar=_HALVES,
+        together=True,
+    )
+
+
+_ROWS = (
+    Metric(
+        "fid",
+        "Fréchet distance between Gaussians fitted to the two sets",
+        "gan_metrics.metrics.frechet:frechet_estimate",
+        "Heusel et al. 2017, arXiv 1706.08500",
+        moments="both",
+        arguments=("directions",),
+        bounds=(0.0, None),
+        elsewhere="fd",
+        error_bar=(
+            f"{_INFLUENCE}, not for the population's; up to 1.4 times too wide where the sets are "
+            "nearly equal"
+        ),
+    ),
+    Metric(
+        "fd_infinity",
+        "the Fréchet distance, extrapolated to infinitely many fake images",
+        "gan_metrics.metrics.extrapolation:fd_infinity_estimate",
+        "Chong & Forsyth 2020, arXiv 1911.07023",
+        moments="real",
+        arguments=("sizes",),
+        error_bar=(
+            "closed form, by the influence of each image; up to 1.4 times too wide where the sets "
+            "are nearly equal"
+        ),
+    ),
+    Metric(
+        "sfid",
+        "the Fréchet distance of spatial features, 7 × 17 × 17",
+        "gan_metrics.metrics.frechet:frechet_estimate",
+        "Nash et al. 2021, arXiv 2103.03841; as ADM's evaluator",
+        needs="spatial",
+        moments="both",
+        arguments=("directions",),
+        bounds=(0.0, None),
+        error_bar=f"{_INFLUENCE}, not for the population's",
+    ),
+    Metric(
+        "kid",
+        "unbiased squared MMD with a cubic kernel, mean over subsets",
+        "gan_metrics.metrics.kernel:kid_estimate",
+        "Bińkowski et al. 2018, arXiv 1801.01401",
+        arguments=("subsets", "subset_size", "degree", "gamma", "coef0"),
+        elsewhere="kd",
+        error_bar="closed form, the variance of the U-statistic and of the draw of subsets",
+    ),
+    Metric(
+        "cmmd",
+        "squared MMD with a Gaussian kernel on unit CLIP embeddings, × 1000",
+        "gan_metrics.metrics.kernel:cmmd_estimate",
+        "Jayasumana et al. 2024, arXiv 2401.09603",
+        needs="clip",
+        arguments=("sigma", "scale"),
+        bounds=(0.0, None),
+        error_bar="closed form, the variance of the V-statistic",
+    ),
+    Metric(
+        "mind",
+        "sliced squared Wasserstein distance times 3 D, of equally many images",
+        "gan_metrics.metrics.sliced:mind_estimate",
+        "Berthet et al. 2026, arXiv 2605.06797",
+        arguments=("directions",),
+        bounds=(0.0, None),
+        error_bar=_INFLUENCE,
+    ),
+    Metric(
+        "swd",
+        "sliced squared 2-Wasserstein distance",
+        "gan_metrics.metrics.sliced:swd_estimate",
+        "Rabin et al. 2011",
+        arguments=("directions",),
+        bounds=(0.0, None),
+        error_bar=_INFLUENCE,
+    ),
+    Metric(
+        "is",
+        "Inception Score: sharp and varied class predictions, mean over splits",
+        "gan_metrics.metrics.inception_score:inception_score_estimate",
+        "Salimans et al. 2016, arXiv 1606.03498",
+        needs="logits",
+        sides=1,
+        arguments=("splits", "shuffle"),
+        bounds=(1.0, None),
+        better="higher",
+        error_bar=_INFLUENCE,
+    ),
+    _neighbors("precision", "share of fakes inside a real k-NN ball", _KYNKAANNIEMI),
+    _neighbors("recall", "share of reals inside a fake k-NN ball", _KYNKAANNIEMI),
+    _neighbors("density", "real k-NN balls around a fake, over k", _NAEEM),
+    _neighbors("coverage", "share of real k-NN balls that hold a fake", _NAEEM),
+    _neighbors("clipped_density", "density, with outliers and crowds clipped", _SALVY),
+    _neighbors("clipped_coverage", "coverage, calibrated as the share of good fakes", _SALVY),
+    _neighbors("p_precision", "probability that a fake lies in a real ball", _PARK, "a"),
+    _neighbors("p_recall", "probability that a real lies in a fake ball", _PARK, "a"),
+    Metric(
+        "vendi",
+        "effective number of different images: spectrum of cosine similarities",
+        "gan_metrics.metrics.diversity:vendi_estimate",
+        "Friedman & Dieng 2022, arXiv 2210.02410",
+        sides=1,
+        arguments=("q",),
+        bounds=(1.0, None),
+        better="higher",
+        error_bar=_INFLUENCE,
+    ),
+    Metric(
+        "rke",
+        "effective number of modes: Rényi entropy of order 2, Gaussian kernel",
+        "gan_metrics.metrics.diversity:rke_estimate",
+        "Jalali et al. 2023, NeurIPS",
+        sides=1,
+        arguments=("sigma",),
+        bounds=(1.0, None),
+        better="higher",
+        error_bar=f"{_INFLUENCE}; sigma held fixed",
+        bandwidth=True,
+    ),
+    Metric(
+        "fkea",
+        "Vendi score with a Gaussian kernel by random Fourier features",
+        "gan_metrics.metrics.diversity:fkea_estimate",
+        "Ospanov et al. 2024, arXiv 2407.02961",
+        sides=1,
+        arguments=("sigma", "features", "q"),
+        bounds=(1.0, None),
+        better="higher",
+        error_bar=f"{_INFLUENCE}; sigma held fixed",
+        bandwidth=True,
+    ),
+)
+
+METRICS: Mapping[str, Metric] = MappingProxyType({row.name: row for row in _ROWS})
+"""Name to row."""
+
+FAMILIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "prdc": ("precision", "recall", "density", "coverage"),
+        "clipped": ("clipped_density", "clipped_coverage"),
+        "probabilistic": ("p_precision", "p_recall"),
+        "diversity": ("vendi", "rke", "fkea"),
+    }
+)
+"""Names that stand for several metrics."""
+
+_ALIASES = {row.elsewhere: row.name for row in _ROWS if row.elsewhere}
+
+
+def expand(names: str | Iterable[str]) -> dict[str, Metric]:
+    """The rows that some names stand for.
+
+    Args:
+        names: Names of metrics or families, or ``"all"``; one text with commas, or several.
+
+    Returns:
+        Name, as it was asked for (a family: its members), to row.
+
+    Raises:
+        UsageError: For an unknown name, naming the nearest, or for none at all.
+    """
+    given = names.split(",") if isinstance(names, str) else list(names)
+    asked = [str(name).strip() for name in given if str(name).strip()]
+    if not asked:
+        raise UsageError(f"no metric is named; there are {', '.join([*METRICS, *FAMILIES])}, all")
+    rows: dict[str, Metric] = {}
+    for name in asked:
+        if name == ALL:
+            members: Sequence[str] = tuple(METRICS)
+        else:
+            members = FAMILIES.get(name, (name,))
+        for member in members:
+            row = METRICS.get(_ALIASES.get(member, member))
+            if row is None:
+                raise unknown_name("metric", name, [*METRICS, *FAMILIES, *_ALIASES, ALL])
+            rows.setdefault(member, row)
+    return rows
+
+
+def compute(
+    rows: Iterable[Metric],
+    real: Sample | None,
+    fake: Sample,
+    *,
+    seed: int = 0,
+    error_bar: bool = True,
+    arguments: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Estimate | GanMetricsError]:
+    """Compute metrics of two sets in one feature space, each function called once.
+
+    Args:
+        rows: The metrics; all of one need.
+        real: The real images; may be ``None`` for metrics of one set.
+        fake: The fake images.
+        seed: Of every random choice.
+        error_bar: Whether error bars are wanted.
+        arguments: Name of a metric to its keyword arguments.
+
+    Returns:
+        Name to estimate, or to the error for which there is none.
+    """
+    calls: dict[str, list[Metric]] = {}
+    for row in rows:
+        calls.setdefault(row.function, []).append(row)
+    found: dict[str, Estimate | GanMetricsError] = {}
+    for together in calls.values():
+        found.update(_attempt(together, real, fake, seed, error_bar, arguments or {}))
+    return found
+
+
+def check_arguments(arguments: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse arguments that no metric takes.
+
+    Raises:
+        UsageError: Naming the metric and what it takes.
+    """
+    for name, given in arguments.items():
+        row = METRICS.get(name)
+        if row is None:
+            raise unknown_name("metric", name, METRICS)
+        for argument in given:
+            if argument not in row.arguments:
+                near = difflib.get_close_matches(argument, row.arguments, n=1)
+                hint = f"Did you mean {near[0]}?" if near else ""
+                takes = ", ".join(row.arguments) or "none"
+                raise UsageError(f"{name} takes no argument {argument!r} ({takes}). {hint}".strip())
+
+
+def _attempt(
+    rows: Sequence[Metric],
+    real: Sample | None,
+    fake: Sample,
+    seed: int,
+    error_bar: bool,
+    arguments: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Estimate | GanMetricsError]:
+    """What a function gives; if it cannot give all of its metrics, each of them by itself."""
+    try:
+        return _call(rows, real, fake, seed, error_bar, arguments)
+    except ComputationError as error:
+        if len(rows) == 1:
+            return {rows[0].name: error}
+    alone: dict[str, Estimate | GanMetricsError] = {}
+    for row in rows:
+        alone.update(_attempt([row], real, fake, seed, error_bar, arguments))
+    return alone
+
+
+def _call(
+    rows: Sequence[Metric],
+    real: Sample | None,
+    fake: Sample,
+    seed: int,
+    error_bar: bool,
+    arguments: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Estimate | GanMetricsError]:
+    first = rows[0]
+    module, _, name = first.function.partition(":")
+    function = getattr(importlib.import_module(module), name)
+    sets = [fake] if first.sides == 1 or real is None else [real, fake]
+    data = [one.moments if one.array is None else one.array for one in sets]
+    how: dict[str, Any] = {"seed": seed, "error_bar": error_bar}
+    if first.together:
+        mine = {row.name: dict(arguments.get(row.name, {})) for row in rows}
+        return dict(function(*data, [row.name for row in rows], arguments=mine, **how))
+    if first.moments:
+        how["moments"] = tuple(one.moments for one in sets)
+    if first.bandwidth and real is not None and real.array is not None:
+        from gan_metrics.metrics.diversity import bandwidth
+
+        how["sigma"] = bandwidth(real.array, seed=seed) or None
+    return {row.name: function(*data, **{**how, **arguments.get(row.name, {})}) for row in rows}

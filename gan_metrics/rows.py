@@ -1,0 +1,79 @@
+"""An array that grows as it is filled and never fills the memory."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_metrics.errors import ResourceError
+
+__all__ = ["Rows"]
+
+_IN_MEMORY = 64 << 20
+"""Of more bytes than this the rows go to a temporary file that is mapped into memory."""
+
+
+class Rows:
+    """An array that grows to at most ``n`` rows, in memory or in a file without a name."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._shape: tuple[int, ...] = ()
+        self._parts: list[npt.NDArray[np.float32]] = []
+        self._file: Any = None
+        self._filled = 0
+
+    def add(self, rows: npt.NDArray[np.float32]) -> None:
+        """Append rows of one and the same shape.
+
+        Raises:
+            ResourceError: When the disk is full.
+        """
+        if not len(rows):
+            return
+        if not self._filled:
+            self._shape = rows.shape[1:]
+            self._file = self._open()
+        self._filled += len(rows)
+        if self._file is None:
+            self._parts.append(rows)
+            return
+        try:
+            self._file.write(rows.tobytes())
+        except OSError as error:
+            raise self._no_room(error) from error
+
+    def array(self) -> npt.NDArray[np.float32]:
+        """The rows; a file is mapped into memory, and goes with the mapping."""
+        if self._file is None:
+            return np.concatenate(self._parts)
+        with self._file:
+            self._file.flush()
+            shape = (self._filled, *self._shape)
+            return np.memmap(self._file, np.float32, "r", shape=shape)
+
+    def _open(self) -> Any:
+        size = self._size()
+        if size <= _IN_MEMORY:
+            return None
+        try:
+            file = tempfile.TemporaryFile(prefix="gan-metrics-")  # noqa: SIM115
+            if hasattr(os, "posix_fallocate"):  # a full disk is said now, not hours later
+                os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            raise self._no_room(error) from error
+        return file
+
+    def _size(self) -> int:
+        return self._n * math.prod(self._shape) * 4
+
+    def _no_room(self, error: OSError) -> ResourceError:
+        return ResourceError(
+            f"no room for {self._size() / 2**30:.1f} GiB of features in {tempfile.gettempdir()} "
+            f"({error.strerror}); point TMPDIR at a larger disk"
+        )

@@ -1,0 +1,131 @@
+"""Warnings that save a paper: each raised by what it is about, and by nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import LITE0
+from data import crops, write_folder
+
+import gan_metrics as gm
+from gan_metrics.cautions import pair_cautions, set_cautions
+from gan_metrics.features import Features
+from gan_metrics.images.decode import Facts, Tally
+from gan_metrics.sides import Side
+from gan_metrics.specs import FeatureSpec
+from gan_metrics.stats import Statistics
+
+
+def side(array: np.ndarray, *facts: Facts, **more: object) -> Side:
+    tally = Tally()
+    for one in facts:
+        tally.add(one)
+    names = [str(i) for i in range(len(array))]
+    features = Features(names, array.astype(np.float32), FeatureSpec(), tally=tally, **more)
+    return Side(features=features)
+
+
+def random(n: int, seed: int = 0, dim: int = 3) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, dim))
+
+
+def codes(found: list[tuple[str, str]]) -> list[str]:
+    return [code for code, _ in found]
+
+
+def test_two_good_sets_raise_nothing() -> None:
+    a, b = side(random(10_000)), side(random(10_000, 1))
+    assert set_cautions(a) == set_cautions(b) == []
+    assert pair_cautions(a, b) == []
+
+
+def test_few_images() -> None:
+    big, small = side(random(10_000)), side(random(9_999, 1))
+    ((code, message),) = pair_cautions(big, small)
+    assert code == "small-sample"
+    assert message.startswith("9999 fake images")
+    unknown = Side(statistics=Statistics(gm.Moments(None, np.zeros(3), np.eye(3))))
+    assert pair_cautions(unknown, big) == []
+
+
+def test_copies_within_a_set_by_their_features() -> None:
+    array = random(50)
+    array[[7, 9]] = array[3]
+    ((code, message),) = set_cautions(side(array))
+    assert code == "duplicates"
+    assert "2 images" in message
+
+
+def test_copies_within_a_set_by_their_files() -> None:
+    """Equal files may have features that differ in the last bits, and the other way round."""
+    digests = [bytes([i % 45]) * 32 for i in range(50)]
+    ((code, message),) = set_cautions(side(random(50), image_digests=digests))
+    assert code == "duplicates"
+    assert "5 images" in message
+    array = random(50)
+    array[1] = array[0]
+    assert set_cautions(side(array, image_digests=[bytes([i]) * 32 for i in range(50)])) == []
+
+
+def test_images_that_stand_in_both_sets() -> None:
+    array, other = random(10_000), random(10_000, 1)
+    other[5] = array[9]
+    assert codes(pair_cautions(side(array), side(other))) == ["shared-images"]
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "expected"),
+    [
+        (("PNG",) * 9 + ("JPEG",), ("JPEG",) * 10, ["mixed-formats"]),
+        (("JPEG",) * 10, ("PNG",) * 10, ["mixed-formats"]),
+        (("PNG",) * 10, ("WEBP",) * 10, []),
+        (("JPEG",) * 10, ("JPEG",) * 10, []),
+    ],
+)
+def test_jpeg_against_png(
+    real: tuple[str, ...], fake: tuple[str, ...], expected: list[str]
+) -> None:
+    sides = [
+        side(random(10_000, i), *(Facts(64, 64, name, "RGB") for name in formats))
+        for i, formats in enumerate((real, fake))
+    ]
+    assert codes(pair_cautions(*sides)) == expected
+
+
+@pytest.mark.parametrize(("width", "expected"), [(64, []), (68, []), (80, ["source-sizes"]),
+                                                 (48, ["source-sizes"])])  # fmt: skip
+def test_sources_of_different_size(width: int, expected: list[str]) -> None:
+    a = side(random(10_000), *(Facts(64, 64, "PNG", "RGB") for _ in range(9)))
+    b = side(random(10_000, 1), *(Facts(width, width, "PNG", "RGB") for _ in range(5)),
+             *(Facts(999, 999, "PNG", "RGB") for _ in range(4)))  # fmt: skip
+    assert codes(pair_cautions(a, b)) == expected
+    assert codes(pair_cautions(b, a)) == expected
+
+
+def test_features_that_say_nothing() -> None:
+    array = random(20)
+    array[:, 1] = 5.0
+    ((code, message),) = set_cautions(side(array))
+    assert (code, message.rpartition(": ")[2]) == (
+        "constant-features",
+        "1 of 3 features are the same for all images",
+    )
+    array[:] = [1.0, 2.0, 3.0]
+    assert codes(set_cautions(side(array))) == ["duplicates", "no-variance"]
+    stats = Statistics(gm.Moments(9, np.zeros(3), np.diag([1.0, 0.0, 1.0])))
+    assert codes(set_cautions(Side(statistics=stats))) == ["constant-features"]
+
+
+def test_they_stand_in_the_results(tmp_path: Path) -> None:
+    real = write_folder(tmp_path / "real", crops(8, 0, 64, 64))
+    fake = write_folder(tmp_path / "fake", crops(8, 1, 90, 90), "jpg")
+    shutil.copy(real / "0000.png", real / "again.png")
+    shutil.copy(real / "0001.png", fake / "stolen.png")
+    found = gm.evaluate(real, fake, metrics="kid,vendi", backbone=LITE0)
+    raised = {code for code, _ in found["kid"].warnings}
+    assert raised >= {
+        "duplicates", "shared-images", "mixed-formats", "source-sizes", "small-sample",
+    }  # fmt: skip

@@ -1,0 +1,200 @@
+"""Ranking: who is better, who cannot be told apart, and how it is written down."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import LITE0, Run
+from data import crops, write_folder
+
+import gan_metrics as gm
+from gan_metrics.errors import InputError, UsageError
+from gan_metrics.features import Features
+from gan_metrics.specs import FeatureSpec
+from gan_metrics.stats import Statistics
+
+DIM = 6
+SCALES = np.linspace(1, 0.3, DIM)
+
+
+def sample(n: int, rng: np.random.Generator, shift: float = 0.0) -> Features:
+    """A set as a generator would make it: Gaussian, moved by ``shift`` in every direction."""
+    array = (rng.normal(size=(n, DIM)) + shift) * SCALES
+    return Features([str(i) for i in range(n)], array.astype(np.float32), FeatureSpec("own"))
+
+
+def test_the_ranking_and_who_is_told_apart() -> None:
+    rng = np.random.default_rng(0)
+    real = sample(800, rng)
+    found = gm.compare(
+        real,
+        {"bad": sample(800, rng, 2.0), "good": sample(800, rng, 0.4),
+         "as good": sample(800, rng, 0.4)},
+        metrics=["fid", "kid"],
+    )  # fmt: skip
+    assert found.standings[2].name == "bad"
+    assert [s.value for s in found.standings] == sorted(s.value for s in found.standings)
+    tie, clear = found.differences
+    assert not tie.distinct
+    assert tie.p_value > 0.05
+    assert clear.distinct
+    assert clear.p_value < 1e-6
+    assert clear.difference == pytest.approx(found.standings[2].value - found.standings[1].value)
+    assert found.metrics == ["fid", "kid"]
+    text = str(found)
+    assert "tie with next" in text
+    assert "better than next" in text
+
+
+def test_higher_is_better_where_it_is() -> None:
+    rng = np.random.default_rng(0)
+    real = sample(300, rng)
+    models = {"bad": sample(300, rng, 3.0), "good": sample(300, rng, 0.2)}
+    for metric in ("recall", "coverage", "fid"):
+        found = gm.compare(real, models, metrics=metric)
+        assert [s.name for s in found.standings] == ["good", "bad"], metric
+        assert found.differences[0].distinct
+
+
+@pytest.mark.parametrize("metric", ["fid", "kid"])
+def test_equal_generators_are_told_apart_in_about_5_percent_of_draws(metric: str) -> None:
+    """The promise itself. Binomial: 400 draws of 5 % lie within 2.7 to 7.6 % with 99 %."""
+    apart = []
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        found = gm.compare(
+            sample(200, rng), {"a": sample(200, rng, 0.6), "b": sample(200, rng, 0.6)},
+            metrics=metric, arguments={"kid": {"subsets": 10}} if metric == "kid" else None,
+        )  # fmt: skip
+        apart.append(found.differences[0].distinct)
+    assert 0.025 <= np.mean(apart) <= 0.08
+
+
+def test_what_both_share_is_taken_out_of_the_error_of_the_difference() -> None:
+    """Few real images and many fakes: each distance is uncertain, their difference is not."""
+    rng = np.random.default_rng(0)
+    real = sample(60, rng)
+    near, far = sample(4000, rng, 1.0), sample(4000, rng, 1.05)
+    found = gm.compare(real, {"near": near, "far": far})
+    single = [s.standard_error for s in found.standings]
+    assert found.differences[0].standard_error < 0.4 * np.hypot(*single)
+    # The truth, by drawing again.
+    gaps = []
+    for _ in range(200):
+        moments = [gm.Moments.from_features(sample(n, rng, shift).array)
+                   for n, shift in ((60, 0.0), (4000, 1.0), (4000, 1.05))]  # fmt: skip
+        gaps.append(
+            gm.metrics.frechet_distance(moments[0], moments[2])
+            - gm.metrics.frechet_distance(moments[0], moments[1])
+        )
+    assert found.differences[0].standard_error == pytest.approx(np.std(gaps), rel=0.25)
+
+
+def test_neighbour_metrics_share_their_draws() -> None:
+    rng = np.random.default_rng(0)
+    real = sample(200, rng)
+    same = sample(200, rng, 0.3)
+    twin = Features(same.names, same.array.copy(), same.spec)
+    found = gm.compare(real, {"a": same, "b": twin}, metrics="coverage")
+    assert found.differences[0].standard_error == pytest.approx(0, abs=1e-12)
+    assert found.differences[0].p_value == 1.0
+
+
+def test_several_runs_give_their_spread() -> None:
+    rng = np.random.default_rng(0)
+    real = sample(500, rng)
+    runs = {
+        "a": [sample(500, rng, 0.5 + d) for d in (-0.1, 0.0, 0.1)],
+        "b": [sample(500, rng, 0.55 + d) for d in (-0.1, 0.0, 0.1)],
+        "c": [sample(500, rng, 3.0 + d) for d in (-0.1, 0.0, 0.1)],
+    }
+    found = gm.compare(real, runs)
+    for standing in found.standings:
+        values = [run["fid"].value for run in standing.results]
+        assert len(values) == 3
+        assert standing.value == pytest.approx(np.mean(values))
+        assert standing.spread == pytest.approx(np.std(values, ddof=1))
+        assert standing.standard_error == pytest.approx(standing.spread / np.sqrt(3))
+    from scipy.stats import ttest_ind
+
+    a, b = ([run["fid"].value for run in s.results] for s in found.standings[:2])
+    expected = ttest_ind(a, b, equal_var=False).pvalue
+    assert found.differences[0].p_value == pytest.approx(expected)
+    assert not found.differences[0].distinct  # one run of each would be told apart
+    assert found.differences[1].distinct
+    assert "(3 runs)" in str(found)
+
+
+def test_without_error_bars_nothing_is_claimed() -> None:
+    moments = [gm.Moments(100, np.full(3, shift), np.eye(3)) for shift in (0.0, 1.0, 2.0)]
+    real, a, b = (Statistics(m) for m in moments)
+    found = gm.compare(real, {"a": a, "b": b})
+    assert found.differences[0].distinct is None
+    assert "not known" in str(found)
+    assert found.to_json()["differences"][0]["distinct"] is None
+
+
+def test_the_ways_it_is_written_down() -> None:
+    rng = np.random.default_rng(0)
+    found = gm.compare(
+        sample(300, rng), {"a|b_%": sample(300, rng, 1.0), "c": sample(250, rng, 0.3)},
+        metrics="fid,prdc",
+    )  # fmt: skip
+    document = json.loads(found.dumps())
+    assert [row["name"] for row in document["ranking"]] == ["c", "a|b_%"]
+    assert document["ranking"][0]["results"][0][0]["metric"] == "fd"
+    rows = list(csv.DictReader(io.StringIO(found.to_csv())))
+    assert [row["generator"] for row in rows] == ["c", "a|b_%"]
+    assert float(rows[0]["fid"]) == found.standings[0].value
+    assert float(rows[0]["fid_standard_error"]) == found.standings[0].standard_error
+    assert float(rows[0]["p_value_to_next"]) == found.differences[0].p_value
+    assert rows[1]["p_value_to_next"] == ""
+    markdown = found.to_markdown().splitlines()
+    assert len(markdown) == 4
+    assert r"a\|b_%" in markdown[3]
+    assert len({line.replace(r"\|", "").count("|") for line in markdown}) == 1
+    latex = found.to_latex()
+    assert r"\toprule" in latex
+    assert r"a|b\_\%" in latex
+    assert "unequal-counts" in [code for code, _ in found.warnings]
+
+
+def test_bad_usage() -> None:
+    rng = np.random.default_rng(0)
+    real, fake = sample(50, rng), sample(50, rng)
+    with pytest.raises(UsageError, match="at least two generators, and there are 1"):
+        gm.compare(real, [fake])
+    with pytest.raises(UsageError, match="given twice"):
+        gm.compare(real, ["a/b", "a/b"])
+    stats = Statistics(gm.Moments.from_features(fake.array), FeatureSpec("own"))
+    with pytest.raises(InputError, match=r"kid cannot be computed.*moments alone"):
+        gm.compare(real, {"a": fake, "b": stats}, metrics="kid")
+
+
+def test_at_a_shell(folders: tuple[Path, Path], tmp_path: Path, run: Run) -> None:
+    real, noisy = folders
+    other = write_folder(tmp_path / "other", crops(11, 5))
+    command = ("compare", real, noisy, other, "--backbone", LITE0)
+    done = run(*command, "-o", tmp_path / "table.tex")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()[1:]
+    assert {line.split()[1] for line in lines} == {"other", noisy.name}
+    assert sum("next (p" in line for line in lines) == 1
+    assert r"\toprule" in (tmp_path / "table.tex").read_text()
+    done = run(*command, "--json", "-o", tmp_path / "table.json")
+    assert json.loads(done.stdout) == json.loads((tmp_path / "table.json").read_text())
+    done = run("compare", real, f"a={noisy},{other}", f"b={other}", "--backbone", LITE0,
+               "--format", "csv")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    runs = {row["generator"]: row["runs"] for row in csv.DictReader(io.StringIO(done.stdout))}
+    assert runs == {"a": "2", "b": "1"}
+    for wrong, says in ((["--format", "html"], "html"), (["-o", tmp_path / "x.html"], ".tex")):
+        failed = run(*command, *wrong)
+        assert failed.returncode == 2
+        assert says in failed.stderr
+    assert run("compare", real, noisy, "--backbone", LITE0).returncode == 2

@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from oracles import inception_score_naive
+
+from gan_metrics.errors import ComputationError, InputError, UsageError
+from gan_metrics.metrics import inception_score as module
+from gan_metrics.metrics.estimates import influence_error
+from gan_metrics.metrics.inception_score import inception_score, inception_score_estimate
+
+
+def sample(m: int, classes: int, seed: int, sharp: float = 3.0) -> np.ndarray:
+    """Logits of images whose classes are of unequal frequency."""
+    rng = np.random.default_rng(seed + 100)
+    frequency = np.linspace(1, 3, classes)
+    logits = rng.normal(size=(m, classes))
+    logits[np.arange(m), rng.choice(classes, m, p=frequency / frequency.sum())] += sharp
+    return logits
+
+
+@pytest.mark.parametrize(("m", "splits"), [(200, 10), (203, 10), (203, 1), (20, 10), (101, 7)])
+def test_against_the_definition(m: int, splits: int) -> None:
+    logits = sample(m, 12, 0)
+    estimate = inception_score_estimate(logits, splits=splits, shuffle=False)
+    expected = inception_score_naive(logits, splits)
+    assert estimate.value == pytest.approx(np.mean(expected), rel=1e-12)
+    assert estimate.details["split_std"] == pytest.approx(np.std(expected), rel=1e-9, abs=1e-12)
+    assert estimate.details["whole"] == pytest.approx(inception_score_naive(logits, 1)[0])
+    assert estimate.details["splits"] == splits
+    assert inception_score(logits, splits=splits, shuffle=False) == estimate.value
+
+
+def test_the_seeded_shuffle() -> None:
+    logits = sample(203, 12, 0)
+    order = np.random.default_rng(5).permutation(203)
+    expected = np.mean(inception_score_naive(logits[order], 10))
+    assert inception_score(logits, seed=5) == pytest.approx(expected, rel=1e-12)
+    assert inception_score(logits) == inception_score(logits, seed=0)
+    assert inception_score(logits) != inception_score(logits, seed=5)
+    generator = np.random.default_rng(5)
+    assert inception_score(logits, seed=generator) == inception_score(logits, seed=5)
+
+
+@pytest.mark.parametrize("m", [200, 203])
+def test_against_torch_fidelity(m: int) -> None:
+    peer = pytest.importorskip("torch_fidelity.metric_isc")
+    logits = sample(m, 12, 0).astype(np.float32)
+    theirs = peer.isc_features_to_metric(torch.from_numpy(logits))
+    ours = inception_score_estimate(logits, seed=np.random.RandomState(2020))
+    assert ours.value == pytest.approx(theirs["inception_score_mean"], rel=1e-12)
+    assert ours.details["split_std"] == pytest.approx(theirs["inception_score_std"], rel=1e-9)
+    theirs = peer.isc_features_to_metric(torch.from_numpy(logits), splits=4, shuffle=False)
+    ours = inception_score_estimate(logits, splits=4, shuffle=False)
+    assert ours.value == pytest.approx(theirs["inception_score_mean"], rel=1e-12)
+
+
+def test_against_torchmetrics() -> None:
+    image = pytest.importorskip("torchmetrics.image.inception")
+    logits = torch.from_numpy(sample(200, 12, 0))
+    metric = image.InceptionScore(feature=torch.nn.Identity(), splits=10)
+    metric.features = [logits]
+    metric._update_count = 1
+    torch.manual_seed(0)
+    mean, std = metric.compute()
+    torch.manual_seed(0)
+    ours = inception_score_estimate(logits[torch.randperm(200)], shuffle=False)
+    assert ours.value == pytest.approx(mean.item(), rel=1e-12)
+    assert ours.details["split_std"] * np.sqrt(10 / 9) == pytest.approx(std.item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("splits", [1, 10])
+def test_sure_and_uniform_gives_the_number_of_classes(splits: int) -> None:
+    logits = 1000 * np.eye(8)[np.arange(800) % 8]
+    assert inception_score(logits, splits=splits, shuffle=False) == pytest.approx(8, rel=1e-12)
+    one_class = inception_score(1000 * np.eye(8)[[3] * 80], splits=splits)
+    assert one_class == pytest.approx(1, rel=1e-12)
+
+
+@pytest.mark.parametrize("row", [np.zeros(5), np.full(5, 7), np.arange(5), sample(1, 5, -100)])
+def test_the_same_everywhere_gives_one(row: np.ndarray) -> None:
+    logits = np.ones((40, 1)) * row  # for the last one, rounding alone would give less than 1
+    estimate = inception_score_estimate(logits)
+    assert 1 <= estimate.value < 1 + 1e-12
+    assert estimate.standard_error == pytest.approx(0, abs=1e-12)
+
+
+def test_the_range() -> None:
+    for sharp in (0.0, 3.0, 30.0):
+        assert 1 < inception_score(sample(300, 6, 0, sharp), splits=3) < 6
+
+
+def test_a_constant_per_image_changes_nothing() -> None:
+    logits = sample(100, 6, 0)
+    offset = np.random.default_rng(0).normal(size=(100, 1)) * 1000
+    assert inception_score(logits + offset) == pytest.approx(inception_score(logits), rel=1e-9)
+
+
+def test_order_matters_only_between_splits() -> None:
+    logits = sample(100, 6, 0)
+    backwards = inception_score_estimate(logits[::-1], splits=1)
+    assert backwards.value == pytest.approx(inception_score(logits, splits=1), rel=1e-12)
+    by_class = np.sort(np.arange(400) % 8)
+    ordered = 1000 * np.eye(8)[by_class]
+    assert inception_score(ordered, splits=8, shuffle=False) == pytest.approx(1, rel=1e-12)
+    assert inception_score(ordered, splits=8) > 6
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_torch_agrees(dtype: type) -> None:
+    logits = sample(203, 12, 0).astype(dtype)
+    ours = inception_score_estimate(logits)
+    theirs = inception_score_estimate(torch.from_numpy(logits))
+    assert theirs.value == pytest.approx(ours.value, rel=1e-12)
+    assert theirs.standard_error == pytest.approx(ours.standard_error, rel=1e-9)
+    assert theirs.details == pytest.approx(ours.details, rel=1e-9)
+    assert isinstance(theirs.fake_influence, np.ndarray)
+    np.testing.assert_allclose(theirs.fake_influence, ours.fake_influence, atol=1e-12)
+
+
+def test_the_code_for_a_device_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors on the CPU are taken over by NumPy; here they stay tensors, as on a GPU."""
+    logits = torch.from_numpy(sample(203, 12, 0))
+    expected = inception_score_estimate(logits)
+    monkeypatch.setattr(module, "is_tensor", lambda _: False)
+    found = inception_score_estimate(logits)
+    assert found.value == pytest.approx(expected.value, rel=1e-12)
+    assert found.standard_error == pytest.approx(expected.standard_error, rel=1e-9)
+
+
+def test_blocks_and_memory_maps_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits = sample(103, 12, 0)
+    expected = inception_score_estimate(logits)
+    monkeypatch.setattr(module, "_ROWS", 4)
+    np.save(tmp_path / "logits.npy", logits)
+    found = inception_score_estimate(np.load(tmp_path / "logits.npy", mmap_mode="r"))
+    assert found.value == pytest.approx(expected.value, rel=1e-12)
+    np.testing.assert_allclose(found.fake_influence, expected.fake_influence, atol=1e-12)
+
+
+def test_influence_is_the_derivative_with_respect_to_the_weight_of_an_image() -> None:
+    """Exact weights within the splits: counting an image a little more, and a little less."""
+    logits, splits = sample(43, 5, 0), 4
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+
+    def weighted(weights: np.ndarray) -> float:
+        scores = []
+        for i in range(splits):
+            part = slice(i * 43 // splits, (i + 1) * 43 // splits)
+            w = weights[part] / weights[part].sum()
+            kl = (p[part] * np.log(p[part] / (w @ p[part]))).sum(1)
+            scores.append(np.exp(w @ kl))
+        return float(np.mean(scores))
+
+    influence = inception_score_estimate(logits, splits=splits, shuffle=False).fake_influence
+    assert influence is not None
+    for i in range(43):
+        up, down = np.ones(43), np.ones(43)
+        up[i] += 1e-4
+        down[i] -= 1e-4
+        slope = (weighted(up) - weighted(down)) / 2e-4 * 43
+        assert influence[i] == pytest.approx(slope, rel=1e-5, abs=1e-6)
+
+
+def test_influences_are_in_the_order_of_the_rows() -> None:
+    logits = sample(200, 12, 0)
+    logits[17] = 0.0  # an image that is sure of nothing lowers the score
+    influence = inception_score_estimate(logits, splits=2).fake_influence
+    assert influence is not None
+    assert influence.shape == (200,)
+    assert influence.argmin() == 17
+    assert influence.mean() == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("m", "classes", "splits", "low", "high"),
+    [(500, 10, 10, 0.85, 1.15), (500, 10, 1, 0.85, 1.15), (100, 10, 10, 0.65, 0.95)],
+)
+def test_the_standard_error_against_redrawing(
+    m: int, classes: int, splits: int, low: float, high: float
+) -> None:
+    """400 redraws tell the true one to 3.5 %; with as many images as classes it is too narrow."""
+    draws = [inception_score_estimate(sample(m, classes, s), splits=splits) for s in range(400)]
+    claimed = np.sqrt(np.mean([float(d.standard_error or 0) ** 2 for d in draws]))
+    assert low < claimed / np.std([d.value for d in draws], ddof=1) < high
+
+
+def test_the_standard_error_is_that_of_the_influences() -> None:
+    logits = sample(100, 6, 0)
+    estimate = inception_score_estimate(logits)
+    assert estimate.real_influence is None
+    assert estimate.standard_error == influence_error(estimate.fake_influence)
+    bare = inception_score_estimate(logits, error_bar=False)
+    assert bare.standard_error is bare.fake_influence is None
+    assert bare.value == estimate.value
+    assert bare.details == estimate.details
+
+
+def test_the_warning_about_small_splits() -> None:
+    assert inception_score_estimate(sample(60, 6, 0)).warnings == ()
+    ((code, message),) = inception_score_estimate(sample(59, 6, 0)).warnings
+    assert code == "few-images-per-split"
+    assert "5 images and there are 6 classes" in message
+    assert "at least 60 images" in message
+
+
+def test_bad_input_is_named() -> None:
+    logits = sample(40, 4, 0)
+    with pytest.raises(InputError, match=r"logits must have the shape"):
+        inception_score(logits[0])
+    with pytest.raises(InputError, match="two classes"):
+        inception_score(logits[:, :1])
+    for given in (torch.softmax(torch.from_numpy(logits), 1), np.eye(4)[np.arange(40) % 4]):
+        with pytest.raises(InputError, match="probabilities"):
+            inception_score(given)
+    one_row_of_them = logits.copy()
+    one_row_of_them[0] = 0.25
+    assert inception_score(one_row_of_them) > 1
+    one_row_of_them[20:] = 0.25
+    assert inception_score(one_row_of_them, splits=2, shuffle=False) > 1
+    with pytest.raises(ComputationError, match="NaN or infinity, first in row 3"):
+        inception_score(np.where(np.arange(40)[:, None] == 3, np.nan, logits))
+    with pytest.raises(ComputationError, match=r"at least 20 images, and there are 19.*splits=9"):
+        inception_score(logits[:19])
+    assert inception_score(logits[:20]) > 1
+    with pytest.raises(ComputationError, match="there is 1; give more images"):
+        inception_score(logits[:1], splits=1)
+    with pytest.raises(UsageError, match="splits must be at least 1, not 0"):
+        inception_score(logits, splits=0)
+    with pytest.raises(UsageError, match="seed"):
+        inception_score(logits, seed=-1)

@@ -1,0 +1,437 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from oracles import manifold_naive
+
+from gan_metrics.errors import ComputationError, InputError, UsageError
+from gan_metrics.metrics import balls, manifold
+from gan_metrics.metrics.distances import Points
+from gan_metrics.metrics.estimates import difference_error, half_samples
+from gan_metrics.metrics.manifold import MANIFOLD_METRICS, manifold_estimates, prdc
+
+ONES: dict[str, Callable[..., float]] = {name: getattr(manifold, name) for name in MANIFOLD_METRICS}
+
+
+def pair(
+    n: int = 160, m: int = 130, d: int = 6, seed: int = 0, scale: float = 0.8, shift: float = 0.3
+) -> tuple[np.ndarray, np.ndarray]:
+    """Asymmetric: the fakes are narrower and shifted."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, d))
+    y = rng.normal(size=(m, d)) * scale + shift
+    return x.astype(np.float32), y.astype(np.float32)
+
+
+def all_values(X: Any, Y: Any, k: int | None = None, **more: Any) -> dict[str, float]:
+    arguments = None if k is None else {name: {"k": k} for name in MANIFOLD_METRICS}
+    found = manifold_estimates(X, Y, error_bar=False, arguments=arguments, **more)
+    return {name: estimate.value for name, estimate in found.items()}
+
+
+@pytest.mark.parametrize("k", [1, 4])
+@pytest.mark.parametrize(
+    ("n", "m", "scale", "shift"),
+    [(160, 130, 0.8, 0.3), (60, 140, 1.0, 0.0), (140, 60, 2.0, 0.0), (100, 100, 1.0, 1.5)],
+)
+def test_against_the_definitions(n: int, m: int, scale: float, shift: float, k: int) -> None:
+    x, y = pair(n, m, scale=scale, shift=shift)
+    expected = manifold_naive(x, y, k)
+    found = all_values(x, y, k)
+    assert found == pytest.approx(expected, abs=1e-9)
+    for name, one in ONES.items():
+        assert one(x, y, k=k) == found[name]
+
+
+@pytest.mark.parametrize("kind", ["ties", "itself", "copies", "far", "an outlier"])
+def test_awkward_sets_against_the_definitions(kind: str) -> None:
+    x, y = pair(120, 100)
+    if kind == "ties":
+        x, y = np.round(x[:, :3]), np.round(y[:, :3])
+    elif kind == "itself":
+        y = x.copy()
+    elif kind == "copies":
+        x[:50], y[:30], y[30:50] = x[0], x[0], y[0]
+    elif kind == "far":
+        x, y = x + 1000, y + 1000
+    elif kind == "an outlier":
+        x[7] *= 1e4
+    assert all_values(x, y, 3) == pytest.approx(manifold_naive(x, y, 3), abs=1e-9)
+
+
+def test_the_defaults() -> None:
+    x, y = pair()
+    found = manifold_estimates(x, y, error_bar=False)
+    for name in MANIFOLD_METRICS:
+        k = 3 if name in {"precision", "recall"} else 4 if name.startswith("p_") else 5
+        assert ONES[name](x, y) == pytest.approx(manifold_naive(x, y, k)[name], abs=1e-9)
+        assert found[name].details == ({"k": k, "a": 1.2} if k == 4 else {"k": k})
+        assert found[name].value == ONES[name](x, y)
+    assert prdc(x, y) == {name: ONES[name](x, y) for name in MANIFOLD_METRICS[:4]}
+
+
+def test_the_size_of_the_one_radius() -> None:
+    x, y = pair()
+    expected = manifold_naive(x, y, 4, a=0.7)
+    assert manifold.p_precision(x, y, a=0.7) == pytest.approx(expected["p_precision"], abs=1e-9)
+    assert manifold.p_recall(x, y, a=0.7) == pytest.approx(expected["p_recall"], abs=1e-9)
+
+
+def test_against_prdc() -> None:
+    peer = pytest.importorskip("prdc")
+    x, y = pair(400, 300, 64)
+    found = prdc(x, y, k=5)
+    assert found == pytest.approx(peer.compute_prdc(x, y, nearest_k=5), abs=1e-6)
+    assert found["precision"] != found["recall"]
+
+
+def test_against_torch_fidelity() -> None:
+    """Which takes the fakes first."""
+    peer = pytest.importorskip("torch_fidelity.metric_prc")
+    x, y = pair(400, 300, 64)
+    theirs = peer.prc_features_to_metric(
+        torch.from_numpy(y),
+        torch.from_numpy(x),
+        prc_neighborhood=3,
+        prc_batch_size=100,
+        save_cpu_ram=False,
+        verbose=False,
+    )
+    if (theirs["precision"], theirs["recall"]) == pytest.approx(
+        (manifold.recall(x, y), manifold.precision(x, y)), abs=1e-6
+    ):
+        pytest.skip("a version that swaps the sides")
+    assert manifold.precision(x, y) == pytest.approx(theirs["precision"], abs=1e-6)
+    assert manifold.recall(x, y) == pytest.approx(theirs["recall"], abs=1e-6)
+
+
+def test_numpy_and_torch_agree() -> None:
+    x, y = pair()
+    expected = manifold_estimates(x, y)
+    for features in (
+        (torch.from_numpy(x), torch.from_numpy(y)),
+        (x, torch.from_numpy(y)),
+        (torch.from_numpy(x).requires_grad_(), y),
+    ):
+        found = manifold_estimates(*features)
+        for name in MANIFOLD_METRICS:
+            assert found[name].value == expected[name].value
+            assert found[name].standard_error == expected[name].standard_error
+    coarse = [torch.from_numpy(z).to(torch.bfloat16) for z in (x, y)]
+    assert all_values(*coarse) == all_values(*(z.float().numpy() for z in coarse))
+
+
+def test_one_set_against_itself() -> None:
+    x, _ = pair()
+    found = all_values(x, x)
+    density = found.pop("density")
+    assert density == pytest.approx(1.0)  # itself, and k − 1 strictly nearer than the k-th
+    assert found == dict.fromkeys(found, 1.0)
+
+
+def test_sets_that_have_nothing_in_common() -> None:
+    x, y = pair(shift=1e3)
+    assert all_values(x, y) == dict.fromkeys(MANIFOLD_METRICS, 0.0)
+
+
+def test_the_sides_are_not_the_same() -> None:
+    x, y = pair(shift=0.6)
+    one, other = all_values(x, y, 3), all_values(y, x, 3)
+    assert one["precision"] == other["recall"]
+    assert one["recall"] == other["precision"]
+    assert one["p_precision"] == pytest.approx(other["p_recall"], abs=1e-12)
+    for name in MANIFOLD_METRICS:
+        assert abs(one[name] - other[name]) > 0.03, name
+    assert one["precision"] > one["recall"] + 0.2  # narrow fakes: faithful, not diverse
+    assert one["density"] > other["density"]
+
+
+def test_the_order_of_the_images_does_not_matter() -> None:
+    x, y = pair()
+    rng = np.random.default_rng(0)
+    assert all_values(rng.permutation(x), rng.permutation(y)) == pytest.approx(
+        all_values(x, y), abs=1e-12
+    )
+
+
+@pytest.mark.parametrize("factor", [1e-25, 1e-3, 1e25])
+def test_the_unit_does_not_matter(factor: float) -> None:
+    x, y = (z.astype(np.float64) for z in pair())
+    assert all_values(x * factor, y * factor) == pytest.approx(all_values(x, y), abs=1e-9)
+
+
+def test_on_a_line() -> None:
+    """Reals at 0, 1, 2, … and as many fakes s to the right: every radius is 1 or 2 at k = 2."""
+    n, k = 50, 2
+    x = np.arange(n, dtype=float)[:, None]
+    found = all_values(x, x + 0.25, k)
+    assert found["precision"] == found["recall"] == found["coverage"] == 1.0
+    # A ball of radius 1 holds the fakes at −0.75 and 0.25 from its centre, one of radius 2 at the
+    # left end those at 0.25 and 1.25, and at the right end those at −1.75, −0.75 and 0.25.
+    assert found["density"] == (2 * (n - 2) + 2 + 3) / (k * n)
+    radius = 1.2 * (n + 2) / n
+    gaps = np.abs(x - x.T - 0.25)
+    expected = 1 - np.minimum(gaps / radius, 1).prod(0)
+    assert found["p_precision"] == pytest.approx(expected.mean(), abs=1e-12)
+
+
+def test_coverage_of_one_distribution() -> None:
+    """E = 1 − Π (n − i)/(2n − i) for i = 1 … k where n = m: Naeem et al., appendix."""
+    n, k, rng = 200, 3, np.random.default_rng(0)
+    draws = [
+        manifold.coverage(rng.normal(size=(n, 4)), rng.normal(size=(n, 4)), k=k) for _ in range(60)
+    ]
+    expected = 1 - math.prod((n - i) / (2 * n - i) for i in range(1, k + 1))
+    assert np.mean(draws) == pytest.approx(expected, abs=4 * np.std(draws) / math.sqrt(60))
+
+
+def test_the_median_radius_holds_what_it_reaches() -> None:
+    """A root squared may be smaller; then the k-th neighbour would lie outside its own ball."""
+    for seed in range(50):
+        squared = np.random.default_rng(seed).random(31)
+        assert balls._squared_median(squared) == np.median(squared)
+    assert balls._squared_median(np.array([4.0, 1.0, 16.0, 9.0])) == 6.25
+
+
+def test_clipped_scores_read_as_shares_of_good_fakes() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(1500, 4)), rng.normal(size=(1500, 4))
+    for share in (0.0, 0.4, 1.0):
+        fakes = y.copy()
+        fakes[round(share * 1500) :] += 1e3
+        assert manifold.clipped_density(x, fakes) == pytest.approx(share, abs=0.06)
+        assert manifold.clipped_coverage(x, fakes) == pytest.approx(share, abs=0.06)
+
+
+@pytest.mark.parametrize(("n", "m", "k"), [(50_000, 50_000, 5), (2000, 1000, 400)])
+def test_the_calibration_of_large_sets(n: int, m: int, k: int) -> None:
+    """f rises from 0, stays below 1 and is undone by its inverse."""
+    at = [0, k - 1, k, k + 1, m // 2, m]
+    scores = [balls._expected_coverage(j, k, n) for j in at]
+    assert scores[:2] == [0.0, 0.0]
+    assert (np.diff(scores[1:]) > 0).all()
+    assert scores[-1] < 1
+    for j, score in zip(at[2:], scores[2:], strict=True):
+        assert balls._calibrated(score, k, n, m) == j / (m + 1)
+
+
+def test_the_calibration_by_its_definition() -> None:
+    from scipy.special import betaln, gammaln
+
+    k, n = 5, 300
+    for j in (5, 17, 250):
+        i = np.arange(1, j + 1)
+        logs = gammaln(j + 1) - gammaln(i + 1) - gammaln(j - i + 1)
+        logs += betaln(k + i, n - k + j - i) - betaln(k, n - k)
+        expected = (np.minimum(i, k) * np.exp(logs)).sum() / k
+        assert balls._expected_coverage(j, k, n) == pytest.approx(expected, rel=1e-9)
+
+
+def redrawn(
+    n: int, m: int, d: int, scale: float, shift: float, names: list[str], redraws: int = 200
+) -> dict[str, float]:
+    """The error bar, root mean square over six data sets, over the true standard deviation."""
+    rng = np.random.default_rng(0)
+    values: dict[str, list[float]] = {name: [] for name in names}
+    errors: dict[str, list[float]] = {name: [] for name in names}
+    for draw in range(redraws):
+        x, y = rng.normal(size=(n, d)), rng.normal(size=(m, d)) * scale + shift
+        found = manifold_estimates(x, y, names, error_bar=draw < 6)
+        for name, estimate in found.items():
+            values[name].append(estimate.value)
+            if draw < 6:
+                errors[name].append(float(estimate.standard_error or 0))
+    return {
+        name: math.sqrt(np.mean(np.square(errors[name]))) / float(np.std(values[name], ddof=1))
+        for name in names
+    }
+
+
+@pytest.mark.parametrize(("d", "shift"), [(8, 0.3), (32, 0.1)])
+def test_the_standard_error_against_redrawing(d: int, shift: float) -> None:
+    """From 0.8 to 1.35, away from the bounds; the redraws' own is known to 5 %."""
+    names = [name for name in MANIFOLD_METRICS if name != "clipped_density"]
+    ratios = redrawn(500, 500, d, 0.9, shift, names if d == 8 else names[:3])
+    assert all(0.8 < ratio < 1.35 for ratio in ratios.values()), ratios
+
+
+def test_the_error_bar_of_a_sample_of_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From some of the images, scaled: that of all of them, within a third."""
+    x, y = pair(1200, 600)
+    everything = manifold_estimates(x, y)
+    monkeypatch.setattr(balls, "_PAIRS", 400)
+    some = manifold_estimates(x, y)
+    for name in ("precision", "recall", "density", "coverage", "p_precision", "p_recall"):
+        assert everything[name].draws_scale == 1.0
+        assert some[name].draws_scale == pytest.approx(400 / math.sqrt(1200 * 600), rel=0.01)
+        assert some[name].details["drawn_from"] == [566, 283]
+        assert some[name].value == everything[name].value
+        assert some[name].standard_error == pytest.approx(
+            everything[name].standard_error, rel=1 / 3
+        )
+
+
+def test_which_images_the_draws_are_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the reals the same for every generator; others for another seed."""
+    monkeypatch.setattr(balls, "_PAIRS", 250)
+    picked: list[np.ndarray] = []
+    pick = Points.pick
+
+    def spy(points: Points, rows: np.ndarray) -> Points:
+        picked.append(rows)
+        return pick(points, rows)
+
+    monkeypatch.setattr(Points, "pick", spy)
+    x, y = pair(500, 500)
+    for fakes, seed in ((y, 0), (y[::-1] * 2, 0), (y, 1)):
+        manifold_estimates(x, fakes, ["precision"], seed=seed)
+    reals, others = picked[::2], picked[1::2]
+    assert len(picked) == 6
+    assert np.array_equal(reals[0], reals[1])
+    assert not np.array_equal(reals[0], reals[2])
+    assert not np.array_equal(others[0], others[2])
+    assert not np.array_equal(reals[0], others[0])
+
+
+def test_draws_are_the_metric_on_half_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluated from one table of distances, and as public functions on the halves."""
+    x, y = pair(240, 260)
+    found = manifold_estimates(x, y, seed=3)
+    for draw, (rows, columns) in enumerate(half_samples(240, 260, seed=3, draws=4)):
+        assert rows is not None
+        expected = all_values(x[rows], y[columns])
+        for name in MANIFOLD_METRICS:
+            draws = found[name].draws
+            assert draws is not None
+            assert draws[draw] == pytest.approx(expected[name], abs=1e-5), name
+    assert len(found["recall"].draws) == 100  # type: ignore[arg-type]
+
+
+def test_neighbours_that_were_not_kept_are_made_good() -> None:
+    """A half with fewer than k of the neighbours kept takes the farthest kept."""
+    from gan_metrics.metrics.neighbors import Neighbors
+
+    whom = np.array([[1, 2, 3], [3, 2, 0], [3, 1, 0], [2, 1, 0]])
+    kept = Neighbors(np.arange(12.0).reshape(4, 3), whom)
+    half = balls._nearest_in_half(kept, np.array([0, 1]), 2)
+    assert half.squared.tolist() == [[1.0, 2.0], [4.0, 5.0]]
+
+
+def test_the_seed() -> None:
+    x, y = pair()
+    one, same, other = (manifold_estimates(x, y, seed=seed) for seed in (0, 0, 1))
+    for name in ("precision", "recall", "density", "coverage", "p_precision", "p_recall"):
+        assert one[name].standard_error == same[name].standard_error
+        assert one[name].standard_error != other[name].standard_error
+        assert one[name].value == other[name].value
+
+
+def test_two_generators_share_the_draws_of_the_reals() -> None:
+    """So their difference is known better than two independent values would let it be."""
+    x, y = pair(600, 300, scale=1.0, shift=0.5)
+    z = y + np.random.default_rng(5).normal(size=y.shape).astype(np.float32) * 0.05
+    one, other = (manifold_estimates(x, fake, ["density"])["density"] for fake in (y, z))
+    together = difference_error(one, other)
+    assert together is not None
+    assert together < 0.5 * math.hypot(one.standard_error or 0, other.standard_error or 0)
+
+
+def test_the_edge_is_pointed_out() -> None:
+    x, y = pair(shift=1e3)
+    found = manifold_estimates(x, y)
+    for estimate in found.values():
+        assert estimate.standard_error == 0
+        assert [code for code, _ in estimate.warnings] == ["at-the-edge"]
+    assert manifold_estimates(*pair())["recall"].warnings == ()
+
+
+def test_too_few_for_an_error_bar() -> None:
+    x, y = pair(9, 9)
+    found = manifold_estimates(x, y)
+    assert found["precision"].standard_error is not None
+    assert found["density"].standard_error is None
+    assert found["density"].draws is None
+    assert [code for code, _ in found["density"].warnings] == ["too-few-for-error-bar"]
+
+
+def test_no_error_bar_unless_asked_for() -> None:
+    estimate = manifold_estimates(*pair(), ["density"], error_bar=False)["density"]
+    assert (estimate.standard_error, estimate.draws, estimate.warnings) == (None, None, ())
+
+
+def test_half_samples_without_a_radius() -> None:
+    """All but two reals are copies: some halves have no radius at all."""
+    x, y = pair(40, 40)
+    x[2:] = x[2]
+    estimate = manifold_estimates(x, y, ["p_precision"])["p_precision"]
+    assert math.isfinite(estimate.value)
+    assert math.isfinite(estimate.standard_error or 0)
+
+
+def test_any_names_once() -> None:
+    x, y = pair()
+    assert manifold_estimates(x, y, []) == {}
+    found = manifold_estimates(x, y, ["recall", "recall", "precision"], error_bar=False)
+    assert list(found) == ["recall", "precision"]
+
+
+def test_bad_input_is_named() -> None:
+    x, y = pair(20, 20)
+    with pytest.raises(InputError, match="6 dimensions and the fake ones 5"):
+        prdc(x, y[:, :5])
+    with pytest.raises(InputError, match=r"\(n, D\)"):
+        prdc(x[0], y)
+    with pytest.raises(ComputationError, match="fake features hold NaN"):
+        prdc(x, np.where(y > 1, np.nan, y))
+    with pytest.raises(ComputationError, match="density with k=5 needs at least 6 real images"):
+        prdc(x[:5], y)
+    with pytest.raises(ComputationError, match="at least 4 fake images, and there are 3"):
+        prdc(x, y[:3])
+    with pytest.raises(ComputationError, match=r"p_recall with k=4 needs .* fake .* there is 1"):
+        manifold.p_recall(x, y[:1])
+    with pytest.raises(ComputationError, match="at least 5 fake images, and there are 4"):
+        manifold.clipped_coverage(x, y[:4])
+    assert manifold.clipped_coverage(x, y[:5]) >= 0
+    assert manifold.precision(x, y[:1]) in (0.0, 1.0)
+    with pytest.raises(ComputationError, match=r"p_precision: each real image has 4 copies"):
+        manifold.p_precision(np.repeat(x[:3], 5, axis=0), y)
+    with pytest.raises(ComputationError, match=r"p_recall: each fake image has 4 copies"):
+        manifold.p_recall(x, np.repeat(x[:3], 5, axis=0))
+
+
+@pytest.mark.parametrize("k", [0, -1, 2.0, "3", None, True])
+def test_a_bad_k_is_named(k: Any) -> None:
+    with pytest.raises(UsageError, match="k of density must be a whole number ≥ 1, not"):
+        manifold.density(*pair(), k=k)
+
+
+@pytest.mark.parametrize("a", [0, -1.0, math.nan, math.inf, "1", None, True])
+def test_a_bad_a_is_named(a: Any) -> None:
+    with pytest.raises(UsageError, match="a of p_recall must be a number > 0, not"):
+        manifold.p_recall(*pair(), a=a)
+
+
+def test_unknown_names_and_arguments() -> None:
+    with pytest.raises(UsageError, match=r"unknown manifold metric 'precison'.*precision"):
+        manifold_estimates(*pair(), ["precison"])
+    with pytest.raises(UsageError, match="density has no argument 'a'; it takes k"):
+        manifold_estimates(*pair(), ["density"], arguments={"density": {"a": 1.0}})
+    with pytest.raises(UsageError, match="'recall', which is not among"):
+        manifold_estimates(*pair(), ["density"], arguments={"recall": {"k": 1}})
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_single_fake_has_a_value_and_no_error_bar() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 3))
+    found = manifold_estimates(x, x[:1] + 0.01, ["precision", "density", "coverage"])
+    assert found["precision"].value == 1.0
+    assert found["coverage"].value > 0
+    for estimate in found.values():
+        assert estimate.standard_error is None
+        assert [code for code, _ in estimate.warnings] == ["too-few-for-error-bar"]

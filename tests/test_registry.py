@@ -1,0 +1,161 @@
+"""The rows of the metric registry hold what they promise."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gan_metrics.errors import ComputationError, UsageError
+from gan_metrics.metrics.estimates import (
+    Estimate,
+    difference_error,
+    half_samples,
+    influence_error,
+)
+from gan_metrics.metrics.registry import FAMILIES, METRICS, Metric, compute, expand
+from gan_metrics.moments import Moments
+
+ROWS = list(METRICS.values())
+
+
+@dataclass(frozen=True)
+class Drawn:
+    array: np.ndarray | None
+    known: Moments | None = None
+
+    @property
+    def moments(self) -> Moments:
+        return self.known or Moments.from_features(self.array)
+
+
+def pair(n: int = 60, m: int = 50) -> tuple[Drawn, Drawn]:
+    rng = np.random.default_rng(0)
+    return Drawn(rng.normal(size=(n, 6))), Drawn(rng.normal(size=(m, 6)) * 1.3 + 0.5)
+
+
+ARGUMENTS = {"is": {"splits": 5}}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_row_gives_a_value_with_an_error_bar_within_its_bounds(row: Metric) -> None:
+    real, fake = pair()
+    estimate = compute([row], real, fake, arguments=ARGUMENTS)[row.name]
+    assert isinstance(estimate, Estimate)
+    assert estimate.standard_error is not None
+    assert estimate.standard_error > 0
+    low, high = row.bounds
+    assert low is None or estimate.value >= low
+    assert high is None or estimate.value <= high
+    bare = compute([row], real, fake, error_bar=False, arguments=ARGUMENTS)[row.name]
+    assert isinstance(bare, Estimate)
+    assert bare.standard_error is None
+    assert bare.value == pytest.approx(estimate.value, rel=1e-9)
+    # What tells two generators apart must be there too.
+    known = estimate.fake_influence is not None or estimate.draws is not None
+    assert known
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_argument_of_a_row_is_one_of_its_function(row: Metric) -> None:
+    module, _, name = row.function.partition(":")
+    taken = set(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
+    assert {"seed", "error_bar"} <= taken
+    if not row.together:
+        assert set(row.arguments) <= taken
+    assert ("moments" in taken) == bool(row.moments)
+    assert row.better in ("lower", "higher")
+    assert row.needs in ("features", "logits", "spatial", "clip")
+
+
+def test_every_row_stands_in_the_docs() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text()
+    for name in METRICS:
+        assert f"`{name}`" in page, name
+
+
+def test_names() -> None:
+    assert list(expand("all")) == list(METRICS)
+    assert list(expand(["prdc", "fid"])) == [*FAMILIES["prdc"], "fid"]
+    assert list(expand("fid,fid")) == ["fid"]
+    assert expand("fd")["fd"] is METRICS["fid"]
+    assert {member for members in FAMILIES.values() for member in members} <= set(METRICS)
+    for wrong in ("nope", "", " , ", []):
+        with pytest.raises(UsageError):
+            expand(wrong)
+
+
+def test_one_that_is_impossible_does_not_take_the_others_with_it() -> None:
+    real, fake = pair()
+    rows = [METRICS[name] for name in ("precision", "coverage", "fid")]
+    found = compute(rows, real, fake, arguments={"precision": {"k": 60}})
+    assert isinstance(found["precision"], ComputationError)
+    assert isinstance(found["coverage"], Estimate)
+    assert isinstance(found["fid"], Estimate)
+
+
+def test_the_bandwidth_is_that_of_the_real_images_where_there_are_any() -> None:
+    real, fake = pair()
+    row = METRICS["rke"]
+    with_real, without = (compute([row], r, fake)["rke"] for r in (real, None))
+    again = compute([row], real, Drawn(fake.array * 2))["rke"]
+    assert isinstance(with_real, Estimate)
+    assert isinstance(without, Estimate)
+    assert isinstance(again, Estimate)
+    assert with_real.details["sigma"] == again.details["sigma"] != without.details["sigma"]
+    named = compute([row], real, fake, arguments={"rke": {"sigma": 9.0}})["rke"]
+    assert isinstance(named, Estimate)
+    assert named.details["sigma"] == 9.0
+
+
+def test_real_and_fake_are_not_swapped_on_the_way() -> None:
+    real, fake = pair()
+    for name in ("precision", "recall", "density", "fd_infinity"):
+        row = METRICS[name]
+        one, other = (compute([row], *sides)[name] for sides in ((real, fake), (fake, real)))
+        assert isinstance(one, Estimate)
+        assert isinstance(other, Estimate)
+        assert one.value != pytest.approx(other.value, rel=1e-3), name
+
+
+def test_the_error_of_a_difference_by_influences() -> None:
+    rng = np.random.default_rng(0)
+    shared, a, b = rng.normal(size=(3, 400))
+    one = Estimate(1.0, None, shared, a)
+    other = Estimate(2.0, None, shared, b)
+    expected = np.sqrt(a.var(ddof=1) / 400 + b.var(ddof=1) / 400)
+    assert difference_error(one, other) == pytest.approx(expected)
+    independent = Estimate(2.0, None, rng.normal(size=400), b)
+    assert difference_error(one, independent) > 1.3 * expected
+    noisy = Estimate(2.0, None, shared, b, noise=expected**2)
+    assert difference_error(one, noisy) == pytest.approx(np.sqrt(2) * expected)
+    assert difference_error(one, Estimate(1.0)) is None
+    assert influence_error(None, None) is None
+
+
+def test_the_error_of_a_difference_by_draws() -> None:
+    rng = np.random.default_rng(0)
+    shared, a, b = rng.normal(size=(3, 100))
+    one = Estimate(1.0, None, draws=shared + a, draws_scale=4.0)
+    other = Estimate(2.0, None, draws=shared + b, draws_scale=4.0)
+    assert difference_error(one, other) == pytest.approx(2 * np.std(a - b, ddof=1))
+    assert difference_error(one, one) == 0
+
+
+def test_half_samples_give_the_error_of_a_mean() -> None:
+    """Whose standard error is known: that of half-samples is the same, by theory."""
+    values = np.random.default_rng(0).normal(size=300)
+    draws = [values[rows].mean() for _, rows in half_samples(None, 300, draws=2000)]
+    assert np.std(draws, ddof=1) == pytest.approx(values.std(ddof=1) / np.sqrt(300), rel=0.05)
+
+
+def test_half_samples_of_the_reals_do_not_depend_on_the_fakes() -> None:
+    one = [rows for rows, _ in half_samples(9, 7, draws=5)]
+    other = [rows for rows, _ in half_samples(9, 20, draws=5)]
+    assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    assert len(one[0]) == 4
+    assert any(not np.array_equal(one[0], rows) for rows in one[1:])
