@@ -9,7 +9,7 @@ demo: $(VENV)/.installed
 	$(BIN)/gan-metrics demo
 
 test: $(VENV)/.installed-test
-	$(BIN)/pytest --cov --cov-report= -q
+	OMP_NUM_THREADS=1 $(BIN)/pytest --cov --cov-report= -q -n auto --maxprocesses 4
 	$(BIN)/coverage report --skip-covered --fail-under=90
 
 check: $(VENV)/.installed-test

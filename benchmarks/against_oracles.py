@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import oracles
 
 from gan_metrics import metrics
+from gan_metrics.metrics.class_predictions import inception_score_estimate
 from gan_metrics.metrics.estimates import Estimate
-from gan_metrics.metrics.inception_score import inception_score_estimate
 from gan_metrics.metrics.kernel import kid_estimate
 
 N, M, DIM = 1200, 1000, 64

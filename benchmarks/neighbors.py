@@ -89,6 +89,7 @@ def main() -> None:
                 )  # fmt: skip
                 found[name].append(json.loads(done.stdout.splitlines()[-1]))
     flops = 4 * given.n**2 * given.dim / 1e9  # a set with itself is needed once, not twice
+    print("<!-- made by benchmarks/neighbors.py -->\n")
     print(f"{given.n} × {given.n} × {given.dim}, sgemm {np.median(rates):.0f} GFLOP/s\n")
     print("| | seconds (each round) | MiB beside the features | GFLOP/s needed | of sgemm |")
     print("|---|---|---|---|---|")

@@ -159,8 +159,9 @@ class Comparison:
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Headings and rows, as text."""
         several = any(s.spread is not None for s in self.standings)
-        heads = ["rank", "generator", *self.metrics, *(["spread over runs"] if several else [])]
-        heads.append(f"told apart by {self.metric}?")
+        labels = [self._label(metric) for metric in self.metrics]
+        heads = ["rank", "generator", *labels, *(["spread over runs"] if several else [])]
+        heads.append(f"told apart by {labels[0]}?")
         rows = []
         for rank, standing in enumerate(self.standings):
             row = [str(rank + 1), as_text(standing.name)]
@@ -174,9 +175,13 @@ class Comparison:
         return heads, rows
 
     def to_text(self) -> str:
-        """The table with aligned columns, and what is missing."""
+        """The table with aligned columns, what is missing, and what it was computed from."""
         heads, rows = self.table()
-        return "\n".join([_tabulated(heads, rows, "plain"), *self._missing()])
+        results = [run[self.metric] for s in self.standings for run in s.results]
+        images, *provenance = results[0].provenance()
+        if len({(r.n_real, r.n_fake) for r in results}) == 1:
+            provenance.insert(0, f"{images} each" if results[0].sides == 2 else images)
+        return "\n".join([_tabulated(heads, rows, "plain"), *self._missing(), "", *provenance])
 
     def to_markdown(self) -> str:
         """The table for a README."""
@@ -202,6 +207,11 @@ class Comparison:
 
     def __str__(self) -> str:
         return self.to_text()
+
+    def _label(self, metric: str) -> str:
+        """What a metric calls itself in this space, such as ``fd`` for ``fid``."""
+        runs = (run for s in self.standings for run in s.results if metric in run)
+        return next((run[metric].metric for run in runs), metric)
 
     def _missing(self) -> list[str]:
         return [f"{name}: not computed: {why}" for name, why in self.not_computed.items()]

@@ -301,20 +301,22 @@ def _measure_one(
         if cautions is None:
             cautions = [warning for side in sides for warning in set_cautions(side)]
             cautions += pair_cautions(*sides) if len(sides) == 2 else []
-        found = registry.compute(
-            rows.values(),
-            sides[0] if len(sides) == 2 else None,
-            sides[-1],
-            seed=options.get("seed", 0),
-            error_bar=error_bars,
-            arguments=arguments,
-        )
+        try:
+            found = registry.compute(
+                rows.values(),
+                sides[0] if len(sides) == 2 else None,
+                sides[-1],
+                seed=options.get("seed", 0),
+                error_bar=error_bars,
+                arguments=arguments,
+            )
+        except InputError as error:
+            raise _told(error, sides) from error
         for name, row in rows.items():
             estimate = found[row.name]
             theirs = sides if row.sides == 2 else sides[-1:]
             if isinstance(estimate, GanMetricsError):
-                who = " and ".join(side.description for side in theirs)
-                errors[name] = type(estimate)(f"{who}: {estimate}")
+                errors[name] = _told(estimate, theirs)
                 continue
             estimates[name] = estimate
             results[name] = MetricResult(
@@ -346,6 +348,13 @@ def _measure_one(
             )
     results = {name: results[name] for name in plan.rows if name in results}
     return Measured(results, estimates, errors, plan.not_computed, given.description)
+
+
+def _told(error: GanMetricsError, sides: Sequence[Side]) -> GanMetricsError:
+    """The same error, saying whose images it is about: a single one, or all."""
+    alone = [side for side in sides if side.count == 1]
+    who = " and ".join(side.description for side in alone or sides)
+    return type(error)(f"{who}: {error}")
 
 
 def _is_pool3(spec: FeatureSpec) -> bool:

@@ -224,7 +224,7 @@ def test_protocols_with_one_preprocessing_decode_in_one_way() -> None:
 
 def test_impossible_inputs_are_named(tmp_path: Path, folders: Folders) -> None:
     one = write_folder(tmp_path / "one", crops(1, 0))
-    with pytest.raises(ComputationError, match=r"one and .*at least two images, and there is 1"):
+    with pytest.raises(ComputationError, match=r"/one: .*at least two images, and there is 1"):
         gm.fid(one, folders[1], backbone=LITE0)
     with pytest.raises(InputError, match="does not exist"):
         gm.fid(tmp_path / "gone", folders[1], backbone=LITE0)

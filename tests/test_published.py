@@ -15,7 +15,7 @@ import pytest
 from data import write_folder
 
 import gan_metrics as gm
-from gan_metrics.metrics.inception_score import inception_score_estimate
+from gan_metrics.metrics.class_predictions import inception_score_estimate
 from gan_metrics.metrics.kernel import kid_estimate
 
 CIFAR10 = os.environ.get("GAN_METRICS_TEST_CIFAR10")

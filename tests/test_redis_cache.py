@@ -16,7 +16,7 @@ from test_cli import call, refused
 from test_features import Network
 
 import gan_metrics as gm
-from gan_metrics import features as features_module
+from gan_metrics import extraction as extraction_module
 from gan_metrics.cache import Chunk
 from gan_metrics.errors import ResourceError, UsageError
 from gan_metrics.images.decode import Facts
@@ -74,7 +74,7 @@ def network() -> Network:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(features_module, "CHUNK", 5)
+    monkeypatch.setattr(extraction_module, "CHUNK", 5)
     return write_folder(tmp_path / "images", crops(12, seed=1))
 
 

@@ -5,6 +5,7 @@ import no torch. :data:`~gan_metrics.metrics.registry.METRICS` lists what there 
 function stands one that gives an :class:`Estimate`, the value with its error bar.
 """
 
+from gan_metrics.metrics.class_predictions import inception_score
 from gan_metrics.metrics.diversity import bandwidth, fkea, rke, vendi
 from gan_metrics.metrics.estimates import Estimate
 from gan_metrics.metrics.extrapolation import fd_infinity
@@ -16,7 +17,6 @@ from gan_metrics.metrics.frechet import (
     frechet_standard_error,
     frechet_terms,
 )
-from gan_metrics.metrics.inception_score import inception_score
 from gan_metrics.metrics.kernel import cmmd, kernel_distance, kid
 from gan_metrics.metrics.manifold import (
     clipped_coverage,

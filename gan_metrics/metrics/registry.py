@@ -186,7 +186,7 @@ _ROWS = (
     Metric(
         "is",
         "Inception Score: sharp and varied class predictions, mean over splits",
-        "gan_metrics.metrics.inception_score:inception_score_estimate",
+        "gan_metrics.metrics.class_predictions:inception_score_estimate",
         "Salimans et al. 2016, arXiv 1606.03498",
         needs="logits",
         sides=1,

@@ -8,9 +8,9 @@ import torch
 from oracles import inception_score_naive
 
 from gan_metrics.errors import ComputationError, InputError, UsageError
-from gan_metrics.metrics import inception_score as module
+from gan_metrics.metrics import class_predictions as module
+from gan_metrics.metrics.class_predictions import inception_score, inception_score_estimate
 from gan_metrics.metrics.estimates import influence_error
-from gan_metrics.metrics.inception_score import inception_score, inception_score_estimate
 
 
 def sample(m: int, classes: int, seed: int, sharp: float = 3.0) -> np.ndarray:
