@@ -14,7 +14,7 @@ from gan_metrics.features import Features
 from gan_metrics.results import Warning_
 from gan_metrics.sides import Side
 
-__all__ = ["pair_cautions", "set_cautions"]
+__all__ = ["feature_cautions", "pair_cautions", "set_cautions"]
 
 _USUAL = 10_000
 """Images behind a published number, at least; 50,000 more often."""
@@ -27,12 +27,21 @@ _ROWS = 4096
 
 
 def set_cautions(side: Side) -> list[Warning_]:
-    """Warnings about one set.
+    """Warnings about one set of images, in whatever space.
 
-    ``duplicates``: images that stand in it more than once. ``constant-features``: features that
-    are the same for all images; ``no-variance``: all of them are.
+    ``duplicates``: images that stand in it more than once. ``small-sample``: fewer images than
+    published numbers are made with.
     """
     found: list[Warning_] = []
+    if side.count is not None and side.count < _USUAL:
+        found.append(
+            (
+                "small-sample",
+                f"{side.description}: {side.count} images; published numbers use at least "
+                f"{_USUAL:,}, mostly 50,000, and most metrics depend on the number: compare only "
+                "with equal numbers",
+            )
+        )
     copies = sum(count - 1 for count in Counter(_identities(side)).values())
     if copies:
         found.append(
@@ -41,6 +50,16 @@ def set_cautions(side: Side) -> list[Warning_]:
                 f"{side.description}: {copies} images are exact copies of others in the set",
             )
         )
+    return found
+
+
+def feature_cautions(side: Side) -> list[Warning_]:
+    """Warnings about one set in its space.
+
+    ``constant-features``: features that are the same for all images; ``no-variance``: all of them
+    are.
+    """
+    found: list[Warning_] = []
     constant, dim = _constant(side)
     if dim and constant == dim:
         found.append(("no-variance", f"{side.description}: all images have the same features"))
@@ -57,25 +76,10 @@ def set_cautions(side: Side) -> list[Warning_]:
 def pair_cautions(real: Side, fake: Side) -> list[Warning_]:
     """Warnings about two sets.
 
-    ``small-sample``: fewer images than published numbers are made with. ``shared-images``: images
-    that stand in both sets. ``mixed-formats``: JPEG on one side and not on the other.
-    ``source-sizes``: files of different resolution.
+    ``shared-images``: images that stand in both sets. ``mixed-formats``: JPEG on one side and not
+    on the other. ``source-sizes``: files of different resolution.
     """
     found: list[Warning_] = []
-    counts = [_count(side) for side in (real, fake)]
-    if any(n is not None and n < _USUAL for n in counts):
-        few = " and ".join(
-            f"{n} {name}"
-            for n, name in zip(counts, ("real", "fake"), strict=True)
-            if n is not None and n < _USUAL
-        )
-        found.append(
-            (
-                "small-sample",
-                f"{few} images: published numbers use at least {_USUAL:,}, mostly 50,000, and "
-                "most metrics depend on the number; compare only with equal numbers",
-            )
-        )
     first, second = _identities(real), _identities(fake)
     same = len(set(first) & set(second))
     if same:
@@ -125,10 +129,6 @@ def _typical(sizes: Counter[tuple[int, int]]) -> float:
     order = np.argsort(sides)
     counts = np.cumsum(np.array(list(sizes.values()))[order])
     return float(sides[order][np.searchsorted(counts, counts[-1] / 2)])
-
-
-def _count(side: Side) -> int | None:
-    return side.moments.n if side.features is None else len(side.features.array)
 
 
 def _identities(side: Side) -> Sequence[bytes]:

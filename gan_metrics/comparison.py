@@ -54,8 +54,10 @@ class Standing:
         return float(np.mean([run[metric].value for run in self.results]))
 
     def error(self, metric: str) -> float | None:
-        """The standard error of :meth:`mean`."""
+        """The standard error of :meth:`mean`; ``None`` where a run lacks the metric."""
         runs = [run[metric] for run in self.results if metric in run]
+        if len(runs) < len(self.results):
+            return None
         if len(runs) == 1:
             return runs[0].standard_error
         return float(np.std([run.value for run in runs], ddof=1)) / math.sqrt(len(runs))
@@ -134,7 +136,7 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, as ``--json`` prints them."""
         return {
-            "metric": self.metric,
+            "metric": self._label(self.metric),
             "ranking": [
                 {
                     "rank": rank,
@@ -195,7 +197,8 @@ class Comparison:
         """One line for each generator, numbers in full."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        columns = [c for m in self.metrics for c in (m, f"{m}_standard_error")]
+        labels = [self._label(metric) for metric in self.metrics]
+        columns = [column for m in labels for column in (m, f"{m}_standard_error")]
         writer.writerow(["rank", "generator", "runs", "spread", *columns, "p_value_to_next"])
         for rank, standing in enumerate(self.standings):
             values = [v for m in self.metrics for v in (standing.mean(m), standing.error(m))]
@@ -234,7 +237,8 @@ def compare(
 
     That is about redraws of these images. Training again with another seed moves the FID about
     three times as much (arXiv 2606.20536); for that give several runs of each generator: then the
-    spread over runs is the error bar, by Welch's test.
+    spread over runs is the error bar, by Welch's test; a single run beside several is taken to
+    have their spread.
 
     Args:
         real: The reference; see :func:`gan_metrics.fid`.
@@ -277,6 +281,8 @@ def _models(
     fakes: Sequence[Input] | Mapping[str, Input | Sequence[Input]],
 ) -> dict[str, list[Input]]:
     """Name to the runs of each generator."""
+    if isinstance(fakes, str | os.PathLike):
+        fakes = [fakes]
     if isinstance(fakes, Mapping):
         models: dict[str, list[Input]] = {
             str(name): [*given] if isinstance(given, list | tuple) else [given]  # type: ignore[list-item]
@@ -284,7 +290,9 @@ def _models(
         }
     else:
         models = dict(zip(_names(fakes), ([fake] for fake in fakes), strict=True))
-    if len(models) < 2 or not all(models.values()):
+    if empty := [name for name, runs in models.items() if not runs]:
+        raise UsageError(f"the generator {empty[0]!r} has no images; name at least one set of them")
+    if len(models) < 2:
         raise UsageError(
             f"a comparison needs at least two generators, and there are {len(models)}; for one, "
             "use evaluate"
@@ -325,15 +333,26 @@ def _difference(
     freedom = math.inf
     if len(first) == len(second) == 1:
         error = difference_error(first[0].estimates[metric], second[0].estimates[metric])
-    elif a.standard_error is None or b.standard_error is None:
-        error = None
     else:
-        error = math.hypot(a.standard_error, b.standard_error)
-        # Welch and Satterthwaite; an error bar of one run is taken for exact.
-        parts = [s.standard_error**4 / (len(s.results) - 1) for s in (a, b)
-                 if s.standard_error is not None and len(s.results) > 1]  # fmt: skip
-        freedom = error**4 / sum(parts) if sum(parts) else math.inf
+        error, freedom = _welch(a, b)
     return Difference(a.name, b.name, gap, error, _p_value(gap, error, freedom))
+
+
+def _welch(a: Standing, b: Standing) -> tuple[float, float]:
+    """The error of a difference over runs, and its degrees of freedom (Welch, Satterthwaite).
+
+    A single run shows no spread: it is taken to be that of the other generator's.
+    """
+    spreads = [s.spread for s in (a, b) if s.spread is not None]
+    parts, weights = [], []
+    for standing in (a, b):
+        runs = len(standing.results)
+        spread = spreads[0] if standing.spread is None else standing.spread
+        parts.append(spread**2 / runs)
+        weights.append(parts[-1] ** 2 / (runs - 1) if standing.spread is not None else 0.0)
+    if len(spreads) == 1:
+        return math.sqrt(sum(parts)), max(len(a.results), len(b.results)) - 1
+    return math.sqrt(sum(parts)), sum(parts) ** 2 / sum(weights) if sum(weights) else math.inf
 
 
 def _p_value(gap: float, error: float | None, freedom: float) -> float | None:

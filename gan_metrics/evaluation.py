@@ -8,12 +8,12 @@ from typing import Any
 
 from typing_extensions import Unpack
 
-from gan_metrics.cautions import pair_cautions, set_cautions
+from gan_metrics.cautions import feature_cautions, pair_cautions, set_cautions
 from gan_metrics.errors import GanMetricsError, InputError
 from gan_metrics.features import Features
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.estimates import Estimate
-from gan_metrics.metrics.registry import Metric
+from gan_metrics.metrics.registry import Metric, Request
 from gan_metrics.options import Options, check_options
 from gan_metrics.plan import CLIP, Plan, make_plan
 from gan_metrics.results import EvaluationResult, MetricResult, Warning_, unique, versions
@@ -21,6 +21,7 @@ from gan_metrics.sides import (
     Input,
     Side,
     agree_with_command,
+    all_agree,
     common_protocol,
     common_spec,
     declared_warnings,
@@ -104,17 +105,8 @@ def evaluate(
         GanMetricsError: As for :func:`fid`, but for what is impossible for one metric alone.
     """
     rows = registry.expand(metrics)
-    everything = metrics == registry.ALL or (
-        not isinstance(metrics, str) and list(metrics) == [registry.ALL]
-    )
     found = measure(
-        real,
-        [fake],
-        rows,
-        error_bars=error_bars,
-        arguments=arguments,
-        everything=everything,
-        options=options,
+        real, [fake], rows, error_bars=error_bars, arguments=arguments, options=options
     )[0]
     reasons = {name: str(error) for name, error in found.errors.items()}
     order = [name for name in rows if name in reasons or name in found.not_computed]
@@ -142,7 +134,7 @@ def score(
         options: See :class:`Options`.
 
     Raises:
-        GanMetricsError: As for :func:`fid`; ``UsageError`` when what was given does not have the
+        GanMetricsError: As for :func:`fid`; ``InputError`` when what was given does not have the
             features that a metric needs.
     """
     rows = registry.expand(metrics)
@@ -236,12 +228,11 @@ class Measured:
 def measure(
     real: Input | None,
     fakes: Sequence[Input],
-    rows: Mapping[str, Metric],
+    rows: Request,
     *,
     options: Options,
     error_bars: bool = True,
     arguments: Arguments | None = None,
-    everything: bool = False,
 ) -> list[Measured]:
     """Compute metrics of several fake sets against one real set, which is looked at once.
 
@@ -252,19 +243,18 @@ def measure(
         options: See :class:`Options`.
         error_bars: Whether error bars are wanted.
         arguments: Name of a metric to keyword arguments of it.
-        everything: Whether all metrics were asked for.
 
     Raises:
         GanMetricsError: As for :func:`fid`.
     """
     check_options(options)
-    registry.check_arguments(arguments or {})
+    settled = registry.check_arguments(arguments)
     given = [] if real is None else [open_side(real, options)]
     given += [open_side(fake, options) for fake in fakes]
     choice = settle(given, options)
     first = None if real is None else given[0]
     others = given[len(given) - len(fakes) :]
-    plan = make_plan(rows, first, others, choice, options, everything=everything)
+    plan = make_plan(rows, first, others, choice, options)
     wanted = [plan.of_side(real=side is first) for side in given]
     spaces = embed_spaces(given, wanted, options, moments=plan.moments)
     known = [
@@ -272,9 +262,13 @@ def measure(
         for side, found in zip(given, spaces, strict=True)
     ]
     reals = None if real is None else known[0]
+    generated = known[len(known) - len(fakes) :]
+    for need in {row.needs for row in plan.rows.values()}:
+        all_agree([one[need] for one in generated])
+    about: dict[int, list[Warning_]] = {}
     return [
-        _measure_one(plan, reals, fake, side, options, error_bars, arguments or {})
-        for side, fake in zip(others, known[len(known) - len(fakes) :], strict=True)
+        _measure_one(plan, reals, fake, side, options, error_bars, settled, about)
+        for side, fake in zip(others, generated, strict=True)
     ]
 
 
@@ -286,11 +280,13 @@ def _measure_one(
     options: Options,
     error_bars: bool,
     arguments: Arguments,
+    about: dict[int, list[Warning_]],
 ) -> Measured:
+    """Of one fake set; ``about`` keeps what was found to say of a set, by its features."""
     results: dict[str, MetricResult] = {}
     estimates: dict[str, Estimate] = {}
     errors: dict[str, GanMetricsError] = {}
-    cautions: list[Warning_] | None = None
+    files: list[Warning_] | None = None
     for need in dict.fromkeys(row.needs for row in plan.rows.values()):
         rows = {name: row for name, row in plan.rows.items() if row.needs == need}
         sides = [fake[need]]
@@ -298,9 +294,11 @@ def _measure_one(
             sides.insert(0, real[need])
         choice = plan.spaces.get(need)
         spec, declared = common_spec(sides, choice, options)
-        if cautions is None:
-            cautions = [warning for side in sides for warning in set_cautions(side)]
-            cautions += pair_cautions(*sides) if len(sides) == 2 else []
+        if files is None and len(sides) == 2:
+            files = pair_cautions(*sides)
+        for side in sides:
+            if id(side.known) not in about:
+                about[id(side.known)] = [*set_cautions(side), *feature_cautions(side)]
         try:
             found = registry.compute(
                 rows.values(),
@@ -341,7 +339,8 @@ def _measure_one(
                         *_row_warnings(row, theirs, spec, error_bars),
                         *estimate.warnings,
                         *declared_warnings(declared),
-                        *cautions,
+                        *(caution for side in theirs for caution in about[id(side.known)]),
+                        *((files or []) if len(theirs) == 2 else []),
                     ]
                 ),
                 versions=versions(),

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.backbones.registry import choose_backbone
-from gan_metrics.errors import GanMetricsError
-from gan_metrics.metrics.registry import Metric
+from gan_metrics.metrics.registry import Metric, Request
 from gan_metrics.options import Options
 from gan_metrics.sides import Side
+from gan_metrics.specs import FeatureSpec
 
 __all__ = ["CLIP", "Plan", "make_plan"]
 
@@ -55,13 +55,11 @@ class Plan:
 
 
 def make_plan(
-    rows: Mapping[str, Metric],
+    rows: Request,
     real: Side | None,
     fakes: Sequence[Side],
     choice: BackboneChoice | None,
     options: Options,
-    *,
-    everything: bool = False,
 ) -> Plan:
     """Decide what can be computed, and from which features.
 
@@ -71,20 +69,16 @@ def make_plan(
         fakes: The fake sides.
         choice: The space that was settled for the images, if there are any.
         options: What else the command says.
-        everything: Whether all metrics were asked for, and none by its name; then nothing is
-            fetched for one of them alone.
+
+    Nothing is fetched for a metric that was not asked for by its name.
     """
     sides = [*fakes] if real is None else [real, *fakes]
     named = options.get("backbone") is not None or any(side.spec is not None for side in sides)
     spaces: dict[str, BackboneChoice] = {}
     missing: dict[str, str] = {}
     for need in dict.fromkeys(row.needs for row in rows.values()):
-        try:
-            space = _space(need, choice, options, named=named, everything=everything)
-        except GanMetricsError as error:
-            if not everything:
-                raise
-            space = str(error)
+        wanted = any(row.needs == need and name in rows.named for name, row in rows.items())
+        space = _space(need, choice, options, chosen=named, wanted=wanted)
         if isinstance(space, BackboneChoice):
             spaces[need] = space
         elif space:
@@ -102,13 +96,13 @@ def make_plan(
 
 
 def _space(
-    need: str, choice: BackboneChoice | None, options: Options, *, named: bool, everything: bool
+    need: str, choice: BackboneChoice | None, options: Options, *, chosen: bool, wanted: bool
 ) -> BackboneChoice | str | None:
     """The space of a kind of features; the reason why there is none; ``None``: none is needed."""
     if choice is None:
         return None
-    if need == "clip" and not named:
-        if everything:
+    if need == "clip" and not chosen:
+        if not wanted:
             return f"it needs CLIP: ask for it by name, or choose --backbone {CLIP}"
         return choose_backbone(
             CLIP,
@@ -140,13 +134,22 @@ def _obstacle(
         if side.source is not None:
             if row.needs in missing:
                 return missing[row.needs]
-        elif side.statistics is not None:
-            if row.moments != "both" and not (is_real and row.moments == "real"):
-                return f"it needs images or features, and {side.description} holds moments alone"
-            if row.needs in _LAYERS:
-                return f"it needs {row.needs}, and {side.description} holds moments alone"
-        elif row.needs in _LAYERS:
-            layer = None if side.spec is None else side.spec.layer
-            if layer not in _LAYERS[row.needs]:
-                return f"it needs {row.needs}, and {side.description} holds features of {layer}"
+            continue
+        enough = row.moments == "both" or (is_real and row.moments == "real")
+        if side.statistics is not None and not enough:
+            return f"it needs images or features, and {side.description} holds moments alone"
+        if row.needs in _LAYERS and not _is_of(side.spec, row.needs):
+            where = "unknown features" if side.spec is None else _named(side.spec)
+            return f"it needs {row.needs}, and {side.description} holds {where}"
     return None
+
+
+def _is_of(spec: FeatureSpec | None, need: str) -> bool:
+    """Whether features are of that kind, pooled as it says."""
+    if spec is None or spec.layer not in _LAYERS[need]:
+        return False
+    return need != "spatial" or spec.pool == "flatten"
+
+
+def _named(spec: FeatureSpec) -> str:
+    return f"features of {spec.layer or 'an unknown layer'}, pool {spec.pool or 'unknown'}"

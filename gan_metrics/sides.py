@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -40,6 +41,7 @@ __all__ = [
     "Input",
     "Side",
     "agree_with_command",
+    "all_agree",
     "common_protocol",
     "common_spec",
     "declared_warnings",
@@ -63,11 +65,16 @@ class Side:
     features: Features | None = None
 
     @property
-    def moments(self) -> Moments:
-        """Mean and covariance, once they are known."""
+    def known(self) -> Features | Statistics:
+        """What is known of its images, once they are embedded."""
         known = self.features or self.statistics
         assert known is not None  # noqa: S101
-        return known.moments
+        return known
+
+    @property
+    def moments(self) -> Moments:
+        """Mean and covariance, once they are known."""
+        return self.known.moments
 
     @property
     def array(self) -> npt.NDArray[np.float32] | None:
@@ -250,7 +257,7 @@ def embed_spaces(
     def networks() -> Embedder:
         from gan_metrics.backbones.embedder import Embedder
 
-        return Embedder(every, options.get("device", "auto"))
+        return Embedder(options.get("device", "auto"))
 
     how = replace(extraction_of(options), moments=moments)
     if any(c.recipe.weights is None for c in every):  # a network of the user's own may change
@@ -319,6 +326,17 @@ def common_spec(
         default = replace(template, layer=layer, pool="avg", departures=())
         spec = spec.filled_from(default)
     return spec, declared
+
+
+def all_agree(sides: Sequence[Side]) -> None:
+    """See that several sides are of one feature space, as far as they state it.
+
+    Raises:
+        MismatchError: Naming the fields that differ.
+    """
+    stated = [(side, side.spec) for side in sides if side.spec is not None]
+    for (one, spec), (other, theirs) in itertools.combinations(stated, 2):
+        must_agree(spec, theirs, one.description, other.description)
 
 
 def declared_warnings(declared: Sequence[str]) -> list[Warning_]:

@@ -230,7 +230,7 @@ def test_bad_input_is_named() -> None:
     assert inception_score(logits[:20]) > 1
     with pytest.raises(ComputationError, match="there is 1; give more images"):
         inception_score(logits[:1], splits=1)
-    with pytest.raises(UsageError, match="splits must be at least 1, not 0"):
+    with pytest.raises(UsageError, match="splits must be a whole number ≥ 1, not 0"):
         inception_score(logits, splits=0)
     with pytest.raises(UsageError, match="seed"):
         inception_score(logits, seed=-1)

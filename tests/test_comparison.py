@@ -13,7 +13,7 @@ from conftest import LITE0, Run
 from data import crops, write_folder
 
 import gan_metrics as gm
-from gan_metrics.errors import InputError, UsageError
+from gan_metrics.errors import InputError, MismatchError, UsageError
 from gan_metrics.features import Features
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.stats import Statistics
@@ -130,6 +130,47 @@ def test_several_runs_give_their_spread() -> None:
     assert "(3 runs)" in str(found)
 
 
+def test_a_single_run_beside_several_is_taken_to_have_their_spread() -> None:
+    """Equal models with a lottery of training: told apart in about 5 % of draws, no more."""
+    apart = []
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        shifts = 0.8 + 0.1 * rng.normal(size=4)
+        runs = [sample(200, rng, shift) for shift in shifts]
+        found = gm.compare(sample(200, rng), {"a": runs[0], "b": runs[1:]})
+        apart.append(found.differences[0].distinct)
+    assert np.mean(apart) <= 0.1
+
+
+def test_a_metric_that_one_of_them_lacks_is_left_out_there() -> None:
+    rng = np.random.default_rng(0)
+    few = sample(3, rng)
+    found = gm.compare(sample(99, rng), {"a": sample(99, rng), "few": few}, metrics="fid,recall")
+    by_name = {s.name: s for s in found.standings}
+    assert by_name["few"].mean("recall") is by_name["few"].error("recall") is None
+    assert "–" in str(found)
+    row = next(r for r in csv.DictReader(io.StringIO(found.to_csv())) if r["generator"] == "few")
+    assert (row["recall"], row["recall_standard_error"]) == ("", "")
+    assert "recall" in found.not_computed
+
+
+def test_generators_of_different_spaces_are_not_ranked() -> None:
+    """Even where the reference does not say what it is of."""
+    rng = np.random.default_rng(0)
+    real, a, b = sample(50, rng), sample(50, rng), sample(50, rng)
+    silent = Features(real.names, real.array, FeatureSpec())
+    other = Features(b.names, b.array, FeatureSpec("another"))
+    with pytest.raises(MismatchError, match=r"(?s)backbone: own — another"):
+        gm.compare(silent, {"a": a, "b": other})
+
+
+def test_all_of_them_can_be_compared() -> None:
+    rng = np.random.default_rng(0)
+    found = gm.compare(sample(60, rng), {"a": sample(60, rng), "b": sample(60, rng)}, metrics="all")
+    assert found.metric == "fid"
+    assert {"is", "sfid"} == set(found.not_computed)
+
+
 def test_without_error_bars_nothing_is_claimed() -> None:
     moments = [gm.Moments(100, np.full(3, shift), np.eye(3)) for shift in (0.0, 1.0, 2.0)]
     real, a, b = (Statistics(m) for m in moments)
@@ -150,8 +191,9 @@ def test_the_ways_it_is_written_down() -> None:
     assert document["ranking"][0]["results"][0][0]["metric"] == "fd"
     rows = list(csv.DictReader(io.StringIO(found.to_csv())))
     assert [row["generator"] for row in rows] == ["c", "a|b_%"]
-    assert float(rows[0]["fid"]) == found.standings[0].value
-    assert float(rows[0]["fid_standard_error"]) == found.standings[0].standard_error
+    assert float(rows[0]["fd"]) == found.standings[0].value
+    assert float(rows[0]["fd_standard_error"]) == found.standings[0].standard_error
+    assert document["metric"] == "fd"
     assert float(rows[0]["p_value_to_next"]) == found.differences[0].p_value
     assert rows[1]["p_value_to_next"] == ""
     markdown = found.to_markdown().splitlines()
@@ -169,6 +211,10 @@ def test_bad_usage() -> None:
     real, fake = sample(50, rng), sample(50, rng)
     with pytest.raises(UsageError, match="at least two generators, and there are 1"):
         gm.compare(real, [fake])
+    with pytest.raises(UsageError, match="there are 1"):
+        gm.compare(real, "ab")
+    with pytest.raises(UsageError, match="generator 'b' has no images"):
+        gm.compare(real, {"a": fake, "b": []})
     with pytest.raises(UsageError, match="given twice"):
         gm.compare(real, ["a/b", "a/b"])
     stats = Statistics(gm.Moments.from_features(fake.array), FeatureSpec("own"))

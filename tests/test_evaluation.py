@@ -11,7 +11,9 @@ from data import crops, write_folder
 from oracles import frechet_nuclear
 
 import gan_metrics as gm
-from gan_metrics.backbones import network
+from gan_metrics.backbones import embedder, network
+from gan_metrics.backbones.choice import BackboneChoice
+from gan_metrics.backbones.registry import choose_backbone
 from gan_metrics.errors import (
     ComputationError,
     InputError,
@@ -22,6 +24,7 @@ from gan_metrics.errors import (
 from gan_metrics.evaluation import score
 from gan_metrics.images import loading
 from gan_metrics.metrics.registry import METRICS
+from gan_metrics.sides import embed_spaces, open_side
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.stats import Statistics
 
@@ -383,7 +386,7 @@ def test_the_2015_inception_has_all_of_them_but_clip(
 
 
 def test_the_spatial_features_are_laid_out_as_adm_s(inception_weights: Path) -> None:
-    """The first 7 of 128 channels of the 17 × 17 map, height, width, channel."""
+    """The first 7 of 192 channels of the 17 × 17 map, height, width, channel."""
     backbone = gm.load_backbone(weights=inception_weights, layer="spatial", device="cpu")
     image = torch.from_numpy(crops(1, 3, 64, 64)[0].copy()).permute(2, 0, 1)[None]
     whole = gm.load_backbone(
@@ -420,3 +423,46 @@ def test_a_space_that_is_cached_is_not_passed_for_another(
     again = gm.evaluate(*folders, metrics="fid,is", backbone=LITE0, arguments=SMALL)
     assert passed == []
     assert [r.value for r in again.values()] == [r.value for r in first.values()]
+
+
+def test_sfid_takes_statistics_of_its_layer_and_no_other_features(
+    folders: Folders, inception_weights: Path
+) -> None:
+    space = {"weights": inception_weights, "layer": "spatial"}
+    direct = gm.evaluate(*folders, metrics="sfid", weights=inception_weights)["sfid"]
+    stats = gm.compute_stats(folders[0], **space)
+    features = gm.extract_features(folders[1], **space)
+    found = gm.evaluate(stats, features, metrics="sfid")["sfid"]
+    assert found.metric == "sfid"
+    assert found.value == pytest.approx(direct.value, rel=1e-5)
+    pooled = [gm.extract_features(f, pool="avg", **space) for f in folders]
+    assert pooled[0].array.shape == (12, 7)
+    refused = gm.evaluate(*pooled, metrics="sfid,fid")
+    assert list(refused) == ["fid"]
+    assert "pool avg" in refused.not_computed["sfid"]
+
+
+def test_only_the_networks_that_are_needed_are_built(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[str] = []
+    real_init = network.Backbone.__init__
+
+    def init(self: network.Backbone, choice: BackboneChoice, device: str = "auto") -> None:
+        built.append(choice.recipe.name)
+        real_init(self, choice, device)
+
+    lite, other = choose_backbone(LITE0), choose_backbone("timm:test_resnet", weights="random")
+    sides = [open_side(folder, {}) for folder in folders]
+    embed_spaces(sides, [{"a": lite}] * 2, {})
+    monkeypatch.setattr(network.Backbone, "__init__", init)
+    monkeypatch.setattr(embedder.Backbone, "__init__", init)
+    embed_spaces(sides, [{"a": lite, "b": other}] * 2, {})
+    assert built == [other.recipe.name]
+
+
+def test_int8_is_refused_for_a_cut_that_it_does_not_reach(folders: Folders) -> None:
+    with pytest.raises(UsageError, match="none comes before this cut"):
+        gm.evaluate(*folders, metrics="vendi", backbone=LITE0, precision="int8")
+    with pytest.raises(UsageError, match="none comes before this cut"):
+        gm.evaluate(*folders, metrics="is,vendi", backbone=LITE0, precision="int8")

@@ -62,6 +62,20 @@ def test_the_error_bar_is_that_of_redraws(fixed: bool) -> None:
     assert np.mean(claimed) == pytest.approx(np.std(values, ddof=1), rel=0.2)
 
 
+def test_the_error_bar_holds_where_the_sets_are_equal_too() -> None:
+    """There the first derivative vanishes, and what is left is of second order."""
+    values, squares, firsts = [], [], []
+    for seed in range(150):
+        estimate = fd_infinity_estimate(REAL, gaussian(300, seed, 0.0, 1.0), error_bar=seed < 60)
+        values.append(estimate.value)
+        if seed < 60:
+            squares.append(estimate.standard_error**2)
+            firsts.append(estimate.standard_error**2 - estimate.noise)
+    truth = np.std(values, ddof=1)
+    assert np.sqrt(np.mean(squares)) == pytest.approx(truth, rel=0.2)
+    assert np.sqrt(np.mean(firsts)) < 0.95 * np.sqrt(np.mean(squares))
+
+
 def test_identical_sets_swapped_sides_order_and_seed() -> None:
     real, fake = gaussian(200, 0, 0.0, 1.0), gaussian(150, 1)
     assert abs(fd_infinity(real, real)) < 0.2
@@ -75,11 +89,11 @@ def test_bad_input() -> None:
     real, fake = gaussian(20, 0), gaussian(20, 1)
     with pytest.raises(InputError, match="give their features"):
         fd_infinity(real, gm.Moments.from_features(fake))  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="sizes=1"):
+    with pytest.raises(UsageError, match="sizes must be a whole number ≥ 2, not 1"):
         fd_infinity(real, fake, sizes=1)
     with pytest.raises(ComputationError, match="at least 3"):
         fd_infinity(real, fake[:2])
     with pytest.raises(InputError, match="16 and 15"):
         fd_infinity(real, fake[:, 1:])
-    with pytest.raises(ComputationError, match="not finite"):
+    with pytest.raises(ComputationError, match="NaN or infinity"):
         fd_infinity(real, np.full((5, 16), np.nan))

@@ -49,7 +49,7 @@ class Network:
 
     def __call__(self) -> Embedder:
         if self.embedder is None:
-            self.embedder = Embedder([self.choice], "cpu")
+            self.embedder = Embedder("cpu")
             inner = self.embedder.embed
 
             def embed(

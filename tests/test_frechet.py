@@ -268,7 +268,7 @@ def test_bad_input_is_named() -> None:
         frechet_distance(x, x[:1])
     with pytest.raises(ComputationError, match="at least two"):
         frechet_distance(Moments.from_features(x[:1]), x)
-    with pytest.raises(ComputationError, match="finite"):
+    with pytest.raises(ComputationError, match="hold NaN or infinity, first in row"):
         frechet_distance(x, np.where(x > 1, np.nan, x))
     with pytest.raises(ComputationError, match="finite"):
         frechet_distance(gaussian(np.full(4, np.nan), np.eye(4)), x)
@@ -277,6 +277,8 @@ def test_bad_input_is_named() -> None:
     for bad, error in ((x[:1], ComputationError), (x[0], InputError), (x[:, :2], InputError)):
         with pytest.raises(error):
             frechet_distance(torch.from_numpy(x), torch.from_numpy(bad))
+    with pytest.raises(ComputationError, match="NaN or infinity"):
+        frechet_distance(torch.from_numpy(x), torch.full((9, 4), torch.nan))
 
 
 def test_the_directions_add_up_to_the_distance() -> None:
@@ -307,5 +309,5 @@ def test_a_direction_is_found_in_which_the_sets_differ() -> None:
 def test_directions_of_equal_sets_carry_nothing_and_bad_numbers_are_refused() -> None:
     moments = Moments(9, np.zeros(3), np.zeros((3, 3)))
     assert frechet_directions(moments, moments, k=2)[0].tolist() == [0.0, 0.0]
-    with pytest.raises(UsageError, match="k=0"):
+    with pytest.raises(UsageError, match="k must be a whole number ≥ 1, not 0"):
         frechet_directions(moments, moments, k=0)

@@ -412,7 +412,7 @@ def test_a_bad_k_is_named(k: Any) -> None:
 
 @pytest.mark.parametrize("a", [0, -1.0, math.nan, math.inf, "1", None, True])
 def test_a_bad_a_is_named(a: Any) -> None:
-    with pytest.raises(UsageError, match="a of p_recall must be a number > 0, not"):
+    with pytest.raises(UsageError, match="a of p_recall must be a finite number > 0, not"):
         manifold.p_recall(*pair(), a=a)
 
 

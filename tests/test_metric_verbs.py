@@ -100,6 +100,7 @@ def test_what_is_asked_for_wrongly(folders: Folders, tmp_path: Path) -> None:
     refused(2, "evaluate", *common, "--set", "kid.subsets=many", says=("'many' is no number",))
     refused(2, "evaluate", *common, "--set", "kid.k=5", says=("takes no argument 'k'", "subsets"))
     refused(2, "evaluate", *common, "--set", "nope.k=5", says=("unknown metric 'nope'",))
+    refused(2, "evaluate", *common, "--set", "is.splits=2.5", says=("is.splits", "2.5"))
     refused(2, "vendi", folders[0], *OFFLINE, "--q", "0", says=("q",))
     refused(5, "prdc", *common, "--k", "50", says=("50", "12"))
     refused(5, "is", folders[0], *OFFLINE, says=("splits",))

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from gan_metrics import metrics
 from gan_metrics.errors import ComputationError, UsageError
+from gan_metrics.metrics import frechet
+from gan_metrics.metrics.arguments import CHECKS
 from gan_metrics.metrics.estimates import (
     Estimate,
     difference_error,
     half_samples,
     influence_error,
 )
-from gan_metrics.metrics.registry import FAMILIES, METRICS, Metric, compute, expand
+from gan_metrics.metrics.registry import (
+    FAMILIES,
+    METRICS,
+    Metric,
+    check_arguments,
+    compute,
+    expand,
+)
 from gan_metrics.moments import Moments
 
 ROWS = list(METRICS.values())
@@ -114,12 +125,12 @@ def test_the_bandwidth_is_that_of_the_real_images_where_there_are_any() -> None:
 
 def test_real_and_fake_are_not_swapped_on_the_way() -> None:
     real, fake = pair()
-    for name in ("precision", "recall", "density", "fd_infinity"):
-        row = METRICS[name]
-        one, other = (compute([row], *sides)[name] for sides in ((real, fake), (fake, real)))
-        assert isinstance(one, Estimate)
-        assert isinstance(other, Estimate)
-        assert one.value != pytest.approx(other.value, rel=1e-3), name
+    for name in ("precision", "recall", "density", "coverage", "p_recall", "fd_infinity"):
+        found = compute([METRICS[name]], real, fake)[name]
+        assert isinstance(found, Estimate)
+        function = getattr(metrics, name)
+        assert found.value == pytest.approx(function(real.array, fake.array), rel=1e-9)
+        assert found.value != pytest.approx(function(fake.array, real.array), rel=1e-3), name
 
 
 def test_the_error_of_a_difference_by_influences() -> None:
@@ -140,10 +151,57 @@ def test_the_error_of_a_difference_by_influences() -> None:
 def test_the_error_of_a_difference_by_draws() -> None:
     rng = np.random.default_rng(0)
     shared, a, b = rng.normal(size=(3, 100))
-    one = Estimate(1.0, None, draws=shared + a, draws_scale=4.0)
-    other = Estimate(2.0, None, draws=shared + b, draws_scale=4.0)
+    one = Estimate(1.0, 3.0, draws=shared + a, draws_scale=4.0, draws_of=(9, 0))
+    other = Estimate(2.0, 4.0, draws=shared + b, draws_scale=4.0, draws_of=(9, 0))
     assert difference_error(one, other) == pytest.approx(2 * np.std(a - b, ddof=1))
     assert difference_error(one, one) == 0
+    apart = Estimate(2.0, 4.0, draws=shared + b, draws_scale=4.0, draws_of=(8, 0))
+    assert difference_error(one, apart) == 5.0  # other reals were drawn: nothing in common
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("is.splits", 2.5), ("is.splits", True), ("is.shuffle", 3), ("swd.directions", "x"),
+        ("swd.directions", None), ("vendi.q", None), ("vendi.q", True), ("rke.sigma", "x"),
+        ("rke.sigma", 0), ("kid.subsets", True), ("kid.gamma", -1), ("kid.coef0", "x"),
+        ("precision.k", 0), ("p_recall.a", 0.0), ("fd_infinity.sizes", 1), ("fkea.features", 0),
+        ("cmmd.scale", float("inf")), ("fid.directions", -1),
+    ],
+)  # fmt: skip
+def test_arguments_are_looked_at_before_any_work(argument: str, value: object) -> None:
+    metric, _, name = argument.partition(".")
+    with pytest.raises(UsageError, match=name):
+        check_arguments({metric: {name: value}})
+
+
+def test_arguments_that_are_fine_go_to_the_row() -> None:
+    given = {"kd": {"subsets": 5}, "rke": {"sigma": None}, "vendi": {"q": math.inf}}
+    assert check_arguments(given) == {
+        "kid": {"subsets": 5}, "rke": {"sigma": None}, "vendi": {"q": math.inf},
+    }  # fmt: skip
+    assert check_arguments(None) == {}
+    assert {name for row in ROWS for name in row.arguments} <= set(CHECKS)
+
+
+def test_what_was_asked_for_by_its_name() -> None:
+    assert expand("all").named == set()
+    assert expand("all,fid").named == {"fid"}
+    assert expand(iter(["prdc", "all"])).named == set(FAMILIES["prdc"])
+    assert list(expand("all,fid")) == list(METRICS)
+
+
+def test_one_value_for_two_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    real_function = frechet.frechet_estimate
+
+    def counted(*args: object, **kwargs: object) -> Estimate:
+        calls.append(1)
+        return real_function(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(frechet, "frechet_estimate", counted)
+    compute(expand("fid,fd").values(), *pair())
+    assert calls == [1]
 
 
 def test_half_samples_give_the_error_of_a_mean() -> None:

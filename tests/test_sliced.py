@@ -288,7 +288,7 @@ def test_bad_input_is_named(function: object) -> None:
         call(x, np.where(x > 1, np.nan, x))
     with pytest.raises(ComputationError, match="too large"):
         call(x * 1e200, x)
-    with pytest.raises(UsageError, match="directions must be at least 1, not 0"):
+    with pytest.raises(UsageError, match="directions must be a whole number ≥ 1, not 0"):
         call(x, x, directions=0)
     with pytest.raises(UsageError, match="seed"):
         call(x, x, seed=-1)

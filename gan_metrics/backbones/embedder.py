@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gan_metrics.backbones.network import Backbone
+from gan_metrics.backbones.network import Backbone, pick_device
 
 if TYPE_CHECKING:
     import torch
@@ -20,21 +20,19 @@ __all__ = ["Embedder"]
 class Embedder:
     """Images in, their features in some spaces out; spaces of one network share its pass.
 
+    A network is built when it is first needed.
+
     Args:
-        spaces: The feature spaces.
         device: See :class:`~gan_metrics.backbones.network.Backbone`.
 
     Raises:
         GanMetricsError: As for :class:`~gan_metrics.backbones.network.Backbone`.
     """
 
-    def __init__(self, spaces: Sequence[BackboneChoice], device: str = "auto") -> None:
+    def __init__(self, device: str = "auto") -> None:
+        self._wanted = device
+        self.device = pick_device(device)
         self._networks: dict[FeatureSpec, Backbone] = {}
-        for space in spaces:
-            key = _network_of(space)
-            if key not in self._networks:
-                self._networks[key] = Backbone(space, device)
-        self.device = next(iter(self._networks.values())).device
 
     def embed(
         self, groups: Sequence[torch.Tensor], wanted: Sequence[BackboneChoice]
@@ -43,17 +41,20 @@ class Embedder:
 
         Args:
             groups: ``uint8``, ``N × 3 × H × W``, one tensor for each size.
-            wanted: Some of the spaces.
+            wanted: The spaces.
 
         Returns:
             For each of these ``float32`` features, ``N × D``, on the device.
         """
+        together: dict[FeatureSpec, list[int]] = {}
+        for i, space in enumerate(wanted):
+            together.setdefault(_network_of(space), []).append(i)
         found: dict[int, torch.Tensor] = {}
-        for key, network in self._networks.items():
-            mine = [i for i, space in enumerate(wanted) if _network_of(space) == key]
-            if mine:
-                features = network.read(groups, [wanted[i] for i in mine])
-                found.update(zip(mine, features, strict=True))
+        for key, mine in together.items():
+            if key not in self._networks:
+                self._networks[key] = Backbone(wanted[mine[0]], self._wanted)
+            features = self._networks[key].read(groups, [wanted[i] for i in mine])
+            found.update(zip(mine, features, strict=True))
         return [found[i] for i in range(len(wanted))]
 
 

@@ -178,6 +178,10 @@ class Backbone:
     def _pooled(self, inputs: torch.Tensor, cuts: Sequence[Layer]) -> list[torch.Tensor]:
         """What the cuts give, as vectors. A cut that was folded away has the network built anew."""
         paths = [cut.path for cut in cuts]
+        if self.spec.precision == "int8":
+            for path in {*paths} - self._cuts:  # refuses a cut that 8 bits do not reach
+                quantize_linear(build_network(self.choice), self.choice.recipe.input_size, path)
+                self._cuts.add(path)
         if any(touches(path, *pair) for path in paths for pair in self._folded):
             self._cuts.update(paths)
             self.module = self._built()

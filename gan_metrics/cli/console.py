@@ -129,7 +129,8 @@ def emit(
     result: _Result,
     to: Mapping[str, Any],
     *,
-    text: str | None = "",
+    text: str | None = None,
+    json: bool = False,
     written: str | None = None,
 ) -> None:
     """A result to stdout and to the files that were asked for; its warnings to stderr.
@@ -137,7 +138,8 @@ def emit(
     Args:
         result: The result.
         to: What ``takes_output`` gave.
-        text: What is printed; empty: the result's own text; ``None``: its JSON.
+        text: What is printed; ``None``: the result's own text.
+        json: Print JSON in any case.
         written: What is written to the file; ``None``: its JSON.
     """
     from gan_metrics.downloads import atomic_path
@@ -146,10 +148,10 @@ def emit(
     append: Path | None = to["append"]
     # First to the screen: a number that took hours is not lost with a disk that is full.
     show_warnings(result.warnings)
-    if to["json"] or text is None:
+    if to["json"] or json:
         print_json(result.to_json())
     else:
-        print(text.rstrip("\n") or result.to_text())  # noqa: T201
+        print((result.to_text() if text is None else text).rstrip("\n"))  # noqa: T201
     if output is not None:
         document = result.dumps(indent=2) if written is None else written
         with atomic_path(output) as temporary:

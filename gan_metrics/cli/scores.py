@@ -312,7 +312,7 @@ def compare(
     written = None
     if output is not None and output.suffix.lower() in endings:
         written = getattr(found, endings[output.suffix.lower()])()
-    console.emit(found, to, text=text, written=written)
+    console.emit(found, to, text=text, json=format_ == "json", written=written)
 
 
 @app.command()

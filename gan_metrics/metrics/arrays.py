@@ -114,7 +114,11 @@ def namespace(*arrays: Any) -> Any:
 
 def host(array: Any) -> npt.NDArray[Any]:
     """It as a NumPy array."""
-    return np.asarray(array.detach().cpu()) if is_tensor(array) else np.asarray(array)
+    if not is_tensor(array):
+        return np.asarray(array)
+    array = array.detach().cpu()
+    short = str(array.dtype) == "torch.bfloat16"  # which NumPy has not
+    return np.asarray(array.float() if short else array)
 
 
 def like(array: Any, lead: Any) -> Any:

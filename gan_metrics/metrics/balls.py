@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError, UsageError, unknown_name
+from gan_metrics.metrics.arguments import positive, whole_number
 from gan_metrics.metrics.distances import Matrix, Points, sweep
 from gan_metrics.metrics.estimates import Estimate, half_samples
 from gan_metrics.metrics.neighbors import Balls, Neighbors, Question, Tally, nearest_others
@@ -92,13 +93,8 @@ class Plan:
                 raise UsageError(f"{name} has no argument {key!r}; it takes {takes}")
         wanted = {**_DEFAULTS[name], **arguments}
         k, a = wanted["k"], wanted.get("a")
-        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-            raise UsageError(f"k of {name} must be a whole number ≥ 1, not {k!r}")
-        if "a" not in wanted:
-            return cls(name, int(k))
-        if isinstance(a, bool) or not isinstance(a, (int, float, np.number)) or not 0 < a < np.inf:
-            raise UsageError(f"a of {name} must be a number > 0, not {a!r}")
-        return cls(name, int(k), float(a))
+        k = whole_number(f"k of {name}", k, least=1)
+        return cls(name, k, positive(f"a of {name}", a) if "a" in wanted else None)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -220,11 +216,13 @@ class Draws:
         values: By name; nothing where a half has too few images.
         shape: How many of the reals and of the fakes the halves were drawn from.
         share: The share of the images that these are, of the side of which it is larger.
+        seed: Of the draws.
     """
 
     values: Mapping[str, Floats]
     shape: tuple[int, int]
     share: float
+    seed: int
 
     def estimate(self, plan: Plan, value: float) -> Estimate:
         """A value with its error bar."""
@@ -247,7 +245,13 @@ class Draws:
             warnings = (("at-the-edge", why),)
         details = {**plan.arguments, "drawn_from": list(self.shape)}
         return Estimate(
-            value, error, draws=draws, draws_scale=self.share, details=details, warnings=warnings
+            value,
+            error,
+            draws=draws,
+            draws_scale=self.share,
+            draws_of=(self.shape[0], self.seed),
+            details=details,
+            warnings=warnings,
         )
 
 
@@ -277,7 +281,7 @@ def half_sample_draws(plans: Sequence[Plan], x: Points, y: Points, *, seed: int 
             assert rows is not None  # noqa: S101
             for name, value in halves.values(rows, columns).items():
                 values[name].append(value)
-    return Draws({name: np.array(drawn) for name, drawn in values.items()}, (n, m), share)
+    return Draws({name: np.array(drawn) for name, drawn in values.items()}, (n, m), share, seed)
 
 
 class _Halves:

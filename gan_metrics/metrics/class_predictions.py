@@ -28,7 +28,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics.errors import ComputationError, InputError, UsageError
+from gan_metrics.errors import ComputationError, InputError
+from gan_metrics.metrics.arguments import generator, whole_number
 from gan_metrics.metrics.arrays import as_matrix, blocks, host, is_tensor, like, namespace, wide
 from gan_metrics.metrics.estimates import Estimate, influence_error
 
@@ -112,8 +113,9 @@ def inception_score_estimate(
     """
     rows = as_matrix(logits, "logits")
     m, classes = rows.shape
+    splits = whole_number("splits", splits, least=1)
     _check(m, classes, splits)
-    order = _generator(seed).permutation(m) if shuffle else np.arange(m)
+    order = generator(seed).permutation(m) if shuffle else np.arange(m)
     parts = [order[i * m // splits : (i + 1) * m // splits] for i in range(splits)]
     entropy = np.empty(m)
     shares = np.empty((splits, classes))
@@ -132,7 +134,7 @@ def inception_score_estimate(
             "changes no score)"
         )
     sizes = np.array([len(part) for part in parts])
-    whole = _score(entropy, shares.sum(axis=0) / m)
+    together = _score(entropy, shares.sum(axis=0) / m)
     shares /= sizes[:, None]
     scores = np.array(
         [_score(entropy[part], share) for part, share in zip(parts, shares, strict=True)]
@@ -151,15 +153,13 @@ def inception_score_estimate(
         value=float(scores.mean()),
         standard_error=influence_error(influence),
         fake_influence=influence,
-        details={"splits": splits, "split_std": float(scores.std()), "whole": whole},
+        details={"splits": splits, "split_std": float(scores.std()), "whole": together},
         warnings=_warnings(int(sizes.min()), classes, splits),
     )
 
 
 def _check(m: int, classes: int, splits: int) -> None:
     """Refuse what has no score."""
-    if splits < 1:
-        raise UsageError(f"splits must be at least 1, not {splits}; the default is 10")
     if classes < 2:
         raise InputError("logits must be of at least two classes, not of one")
     if m < 2 * splits:
@@ -168,15 +168,6 @@ def _check(m: int, classes: int, splits: int) -> None:
             f"there {'is 1' if m == 1 else f'are {m}'}; "
             + (f"give more images or splits={m // 2} or fewer" if m > 1 else "give more images")
         )
-
-
-def _generator(seed: Seed) -> np.random.Generator | np.random.RandomState:
-    """What draws the order."""
-    if isinstance(seed, np.random.Generator | np.random.RandomState):
-        return seed
-    if seed < 0:
-        raise UsageError(f"the seed must be 0 or more, not {seed}")
-    return np.random.default_rng(seed)
 
 
 def _take(rows: Any, which: npt.NDArray[np.int64]) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError, InputError
+from gan_metrics.metrics.arrays import as_matrix, host
 from gan_metrics.moments import Moments
 
 __all__ = ["Coupling", "Gaussian", "gaussian_pair", "influence", "influence_pair"]
@@ -42,9 +43,7 @@ class Gaussian:
         """From moments, or from features and, if they are at hand, their moments."""
         if isinstance(value, Moments):
             return cls(value, None)
-        array = np.asarray(value)
-        if array.ndim != 2:
-            raise InputError(f"features must have the shape (n, D), not {array.shape}")
+        array = host(as_matrix(value))
         if len(array) < 2:
             raise ComputationError(
                 f"a covariance needs at least two images, and there is {len(array)}"

@@ -48,6 +48,8 @@ class Estimate:
             subsets; part of the standard error.
         draws: The values on half-samples, in the order of :func:`half_samples`.
         draws_scale: What their variance is multiplied by to be that of the value.
+        draws_of: What decides which real images were drawn: two estimates with the same share
+            their half-samples of them.
         details: Facts beside the value, plain JSON values.
         warnings: Pairs of a code and a message.
     """
@@ -59,6 +61,7 @@ class Estimate:
     noise: float = 0.0
     draws: Array | None = None
     draws_scale: float = 1.0
+    draws_of: tuple[int, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[tuple[str, str], ...] = ()
 
@@ -80,8 +83,8 @@ def half_samples(
 ) -> Iterator[tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.int64]]]:
     """Random halves of the real and of the fake images, as rising indices.
 
-    The halves of the reals depend on ``n`` and the seed alone, so two generators against one
-    reference share them.
+    The halves of the reals depend on ``n`` and the seed alone, so two estimates that draw from the
+    same real images share them.
 
     Args:
         n: Number of real images; ``None``: there are none.
@@ -108,8 +111,12 @@ def difference_error(a: Estimate, b: Estimate) -> float | None:
             real = a.real_influence - b.real_influence
         error = influence_error(real, a.fake_influence, b.fake_influence)
         return None if error is None else math.sqrt(error**2 + a.noise + b.noise)
-    if a.draws is not None and b.draws is not None and len(a.draws) == len(b.draws):
+    if a.draws is None or b.draws is None:
+        return None
+    if a.draws_of == b.draws_of:
         first = (a.draws - a.draws.mean()) * math.sqrt(a.draws_scale)
         second = (b.draws - b.draws.mean()) * math.sqrt(b.draws_scale)
         return float(np.std(first - second, ddof=1))
-    return None
+    if a.standard_error is None or b.standard_error is None:
+        return None
+    return math.hypot(a.standard_error, b.standard_error)  # nothing known to be in common

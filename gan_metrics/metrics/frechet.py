@@ -29,8 +29,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics.errors import ComputationError, InputError, UsageError
-from gan_metrics.metrics.arrays import is_tensor
+from gan_metrics.errors import ComputationError, InputError
+from gan_metrics.metrics.arguments import whole_number
+from gan_metrics.metrics.arrays import check_finite, is_tensor
 from gan_metrics.metrics.coupling import (
     Coupling,
     Gaussian,
@@ -279,9 +280,7 @@ def frechet_directions(
     import scipy.linalg as la
 
     one, other = gaussian_pair(a, b, None, None)
-    if not isinstance(k, int) or k < 1:
-        raise UsageError(f"k={k!r}: expected a whole number of directions, at least 1")
-    k = min(k, one.dim)
+    k = min(whole_number("k", k, least=1), one.dim)
     shift = one.moments.mean - other.moments.mean
     matrix = Coupling(one, other, vectors=True).displacement(one, other)
     matrix += np.outer(shift, shift)
@@ -312,6 +311,7 @@ def _torch_distance(a: Any, b: Any) -> torch.Tensor:
                 raise ComputationError(
                     f"a covariance needs at least two images, and there is {len(features)}"
                 )
+            check_finite(features.detach())
             mean = features.mean(0)
             root = (features - mean) / (len(features) - 1) ** 0.5
         means.append(mean)

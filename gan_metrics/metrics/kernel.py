@@ -23,12 +23,12 @@ with Var(U) as :mod:`gan_metrics.metrics.kernel_sums` derives it.
 from __future__ import annotations
 
 import math
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
-from gan_metrics.errors import ComputationError, UsageError
+from gan_metrics.errors import ComputationError
+from gan_metrics.metrics.arguments import generator, number, positive, whole_number
 from gan_metrics.metrics.arrays import as_pair, like
 from gan_metrics.metrics.estimates import Estimate
 from gan_metrics.metrics.kernel_sums import (
@@ -161,11 +161,11 @@ def kid_estimate(
     """
     x, y = _sides(X, Y)
     kernel = _polynomial(x.shape[1], degree, gamma, coef0)
-    subsets = _whole("subsets", subsets, least=1)
-    asked = _whole("subset_size", subset_size, least=2)
+    subsets = whole_number("subsets", subsets, least=1)
+    asked = whole_number("subset_size", subset_size, least=2)
     n, m = len(x), len(y)
     size = min(asked, n, m)
-    rng = _generator(seed)
+    rng = generator(seed)
     drawn = [
         tuple(np.sort(rng.choice(count, size, replace=False)) for count in (n, m))
         for _ in range(subsets)
@@ -341,8 +341,8 @@ def cmmd_estimate(
     '2.08 ± 0.27'
     """
     x, y = _sides(X, Y)
-    kernel = Gaussian(_positive("sigma", sigma))
-    scale = _positive("scale", scale)
+    kernel = Gaussian(positive("sigma", sigma))
+    scale = positive("scale", scale)
     check_rows(x, "real")
     check_rows(y, "fake")
     sums = sweep(x, y, kernel, squares=error_bar)
@@ -353,10 +353,10 @@ def cmmd_estimate(
 
 
 def _polynomial(dim: int, degree: int, gamma: float | None, coef0: float) -> Polynomial:
-    gamma = 1.0 / dim if gamma is None else _positive("gamma", gamma)
-    if not (isinstance(coef0, Real) and math.isfinite(coef0)):
-        raise UsageError(f"coef0 must be a finite number, not {coef0!r}")
-    return Polynomial(math.sqrt(gamma), float(coef0), _whole("degree", degree, least=1))
+    gamma = 1.0 / dim if gamma is None else positive("gamma", gamma)
+    return Polynomial(
+        math.sqrt(gamma), number("coef0", coef0), whole_number("degree", degree, least=1)
+    )
 
 
 def _estimate(
@@ -380,23 +380,3 @@ def _sides(X: Any, Y: Any) -> tuple[Any, Any]:
         counts = f"{len(x)} real and {len(y)} fake"
         raise ComputationError(f"an MMD needs at least two images on each side, not {counts}")
     return x, y
-
-
-def _generator(seed: Any) -> Any:
-    if hasattr(seed, "choice"):
-        return seed
-    if not isinstance(seed, Integral) or seed < 0:
-        raise UsageError(f"seed must be a whole number ≥ 0 or a NumPy generator, not {seed!r}")
-    return np.random.default_rng(int(seed))
-
-
-def _whole(name: str, value: Any, *, least: int) -> int:
-    if not isinstance(value, Integral) or value < least:
-        raise UsageError(f"{name} must be a whole number ≥ {least}, not {value!r}")
-    return int(value)
-
-
-def _positive(name: str, value: Any) -> float:
-    if not isinstance(value, Real) or not 0 < float(value) < math.inf:
-        raise UsageError(f"{name} must be a finite number > 0, not {value!r}")
-    return float(value)

@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
 
 from gan_metrics.errors import ComputationError, GanMetricsError, UsageError, unknown_name
+from gan_metrics.metrics.arguments import CHECKS
 from gan_metrics.metrics.estimates import Estimate
 from gan_metrics.moments import Moments
 
-__all__ = ["ALL", "FAMILIES", "METRICS", "Metric", "Sample", "check_arguments", "compute", "expand"]
+__all__ = [
+    "ALL",
+    "FAMILIES",
+    "METRICS",
+    "Metric",
+    "Request",
+    "Sample",
+    "check_arguments",
+    "compute",
+    "expand",
+]
 
 ALL = "all"
 """In place of names: every metric that can be computed from what was given."""
@@ -83,8 +94,8 @@ class Metric:
 
 _INFLUENCE = "closed form, by the influence of each image; for the expected value at these n"
 _HALVES = (
-    "half-samples of both sets; measured at 0.9 to 1.3 times the truth, more where the value is "
-    "near 0 or 1"
+    "half-samples of both sets; measured at 0.9 to 1.3 times the truth for about as many fakes as "
+    "reals, more where the value is near 0 or 1"
 )
 _MANIFOLD = "gan_metrics.metrics.manifold:manifold_estimates"
 _KYNKAANNIEMI = "Kynkäänniemi et al. 2019, arXiv 1904.06991"
@@ -131,8 +142,8 @@ _ROWS = (
         moments="real",
         arguments=("sizes",),
         error_bar=(
-            "closed form, by the influence of each image; up to 1.4 times too wide where the sets "
-            "are nearly equal"
+            "closed form, by the influence of each image and the scatter about the line; 0.8 to "
+            "1.1 times the truth"
         ),
     ),
     Metric(
@@ -256,14 +267,36 @@ FAMILIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 _ALIASES = {row.elsewhere: row.name for row in _ROWS if row.elsewhere}
 
 
-def expand(names: str | Iterable[str]) -> dict[str, Metric]:
+class Request(Mapping[str, Metric]):
+    """What was asked for: name, as it was asked for (a family: its members), to row.
+
+    Args:
+        rows: The rows by name.
+        named: Those of the names that were not asked for by ``"all"`` alone.
+
+    Attributes:
+        named: The same.
+    """
+
+    def __init__(self, rows: Mapping[str, Metric], named: Iterable[str]) -> None:
+        self._rows = dict(rows)
+        self.named = frozenset(named)
+
+    def __getitem__(self, name: str) -> Metric:
+        return self._rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def expand(names: str | Iterable[str]) -> Request:
     """The rows that some names stand for.
 
     Args:
         names: Names of metrics or families, or ``"all"``; one text with commas, or several.
-
-    Returns:
-        Name, as it was asked for (a family: its members), to row.
 
     Raises:
         UsageError: For an unknown name, naming the nearest, or for none at all.
@@ -273,6 +306,7 @@ def expand(names: str | Iterable[str]) -> dict[str, Metric]:
     if not asked:
         raise UsageError(f"no metric is named; there are {', '.join([*METRICS, *FAMILIES])}, all")
     rows: dict[str, Metric] = {}
+    named: set[str] = set()
     for name in asked:
         if name == ALL:
             members: Sequence[str] = tuple(METRICS)
@@ -283,7 +317,9 @@ def expand(names: str | Iterable[str]) -> dict[str, Metric]:
             if row is None:
                 raise unknown_name("metric", name, [*METRICS, *FAMILIES, *_ALIASES, ALL])
             rows.setdefault(member, row)
-    return rows
+            if name != ALL:
+                named.add(member)
+    return Request(rows, named)
 
 
 def compute(
@@ -309,7 +345,7 @@ def compute(
         Name to estimate, or to the error for which there is none.
     """
     calls: dict[str, list[Metric]] = {}
-    for row in rows:
+    for row in dict.fromkeys(rows):
         calls.setdefault(row.function, []).append(row)
     found: dict[str, Estimate | GanMetricsError] = {}
     for together in calls.values():
@@ -317,22 +353,32 @@ def compute(
     return found
 
 
-def check_arguments(arguments: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse arguments that no metric takes.
+def check_arguments(
+    arguments: Mapping[str, Mapping[str, Any]] | None,
+) -> dict[str, dict[str, Any]]:
+    """Refuse arguments that no metric takes, or of which the value cannot be, before any work.
+
+    Returns:
+        Name of the metric's row to its arguments.
 
     Raises:
         UsageError: Naming the metric and what it takes.
     """
-    for name, given in arguments.items():
-        row = METRICS.get(name)
+    settled: dict[str, dict[str, Any]] = {}
+    for name, given in (arguments or {}).items():
+        row = METRICS.get(_ALIASES.get(name, name))
         if row is None:
-            raise unknown_name("metric", name, METRICS)
+            raise unknown_name("metric", name, [*METRICS, *_ALIASES])
+        settled.setdefault(row.name, {}).update(given)
         for argument in given:
-            if argument not in row.arguments:
+            if argument in row.arguments:
+                CHECKS[argument](f"{name}.{argument}", given[argument])
+            else:
                 near = difflib.get_close_matches(argument, row.arguments, n=1)
                 hint = f"Did you mean {near[0]}?" if near else ""
                 takes = ", ".join(row.arguments) or "none"
                 raise UsageError(f"{name} takes no argument {argument!r} ({takes}). {hint}".strip())
+    return settled
 
 
 def _attempt(
@@ -370,12 +416,20 @@ def _call(
     data = [one.moments if one.array is None else one.array for one in sets]
     how: dict[str, Any] = {"seed": seed, "error_bar": error_bar}
     if first.together:
-        mine = {row.name: dict(arguments.get(row.name, {})) for row in rows}
-        return dict(function(*data, [row.name for row in rows], arguments=mine, **how))
+        given = {row.name: dict(arguments.get(row.name, {})) for row in rows}
+        return dict(function(*data, [row.name for row in rows], arguments=given, **how))
     if first.moments:
         how["moments"] = tuple(one.moments for one in sets)
-    if first.bandwidth and real is not None and real.array is not None:
-        from gan_metrics.metrics.diversity import bandwidth
+    found: dict[str, Estimate | GanMetricsError] = {}
+    for row in rows:
+        mine: dict[str, Any] = dict(arguments.get(row.name, {}))
+        if row.bandwidth and mine.get("sigma") is None and real is not None:
+            mine["sigma"] = _bandwidth_of(real, seed)
+        found[row.name] = function(*data, **{**how, **mine})
+    return found
 
-        how["sigma"] = bandwidth(real.array, seed=seed) or None
-    return {row.name: function(*data, **{**how, **arguments.get(row.name, {})}) for row in rows}
+
+def _bandwidth_of(real: Sample, seed: int) -> float | None:
+    from gan_metrics.metrics.diversity import bandwidth
+
+    return None if real.array is None else bandwidth(real.array, seed=seed) or None

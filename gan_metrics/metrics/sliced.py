@@ -41,7 +41,8 @@ import numpy as np
 import numpy.typing as npt
 from array_api_compat import device
 
-from gan_metrics.errors import ComputationError, UsageError
+from gan_metrics.errors import ComputationError
+from gan_metrics.metrics.arguments import whole_number
 from gan_metrics.metrics.arrays import (
     as_pair,
     blocks,
@@ -233,10 +234,8 @@ class _Steps:
 
 def _checked(X: Any, Y: Any, directions: int, seed: int) -> tuple[Any, Any]:
     """Both sides, every argument looked at."""
-    if directions < 1:
-        raise UsageError(f"directions must be at least 1, not {directions}; the default is 1000")
-    if seed < 0:
-        raise UsageError(f"the seed must be 0 or more, not {seed}")
+    whole_number("directions", directions, least=1)
+    whole_number("seed", seed, least=0)
     x, y = as_pair(X, Y)
     for side, what in ((x, "real"), (y, "fake")):
         if len(side) < 2:
