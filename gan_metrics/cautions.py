@@ -81,13 +81,11 @@ def pair_cautions(real: Side, fake: Side) -> list[Warning_]:
     """
     found: list[Warning_] = []
     first, second = _identities(real), _identities(fake)
-    same = len(set(first) & set(second))
+    known = set(first)
+    same = sum(identity in known for identity in second)
     if same:
         found.append(
-            (
-                "shared-images",
-                f"{same} images stand both in {real.description} and in {fake.description}",
-            )
+            ("shared-images", f"{same} fake images ({fake.description}) are real ones too")
         )
     return [*found, *_of_files(real, fake)]
 

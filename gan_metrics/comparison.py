@@ -102,7 +102,7 @@ class Difference:
 
     def __str__(self) -> str:
         if self.distinct is None:
-            return "not known (no error bar)"
+            return "not known (no error bar of the difference)"
         chance = (
             f"p = {self.p_value:.2g}" if self.p_value and self.p_value >= 1e-4 else "p < 0.0001"
         )
@@ -261,6 +261,8 @@ def compare(
             raise one.errors[leading]
         if leading in one.not_computed:
             raise InputError(f"{leading} cannot be computed: {one.not_computed[leading]}")
+    same = _same_sets(measured)
+    _refuse_repeated_runs(models, same)
     waiting = iter(measured)
     groups = {name: [next(waiting) for _ in inputs] for name, inputs in models.items()}
     standings = [_standing(name, leading, group) for name, group in groups.items()]
@@ -273,7 +275,7 @@ def compare(
         standings=standings,
         differences=differences,
         not_computed={**measured[0].not_computed, **missing},
-        warnings=unique([*every, *_unequal(measured, leading)]),
+        warnings=unique([*every, *_unequal(measured, leading), *_repeated(same)]),
     )
 
 
@@ -363,6 +365,32 @@ def _p_value(gap: float, error: float | None, freedom: float) -> float | None:
     if error == 0:
         return 1.0 if gap == 0 else 0.0
     return float(2 * stats.t.sf(gap / error, freedom))
+
+
+def _same_sets(measured: Sequence[Measured]) -> list[tuple[int, int]]:
+    """Positions of sets that are one and the same, by the digest of their images."""
+    pairs = itertools.combinations(range(len(measured)), 2)
+    return [
+        (i, j)
+        for i, j in pairs
+        if measured[i].digest is not None and measured[i].digest == measured[j].digest
+    ]
+
+
+def _refuse_repeated_runs(
+    models: Mapping[str, Sequence[Input]], same: Sequence[tuple[int, int]]
+) -> None:
+    """A run that stands twice among those of one generator would make its spread too small."""
+    owner = [name for name, runs in models.items() for _ in runs]
+    for i, j in same:
+        if owner[i] == owner[j]:
+            raise InputError(f"two runs of {owner[i]!r} are the same images; give each run once")
+
+
+def _repeated(same: Sequence[tuple[int, int]]) -> list[Warning_]:
+    if not same:
+        return []
+    return [("same-images", f"{len(same)} pairs of generators are one and the same set of images")]
 
 
 def _unequal(measured: Sequence[Measured], metric: str) -> list[Warning_]:

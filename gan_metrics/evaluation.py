@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from typing_extensions import Unpack
 
 from gan_metrics.cautions import feature_cautions, pair_cautions, set_cautions
@@ -216,6 +218,7 @@ class Measured:
         errors: Name to the error, for what is impossible on these data.
         not_computed: Name to the reason, for what cannot be computed from what was given.
         description: What the fake set is, for a person.
+        digest: What stands for its images, if they are known.
     """
 
     results: Mapping[str, MetricResult]
@@ -223,6 +226,7 @@ class Measured:
     errors: Mapping[str, GanMetricsError]
     not_computed: Mapping[str, str]
     description: str
+    digest: str | None = None
 
 
 def measure(
@@ -265,11 +269,33 @@ def measure(
     generated = known[len(known) - len(fakes) :]
     for need in {row.needs for row in plan.rows.values()}:
         all_agree([one[need] for one in generated])
+    for name, sigma in _shared_bandwidth(plan, reals, generated, options).items():
+        if settled.get(name, {}).get("sigma") is None:
+            settled.setdefault(name, {})["sigma"] = sigma
     about: dict[int, list[Warning_]] = {}
     return [
         _measure_one(plan, reals, fake, side, options, error_bars, settled, about)
         for side, fake in zip(others, generated, strict=True)
     ]
+
+
+def _shared_bandwidth(
+    plan: Plan,
+    real: Mapping[str, Side] | None,
+    fakes: Sequence[Mapping[str, Side]],
+    options: Options,
+) -> dict[str, float]:
+    """Where no real images give one bandwidth to several fake sets, that of the first of them."""
+    rows = {row.name: row for row in plan.rows.values() if row.bandwidth}
+    found: dict[str, float] = {}
+    for name, row in rows.items():
+        known = real is not None and real[row.needs].array is not None
+        array = fakes[0][row.needs].array
+        if len(fakes) > 1 and not known and array is not None:
+            sigma = registry.bandwidth_of(fakes[0][row.needs], options.get("seed", 0))
+            if sigma is not None:
+                found[name] = sigma
+    return found
 
 
 def _measure_one(
@@ -346,7 +372,7 @@ def _measure_one(
                 versions=versions(),
             )
     results = {name: results[name] for name in plan.rows if name in results}
-    return Measured(results, estimates, errors, plan.not_computed, given.description)
+    return Measured(results, estimates, errors, plan.not_computed, given.description, _digest(fake))
 
 
 def _told(error: GanMetricsError, sides: Sequence[Side]) -> GanMetricsError:
@@ -354,6 +380,14 @@ def _told(error: GanMetricsError, sides: Sequence[Side]) -> GanMetricsError:
     alone = [side for side in sides if side.count == 1]
     who = " and ".join(side.description for side in alone or sides)
     return type(error)(f"{who}: {error}")
+
+
+def _digest(spaces: Mapping[str, Side]) -> str | None:
+    """What stands for a set: the hash of its files, else that of its features."""
+    features = next((side.features for side in spaces.values() if side.features), None)
+    if features is None:
+        return None
+    return features.digest or hashlib.sha256(np.ascontiguousarray(features.array).data).hexdigest()
 
 
 def _is_pool3(spec: FeatureSpec) -> bool:

@@ -46,6 +46,7 @@ _ROWS = 4096
 """Rows that are written or read at a time."""
 
 _Array = npt.NDArray[np.float32]
+_FLOAT32 = np.finfo(np.float32)
 
 
 def check_format(path: Path) -> None:
@@ -151,6 +152,8 @@ def _features(
         )
     if header.get("format", _FORMAT) != _FORMAT:
         raise InputError(f"{path} is of the format {header['format']!r}; expected {_FORMAT!r}")
+    if array.dtype.itemsize > 4:
+        _check_range(path, array)
     if names is None:
         names = [str(i) for i in range(len(array))]
     if len(names) != len(array):
@@ -198,6 +201,23 @@ def _header_of(features: Features) -> dict[str, Any]:
         "warnings": [{"code": c, "message": m} for c, m in features.warnings],
         "versions": versions(),
     }
+
+
+def _check_range(path: Path, array: npt.NDArray[Any]) -> None:
+    """See that float64 values are left by float32.
+
+    Raises:
+        InputError: When the greatest one would be infinite or nothing.
+    """
+    largest = 0.0
+    for start in range(0, len(array), _ROWS):
+        block = np.abs(array[start : start + _ROWS])
+        largest = max(largest, float(block.max(initial=0.0, where=np.isfinite(block))))
+    if largest > _FLOAT32.max or 0 < largest < _FLOAT32.tiny:
+        raise InputError(
+            f"{path} holds values of up to {largest:g}, which float32 cannot hold; multiply the "
+            "features of all sets by one constant"
+        )
 
 
 def _blocks(array: _Array) -> Iterator[tuple[int, _Array]]:

@@ -83,10 +83,11 @@ def make_plan(
             spaces[need] = space
         elif space:
             missing[need] = space
+    claimed = FeatureSpec(layer=options.get("layer"), pool=options.get("pool"))
     can: dict[str, Metric] = {}
     cannot: dict[str, str] = {}
     for name, row in rows.items():
-        reason = _obstacle(row, real, fakes, missing)
+        reason = _obstacle(row, real, fakes, missing, claimed)
         if reason is None:
             can[name] = row
         else:
@@ -122,9 +123,16 @@ def _space(
 
 
 def _obstacle(
-    row: Metric, real: Side | None, fakes: Sequence[Side], missing: Mapping[str, str]
+    row: Metric,
+    real: Side | None,
+    fakes: Sequence[Side],
+    missing: Mapping[str, str],
+    claimed: FeatureSpec,
 ) -> str | None:
-    """Why a metric cannot be computed from what was given."""
+    """Why a metric cannot be computed from what was given.
+
+    ``claimed`` is what the command says of files that do not say it themselves.
+    """
     if row.sides == 2 and real is None:
         return "it compares two sets, and there are no real images"
     sides = [(side, False) for side in fakes]
@@ -138,18 +146,21 @@ def _obstacle(
         enough = row.moments == "both" or (is_real and row.moments == "real")
         if side.statistics is not None and not enough:
             return f"it needs images or features, and {side.description} holds moments alone"
-        if row.needs in _LAYERS and not _is_of(side.spec, row.needs):
-            where = "unknown features" if side.spec is None else _named(side.spec)
-            return f"it needs {row.needs}, and {side.description} holds {where}"
+        if row.needs in _LAYERS:
+            spec = (side.spec or FeatureSpec()).filled_from(claimed)
+            if not _is_of(spec, row.needs):
+                return f"it needs {row.needs}, and {side.description} holds {_named(spec)}"
     return None
 
 
-def _is_of(spec: FeatureSpec | None, need: str) -> bool:
+def _is_of(spec: FeatureSpec, need: str) -> bool:
     """Whether features are of that kind, pooled as it says."""
-    if spec is None or spec.layer not in _LAYERS[need]:
+    if spec.layer not in _LAYERS[need]:
         return False
     return need != "spatial" or spec.pool == "flatten"
 
 
 def _named(spec: FeatureSpec) -> str:
-    return f"features of {spec.layer or 'an unknown layer'}, pool {spec.pool or 'unknown'}"
+    if spec.layer is None:
+        return "features of a layer that it does not state (--layer declares it)"
+    return f"features of {spec.layer}, pool {spec.pool or 'not stated'}"

@@ -20,6 +20,8 @@ Warning_ = tuple[str, str]
 
 _NORMAL_95 = 1.959963984540054
 
+_DECIMALS, _TINY = 9, 1e-3
+
 _LISTED = 16
 """Values of a detail that are shown to a person."""
 
@@ -117,7 +119,7 @@ class MetricResult:
         lines = [f"{name} {self.value_text()}"]
         if self.ci95 is not None:
             decimals = _decimals(self.value, self.standard_error)
-            low, high = (f"{bound:.{decimals}f}" for bound in self.ci95)
+            low, high = (_digits(bound, decimals) for bound in self.ci95)
             lines.append(f"  95 % interval   {low} … {high}")
             wrapped = textwrap.wrap(self.error_bar, 74)
             lines += [f"                  {line}" for line in wrapped]
@@ -129,12 +131,17 @@ class MetricResult:
                 lines += _wrapped(name.replace("_", " "), shown)
         return "\n".join([*lines, *self.provenance()])
 
+    def __repr__(self) -> str:
+        return f"<{self.metric} {self.value_text()}>"
+
     def value_text(self) -> str:
         """The value and its standard error, with as many digits as these have a meaning."""
         decimals = _decimals(self.value, self.standard_error)
-        text = f"{self.value:.{decimals}f}"
+        text = _digits(self.value, decimals)
         return (
-            text if self.standard_error is None else f"{text} ± {self.standard_error:.{decimals}f}"
+            text
+            if self.standard_error is None
+            else f"{text} ± {_digits(self.standard_error, decimals)}"
         )
 
     def provenance(self) -> list[str]:
@@ -214,9 +221,11 @@ class EvaluationResult(Mapping[str, MetricResult]):
             decimals = _decimals(result.value, result.standard_error)
             interval = ""
             if result.ci95 is not None:
-                interval = " … ".join(f"{bound:.{decimals}f}" for bound in result.ci95)
+                interval = " … ".join(_digits(bound, decimals) for bound in result.ci95)
             rows.append((result.metric, result.value_text(), interval))
-        rows = [("metric", "value ± standard error", "95 % interval"), *rows]
+        barred = any(result.standard_error is not None for result in self._results.values())
+        heads = ("value ± standard error", "95 % interval") if barred else ("value", "")
+        rows = [("metric", *heads), *rows]
         widths = [max(len(row[i]) for row in rows) for i in range(3)]
         lines = [
             "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
@@ -233,6 +242,9 @@ class EvaluationResult(Mapping[str, MetricResult]):
 
     def __str__(self) -> str:
         return self.to_text()
+
+    def __repr__(self) -> str:
+        return f"<EvaluationResult {', '.join(map(repr, self._results.values()))}>"
 
     def dumps(self, indent: int | None = None) -> str:
         """The JSON document as a string; NaN is never written."""
@@ -275,6 +287,13 @@ def _decimals(value: float, error: float | None) -> int:
     if error:
         sizes.append(2 - math.floor(math.log10(error)))
     return min(max(*sizes, 0), 15)
+
+
+def _digits(value: float, decimals: int) -> str:
+    """A number with so many decimals; a tiny one that needs too many in powers of ten."""
+    if decimals > _DECIMALS and abs(value) < _TINY:
+        return f"{value:.6g}"
+    return f"{value:.{min(decimals, _DECIMALS)}f}"
 
 
 def _shown(value: Any) -> str:

@@ -157,7 +157,10 @@ def open_side(given: Input, options: Options, *, single: bool = False) -> Side:
     if isinstance(given, Features):
         return Side(features=given)
     if not isinstance(given, str | os.PathLike):
-        raise UsageError(f"expected a path, statistics or features, not {type(given).__name__}")
+        raise UsageError(
+            f"expected a path, statistics or features, not {type(given).__name__}; arrays go to "
+            "the functions of gan_metrics.metrics, or into gan_metrics.Features(names, array, spec)"
+        )
     if os.fspath(given) == "":
         raise InputError("a side is empty text; give a folder of images or a statistics file")
     if single and is_image(given):

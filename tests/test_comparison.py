@@ -244,3 +244,22 @@ def test_at_a_shell(folders: tuple[Path, Path], tmp_path: Path, run: Run) -> Non
         assert failed.returncode == 2
         assert says in failed.stderr
     assert run("compare", real, noisy, "--backbone", LITE0).returncode == 2
+
+
+def test_a_run_that_is_given_twice_is_refused(tmp_path: Path) -> None:
+    """Its spread would be zero, and everything told apart."""
+    rng = np.random.default_rng(0)
+    real, a, b = sample(60, rng), sample(60, rng), sample(60, rng, 0.1)
+    copy = Features(a.names, a.array.copy(), a.spec)
+    with pytest.raises(InputError, match="two runs of 'a' are the same images"):
+        gm.compare(real, {"a": [a, copy], "b": b})
+    found = gm.compare(real, {"a": a, "b": copy, "c": b})
+    assert "same-images" in [code for code, _ in found.warnings]
+    assert "same-images" not in [c for c, _ in gm.compare(real, {"a": a, "b": b}).warnings]
+
+
+def test_one_bandwidth_for_all_where_the_reference_gives_none() -> None:
+    rng = np.random.default_rng(0)
+    moments = Statistics(gm.Moments.from_features(sample(99, rng).array), FeatureSpec("own"))
+    found = gm.compare(moments, {"a": sample(60, rng), "b": sample(60, rng, 3.0)}, metrics="rke")
+    assert len({run["rke"].details["sigma"] for s in found.standings for run in s.results}) == 1

@@ -97,3 +97,11 @@ def test_bad_input() -> None:
         fd_infinity(real, fake[:, 1:])
     with pytest.raises(ComputationError, match="NaN or infinity"):
         fd_infinity(real, np.full((5, 16), np.nan))
+
+
+def test_equal_sets_are_uncertain_too() -> None:
+    """No image has an influence then, and the draw of the subsets is all there is."""
+    real = gaussian(60, 0, 0.0, 1.0)
+    found = [fd_infinity_estimate(real, real, seed=seed) for seed in range(30)]
+    scatter = np.std([estimate.value for estimate in found], ddof=1)
+    assert np.mean([e.standard_error for e in found]) == pytest.approx(scatter, rel=0.6)

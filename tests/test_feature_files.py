@@ -258,3 +258,10 @@ def test_what_the_command_says_of_saved_features_must_be_so(tmp_path: Path) -> N
             gm.extract_features(path, **how)
         with pytest.raises(gm.MismatchError):
             gm.compute_stats(path, **how)
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1e100])
+def test_float64_that_float32_cannot_hold_is_refused(tmp_path: Path, scale: float) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, np.random.default_rng(0).normal(size=(9, 3)) * scale)
+    refused(3, "vendi", path, says=("float32 cannot hold", "one constant"))

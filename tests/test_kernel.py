@@ -233,7 +233,7 @@ def test_a_capped_subset_is_said() -> None:
     assert e.details["subset_size"] == 110
     assert [code for code, _ in e.warnings] == ["kid-subset-capped"]
     assert "111" in e.warnings[0][1]
-    assert "subset_size=110" in e.warnings[0][1]
+    assert "subsets of 110 or fewer" in e.warnings[0][1]
     assert not kid_estimate(X, Y, subsets=3, subset_size=110).warnings
     whole = kid_estimate(X[:110], Y, subsets=3)
     assert whole.value == pytest.approx(kernel_distance(X[:110], Y), rel=1e-9)
@@ -397,7 +397,7 @@ def test_bad_arrays_are_named(function: Any) -> None:
 
 
 def test_overflow_is_named() -> None:
-    for sides in ((X * 1e110, Y), (X * 1e110, Y * 1e110), (X, torch.from_numpy(Y * 1e160))):
+    for sides in ((X * 1e90, Y), (X * 1e60, Y * 1e60), (X, torch.from_numpy(Y * 1e90))):
         with pytest.raises(ComputationError, match="smaller gamma"):
             kid(*sides)
         with pytest.raises(ComputationError, match="smaller gamma"):
@@ -405,8 +405,6 @@ def test_overflow_is_named() -> None:
     assert kernel_distance(X * 1e40, Y * 1e40) > 0
     with pytest.raises(ComputationError, match="smaller gamma"):
         kernel_distance_estimate(X * 1e40, Y * 1e40)
-    with pytest.raises(ComputationError, match=r"row 0 .* of the real features overflows"):
-        cmmd(X * 1e160, Y)
 
 
 def test_a_row_of_zeros_is_named() -> None:

@@ -134,3 +134,41 @@ def test_the_list_of_metrics() -> None:
         assert row["source"]
         assert row["error_bar"]
     assert document["families"]["prdc"] == ["precision", "recall", "density", "coverage"]
+
+
+def test_set_by_family_alias_and_with_blanks(folders: Folders) -> None:
+    done = call("evaluate", *folders, *OFFLINE, "--metrics", "PRDC, kd,vendi", "--json",
+                "--set", "prdc.k = 2", "--set", "kd.subsets=3", "--set", "vendi.q=inf")  # fmt: skip
+    assert done.code == 0, done.err
+    details = {r["metric"]: r["details"] for r in json.loads(done.out)["results"]}
+    assert {details[name]["k"] for name in ("precision", "recall", "density", "coverage")} == {2}
+    assert details["kd"]["subsets"] == 3
+    assert details["vendi"]["q"] == "inf"
+    common = ("evaluate", *folders, *OFFLINE, "--metrics", "fid")
+    refused(2, *common, "--set", "precision.k=5", says=("precision", "does not name"))
+    twice = ("--set", "fid.directions=1", "--set", "fid.directions=2")
+    refused(2, *common, *twice, says=("given twice",))
+    refused(2, "compare", *folders, "=x", *OFFLINE, says=("no name before",))
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, 5, b"fid", {"metrics": "fid", "arguments": {"fid": 3}},
+              {"metrics": "fid", "arguments": ["fid.directions=1"]},
+              {"metrics": "kid", "arguments": {"kid": {"degree": 10**30}}},
+              {"metrics": "cmmd", "arguments": {"cmmd": {"sigma": 1e200}}},
+              {"metrics": "vendi", "arguments": {"vendi": {"q": 1e-300}}},
+              {"metrics": "fkea", "arguments": {"fkea": {"features": 10**8}}}],
+)  # fmt: skip
+def test_what_python_gives_wrongly(folders: Folders, wrong: object) -> None:
+    given = wrong if isinstance(wrong, dict) else {"metrics": wrong}
+    with pytest.raises(gm.UsageError):
+        gm.evaluate(*folders, backbone=LITE0, **given)
+
+
+def test_logits_of_a_file_that_does_not_say_so_can_be_declared(tmp_path: Path) -> None:
+    path = tmp_path / "logits.npy"
+    np.save(path, np.random.default_rng(0).normal(size=(60, 10)).astype(np.float32))
+    refused(3, "is", path, "--splits", "2", says=("does not state", "--layer"))
+    done = call("is", path, "--splits", "2", "--backbone", LITE0, "--layer", "logits", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["feature_spec"]["layer"] == "logits"

@@ -56,7 +56,7 @@ def fid(
     options: dict[str, Any],
     to: dict[str, Any],
     directions: Annotated[
-        int, _argument("Find so many directions that carry the distance.", min=0)
+        int, _argument("Find so many directions that carry the distance.", min=0, max=16)
     ] = 0,
     error_bars: ErrorBars = True,
     quiet: Quiet = False,
@@ -177,7 +177,7 @@ def vendi(
     fake: FakeImages,
     options: dict[str, Any],
     to: dict[str, Any],
-    q: Annotated[float, _argument("Order: small ones weigh rare images more.", min=0.0)] = 1.0,
+    q: Annotated[float, _argument("Order, above 0: small ones weigh rare images more.")] = 1.0,
     error_bars: ErrorBars = True,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -223,7 +223,7 @@ def evaluate(
     from gan_metrics.evaluation import evaluate as compute
 
     console.check_outputs(to["output"], to["append"])
-    arguments = _arguments(set_)
+    arguments = _arguments(set_, metrics)
     keep_freed_memory()
     with console.progress() as report:
         found = compute(
@@ -297,7 +297,7 @@ def compare(
     if output is not None and output.suffix.lower() not in (*endings, ".json"):
         raise UsageError(f"-o {output}: expected a name that ends with .json, .csv, .md or .tex")
     console.check_outputs(output, to["append"])
-    arguments, models = _arguments(set_), _runs(fakes)
+    arguments, models = _arguments(set_, metrics), _runs(fakes)
     keep_freed_memory()
     with console.progress() as report:
         found = compute(
@@ -389,27 +389,34 @@ def _score(
     console.emit(found[names] if len(found) == 1 else found, to)
 
 
-def _arguments(given: list[str] | None) -> dict[str, dict[str, Any]]:
+def _arguments(given: list[str] | None, metrics: str) -> dict[str, dict[str, Any]]:
     """METRIC.NAME=VALUE as keyword arguments of metrics.
 
     Raises:
-        UsageError: When one is not of that form.
+        UsageError: When one is not of that form, or of a metric that is not asked for.
     """
     import json
+    import math
 
     from gan_metrics.errors import UsageError
+    from gan_metrics.metrics.registry import check_arguments, expand
 
     found: dict[str, dict[str, Any]] = {}
     for text in given or ():
-        path, equals, value = text.partition("=")
-        metric, dot, name = path.partition(".")
+        path, equals, value = (part.strip() for part in text.partition("="))
+        metric, dot, name = (part.strip() for part in path.partition("."))
         if not (equals and dot and metric and name):
             raise UsageError(f"--set {text}: expected METRIC.NAME=VALUE, such as precision.k=5")
+        if name in found.get(metric, {}):
+            raise UsageError(f"--set {metric}.{name} is given twice")
         try:
-            known = json.loads(value)
+            known = math.inf if value.lower() in ("inf", "infinity") else json.loads(value)
         except ValueError:
             raise UsageError(f"--set {text}: {value!r} is no number, true, false or null") from None
         found.setdefault(metric, {})[name] = known
+    asked = {row.name for row in expand(metrics).values()}
+    if idle := sorted(set(check_arguments(found)) - asked):
+        raise UsageError(f"--set is given for {', '.join(idle)}, which --metrics does not name")
     return found
 
 
@@ -426,6 +433,8 @@ def _runs(fakes: list[str]) -> Any:
     for fake in fakes:
         name, _, paths = fake.partition("=") if fake in named else (os.path.normpath(fake), "", "")
         name = name if fake in named else os.path.basename(name)
+        if not name.strip():
+            raise UsageError(f"{fake!r} has no name before its '='; expected NAME=RUN1,RUN2,…")
         if name in models:
             raise UsageError(f"the generator {name!r} is given twice; list its runs with commas")
         models[name] = [path for path in paths.split(",") if path] if fake in named else fake

@@ -12,28 +12,52 @@ import numpy as np
 
 from gan_metrics.errors import UsageError
 
-__all__ = ["CHECKS", "flag", "generator", "number", "order", "positive", "whole_number"]
+__all__ = [
+    "CHECKS",
+    "MAX_DEGREE",
+    "MAX_FEATURES",
+    "MIN_FEATURES",
+    "flag",
+    "generator",
+    "number",
+    "order",
+    "positive",
+    "whole_number",
+]
+
+MAX_DEGREE = 100
+"""Of a polynomial kernel; beyond it nothing is left but the greatest product."""
+
+MIN_FEATURES, MAX_FEATURES = 10, 5000
+"""Random frequencies: fewer say nothing, and more need a matrix of gigabytes."""
+
+_LARGEST = 1e100
+_SMALLEST_ORDER = 1e-6
 
 
-def whole_number(name: str, value: Any, *, least: int) -> int:
-    """A whole number of at least ``least``.
+def whole_number(name: str, value: Any, *, least: int, most: int | None = None) -> int:
+    """A whole number of at least ``least``, and at most ``most``.
 
     Raises:
         UsageError: Saying what was given.
     """
     if isinstance(value, bool | np.bool_) or not isinstance(value, Integral) or value < least:
         raise UsageError(f"{name} must be a whole number ≥ {least}, not {value!r}")
+    if most is not None and int(value) > most:
+        raise UsageError(f"{name} must be a whole number ≤ {most}, not {value!r}")
     return int(value)
 
 
 def positive(name: str, value: Any) -> float:
-    """A finite number above 0.
+    """A finite number above 0, whose square is one too.
 
     Raises:
         UsageError: Saying what was given.
     """
     if not _is_number(value) or not 0 < float(value) < math.inf:
         raise UsageError(f"{name} must be a finite number > 0, not {value!r}")
+    if not 1 / _LARGEST <= float(value) <= _LARGEST:
+        raise UsageError(f"{name} must lie in {1 / _LARGEST:g} … {_LARGEST:g}, not {value!r}")
     return float(value)
 
 
@@ -44,7 +68,9 @@ def order(name: str, value: Any) -> float:
         UsageError: Saying what was given.
     """
     if not _is_number(value) or not float(value) > 0:
-        raise UsageError(f"the order {name} must be > 0 (math.inf is allowed), not {value!r}")
+        raise UsageError(f"the order {name} must be > 0 (infinity is allowed), not {value!r}")
+    if float(value) < _SMALLEST_ORDER:
+        raise UsageError(f"the order {name} must be at least {_SMALLEST_ORDER:g}, not {value!r}")
     return float(value)
 
 
@@ -87,8 +113,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
 
 
-def _at_least(least: int) -> Callable[[str, Any], Any]:
-    return lambda name, value: whole_number(name, value, least=least)
+def _between(least: int, most: int | None = None) -> Callable[[str, Any], Any]:
+    return lambda name, value: whole_number(name, value, least=least, most=most)
 
 
 def _or_none(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
@@ -99,19 +125,19 @@ CHECKS: Mapping[str, Callable[[str, Any], Any]] = MappingProxyType(
     {
         "a": positive,
         "coef0": number,
-        "degree": _at_least(1),
-        "directions": _at_least(0),
-        "features": _at_least(1),
+        "degree": _between(1, MAX_DEGREE),
+        "directions": _between(0),
+        "features": _between(MIN_FEATURES, MAX_FEATURES),
         "gamma": _or_none(positive),
-        "k": _at_least(1),
+        "k": _between(1),
         "q": order,
         "scale": positive,
         "shuffle": flag,
         "sigma": _or_none(positive),
-        "sizes": _at_least(2),
-        "splits": _at_least(1),
-        "subset_size": _at_least(2),
-        "subsets": _at_least(1),
+        "sizes": _between(2),
+        "splits": _between(1),
+        "subset_size": _between(2),
+        "subsets": _between(1),
     }
 )
 """Name of an argument to what refuses wrong values, before any work is done for them."""

@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 _ROWS = 4096
+_LARGEST = 1e100
 
 
 def is_tensor(values: Any) -> bool:
@@ -51,9 +52,13 @@ def as_matrix(values: Any, what: str = "features") -> Any:
     """
     if is_tensor(values):
         array = values.detach()
+        if array.is_sparse or array.is_quantized:
+            raise InputError(
+                f"{what} must be a plain tensor: call to_dense() or dequantize() on it"
+            )
         real = not array.is_complex()
     else:
-        array = np.asanyarray(values)
+        array = _as_array(values, what)
         real = array.dtype.kind in "fiub"
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(f"{what} must have the shape (n, D), n ≥ 1, not {(*array.shape,)}")
@@ -61,6 +66,15 @@ def as_matrix(values: Any, what: str = "features") -> Any:
         raise InputError(f"{what} must hold real numbers, not {array.dtype}")
     check_finite(array, what)
     return array
+
+
+def _as_array(values: Any, what: str) -> npt.NDArray[Any]:
+    if isinstance(values, np.ma.MaskedArray):
+        raise InputError(f"{what} are a masked array; take the rows that count out of it first")
+    try:
+        return np.asanyarray(values)
+    except ValueError:
+        raise InputError(f"{what} must have the shape (n, D), and the rows are not alike") from None
 
 
 def as_pair(X: Any, Y: Any) -> tuple[Any, Any]:
@@ -99,6 +113,11 @@ def check_finite(array: Any, what: str = "features") -> None:
             bad = int(np.flatnonzero(~host(fine))[0]) + rows.start
             raise ComputationError(
                 f"{what} hold NaN or infinity, first in row {bad} (counted from 0)"
+            )
+        if float(xp.max(xp.abs(block))) > _LARGEST:
+            raise ComputationError(
+                f"{what} hold values beyond {_LARGEST:g}, whose squares are no numbers; divide "
+                "both sides by a constant"
             )
 
 

@@ -227,10 +227,7 @@ class Draws:
     def estimate(self, plan: Plan, value: float) -> Estimate:
         """A value with its error bar."""
         if plan.name not in self.values:
-            why = (
-                f"half of the images are none at all or no more than k={plan.k}: there is no "
-                "error bar"
-            )
+            why = f"half of the images are too few for k={plan.k}: there is no error bar"
             return Estimate(
                 value, details=plan.arguments, warnings=(("too-few-for-error-bar", why),)
             )

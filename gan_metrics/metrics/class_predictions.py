@@ -211,6 +211,7 @@ def _warnings(least: int, classes: int, splits: int) -> tuple[tuple[str, str], .
         (
             "few-images-per-split",
             f"a split has {least} images and there are {classes} classes: the score cannot exceed "
-            f"{least} and is biased; give at least {splits * classes} images or fewer splits",
+            f"{least}, is biased, and its error bar is too narrow; give at least "
+            f"{splits * classes} images or fewer splits",
         ),
     )

@@ -29,8 +29,14 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError
+from gan_metrics.metrics.arguments import (
+    MAX_FEATURES,
+    MIN_FEATURES,
+    generator,
+    positive,
+    whole_number,
+)
 from gan_metrics.metrics.arguments import order as order_of
-from gan_metrics.metrics.arguments import positive, whole_number
 from gan_metrics.metrics.arrays import as_matrix, blocks, host, like, namespace, wide
 from gan_metrics.metrics.estimates import Estimate, influence_error
 from gan_metrics.metrics.spectrum import renyi_entropy, spectral_score
@@ -38,6 +44,9 @@ from gan_metrics.metrics.spectrum import renyi_entropy, spectral_score
 __all__ = ["bandwidth", "fkea", "fkea_estimate", "rke", "rke_estimate", "vendi", "vendi_estimate"]
 
 Array = npt.NDArray[np.float64]
+
+_LEAST = 3
+"""Images from which an error bar can be told."""
 
 _ROWS = 2048
 _SUBSET = 1000
@@ -220,12 +229,12 @@ def fkea_estimate(
         GanMetricsError: As there.
     """
     x, order = _images(X), order_of("q", q)
-    count = whole_number("features", features, least=1)
+    count = whole_number("features", features, least=MIN_FEATURES, most=MAX_FEATURES)
     scale, warnings = _scale(x, sigma, seed)
     details = {"sigma": scale, "features": count, "q": _plain(order), "rke": 1.0}
     if not scale:
         return _estimate(1.0, np.zeros(len(x)) if error_bar else None, details, warnings)
-    draws = np.random.default_rng(seed).standard_normal((x.shape[1], count))
+    draws = generator(seed).standard_normal((x.shape[1], count))
     frequencies = like(draws / scale, wide(x[:1]))
 
     def rows(part: slice) -> Any:
@@ -275,7 +284,7 @@ def bandwidth(X: Any, *, seed: int = 0, share: float = 1 / 3) -> float:
     share = positive("share", share)
     part = x
     if len(x) > _SUBSET:
-        chosen = np.sort(np.random.default_rng(seed).permutation(len(x))[:_SUBSET])
+        chosen = np.sort(generator(seed).permutation(len(x))[:_SUBSET])
         part = x[like(chosen, x)]
     rows = wide(part)
     xp = namespace(rows)
@@ -315,7 +324,7 @@ def _scale(x: Any, sigma: float | None, seed: int) -> tuple[float, tuple[tuple[s
         return 0.0, (("identical-images", "all images are the same, so the diversity is 1"),)
     message = (
         f"sigma = {found:.6g} was taken from these images; scores of two sets compare only with "
-        "one sigma: give it"
+        f"one sigma: give them the same, such as sigma={found:.6g}"
     )
     return found, (("bandwidth-from-data", message),)
 
@@ -326,6 +335,9 @@ def _estimate(
     details: dict[str, Any],
     warnings: tuple[tuple[str, str], ...] = (),
 ) -> Estimate:
+    if influence is not None and len(influence) < _LEAST:
+        why = f"{len(influence)} images show no spread: there is no error bar"
+        influence, warnings = None, (*warnings, ("too-few-for-error-bar", why))
     error = influence_error(influence)
     return Estimate(score, error, None, influence, details=details, warnings=warnings)
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError, InputError
-from gan_metrics.metrics.arguments import whole_number
+from gan_metrics.metrics.arguments import generator, whole_number
 from gan_metrics.metrics.arrays import as_matrix, host
 from gan_metrics.metrics.coupling import Coupling, Gaussian, gaussian_pair, influence_pair
 from gan_metrics.metrics.estimates import Estimate, influence_error
@@ -24,6 +24,9 @@ from gan_metrics.moments import Moments
 __all__ = ["fd_infinity", "fd_infinity_estimate"]
 
 Array = npt.NDArray[np.float64]
+
+_LITTLE = 0.01
+"""Share of its scatter that a distance shows beside the line, below which it tells nothing."""
 
 
 def fd_infinity(
@@ -100,7 +103,7 @@ def fd_infinity_estimate(
         raise ComputationError(
             f"{m} fake images give no two sizes of subsets to extrapolate from; at least 3 needed"
         )
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     subsets = [np.sort(rng.choice(m, count, replace=False)) for count in counts]
     distances = np.array([_distance(real, fake, subset, every) for subset in subsets])
     weights = np.linalg.pinv(np.column_stack([np.ones(len(counts)), 1.0 / counts]))
@@ -121,14 +124,33 @@ def fd_infinity_estimate(
     noise = _second_order(distances, counts, weights, plug_in, float(share @ share) / m**2)
     to_fake = to_fake * share
     to_fake -= to_fake.mean()
+    first = influence_error(to_real, to_fake) or 0.0
+    # Never below what the draw of the subsets alone does to the intercept.
+    noise = max(noise, _of_subsets(distances, counts, weights) - first**2)
     return Estimate(
         intercept,
-        math.hypot(influence_error(to_real, to_fake) or 0.0, math.sqrt(noise)),
+        math.hypot(first, math.sqrt(noise)),
         real_influence=to_real,
         fake_influence=to_fake,
         noise=noise,
         details=details,
     )
+
+
+def _residuals(
+    distances: Array, counts: npt.NDArray[np.int64], weights: Array
+) -> tuple[Array, Array]:
+    """How far the distances are from the line, and what share of their own scatter that is."""
+    line = np.column_stack([np.ones(len(counts)), 1.0 / counts])
+    maker = np.eye(len(counts)) - line @ weights
+    return maker @ distances, np.diag(maker)
+
+
+def _of_subsets(distances: Array, counts: npt.NDArray[np.int64], weights: Array) -> float:
+    """Variance of the intercept over other subsets of the same images, from the residuals."""
+    residuals, left = _residuals(distances, counts, weights)
+    known = left > _LITTLE
+    return float(np.sum(weights[0, known] ** 2 * residuals[known] ** 2 / left[known]))
 
 
 def _second_order(
@@ -154,13 +176,12 @@ def _second_order(
     """
     m = float(counts[-1])
     inverse = 1.0 / counts
-    maker = np.eye(len(counts)) - np.column_stack([np.ones(len(counts)), inverse]) @ weights
-    left = np.diag(maker)
+    residuals, left = _residuals(distances, counts, weights)
     first = m * (inverse - 1 / m)
     second = 2 * (inverse**2 - 1 / m**2) - 4 / m * (inverse - 1 / m)
     if not left @ second > 0:
         return 0.0
-    scatter = float(np.sum((maker @ distances) ** 2))
+    scatter = float(np.sum(residuals**2))
     sigma2 = float((scatter - plug_in * (left @ first)) / (left @ second))
     sigma2 = min(max(sigma2, 0.0), plug_in * m**2 / 4)
     own = 1 / m**2 + float(weights[0] ** 2 @ (inverse**2 - 1 / m**2))

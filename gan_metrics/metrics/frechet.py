@@ -31,7 +31,7 @@ import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError, InputError
 from gan_metrics.metrics.arguments import whole_number
-from gan_metrics.metrics.arrays import check_finite, is_tensor
+from gan_metrics.metrics.arrays import as_matrix, is_tensor
 from gan_metrics.metrics.coupling import (
     Coupling,
     Gaussian,
@@ -56,6 +56,9 @@ __all__ = [
 ]
 
 Array = npt.NDArray[np.float64]
+
+_NOTHING = 1e-12
+"""Share of the variances below which a distance is rounding."""
 
 
 class FrechetTerms(NamedTuple):
@@ -288,7 +291,9 @@ def frechet_directions(
     values, vectors = la.eigh(
         matrix, subset_by_index=(one.dim - k, one.dim - 1), check_finite=False
     )
-    shares = np.clip(values[::-1], 0.0, None) / whole if whole > 0 else np.zeros(k)
+    scale = float(np.trace(one.moments.cov) + np.trace(other.moments.cov) + shift @ shift)
+    none = whole <= _NOTHING * scale  # what rounding leaves of equal sets
+    shares = np.zeros(k) if none else np.clip(values[::-1] / whole, 0.0, 1.0)
     return shares, vectors[:, ::-1]
 
 
@@ -304,14 +309,13 @@ def _torch_distance(a: Any, b: Any) -> torch.Tensor:
             side = Gaussian(value, None)
             mean, root = (torch.from_numpy(x).to(device) for x in (value.mean, side.factor.T))
         else:
-            features = torch.as_tensor(value).to(device, torch.float64)
-            if features.ndim != 2:
-                raise InputError(f"features must have the shape (n, D), not {(*features.shape,)}")
+            checked = as_matrix(value)
+            features = value if is_tensor(value) else torch.from_numpy(np.array(checked))
+            features = features.to(device, torch.float64)
             if len(features) < 2:
                 raise ComputationError(
                     f"a covariance needs at least two images, and there is {len(features)}"
                 )
-            check_finite(features.detach())
             mean = features.mean(0)
             root = (features - mean) / (len(features) - 1) ** 0.5
         means.append(mean)

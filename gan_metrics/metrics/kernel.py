@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from gan_metrics.errors import ComputationError
-from gan_metrics.metrics.arguments import generator, number, positive, whole_number
+from gan_metrics.metrics.arguments import MAX_DEGREE, generator, number, positive, whole_number
 from gan_metrics.metrics.arrays import as_pair, like
 from gan_metrics.metrics.estimates import Estimate
 from gan_metrics.metrics.kernel_sums import (
@@ -186,7 +186,7 @@ def kid_estimate(
     details["subset_std"] = float(values.std())
     capped = (
         f"subsets of {asked} images were asked for and the smaller side has {size}: subsets of "
-        f"{size} were taken. Add images, or pass subset_size={size} or less"
+        f"{size} were taken. Add images, or ask for subsets of {size} or fewer"
     )
     warnings = (("kid-subset-capped", capped),) if size < asked else ()
     if parts is None:
@@ -355,7 +355,9 @@ def cmmd_estimate(
 def _polynomial(dim: int, degree: int, gamma: float | None, coef0: float) -> Polynomial:
     gamma = 1.0 / dim if gamma is None else positive("gamma", gamma)
     return Polynomial(
-        math.sqrt(gamma), number("coef0", coef0), whole_number("degree", degree, least=1)
+        math.sqrt(gamma),
+        number("coef0", coef0),
+        whole_number("degree", degree, least=1, most=MAX_DEGREE),
     )
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "Metric",
     "Request",
     "Sample",
+    "bandwidth_of",
     "check_arguments",
     "compute",
     "expand",
@@ -301,8 +302,10 @@ def expand(names: str | Iterable[str]) -> Request:
     Raises:
         UsageError: For an unknown name, naming the nearest, or for none at all.
     """
+    if not isinstance(names, Iterable) or isinstance(names, bytes):
+        raise UsageError(f"metrics must be names of metrics, such as ['fid', 'kid'], not {names!r}")
     given = names.split(",") if isinstance(names, str) else list(names)
-    asked = [str(name).strip() for name in given if str(name).strip()]
+    asked = [str(name).strip().lower() for name in given if str(name).strip()]
     if not asked:
         raise UsageError(f"no metric is named; there are {', '.join([*METRICS, *FAMILIES])}, all")
     rows: dict[str, Metric] = {}
@@ -365,19 +368,30 @@ def check_arguments(
         UsageError: Naming the metric and what it takes.
     """
     settled: dict[str, dict[str, Any]] = {}
+    if not isinstance(arguments, Mapping | None):
+        raise UsageError(
+            "arguments must be a mapping from metric to its arguments, such as "
+            f"{{'precision': {{'k': 5}}}}, not {arguments!r}"
+        )
     for name, given in (arguments or {}).items():
-        row = METRICS.get(_ALIASES.get(name, name))
-        if row is None:
-            raise unknown_name("metric", name, [*METRICS, *_ALIASES])
-        settled.setdefault(row.name, {}).update(given)
+        if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+            raise UsageError(f"arguments of {name} must be a mapping such as {{'k': 5}}: {given!r}")
+        members = FAMILIES.get(name, (_ALIASES.get(name, name),))
+        rows = [METRICS[member] for member in members if member in METRICS]
+        if not rows:
+            raise unknown_name("metric", name, [*METRICS, *FAMILIES, *_ALIASES])
         for argument in given:
-            if argument in row.arguments:
-                CHECKS[argument](f"{name}.{argument}", given[argument])
-            else:
-                near = difflib.get_close_matches(argument, row.arguments, n=1)
-                hint = f"Did you mean {near[0]}?" if near else ""
-                takes = ", ".join(row.arguments) or "none"
-                raise UsageError(f"{name} takes no argument {argument!r} ({takes}). {hint}".strip())
+            if not any(argument in row.arguments for row in rows):
+                takes = list(dict.fromkeys(a for row in rows for a in row.arguments))
+                near = difflib.get_close_matches(argument, takes, n=1)
+                hint = f" Did you mean {near[0]}?" if near else ""
+                known = ", ".join(takes) or "none"
+                raise UsageError(f"{name} takes no argument {argument!r}; it takes {known}.{hint}")
+        for row in rows:
+            mine = {key: value for key, value in given.items() if key in row.arguments}
+            for argument, value in mine.items():
+                CHECKS[argument](f"{name}.{argument}", value)
+            settled.setdefault(row.name, {}).update(mine)
     return settled
 
 
@@ -424,12 +438,13 @@ def _call(
     for row in rows:
         mine: dict[str, Any] = dict(arguments.get(row.name, {}))
         if row.bandwidth and mine.get("sigma") is None and real is not None:
-            mine["sigma"] = _bandwidth_of(real, seed)
+            mine["sigma"] = bandwidth_of(real, seed)
         found[row.name] = function(*data, **{**how, **mine})
     return found
 
 
-def _bandwidth_of(real: Sample, seed: int) -> float | None:
+def bandwidth_of(real: Sample, seed: int) -> float | None:
+    """The bandwidth of a set, the same for every generator that is held against it."""
     from gan_metrics.metrics.diversity import bandwidth
 
     return None if real.array is None else bandwidth(real.array, seed=seed) or None
