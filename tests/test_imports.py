@@ -97,6 +97,13 @@ def test_nor_do_listings_search_and_saved_features(
         assert imported(cli(*command), "torch") == set(), command
 
 
+def test_nor_does_a_second_evaluation_of_everything(folders: tuple[Path, Path], run: Run) -> None:
+    command = ("evaluate", *folders, "--backbone", LITE0, "--set", "is.splits=2")
+    assert run(*command).returncode == 0
+    assert imported(cli(*command), "torch", "numpy") == {"numpy"}
+    assert imported(cli("metrics"), "torch", "numpy", "scipy") == {"numpy"}
+
+
 def test_the_network_needs_torch(folders: tuple[Path, Path]) -> None:
     command = ("fid", *folders, "--backbone", LITE0, "--no-cache")
     assert imported(cli(*command), "torch") == {"torch"}
