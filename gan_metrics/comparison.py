@@ -162,11 +162,15 @@ class Comparison:
         """Headings and rows, as text."""
         several = any(s.spread is not None for s in self.standings)
         labels = [self._label(metric) for metric in self.metrics]
-        heads = ["rank", "generator", *labels, *(["spread over runs"] if several else [])]
+        counts = [sum(r[self.metric].n_fake or 0 for r in s.results) for s in self.standings]
+        unequal = len(set(counts)) > 1
+        heads = ["rank", "generator", *(["images"] if unequal else []), *labels]
+        heads += ["spread over runs"] if several else []
         heads.append(f"told apart by {labels[0]}?")
         rows = []
         for rank, standing in enumerate(self.standings):
             row = [str(rank + 1), as_text(standing.name)]
+            row += [str(counts[rank])] if unequal else []
             row += [_shown(standing, metric) for metric in self.metrics]
             if several:
                 runs = len(standing.results)

@@ -50,7 +50,12 @@ Arguments = Mapping[str, Mapping[str, Any]]
 
 
 def fid(
-    real: Input, fake: Input, *, error_bars: bool = True, **options: Unpack[Options]
+    real: Input,
+    fake: Input,
+    *,
+    directions: int = 0,
+    error_bars: bool = True,
+    **options: Unpack[Options],
 ) -> MetricResult:
     """The Fréchet distance between two sets of images.
 
@@ -61,6 +66,8 @@ def fid(
         real: A folder of images, a statistics ``.npz``, or what :func:`compute_stats`,
             :func:`~gan_metrics.stats.load_stats` or :func:`extract_features` gave.
         fake: The same.
+        directions: Find so many directions that carry the distance; their shares of it stand in
+            ``details["leading_directions"]``.
         error_bars: Whether to take the second look at the features that the error bar needs.
         options: See :class:`Options`.
 
@@ -76,7 +83,9 @@ def fid(
         ComputationError: When the distance is not defined on these data.
         ResourceError: When the disk or another resource gives out.
     """
-    return score("fid", real, fake, error_bars=error_bars, **options)["fid"]
+    arguments = {"fid": {"directions": directions}}
+    found = score("fid", real, fake, error_bars=error_bars, arguments=arguments, **options)
+    return found["fid"]
 
 
 def evaluate(

@@ -171,6 +171,8 @@ class MetricResult:
 class EvaluationResult(Mapping[str, MetricResult]):
     """Several values from one pass; a mapping from names, as they were asked for, to results.
 
+    A result is also found by what it calls itself, such as ``fd`` where ``fid`` was asked for.
+
     Args:
         results: Name to result.
         not_computed: Name to the reason why there is no result.
@@ -193,6 +195,9 @@ class EvaluationResult(Mapping[str, MetricResult]):
     def __getitem__(self, name: str) -> MetricResult:
         if name in self.not_computed:
             raise KeyError(f"{name} was not computed: {self.not_computed[name]}")
+        if name not in self._results:  # what it calls itself, such as fd for fid
+            own = (result for result in self._results.values() if result.metric == name)
+            return next(own, None) or self._results[name]
         return self._results[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -204,6 +204,9 @@ def test_the_ways_it_is_written_down() -> None:
     assert r"\toprule" in latex
     assert r"a|b\_\%" in latex
     assert "unequal-counts" in [code for code, _ in found.warnings]
+    lines = str(found).splitlines()
+    assert lines[0].split()[:3] == ["rank", "generator", "images"]
+    assert [line.split()[2] for line in lines[1:3]] == ["250", "300"]
 
 
 def test_bad_usage() -> None:

@@ -85,6 +85,13 @@ def test_features_stand_for_their_images(folders: Folders) -> None:
     assert gm.compute_stats(folders[0], backbone=LITE0).moments.n == 12
 
 
+def test_the_directions_that_carry_the_distance(folders: Folders) -> None:
+    shares = gm.fid(*folders, backbone=LITE0, directions=4).details["leading_directions"]
+    assert len(shares) == 4
+    assert 1 > sum(shares) > 0.3
+    assert shares == sorted(shares, reverse=True)
+
+
 def test_without_error_bars(folders: Folders) -> None:
     result = gm.fid(*folders, backbone=LITE0, error_bars=False)
     assert result.standard_error is None

@@ -98,6 +98,8 @@ def test_an_evaluation_is_a_mapping_with_reasons_for_what_is_missing() -> None:
                          warnings=[("few-images", "10 images"), ("other", "y")])  # fmt: skip
     found = EvaluationResult({"fid": RESULT, "is": other}, {"kid": "no images"})
     assert dict(found) == {"fid": RESULT, "is": other}
+    assert found["fd"] is found["fid"] is RESULT
+    assert repr(found).startswith("<EvaluationResult <fd 12.3457 ± 0.0500>")
     assert len(found) == 2
     with pytest.raises(KeyError, match="no images"):
         found["kid"]

@@ -60,7 +60,10 @@ def open_source(path: str | os.PathLike[str], *, recursive: bool = True) -> Imag
         raise InputError(f"{location}: {error.strerror or error}") from None
     if exists:
         raise InputError(
-            f"{location} is neither a folder of images nor a statistics file (.npz); "
-            "give one of these"
+            f"{location} is neither a folder of images, nor statistics (.npz), nor saved features "
+            "(.npz, .npy, .safetensors, .parquet); give one of these"
         )
-    raise InputError(f"{location} does not exist; give a folder of images or a .npz of statistics")
+    raise InputError(
+        f"{location} does not exist; give a folder of images, saved features, or a .npz of "
+        "statistics"
+    )
