@@ -12,12 +12,10 @@ compare values at equal numbers of images only. The order matters: in splits of 
 sorted by class, p(y) holds few classes and the score is far too low. Hence the shuffle.
 
 With h(x) = Σ p(y|x) log p(y|x) the logarithm of a score is mean h(x) − Σ p(y) log p(y), so one pass
-suffices. When an image's weight grows, p(y) changes too, but by terms that sum to zero: the
-derivative of the score s of a split with respect to the weight of x is::
-
-    s (KL(p(y|x) ‖ p(y)) − the split's mean KL)
-
-These influences give the error bar.
+suffices, and a second one for the score s of a split of k images without each of them in turn. The
+influence of an image is what it adds, (k − 1)(s − s without it), about its mean in the split; that
+is the jackknife. For many images it goes over into the derivative with respect to the image's
+weight, s (KL(p(y|x) ‖ p(y)) − the split's mean KL), which for few images per class is too small.
 """
 
 from __future__ import annotations
@@ -40,6 +38,9 @@ Seed = int | np.random.Generator | np.random.RandomState
 
 _ROWS = 2048
 """Images per step."""
+
+_LEAST = 5
+"""Images of a split from which an error bar can be told."""
 
 _SUM = 1e-3
 """How near 1 the rows' sums are for the logits to be taken for probabilities."""
@@ -89,9 +90,9 @@ def inception_score_estimate(
     """:func:`inception_score` with its error bar and the influence of each image.
 
     The standard error is that over redraws of all images. What papers print after ± is
-    ``split_std``, which is about √splits times as large. Measured against redrawing (10 to 100
-    classes, 10 splits): within 7 % where a split has at least twice as many images as there are
-    classes; 0.8 to 0.9 of the true one with as many, and less with fewer.
+    ``split_std``, which is about √splits times as large. Measured against 300 redraws (10 to 1000
+    classes, 10 splits of 40 to 200 images): 0.98 to 1.21 times the true one, also with fewer images
+    in a split than there are classes. With fewer than five in a split there is none.
 
     Args:
         logits: Shape ``(m, classes)``, before the softmax, one row per fake image.
@@ -104,7 +105,7 @@ def inception_score_estimate(
         The estimate; its influences are in the order of the rows given. Its details: ``splits``;
         ``split_std``, the standard deviation over the splits (divisor ``splits``); ``whole``, the
         score of all images as one split. Warning ``few-images-per-split``: a split has fewer
-        images than there are classes.
+        images than there are classes; ``too-few-for-error-bar``: it has fewer than five.
 
     Raises:
         InputError: When the shape does not fit, there is one class, or probabilities were given.
@@ -140,21 +141,19 @@ def inception_score_estimate(
         [_score(entropy[part], share) for part, share in zip(parts, shares, strict=True)]
     )
     influence = None
-    if error_bar:
+    enough = sizes.min() >= _LEAST
+    if error_bar and enough:
         influence = np.empty(m)
         for score, share, part in zip(scores, shares, parts, strict=True):
-            for piece in blocks(len(part), _ROWS):
-                p, h = _softmax(_take(rows, part[piece]))
-                influence[part[piece]] = h - host(p @ like(_log(share), p))
-            divergence = influence[part]
-            centred = divergence - divergence.mean()
-            influence[part] = score * centred * (m / (splits * len(part)))
+            without = _without_each(rows, part, share, entropy[part])
+            added = (len(part) - 1) * (score - without)
+            influence[part] = (added - added.mean()) * (m / (splits * len(part)))
     return Estimate(
         value=float(scores.mean()),
         standard_error=influence_error(influence),
         fake_influence=influence,
         details={"splits": splits, "split_std": float(scores.std()), "whole": together},
-        warnings=_warnings(int(sizes.min()), classes, splits),
+        warnings=_warnings(int(sizes.min()), classes, splits, missing=error_bar and not enough),
     )
 
 
@@ -193,6 +192,19 @@ def _sums_to_one(block: Any) -> bool:
     return bool(xp.all(block >= 0.0)) and bool(xp.all(xp.abs(sums - 1.0) < _SUM))
 
 
+def _without_each(rows: Any, part: npt.NDArray[np.int64], share: Array, entropy: Array) -> Array:
+    """The scores of a split without each of its images in turn."""
+    k = len(part)
+    kept = (entropy.sum() - entropy) / (k - 1)
+    crossed = np.empty(k)
+    for piece in blocks(k, _ROWS):
+        p, _ = _softmax(_take(rows, part[piece]))
+        xp = namespace(p)
+        rest = xp.clip((like(k * share, p) - p) / (k - 1), 0.0, None)
+        crossed[piece] = host(xp.sum(rest * xp.log(rest + (rest == 0.0)), axis=1))
+    return np.asarray(np.exp(np.maximum(kept - crossed, 0.0)))
+
+
 def _log(share: Array) -> Array:
     """Logarithms, 0 for classes of no share at all."""
     return np.log(share, out=np.zeros_like(share), where=share > 0.0)
@@ -203,15 +215,18 @@ def _score(entropy: Array, share: Array) -> float:
     return math.exp(max(float(entropy.mean() - share @ _log(share)), 0.0))
 
 
-def _warnings(least: int, classes: int, splits: int) -> tuple[tuple[str, str], ...]:
-    """The warning about small splits, if it is due."""
-    if least >= classes:
-        return ()
-    return (
-        (
-            "few-images-per-split",
+def _warnings(
+    least: int, classes: int, splits: int, *, missing: bool
+) -> tuple[tuple[str, str], ...]:
+    """The warnings about small splits, if they are due."""
+    found = []
+    if missing:
+        why = f"splits of {least} images show too little: there is no error bar; choose fewer"
+        found.append(("too-few-for-error-bar", why))
+    if least < classes:
+        why = (
             f"a split has {least} images and there are {classes} classes: the score cannot exceed "
-            f"{least}, is biased, and its error bar is too narrow; give at least "
-            f"{splits * classes} images or fewer splits",
-        ),
-    )
+            f"{least} and is biased; give at least {splits * classes} images or fewer splits"
+        )
+        found.append(("few-images-per-split", why))
+    return tuple(found)

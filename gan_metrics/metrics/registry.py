@@ -205,7 +205,7 @@ _ROWS = (
         arguments=("splits", "shuffle"),
         bounds=(1.0, None),
         better="higher",
-        error_bar=_INFLUENCE,
+        error_bar="leave-one-out within the splits; for the expected value at this n",
     ),
     _neighbors("precision", "share of fakes inside a real k-NN ball", _KYNKAANNIEMI),
     _neighbors("recall", "share of reals inside a fake k-NN ball", _KYNKAANNIEMI),
