@@ -63,16 +63,19 @@ def test_higher_is_better_where_it_is() -> None:
 
 @pytest.mark.parametrize("metric", ["fid", "kid"])
 def test_equal_generators_are_told_apart_in_about_5_percent_of_draws(metric: str) -> None:
-    """The promise itself. Binomial: 400 draws of 5 % lie within 2.7 to 7.6 % with 99 %."""
+    """The promise itself. Of 400 draws of 5 %, 2.3 to 7.8 % come out with 99 %.
+
+    In 600 draws each: 3.5 to 4.3 % for n = 200, 5.7 % for n = 1000.
+    """
     apart = []
     for seed in range(400):
         rng = np.random.default_rng(seed)
         found = gm.compare(
-            sample(200, rng), {"a": sample(200, rng, 0.6), "b": sample(200, rng, 0.6)},
+            sample(300, rng), {"a": sample(300, rng, 1.5), "b": sample(300, rng, 1.5)},
             metrics=metric, arguments={"kid": {"subsets": 10}} if metric == "kid" else None,
         )  # fmt: skip
         apart.append(found.differences[0].distinct)
-    assert 0.025 <= np.mean(apart) <= 0.08
+    assert 0.023 <= np.mean(apart) <= 0.078
 
 
 def test_what_both_share_is_taken_out_of_the_error_of_the_difference() -> None:
