@@ -16,7 +16,7 @@ import numpy as np
 from typing_extensions import Unpack
 
 from gan_metrics.errors import InputError, UsageError
-from gan_metrics.evaluation import Arguments, Measured, measure
+from gan_metrics.measurement import Arguments, Measured, measure
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.estimates import difference_error
 from gan_metrics.options import Options

@@ -176,7 +176,6 @@ class EvaluationResult(Mapping[str, MetricResult]):
     Args:
         results: Name to result.
         not_computed: Name to the reason why there is no result.
-        warnings: Pairs of a code and a message that concern no result in particular.
 
     Attributes:
         not_computed: The same.
@@ -186,11 +185,9 @@ class EvaluationResult(Mapping[str, MetricResult]):
         self,
         results: Mapping[str, MetricResult],
         not_computed: Mapping[str, str] | None = None,
-        warnings: Iterable[Warning_] = (),
     ) -> None:
         self._results = dict(results)
         self.not_computed: dict[str, str] = dict(not_computed or {})
-        self._warnings = list(warnings)
 
     def __getitem__(self, name: str) -> MetricResult:
         if name in self.not_computed:
@@ -209,8 +206,7 @@ class EvaluationResult(Mapping[str, MetricResult]):
     @property
     def warnings(self) -> list[Warning_]:
         """Those of all results, each once."""
-        every = (w for result in self._results.values() for w in result.warnings)
-        return unique([*self._warnings, *every])
+        return unique(w for result in self._results.values() for w in result.warnings)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, as ``--json`` prints them."""

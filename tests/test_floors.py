@@ -35,6 +35,7 @@ FLOORS = {
     "stats": 3,
     "plan": 3,
     "cautions": 3,
+    "measurement": 4,
     "evaluation": 4,
     "comparison": 5,
     "matches": 4,

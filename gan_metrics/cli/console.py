@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import inspect
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -66,6 +68,8 @@ def guarded(verb: Callable[..., None]) -> Callable[..., None]:
                 leave("the device is out of memory; try a smaller --batch-size", 6)
             leave(f"this is a fault of gan-metrics ({kind}: {error}); --debug shows where", 1)
 
+    # A line of the docstring is none of the help: only blank and indented lines are kept apart.
+    wrapper.__doc__ = re.sub(r"(?<!\n)\n(?![\n ])", " ", inspect.cleandoc(verb.__doc__ or ""))
     return wrapper
 
 
