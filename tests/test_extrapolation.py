@@ -6,7 +6,12 @@ from oracles import fd_infinity_naive
 
 import gan_metrics as gm
 from gan_metrics.errors import ComputationError, InputError, UsageError
-from gan_metrics.metrics.extrapolation import fd_infinity, fd_infinity_estimate, subset_sizes
+from gan_metrics.metrics.extrapolation import (
+    _second_order,
+    fd_infinity,
+    fd_infinity_estimate,
+    subset_sizes,
+)
 
 SPREAD = np.linspace(1, 0.1, 16)
 
@@ -105,3 +110,35 @@ def test_equal_sets_are_uncertain_too() -> None:
     found = [fd_infinity_estimate(real, real, seed=seed) for seed in range(30)]
     scatter = np.std([estimate.value for estimate in found], ddof=1)
     assert np.mean([e.standard_error for e in found]) == pytest.approx(scatter, rel=0.6)
+
+
+def test_the_second_order_is_found_from_the_scatter_about_the_line() -> None:
+    """Distances made with a known ζ and σ²."""
+    rng = np.random.default_rng(0)
+    m, sigma2 = 2000, 3.0
+    counts = subset_sizes(m, 15)
+    weights = np.linalg.pinv(np.column_stack([np.ones(15), 1 / counts]))
+    share = np.zeros(m)
+    for count, weight in zip(counts, weights[0], strict=True):
+        share[rng.choice(m, count, replace=False)] += weight * m / count
+    together = float(share @ share) / m**2
+    own = 1 / m**2 + float(weights[0] ** 2 @ (1.0 / counts**2 - 1 / m**2))
+    expected = 2 * sigma2 * (own - 2 * together / m)
+    zeta = 16 * sigma2 / m
+    inverse = 1.0 / counts
+    scatter = np.sqrt(zeta * (inverse - 1 / m) + 2 * sigma2 * (inverse**2 - 1 / m**2))
+    plug_in = (zeta + 4 * sigma2 / m) / m
+    found = [
+        _second_order(1 + 5 / counts + rng.normal(size=15) * scatter, counts, weights,
+                      plug_in, together)
+        for _ in range(1000)
+    ]  # fmt: skip
+    assert np.mean(found) == pytest.approx(expected, rel=0.2)
+    # Where all scatter is of first order, next to nothing is left.
+    first = np.sqrt(9.0 * (1 / counts - 1 / m))
+    quiet = [
+        _second_order(1 + 5 / counts + rng.normal(size=15) * first, counts, weights, 9.0 / m,
+                      together)
+        for _ in range(500)
+    ]  # fmt: skip
+    assert np.mean(quiet) < 0.5 * 9.0 * together
