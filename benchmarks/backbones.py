@@ -25,7 +25,13 @@ BESIDES = (
     "timm:vit_small_patch16_dinov3", "timm:vit_base_patch16_224.mae",
     "timm:convnext_tiny.fb_in22k", "clip:ViT-B-32/openai", "clip:ViT-B-16/openai",
 )  # fmt: skip
-SLOW = ("efficientnet-b6", "efficientnet-b7", "timm:vit_base_patch14_dinov2")
+SLOW = (
+    "efficientnet-b6",
+    "efficientnet-b7",
+    "timm:vit_base_patch14_dinov2",
+    "dinov2-vitl14",
+    "dinov2-vitg14",
+)
 CUTS = {
     "vgg19": ("pool1", "pool2", "pool3", "pool4", "conv5_4", "pool5", "fc6", "fc7", "logits"),
     "resnet50": ("layer1", "layer2", "layer3", "avgpool", "logits"),

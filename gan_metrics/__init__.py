@@ -1,8 +1,8 @@
 """How good are generated images? FID and its relatives, with error bars and provenance.
 
 >>> import gan_metrics as gm
->>> sorted(gm.PROTOCOLS)
-['imagenet', 'pytorch-fid']
+>>> list(gm.PROTOCOLS)[:3]
+['pytorch-fid', 'tf1', 'stylegan3']
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gan_metrics.metrics.registry import METRICS
     from gan_metrics.moments import Moments
     from gan_metrics.protocols import PROTOCOLS
+    from gan_metrics.reproduction import Reproduction, reproduce
     from gan_metrics.results import EvaluationResult, MetricResult
     from gan_metrics.specs import FeatureSpec, Preprocess
     from gan_metrics.stats import Statistics, load_stats
@@ -54,6 +55,7 @@ __all__ = [
     "MismatchError",
     "Moments",
     "Preprocess",
+    "Reproduction",
     "ResourceError",
     "Statistics",
     "UsageError",
@@ -68,6 +70,7 @@ __all__ = [
     "load_features",
     "load_stats",
     "metrics",
+    "reproduce",
     "save_features",
     "search",
     "training",
@@ -94,6 +97,7 @@ _HOMES = {
     "gan_metrics.moments": ("Moments",),
     "gan_metrics.protocols": ("PROTOCOLS",),
     "gan_metrics.metrics.registry": ("METRICS",),
+    "gan_metrics.reproduction": ("Reproduction", "reproduce"),
     "gan_metrics.results": ("EvaluationResult", "MetricResult"),
     "gan_metrics.specs": ("FeatureSpec", "Preprocess"),
     "gan_metrics.stats": ("Statistics", "load_stats"),

@@ -17,6 +17,7 @@ from typing_extensions import Unpack
 
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.measurement import Arguments, Measured, measure
+from gan_metrics.methods import bibtex_of, methods_of
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.estimates import difference_error
 from gan_metrics.options import Options
@@ -153,6 +154,21 @@ class Comparison:
             "not_computed": [{"metric": m, "reason": r} for m, r in self.not_computed.items()],
             "warnings": [{"code": code, "message": message} for code, message in self.warnings],
         }
+
+    def methods(self) -> str:
+        """What was computed and how for the best generator, and how the others are ranked."""
+        best = self.standings[0]
+        others = ", ".join(as_text(s.name) for s in self.standings[1:])
+        ranked = f" {others} computed alike." if others else ""
+        return (
+            f"For {as_text(best.name)}: {methods_of(list(best.results[0].values()))}{ranked} "
+            "Two generators are told apart where redraws of equal ones would differ as much in "
+            f"less than {_LEVEL:.0%} of cases."
+        )
+
+    def bibtex(self) -> str:
+        """What to cite for it."""
+        return bibtex_of(list(self.standings[0].results[0].values()))
 
     def dumps(self, indent: int | None = None) -> str:
         """The JSON document as a string; NaN is never written."""

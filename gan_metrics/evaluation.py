@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from typing_extensions import Unpack
 
-from gan_metrics.errors import InputError
+from gan_metrics.errors import InputError, WeightsError, unknown_name
 from gan_metrics.features import Features
+from gan_metrics.images.decode import decode
+from gan_metrics.images.sources import ImageSource
 from gan_metrics.measurement import Arguments, measure
 from gan_metrics.metrics import registry
 from gan_metrics.options import Options, check_options
+from gan_metrics.peer_files import KINDS, write_adm, write_statistics
+from gan_metrics.plan import sibling
+from gan_metrics.protocols import PROTOCOLS, several
 from gan_metrics.results import EvaluationResult, MetricResult
-from gan_metrics.sides import Input, agree_with_command, embed_all, open_side, settle
+from gan_metrics.sides import (
+    Input,
+    agree_with_command,
+    embed_all,
+    embed_spaces,
+    open_side,
+    settle,
+)
+from gan_metrics.specs import Decoding
 from gan_metrics.stats import Statistics
 
-__all__ = ["Options", "compute_stats", "evaluate", "extract_features", "fid", "score"]
+__all__ = [
+    "Options",
+    "compute_stats",
+    "evaluate",
+    "extract_features",
+    "fid",
+    "score",
+    "write_reference",
+]
 
 
 def fid(
@@ -75,7 +101,9 @@ def evaluate(
             ``"prdc"``; ``"all"``: everything that can be computed from what was given.
         error_bars: Whether error bars are wanted.
         arguments: Name of a metric to keyword arguments of it, such as ``{"precision": {"k": 5}}``.
-        options: See :class:`Options`.
+        options: See :class:`Options`. ``protocol`` may name several, as a list or with commas:
+            each metric is then computed by each of them, from one decode, and is called
+            ``metric@protocol``.
 
     Returns:
         Name, as it was asked for (families: their members), to result; what could not be computed
@@ -85,13 +113,33 @@ def evaluate(
         GanMetricsError: As for :func:`fid`, but for what is impossible for one metric alone.
     """
     rows = registry.expand(metrics)
+    named = options.get("protocol")
+    protocols = [] if named is None else several(named)
+    if len(protocols) == 1:
+        options["protocol"] = protocols.pop()
+    elif protocols:
+        options["protocol"] = None
     found = measure(
-        real, [fake], rows, error_bars=error_bars, arguments=arguments, options=options
+        real,
+        [fake],
+        rows,
+        error_bars=error_bars,
+        arguments=arguments,
+        options=options,
+        protocols=protocols,
     )[0]
+    if not found.results:
+        for error in found.errors.values():
+            if isinstance(error, WeightsError):
+                raise error
     reasons = {name: str(error) for name, error in found.errors.items()}
-    order = [name for name in rows if name in reasons or name in found.not_computed]
+    order = [f"{name}@{protocol}" for name in rows for protocol in protocols] or list(rows)
     why = {**found.not_computed, **reasons}
-    return EvaluationResult(found.results, {name: why[name] for name in order})
+    return EvaluationResult(
+        {name: found.results[name] for name in order if name in found.results},
+        {name: why[name] for name in order if name in why},
+        protocols=protocols,
+    )
 
 
 def score(
@@ -149,7 +197,79 @@ def compute_stats(source: Input, **options: Unpack[Options]) -> Statistics:
     choice = settle([side], options)
     features = embed_all([side], choice, options)[0].features
     assert features is not None  # noqa: S101
+    return _statistics(features)
+
+
+def write_reference(
+    source: Input,
+    path: str | os.PathLike[str],
+    *,
+    kind: str | None = None,
+    **options: Unpack[Options],
+) -> Path:
+    """Reference statistics of a set of images, as a file that a tool reads.
+
+    Args:
+        source: As for :func:`compute_stats`; a folder or a batch of images for ``"adm"``.
+        path: Where to.
+        kind: ``"npz"``: ours, which pytorch-fid, TTUR, clean-fid, EDM and EDM2 read too;
+            ``"torch-fidelity"``: an entry of its cache; ``"edm2"``: EDM2's pickle; ``"adm"``: a
+            reference batch of ADM's evaluator, with spatial moments and the first 10,000 images.
+            ``None``: by the path's extension, ``.npz``, ``.pt`` or ``.pkl``.
+        options: See :class:`Options`. The protocol is by default that of the tool.
+
+    Returns:
+        The path that was written.
+
+    Raises:
+        UsageError: For another kind.
+        MismatchError: When the tool cannot hold the features that were asked for.
+        GanMetricsError: As for :func:`compute_stats`.
+    """
+    path = Path(path)
+    kind = kind if kind is not None else _KIND_BY_EXTENSION.get(path.suffix.lower(), "npz")
+    if kind not in (*KINDS, "adm"):
+        raise unknown_name("kind of statistics file", kind, [*KINDS, "adm"])
+    if kind in _TOOLS and options.get("protocol") is None:
+        options["protocol"] = _TOOLS[kind]
+    if kind != "adm":
+        return write_statistics(compute_stats(source, **options), path, kind)
+    check_options(options)
+    side = open_side(source, options)
+    if side.source is None:
+        raise InputError(f"{side.description} holds no images, which ADM's files hold too")
+    choice = settle([side], options)
+    assert choice is not None  # noqa: S101
+    template = PROTOCOLS["adm"].metrics["sfid"].template
+    spaces = {"pool3": choice, "spatial": sibling(choice, template)}
+    found = embed_spaces([replace(side, stored={})], [spaces], options)[0]
+    features = {name: one.features for name, one in found.items()}
+    pool3, spatial = features["pool3"], features["spatial"]
+    assert pool3 is not None and spatial is not None  # noqa: S101, PT018
+    kept = list(pool3.names)[:_IMAGES_OF_ADM]
+    images = _pixels(side.source, kept, choice.decoding)
+    return write_adm(path, _statistics(pool3), _statistics(spatial), images)
+
+
+_KIND_BY_EXTENSION = {extension: kind for kind, (extension, _) in KINDS.items()}
+_TOOLS = {"adm": "adm", "torch-fidelity": "tf1", "edm2": "edm2"}
+_IMAGES_OF_ADM = 10_000
+
+
+def _pixels(
+    source: ImageSource, names: Sequence[str], decoding: Decoding
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """Images by their names, ``uint8``, H × W × 3."""
+    index = {name: i for i, name in enumerate(source.names)}
+    for name in names:
+        yield decode(source.read(index[name]), decoding)[0].transpose(1, 2, 0)
+
+
+def _statistics(features: Features) -> Statistics:
+    """The moments of features, with what is known of their images."""
+    sizes = list(features.tally.sizes)
     return Statistics(
+        resolution=sizes[0] if len(sizes) == 1 else None,
         moments=features.moments,
         spec=features.spec,
         protocol=features.protocol,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -50,6 +51,11 @@ class Features:
     protocol: str | None = None
     known_moments: Moments | None = None
     description: str = ""
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """What stands for the set: the digest of its files, else SHA-256 of the rows, in hex."""
+        return self.digest or hashlib.sha256(np.ascontiguousarray(self.array).data).hexdigest()
 
     @functools.cached_property
     def moments(self) -> Moments:

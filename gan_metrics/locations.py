@@ -27,6 +27,7 @@ __all__ = [
     "inception_from_environment",
     "offline",
     "pins_file",
+    "references_dir",
     "torch_hub_checkpoints",
     "weights_dir",
 ]
@@ -68,6 +69,11 @@ def _place(variable: str, default: Callable[..., str]) -> Path:
 def weights_dir() -> Path:
     """The folder that downloaded and added weights go to."""
     return home_dir() / "weights"
+
+
+def references_dir() -> Path:
+    """The folder that downloaded reference statistics go to, and that files are put in by hand."""
+    return home_dir() / "references"
 
 
 def pins_file() -> Path:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from gan_metrics.cautions import feature_cautions, pair_cautions, set_cautions
-from gan_metrics.errors import GanMetricsError, InputError
+from gan_metrics.errors import GanMetricsError, InputError, UsageError
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.estimates import Estimate
 from gan_metrics.metrics.registry import Metric, Request
 from gan_metrics.options import Options, check_options
-from gan_metrics.plan import CLIP, Plan, make_plan
+from gan_metrics.plan import Plan, make_plan
+from gan_metrics.protocols import CLIP
 from gan_metrics.results import MetricResult, Warning_, unique, versions
 from gan_metrics.sides import (
     Input,
     Side,
+    agree_in_resolution,
     all_agree,
     common_protocol,
     common_spec,
@@ -63,6 +62,7 @@ def measure(
     options: Options,
     error_bars: bool = True,
     arguments: Arguments | None = None,
+    protocols: Sequence[str] = (),
 ) -> list[Measured]:
     """Compute metrics of several fake sets against one real set, which is looked at once.
 
@@ -73,6 +73,8 @@ def measure(
         options: See :class:`Options`.
         error_bars: Whether error bars are wanted.
         arguments: Name of a metric to keyword arguments of it.
+        protocols: Compute all of it by each of these, and name the results
+            ``metric@protocol``; images are decoded once. Empty: by the one of the options.
 
     Raises:
         GanMetricsError: As for :func:`fid`.
@@ -81,27 +83,123 @@ def measure(
     settled = registry.check_arguments(arguments)
     given = [] if real is None else [open_side(real, options)]
     given += [open_side(fake, options) for fake in fakes]
-    choice = settle(given, options)
+    if protocols and any(side.source is None for side in given):
+        raise UsageError("several protocols need images on both sides")
+    given = _without_idle_images(given, rows)
     first = None if real is None else given[0]
     others = given[len(given) - len(fakes) :]
-    plan = make_plan(rows, first, others, choice, options)
-    wanted = [plan.of_side(real=side is first) for side in given]
-    spaces = embed_spaces(given, wanted, options, moments=plan.moments)
-    known = [
-        {need: found.get(need, side) for need in {row.needs for row in plan.rows.values()}}
-        for side, found in zip(given, spaces, strict=True)
+    tasks = []
+    for suffix, asked in _by_protocol(options, protocols):
+        choice = settle(given, asked)
+        plan = make_plan(rows, first, others, choice, asked)
+        tasks.append(_Task(suffix, asked, plan, plan.arguments(settled)))
+    wanted = [
+        {
+            name + task.suffix: space
+            for task in tasks
+            for name, space in task.plan.of_side(side, real=side is first).items()
+        }
+        for side in given
     ]
-    reals = None if real is None else known[0]
-    generated = known[len(known) - len(fakes) :]
-    for need in {row.needs for row in plan.rows.values()}:
-        all_agree([one[need] for one in generated])
+    moments = any(task.plan.moments for task in tasks)
+    embedded = embed_spaces(given, wanted, options, moments=moments)
+    found = [_measure_task(task, given, embedded, first, error_bars) for task in tasks]
+    return [_joined([measured[i] for measured in found]) for i in range(len(fakes))]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is computed by one protocol: what its names end in, options, plan and arguments."""
+
+    suffix: str
+    options: Options
+    plan: Plan
+    arguments: dict[str, dict[str, Any]]
+
+
+def _without_idle_images(given: Sequence[Side], rows: Request) -> list[Side]:
+    """The sides without images that no metric asks for, as moments lie beside them.
+
+    Then no network is needed either, if there are no other images.
+    """
+    idle = all(side.stored for side in given if side.source is not None)
+    if not idle or not all(row.moments and row.sides == 2 for row in rows.values()):
+        return list(given)
+    return [
+        replace(side, source=None, statistics=next(iter(side.stored.values())))
+        if side.source is not None
+        else side
+        for side in given
+    ]
+
+
+def _by_protocol(options: Options, protocols: Sequence[str]) -> Iterator[tuple[str, Options]]:
+    if not protocols:
+        yield "", options
+    for name in protocols:
+        asked = options.copy()
+        asked["protocol"] = name
+        yield f"@{name}", asked
+
+
+def _joined(parts: Sequence[Measured]) -> Measured:
+    """What was found by several protocols, as one."""
+    if len(parts) == 1:
+        return parts[0]
+    return Measured(
+        results={name: found for part in parts for name, found in part.results.items()},
+        estimates={name: found for part in parts for name, found in part.estimates.items()},
+        errors={name: error for part in parts for name, error in part.errors.items()},
+        not_computed={name: why for part in parts for name, why in part.not_computed.items()},
+        digest=parts[0].digest,
+    )
+
+
+def _measure_task(
+    task: _Task,
+    given: Sequence[Side],
+    embedded: Sequence[Mapping[str, Side]],
+    first: Side | None,
+    error_bars: bool,
+) -> list[Measured]:
+    """Of each fake set, by one protocol."""
+    plan, options = task.plan, task.options
+    known = [
+        {
+            name: plan.stored(side, name, side is first)
+            or found.get(name + task.suffix, side.of(row.needs))
+            for name, row in plan.rows.items()
+        }
+        for side, found in zip(given, embedded, strict=True)
+    ]
+    reals = None if first is None else known[0]
+    generated = known[0 if first is None else 1 :]
+    for name in plan.rows:
+        all_agree([one[name] for one in generated])
+    settled = task.arguments
     for name, sigma in _shared_bandwidth(plan, reals, generated, options).items():
         if settled.get(name, {}).get("sigma") is None:
             settled.setdefault(name, {})["sigma"] = sigma
     about: dict[int, list[Warning_]] = {}
-    return [
-        _measure_one(plan, reals, fake, options, error_bars, settled, about) for fake in generated
-    ]
+    for side, one in zip(given, known, strict=True):
+        for name in plan.rows:
+            if plan.unused(side, name, side is first) and one[name].features is not None:
+                about[id(one[name].known)] = _about(one[name], unused=side)
+    found_here = [_measure_one(task, reals, fake, error_bars, about) for fake in generated]
+    if not task.suffix:
+        return found_here
+    return [_renamed(measured, task.suffix) for measured in found_here]
+
+
+def _renamed(measured: Measured, suffix: str) -> Measured:
+    """The same under names that say the protocol."""
+    return Measured(
+        results={name + suffix: found for name, found in measured.results.items()},
+        estimates={name + suffix: found for name, found in measured.estimates.items()},
+        errors={name + suffix: error for name, error in measured.errors.items()},
+        not_computed={name + suffix: why for name, why in measured.not_computed.items()},
+        digest=measured.digest,
+    )
 
 
 def _shared_bandwidth(
@@ -111,44 +209,42 @@ def _shared_bandwidth(
     options: Options,
 ) -> dict[str, float]:
     """Where no real images give one bandwidth to several fake sets, that of the first of them."""
-    rows = {row.name: row for row in plan.rows.values() if row.bandwidth}
     found: dict[str, float] = {}
-    for name, row in rows.items():
-        known = real is not None and real[row.needs].array is not None
-        array = fakes[0][row.needs].array
-        if len(fakes) > 1 and not known and array is not None:
-            sigma = registry.bandwidth_of(fakes[0][row.needs], options.get("seed", 0))
+    for name, row in plan.rows.items():
+        known = real is not None and real[name].array is not None
+        if row.bandwidth and len(fakes) > 1 and not known and fakes[0][name].array is not None:
+            sigma = registry.bandwidth_of(fakes[0][name], options.get("seed", 0))
             if sigma is not None:
-                found[name] = sigma
+                found[row.name] = sigma
     return found
 
 
 def _measure_one(
-    plan: Plan,
+    task: _Task,
     real: Mapping[str, Side] | None,
     fake: Mapping[str, Side],
-    options: Options,
     error_bars: bool,
-    arguments: Arguments,
     about: dict[int, list[Warning_]],
 ) -> Measured:
     """Of one fake set; ``about`` keeps what was found to say of a set, by its features."""
+    plan, options = task.plan, task.options
     results: dict[str, MetricResult] = {}
     estimates: dict[str, Estimate] = {}
-    errors: dict[str, GanMetricsError] = {}
+    errors: dict[str, GanMetricsError] = dict(plan.failed)
     files: list[Warning_] | None = None
-    for need in dict.fromkeys(row.needs for row in plan.rows.values()):
-        rows = {name: row for name, row in plan.rows.items() if row.needs == need}
-        sides = [fake[need]]
+    for group in _groups(plan, real, fake):
+        rows = {name: plan.rows[name] for name in group}
+        sides = [fake[group[0]]]
         if real is not None and any(row.sides == 2 or row.bandwidth for row in rows.values()):
-            sides.insert(0, real[need])
-        choice = plan.spaces.get(need)
+            sides.insert(0, real[group[0]])
+        choice = plan.spaces.get(group[0])
         spec, declared = common_spec(sides, choice, options)
+        agree_in_resolution(sides)
         if files is None and len(sides) == 2:
             files = pair_cautions(*sides)
         for side in sides:
             if id(side.known) not in about:
-                about[id(side.known)] = [*set_cautions(side), *feature_cautions(side)]
+                about[id(side.known)] = _about(side)
         try:
             found = registry.compute(
                 rows.values(),
@@ -156,7 +252,7 @@ def _measure_one(
                 sides[-1],
                 seed=options.get("seed", 0),
                 error_bar=error_bars,
-                arguments=arguments,
+                arguments=task.arguments,
             )
         except InputError as error:
             raise _told(error, sides) from error
@@ -166,6 +262,7 @@ def _measure_one(
             if isinstance(estimate, GanMetricsError):
                 errors[name] = _told(estimate, theirs)
                 continue
+            arguments = task.arguments.get(row.name, {})
             estimates[name] = estimate
             results[name] = MetricResult(
                 metric=row.name if not row.elsewhere or _is_pool3(spec) else row.elsewhere,
@@ -175,7 +272,10 @@ def _measure_one(
                 n_fake=theirs[-1].count,
                 protocol=common_protocol(theirs, choice),
                 feature_spec=spec,
-                seed=options.get("seed", 0),
+                seed=arguments.get("seed", options.get("seed", 0)),
+                arguments=arguments,
+                drawn=_drawn(options),
+                digests=tuple(side.digest for side in theirs),
                 skipped_files=[item for side in theirs for item in side.skipped],
                 declared=declared,
                 terms=_terms(estimate),
@@ -187,6 +287,7 @@ def _measure_one(
                     [
                         *(warning for side in theirs for warning in side.warnings),
                         *_row_warnings(row, theirs, spec, error_bars),
+                        *_protocol_warnings(row, plan, options, spec),
                         *estimate.warnings,
                         *declared_warnings(declared),
                         *(caution for side in theirs for caution in about[id(side.known)]),
@@ -199,6 +300,36 @@ def _measure_one(
     return Measured(results, estimates, errors, plan.not_computed, _digest(fake))
 
 
+def _about(side: Side, unused: Side | None = None) -> list[Warning_]:
+    """What a reader should know of a set, and of the moments beside it that were not used."""
+    found = [*set_cautions(side), *feature_cautions(side)]
+    if unused is not None:
+        message = (
+            f"{side.description} holds moments of another feature space than was asked for; its "
+            f"{side.count} images were embedded instead, which are another set"
+        )
+        found.insert(0, ("stored-moments-unused", message))
+    return found
+
+
+def _drawn(options: Options) -> dict[str, int]:
+    """Which images were drawn from the sets, if not all were taken."""
+    most = options.get("max_images")
+    return {} if most is None else {"max_images": most, "seed": options.get("seed", 0)}
+
+
+def _groups(
+    plan: Plan, real: Mapping[str, Side] | None, fake: Mapping[str, Side]
+) -> list[list[str]]:
+    """Names of metrics whose sides have the same features, or the same moments."""
+    found: dict[tuple[Any, ...], list[str]] = {}
+    for name, row in plan.rows.items():
+        both = row.sides == 2 or row.bandwidth
+        reals = id(real[name].known) if real is not None and both else None
+        found.setdefault((row.needs, id(fake[name].known), reals), []).append(name)
+    return list(found.values())
+
+
 def _told(error: GanMetricsError, sides: Sequence[Side]) -> GanMetricsError:
     """The same error, saying whose images it is about: a single one, or all."""
     alone = [side for side in sides if side.count == 1]
@@ -208,10 +339,7 @@ def _told(error: GanMetricsError, sides: Sequence[Side]) -> GanMetricsError:
 
 def _digest(spaces: Mapping[str, Side]) -> str | None:
     """What stands for a set: the hash of its files, else that of its features."""
-    features = next((side.features for side in spaces.values() if side.features), None)
-    if features is None:
-        return None
-    return features.digest or hashlib.sha256(np.ascontiguousarray(features.array).data).hexdigest()
+    return next((side.digest for side in spaces.values() if side.features), None)
 
 
 def _is_pool3(spec: FeatureSpec) -> bool:
@@ -229,6 +357,26 @@ def _terms(estimate: Estimate) -> dict[str, float]:
         for name, value in estimate.details.items()
         if name.endswith(suffix)
     }
+
+
+def _protocol_warnings(
+    row: Metric, plan: Plan, options: Options, spec: FeatureSpec
+) -> list[Warning_]:
+    """What a reader should know of how far the number is that of the protocol's tool."""
+    rules = plan.rules
+    if rules is None or options.get("protocol") is None or rules.name == "imagenet":
+        return []
+    if row.name not in rules.metrics:
+        message = (
+            f"the tool behind protocol {rules.name} has no such metric: its pixels, this toolkit's "
+            "definition"
+        )
+        return [("not-in-protocol", message)]
+    its = rules.metrics[row.name]
+    if its.template.backbone not in (None, spec.backbone):
+        message = f"protocol {rules.name} has {row.name} in {its.template.backbone}, not here"
+        return [("not-in-protocol", message)]
+    return [("protocol-departs", f"{rules.name}: {its.departure}")] if its.departure else []
 
 
 def _row_warnings(

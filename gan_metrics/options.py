@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 from gan_metrics.cache import FeatureCache
 from gan_metrics.errors import UsageError, unknown_name
 from gan_metrics.extraction import Extraction, Progress
+from gan_metrics.protocols import protocol_for
 from gan_metrics.redis_cache import RedisCache, is_redis
 
 __all__ = ["Options", "check_options", "extraction_of", "open_cache", "weights_of"]
@@ -26,8 +27,9 @@ class Options(TypedDict, total=False):
             default what a statistics file says, else the 2015 Inception.
         layer: Where it is cut; its final pooling layer by default.
         pool: ``"avg"``, ``"max"``, ``"cls"``, ``"flatten"`` or ``"none"``.
-        protocol: A key of ``PROTOCOLS``.
-        weights: A file, or ``"random"``.
+        protocol: A key of ``PROTOCOLS``, or an alias; ``evaluate`` takes several.
+        weights: A file, or ``"random"``; where a protocol has several networks, a mapping from
+            backbone to file, with ``""`` for the main one.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         precision: ``"fp32"``, ``"tf32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``.
         batch_size: Images per forward pass.
@@ -46,8 +48,8 @@ class Options(TypedDict, total=False):
     backbone: Any
     layer: str | None
     pool: str | None
-    protocol: str | None
-    weights: str | os.PathLike[str] | None
+    protocol: Any
+    weights: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]] | None
     device: str
     precision: str | None
     batch_size: int | None
@@ -74,6 +76,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     device = options.get("device", "auto")
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
         raise UsageError(f"unknown device {device!r}; expected auto, cpu, cuda, cuda:1 or mps")
+    protocol_for(options.get("protocol"))
     seed = options.get("seed", 0)
     if not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise UsageError(f"seed={seed!r}: expected a whole number from 0 to 2⁶³ − 1")
@@ -93,9 +96,21 @@ def extraction_of(options: Options) -> Extraction:
     )
 
 
-def weights_of(options: Options) -> str | Path | None:
-    """The weights file that is named, ``"random"``, or ``None``."""
+def weights_of(
+    options: Options, backbone: str | None = None, *, main: bool = True
+) -> str | Path | None:
+    """The weights file that is named for a backbone, ``"random"``, or ``None``.
+
+    Args:
+        options: The options.
+        backbone: Whose weights.
+        main: Whether a file without a backbone's name is meant for it.
+    """
     given = options.get("weights")
+    if isinstance(given, Mapping):
+        given = given.get(backbone or "") or (given.get("") if main else None)
+    elif not main and given != "random":
+        given = None
     return "random" if given == "random" else None if given is None else Path(given)
 
 

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
 
 from gan_metrics.backbones.choice import BackboneChoice
+from gan_metrics.backbones.layers import cut_of
 from gan_metrics.backbones.registry import choose_backbone
+from gan_metrics.errors import WeightsError
 from gan_metrics.metrics.registry import Metric, Request
-from gan_metrics.options import Options
+from gan_metrics.options import Options, weights_of
+from gan_metrics.protocols import CLIP, DINOV2, PROTOCOLS, Protocol, protocol_for
 from gan_metrics.sides import Side
 from gan_metrics.specs import FeatureSpec
 
-__all__ = ["CLIP", "Plan", "make_plan"]
-
-CLIP = "clip:ViT-L-14-336/openai"
-"""What CMMD is defined on."""
+__all__ = ["Plan", "make_plan", "sibling"]
 
 _LAYERS = {"logits": ("logits_unbiased", "logits"), "spatial": ("spatial",)}
 """Kinds of features that are a layer of a name of their own; of several, the first there is."""
@@ -28,25 +30,62 @@ _WITHOUT = {
     "spatial": "it is defined on the 2015 Inception's spatial features, which {backbone} has not",
 }
 
+_OWN = {"clip": (CLIP, "cmmd", "cmmd"), "dinov2": (DINOV2, "dgm-eval", "fd_dinov2")}
+"""Kinds of features that are of a network of their own: that, and where it is defined how."""
+
 
 @dataclass(frozen=True)
 class Plan:
     """What is computed in which space.
 
     Attributes:
+        rules: The protocol, if one is known.
         rows: Name, as it was asked for, to metric, for those that can be computed.
-        spaces: Kind of features to the space that images are embedded into.
+        spaces: Name to the space that images are embedded into for it.
         not_computed: Name to the reason, for the others.
+        failed: Name to the error, for those whose network's weights cannot be had.
     """
 
+    rules: Protocol | None
     rows: Mapping[str, Metric]
     spaces: Mapping[str, BackboneChoice]
     not_computed: Mapping[str, str]
+    failed: Mapping[str, WeightsError]
 
-    def of_side(self, real: bool) -> dict[str, BackboneChoice]:
-        """The spaces that the images of one side are embedded into."""
-        needs = {r.needs for r in self.rows.values() if not real or r.sides == 2 or r.bandwidth}
-        return {need: space for need, space in self.spaces.items() if need in needs}
+    def of_side(self, side: Side, real: bool) -> dict[str, BackboneChoice]:
+        """The spaces that the images of a side are embedded into, by the metric's name."""
+        return {
+            name: self.spaces[name]
+            for name, row in self.rows.items()
+            if name in self.spaces
+            and (not real or row.sides == 2 or row.bandwidth)
+            and self.stored(side, name, real) is None
+        }
+
+    def stored(self, side: Side, name: str, real: bool) -> Side | None:
+        """The side as the moments that it holds beside its images, if they serve a metric."""
+        row = self.rows[name]
+        kept = side.stored.get(row.needs)
+        if kept is None or not (row.moments == "both" or (real and row.moments == "real")):
+            return None
+        space = self.spaces.get(name)
+        if side.source is not None and space is not None and kept.spec.differences(space.spec):
+            return None
+        return Side(statistics=kept)
+
+    def unused(self, side: Side, name: str, real: bool) -> bool:
+        """Whether a side holds moments of a metric's kind that are of another space than this."""
+        row = self.rows[name]
+        allowed = row.moments == "both" or (real and row.moments == "real")
+        return allowed and row.needs in side.stored and self.stored(side, name, real) is None
+
+    def arguments(self, given: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Each metric's arguments: the protocol's, and over them what was given."""
+        known = {} if self.rules is None else self.rules.metrics
+        merged = {name: dict(row.arguments) for name, row in known.items()}
+        for name, arguments in given.items():
+            merged.setdefault(name, {}).update(arguments)
+        return merged
 
     @property
     def moments(self) -> bool:
@@ -73,65 +112,146 @@ def make_plan(
     Nothing is fetched for a metric that was not asked for by its name.
     """
     sides = [*fakes] if real is None else [real, *fakes]
-    named = options.get("backbone") is not None or any(side.spec is not None for side in sides)
-    spaces: dict[str, BackboneChoice] = {}
+    chosen = options.get("backbone") is not None or any(side.stated is not None for side in sides)
+    found: dict[str, BackboneChoice] = {}
     missing: dict[str, str] = {}
-    for need in dict.fromkeys(row.needs for row in rows.values()):
-        wanted = any(row.needs == need and name in rows.named for name, row in rows.items())
-        space = _space(need, choice, options, chosen=named, wanted=wanted)
+    failed: dict[str, WeightsError] = {}
+    made: dict[tuple[str, str | None], BackboneChoice] = {}
+    for name, row in rows.items() if choice is not None else ():
+        assert choice is not None  # noqa: S101
+        try:
+            space = _space(row, choice, options, made, chosen=chosen, wanted=name in rows.named)
+        except WeightsError as error:
+            failed[name] = error
+            continue
         if isinstance(space, BackboneChoice):
-            spaces[need] = space
-        elif space:
-            missing[need] = space
-    claimed = FeatureSpec(layer=options.get("layer"), pool=options.get("pool"))
+            found[name] = space
+        else:
+            missing[name] = space
+    claimed = FeatureSpec(
+        backbone=_backbone_named(options), layer=options.get("layer"), pool=options.get("pool")
+    )
     can: dict[str, Metric] = {}
     cannot: dict[str, str] = {}
     for name, row in rows.items():
-        reason = _obstacle(row, real, fakes, missing, claimed)
+        if name in failed:
+            continue
+        reason = _obstacle(row, real, fakes, missing.get(name), claimed)
         if reason is None:
             can[name] = row
         else:
             cannot[name] = reason
-    needed = {row.needs for row in can.values()}
-    return Plan(can, {n: s for n, s in spaces.items() if n in needed}, cannot)
+    spaces = {name: space for name, space in found.items() if name in can}
+    rules = _rules(sides, choice, options)
+    return Plan(rules, MappingProxyType(can), MappingProxyType(spaces), cannot, failed)
+
+
+def _rules(
+    sides: Sequence[Side], choice: BackboneChoice | None, options: Options
+) -> Protocol | None:
+    """The protocol: of the images' space, of the command, or of a file's header."""
+    if choice is not None:
+        return choice.protocol
+    name = options.get("protocol") or next((side.protocol for side in sides if side.protocol), None)
+    return protocol_for(name) if options.get("protocol") or name in PROTOCOLS else None
+
+
+def _backbone_named(options: Options) -> str | None:
+    given = options.get("backbone")
+    return given if isinstance(given, str) else None
 
 
 def _space(
-    need: str, choice: BackboneChoice | None, options: Options, *, chosen: bool, wanted: bool
-) -> BackboneChoice | str | None:
-    """The space of a kind of features; the reason why there is none; ``None``: none is needed."""
-    if choice is None:
-        return None
-    if need == "clip" and not chosen:
-        if not wanted:
-            return f"it needs CLIP: ask for it by name, or choose --backbone {CLIP}"
-        return choose_backbone(
-            CLIP,
+    row: Metric,
+    choice: BackboneChoice,
+    options: Options,
+    made: dict[tuple[str, str | None], BackboneChoice],
+    *,
+    chosen: bool,
+    wanted: bool,
+) -> BackboneChoice | str:
+    """The space of a metric, or the reason why there is none."""
+    rules, backbone = choice.protocol, choice.recipe.name
+    if row.name in rules.metrics:
+        template = rules.metrics[row.name].template
+        if template == rules.template(None, backbone) and template.backbone is not None:
+            return choice
+        if template.backbone == backbone:
+            return sibling(choice, template)
+        if template.backbone is not None and options.get("backbone") is None:
+            place = (template.backbone, rules.name, row.name)
+            return _other(place, options, made, wanted=wanted)
+    if row.needs in _OWN:
+        own = _OWN[row.needs]
+        if backbone == own[0] or (chosen and row.needs == "clip"):
+            return choice
+        return _other(own, options, made, wanted=wanted)
+    if row.needs not in _LAYERS:
+        return choice
+    layers = choice.recipe.layers
+    layer = next((name for name in _LAYERS[row.needs] if name in layers), None)
+    if layer is None:
+        return _WITHOUT[row.needs].format(backbone=backbone)
+    return sibling(choice, replace(FeatureSpec(), layer=layer))
+
+
+def sibling(choice: BackboneChoice, template: FeatureSpec) -> BackboneChoice:
+    """Another cut of the same network, with the pixels that it is defined for.
+
+    Args:
+        choice: A space of that network.
+        template: Names the layer; pool and pixels where they are not the layer's and the choice's.
+    """
+    layer, cut = cut_of(choice.recipe, str(template.layer))
+    spec = replace(
+        choice.spec,
+        layer=layer,
+        pool=template.pool or cut.pool,
+        preprocess=template.preprocess or choice.spec.preprocess,
+    )
+    return choice if spec == choice.spec else replace(choice, layer=cut, spec=spec)
+
+
+def _other(
+    place: tuple[str, str, str],
+    options: Options,
+    made: dict[tuple[str, str | None], BackboneChoice],
+    *,
+    wanted: bool,
+) -> BackboneChoice | str:
+    """The space of another network, if the metric was asked for by its name."""
+    backbone, protocol, metric = place
+    if not wanted:
+        return f"it needs {backbone}: ask for it by name"
+    template = protocol_for(protocol).template(metric)
+    known = made.get((backbone, protocol))
+    if known is None:
+        known = choose_backbone(
+            backbone,
+            protocol=protocol,
+            metric=metric,
+            weights=weights_of(options, backbone, main=False),
             precision=options.get("precision"),
             alpha=options.get("alpha"),
             exif=options.get("exif"),
+            seed=options.get("seed", 0),
             progress=options.get("progress"),
         )
-    if need not in _LAYERS:
-        return choice
-    layers = choice.recipe.layers
-    layer = next((name for name in _LAYERS[need] if name in layers), None)
-    if layer is None:
-        return _WITHOUT[need].format(backbone=choice.recipe.name)
-    spec = replace(choice.spec, layer=layer, pool=layers[layer].pool)
-    return choice if spec == choice.spec else replace(choice, layer=layers[layer], spec=spec)
+        made[backbone, protocol] = known
+    return sibling(known, template)
 
 
 def _obstacle(
     row: Metric,
     real: Side | None,
     fakes: Sequence[Side],
-    missing: Mapping[str, str],
+    missing: str | None,
     claimed: FeatureSpec,
 ) -> str | None:
     """Why a metric cannot be computed from what was given.
 
-    ``claimed`` is what the command says of files that do not say it themselves.
+    ``missing`` says why there is no space for its images, ``claimed`` is what the command says of
+    files that do not say it themselves.
     """
     if row.sides == 2 and real is None:
         return "it compares two sets, and there are no real images"
@@ -140,16 +260,21 @@ def _obstacle(
         sides.insert(0, (real, True))
     for side, is_real in sides:
         if side.source is not None:
-            if row.needs in missing:
-                return missing[row.needs]
+            if missing is not None:
+                return missing
             continue
+        side = side.of(row.needs)
         enough = row.moments == "both" or (is_real and row.moments == "real")
         if side.statistics is not None and not enough:
             return f"it needs images or features, and {side.description} holds moments alone"
-        if row.needs in _LAYERS:
-            spec = (side.spec or FeatureSpec()).filled_from(claimed)
-            if not _is_of(spec, row.needs):
-                return f"it needs {row.needs}, and {side.description} holds {_named(spec)}"
+        spec = (side.spec or FeatureSpec()).filled_from(claimed)
+        if row.needs in _LAYERS and not _is_of(spec, row.needs):
+            return f"it needs {row.needs}, and {side.description} holds {_named(spec)}"
+        if row.needs == "dinov2" and spec.backbone != DINOV2:
+            return (
+                f"it needs features of {DINOV2}, and {side.description} holds those of "
+                f"{spec.backbone or 'a network that it does not state (--backbone declares it)'}"
+            )
     return None
 
 

@@ -3,19 +3,36 @@
 A protocol has no code of its own. Its row gives, for each metric that the tool it is named after
 has, a template of the :class:`~gan_metrics.specs.FeatureSpec` (open fields are filled by the
 backbone in use) and the metric's arguments, and beside them the tool's way of decoding.
+
+How each row was held against its tool stands in ``docs/protocols.md``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from gan_metrics.errors import unknown_name
+from gan_metrics.errors import MismatchError, UsageError, unknown_name
 from gan_metrics.specs import Decoding, FeatureSpec, Preprocess
 
-__all__ = ["PROTOCOLS", "PYTORCH_FID_PREPROCESS", "MetricRow", "Protocol", "protocol_for"]
+__all__ = [
+    "CLIP",
+    "DINOV2",
+    "PROTOCOLS",
+    "PYTORCH_FID_PREPROCESS",
+    "MetricRow",
+    "Protocol",
+    "protocol_for",
+    "several",
+]
+
+CLIP = "clip:ViT-L-14-336/openai"
+"""What CMMD is defined on."""
+
+DINOV2 = "dinov2-vitl14"
+"""What FD-DINOv2 is defined on."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +42,12 @@ class MetricRow:
     Attributes:
         template: The feature space; fields that are ``None`` are the backbone's own.
         arguments: Keyword arguments of the metric's function.
+        departure: In what the tool does otherwise all the same; empty: in nothing that is known.
     """
 
     template: FeatureSpec
     arguments: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    departure: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,73 +58,373 @@ class Protocol:
         name: As it is given to ``--protocol``.
         summary: One line for the listing.
         source: Where the tool's behaviour can be read.
+        metrics: Metric name to :class:`MetricRow`; the first one is the protocol's own.
         decoding: What the tool does with alpha and orientation.
-        metrics: Metric name to :class:`MetricRow`.
+        floats: What it does with images that are no bytes yet, from 0 … 1 or −1 … 1 to 0 … 255:
+            ``"round"`` to the nearest, or ``"floor"``.
+        files: Which files of a folder the tool takes; ours are those of ``docs/decoding.md``.
+        aliases: Other names for it.
     """
 
     name: str
     summary: str
     source: str
-    decoding: Decoding
     metrics: Mapping[str, MetricRow]
+    decoding: Decoding = field(default_factory=Decoding)
+    floats: str = "round"
+    files: str = ""
+    aliases: tuple[str, ...] = ()
+
+    def template(self, metric: str | None = None, backbone: str | None = None) -> FeatureSpec:
+        """The feature space of a metric, in a backbone.
+
+        Args:
+            metric: Its name; one that the tool does not have is computed in the protocol's own
+                space, as is ``None``.
+            backbone: A name; ``None``: that of the protocol.
+
+        Raises:
+            MismatchError: When the protocol is not defined for the backbone.
+        """
+        rows = [self.metrics[metric]] if metric is not None and metric in self.metrics else []
+        for row in [*rows, *self.metrics.values()]:
+            if backbone is None or row.template.backbone in (None, backbone):
+                return row.template
+        allowed = dict.fromkeys(str(row.template.backbone) for row in self.metrics.values())
+        raise MismatchError(
+            f"protocol {self.name!r} is defined for {' and '.join(allowed)}, not for {backbone!r}; "
+            "leave --protocol out, or choose imagenet"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole row as plain JSON values."""
+        return {
+            "name": self.name,
+            "summary": self.summary,
+            "source": self.source,
+            "aliases": list(self.aliases),
+            "decoding": {"alpha": self.decoding.alpha, "exif": self.decoding.exif},
+            "floats": self.floats,
+            "files": self.files,
+            "metrics": {
+                name: {
+                    "feature_spec": row.template.to_json(),
+                    "arguments": dict(row.arguments),
+                    "departure": row.departure,
+                }
+                for name, row in self.metrics.items()
+            },
+        }
+
+    def to_text(self) -> str:
+        """The whole row for a person."""
+        decoding = self.decoding
+        return "\n".join(
+            [
+                f"{self.name}: {self.summary}",
+                f"  source       {self.source}",
+                *([f"  also called  {', '.join(self.aliases)}"] if self.aliases else []),
+                f"  decoding     alpha: {decoding.alpha}, orientation: {decoding.exif}, "
+                f"floats to bytes: {self.floats}",
+                *([f"  its files    {self.files}"] if self.files else []),
+                *(line for name, row in self.metrics.items() for line in _shown(name, row)),
+            ]
+        )
 
 
-PYTORCH_FID_PREPROCESS = Preprocess(
-    resize="exact",
-    size=299,
-    interpolation="torch-bilinear",
-    crop=None,
-    divisor=255.0,
-    mean=(0.5, 0.5, 0.5),
-    std=(0.5, 0.5, 0.5),
-)
+def _shown(name: str, row: MetricRow) -> list[str]:
+    """A metric of a protocol, for a person."""
+    template = row.template
+    where = [str(template.backbone or "the backbone in use"), template.layer, template.pool]
+    lines = [f"  {name:<12} {' '.join(part for part in where if part)}"]
+    pixels = template.preprocess
+    lines.append(f"{'':15}{'as its weights were trained' if pixels is None else pixels}")
+    if row.arguments:
+        given = ", ".join(f"{key}={value}" for key, value in row.arguments.items())
+        lines.append(f"{'':15}{given}")
+    if row.departure:
+        lines.append(f"{'':15}departs: {row.departure}")
+    return lines
+
+
+def _pixels(
+    size: int,
+    interpolation: str,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    *,
+    divisor: float = 1.0,
+    clip: bool = False,
+) -> Preprocess:
+    return Preprocess("exact", size, interpolation, None, divisor, mean, std, clip)
+
+
+_HALF, _CENTRE = (0.5,) * 3, (128.0,) * 3
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_MEAN_OF_BYTES, _STD_OF_BYTES = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+_CLIP_MEAN, _CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+PYTORCH_FID_PREPROCESS = _pixels(299, "torch-bilinear", _HALF, _HALF, divisor=255.0)
 """To 299×299 without antialiasing, then 2x − 1; also what the 2015 Inception takes by itself."""
 
-PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
-    {
-        row.name: row
-        for row in (
-            Protocol(
-                name="pytorch-fid",
-                summary="bilinear to 299×299 without antialiasing, 2x−1, the 2015 Inception",
-                source="https://github.com/mseitzer/pytorch-fid",
-                decoding=Decoding(alpha="drop", exif="ignore"),
-                metrics=MappingProxyType(
-                    {
-                        "fid": MetricRow(
-                            FeatureSpec(
-                                backbone="inception",
-                                preprocess=PYTORCH_FID_PREPROCESS,
-                            )
-                        )
-                    }
-                ),
-            ),
-            Protocol(
-                name="imagenet",
-                summary="what the backbone's weights were trained with (resize, centre crop)",
-                source="https://github.com/huggingface/pytorch-image-models",
-                decoding=Decoding(alpha="drop", exif="ignore"),
-                metrics=MappingProxyType({"fid": MetricRow(FeatureSpec())}),
-            ),
-        )
-    }
+
+def _inception(pixels: Preprocess, layer: str = "pool3", pool: str | None = None) -> FeatureSpec:
+    return FeatureSpec(backbone="inception", layer=layer, pool=pool, preprocess=pixels)
+
+
+_TF1 = _pixels(299, "tf1-bilinear", _CENTRE, _CENTRE)
+_NVIDIA = replace(_TF1, interpolation="tf1-bilinear-grid")
+_CLEAN = _pixels(299, "pil-bicubic", _CENTRE, _CENTRE, clip=True)
+_CLEAN_PYTORCH = _pixels(299, "torch-bilinear", (127.5,) * 3, (127.5,) * 3, clip=True)
+_TORCHMETRICS = _pixels(299, "torch-bilinear-antialias", _CENTRE, _CENTRE)
+_VGG_TF1 = _pixels(224, "tf1-bilinear", _MEAN_OF_BYTES, _STD_OF_BYTES)
+_VGG_NVIDIA = replace(_VGG_TF1, interpolation="tf1-bilinear-grid")
+_DINO_TORCH = _pixels(224, "torch-bicubic-antialias", _MEAN_OF_BYTES, _STD_OF_BYTES)
+_DINO_PILLOW = _pixels(224, "pil-bicubic-uint8", _IMAGENET_MEAN, _IMAGENET_STD, divisor=255.0)
+_CMMD = replace(
+    _pixels(336, "pil-bicubic-uint8", _CLIP_MEAN, _CLIP_STD, divisor=255.0), resize="square"
 )
 
+_VGG16 = FeatureSpec(backbone="vgg16", layer="fc7_relu", preprocess=_VGG_TF1)
+_DINO = FeatureSpec(backbone=DINOV2, layer="cls", preprocess=_DINO_PILLOW)
 
-def protocol_for(name: str | None, backbone: str) -> Protocol:
-    """The protocol of that name, or the default one of the backbone.
+_LEGACY_KID = {"draws": "numpy-legacy", "draw_first": "fake"}
+_TEN_THOUSAND = {"k": 5, "strict": True, "most": 10_000}
+_OWN_VGG = "its VGG16 has the original weights, ours torchvision's; name a file with --weights"
+_UNSEEDED = "its draws are not seeded; ours are, by 0"
+
+
+def _rows(rows: Mapping[str, MetricRow]) -> Mapping[str, MetricRow]:
+    return MappingProxyType(
+        {
+            name: replace(row, arguments=MappingProxyType(dict(row.arguments)))
+            for name, row in rows.items()
+        }
+    )
+
+
+def _clean_fid(mode: str, summary: str, pixels: Preprocess) -> Protocol:
+    return Protocol(
+        name=mode,
+        summary=summary,
+        source="https://github.com/GaParmar/clean-fid",
+        metrics=_rows(
+            {
+                "fid": MetricRow(_inception(pixels)),
+                "kid": MetricRow(_inception(pixels), _LEGACY_KID, _UNSEEDED),
+            }
+        ),
+        files="recursive; bmp jpg jpeg pgm png ppm tif tiff webp npy, and JPEG JPG PNG",
+    )
+
+
+_ALL = (
+    Protocol(
+        name="pytorch-fid",
+        summary="bilinear to 299×299 without antialiasing, 2x−1, the 2015 Inception",
+        source="https://github.com/mseitzer/pytorch-fid",
+        metrics=_rows({"fid": MetricRow(_inception(PYTORCH_FID_PREPROCESS))}),
+        files="one folder; bmp jpg jpeg pgm png ppm tif tiff webp, in lower case",
+    ),
+    Protocol(
+        name="tf1",
+        summary="TensorFlow 1's bilinear to 299×299 (no half-pixel offset), (x−128)/128",
+        source="https://github.com/toshas/torch-fidelity, https://github.com/bioinf-jku/TTUR",
+        metrics=_rows(
+            {
+                "fid": MetricRow(_inception(_TF1)),
+                "kid": MetricRow(_inception(_TF1), {**_LEGACY_KID, "seed": 2020}),
+                "is": MetricRow(
+                    _inception(_TF1, "logits_unbiased"), {"draws": "numpy-legacy", "seed": 2020}
+                ),
+                "precision": MetricRow(_VGG16, {"k": 3}),
+                "recall": MetricRow(_VGG16, {"k": 3}),
+            }
+        ),
+        files="one folder; png jpg jpeg (TTUR: jpg png, without the last partial batch)",
+        aliases=("torch-fidelity", "ttur"),
+    ),
+    Protocol(
+        name="stylegan3",
+        summary="as tf1, by grid_sample in float32; covariances divided by N",
+        source="https://github.com/NVlabs/stylegan3",
+        metrics=_rows(
+            {
+                "fid": MetricRow(_inception(_NVIDIA), {"divisor": "n"}),
+                "kid": MetricRow(_inception(_NVIDIA), _LEGACY_KID, _UNSEEDED),
+                "is": MetricRow(_inception(_NVIDIA, "logits_unbiased"), {"shuffle": False}),
+                **{
+                    name: MetricRow(
+                        replace(_VGG16, preprocess=_VGG_NVIDIA),
+                        {"k": 3, "arithmetic": "float16", "most_real": 200_000},
+                        _OWN_VGG,
+                    )
+                    for name in ("precision", "recall")
+                },
+            }
+        ),
+        files="a folder or zip, recursive",
+    ),
+    Protocol(
+        name="edm2",
+        summary="pixels as stylegan3; FD-DINOv2 by torch's antialiased bicubic to 224×224",
+        source="https://github.com/NVlabs/edm2",
+        metrics=_rows(
+            {
+                "fid": MetricRow(_inception(_NVIDIA)),
+                "fd_dinov2": MetricRow(replace(_DINO, preprocess=_DINO_TORCH)),
+            }
+        ),
+        files="a folder or zip, recursive",
+        aliases=("edm",),
+    ),
+    Protocol(
+        name="adm",
+        summary="pixels as tf1; precision and recall in float16; IS over unshuffled 5000s",
+        source="https://github.com/openai/guided-diffusion/tree/main/evaluations",
+        metrics=_rows(
+            {
+                "fid": MetricRow(_inception(_TF1)),
+                "sfid": MetricRow(_inception(_TF1, "spatial", "flatten")),
+                "is": MetricRow(
+                    _inception(_TF1, "logits_unbiased"), {"shuffle": False, "split_size": 5000}
+                ),
+                **{
+                    name: MetricRow(_inception(_TF1), {"k": 3, "arithmetic": "float16-squared"})
+                    for name in ("precision", "recall")
+                },
+            }
+        ),
+        files="an .npz with arr_0",
+        aliases=("guided-diffusion",),
+    ),
+    _clean_fid("clean-fid", "Pillow's bicubic in float to 299×299, clipped, (x−128)/128", _CLEAN),
+    _clean_fid("clean-fid-legacy-tensorflow", "the resize of stylegan3's network", _NVIDIA),
+    _clean_fid("clean-fid-legacy-pytorch", "as pytorch-fid, but resized in 0–255", _CLEAN_PYTORCH),
+    Protocol(
+        name="torchmetrics",
+        summary="torch's antialiased bilinear to 299×299 (since 1.8), (x−128)/128",
+        source="https://github.com/Lightning-AI/torchmetrics",
+        metrics=_rows(
+            {
+                "fid": MetricRow(_inception(_TORCHMETRICS)),
+                "kid": MetricRow(_inception(_TORCHMETRICS), {"draws": "torch"}, _UNSEEDED),
+                "is": MetricRow(
+                    _inception(_TORCHMETRICS, "logits_unbiased"),
+                    {"draws": "torch", "deal": "chunk", "ddof": 1},
+                    _UNSEEDED,
+                ),
+            }
+        ),
+        floats="floor",
+        files="none: it takes tensors",
+    ),
+    Protocol(
+        name="piq",
+        summary="pixels as pytorch-fid; KID of all images at once, precision and recall k=5",
+        source="https://github.com/photosynthesis-team/piq",
+        metrics=_rows(
+            {
+                "fid": MetricRow(_inception(PYTORCH_FID_PREPROCESS)),
+                "kid": MetricRow(
+                    _inception(PYTORCH_FID_PREPROCESS), {"subsets": 1, "subset_size": None}
+                ),
+                "precision": MetricRow(_inception(PYTORCH_FID_PREPROCESS), {"k": 5}),
+                "recall": MetricRow(
+                    _inception(PYTORCH_FID_PREPROCESS),
+                    {"k": 5},
+                    "its recall takes images near the edge of a wrong ball for inside",
+                ),
+            }
+        ),
+        files="none: it takes tensors",
+    ),
+    Protocol(
+        name="dgm-eval",
+        summary="Pillow's bicubic to 224×224, DINOv2 ViT-L/14; neighbours of 10,000 images, k=5",
+        source="https://github.com/layer6ai-labs/dgm-eval",
+        metrics=_rows(
+            {
+                "fid": MetricRow(_DINO),
+                "fd_dinov2": MetricRow(_DINO),
+                "fd_infinity": MetricRow(_DINO, departure=_UNSEEDED),
+                "kid": MetricRow(_DINO, {"draws": "numpy-legacy"}, _UNSEEDED),
+                **{
+                    name: MetricRow(_DINO, _TEN_THOUSAND, _UNSEEDED)
+                    for name in ("precision", "recall")
+                },
+                **{
+                    name: MetricRow(_DINO, {"k": 5, "most": 10_000}, _UNSEEDED)
+                    for name in ("density", "coverage")
+                },
+                "vendi": MetricRow(_DINO),
+            }
+        ),
+        files="one folder, or one of class folders named by numbers",
+    ),
+    Protocol(
+        name="cmmd",
+        summary="centre square, Pillow's bicubic to 336×336, CLIP ViT-L/14@336",
+        source="https://github.com/google-research/google-research/tree/master/cmmd",
+        metrics=_rows(
+            {
+                "cmmd": MetricRow(
+                    FeatureSpec(backbone=CLIP, layer="embedding", preprocess=_CMMD),
+                    {"sigma": 10.0, "scale": 1000.0},
+                )
+            }
+        ),
+        files="one folder; png jpg jpeg, without the last partial batch",
+    ),
+    Protocol(
+        name="imagenet",
+        summary="what the backbone's weights were trained with (resize, centre crop)",
+        source="https://github.com/huggingface/pytorch-image-models",
+        metrics=_rows({"fid": MetricRow(FeatureSpec())}),
+    ),
+)
+
+PROTOCOLS: Mapping[str, Protocol] = MappingProxyType({row.name: row for row in _ALL})
+"""Name to row."""
+
+_ALIASES = {alias: row.name for row in _ALL for alias in row.aliases}
+
+
+def protocol_for(name: str | None, backbone: str | None = None) -> Protocol:
+    """The protocol of that name, or the default one of a backbone.
 
     Args:
-        name: A key of :data:`PROTOCOLS`, or ``None``: ``"pytorch-fid"`` for the 2015 Inception,
-            ``"imagenet"`` for every other backbone.
-        backbone: Name of the backbone.
+        name: A key of :data:`PROTOCOLS`, or an alias; ``None``: ``"pytorch-fid"`` for the 2015
+            Inception, ``"imagenet"`` for every other backbone.
+        backbone: Name of the backbone; ``None``: the 2015 Inception.
 
     Raises:
-        UsageError: When there is no such protocol.
+        UsageError: When there is no such protocol, or several are named.
     """
     if name is None:
-        name = "pytorch-fid" if backbone == "inception" else "imagenet"
+        name = "pytorch-fid" if backbone in (None, "inception") else "imagenet"
+    if not isinstance(name, str):
+        raise UsageError(f"a protocol is a name, such as 'tf1', not {name!r}")
+    if "," in name:
+        raise UsageError(f"--protocol {name}: several protocols are compared by evaluate alone")
+    name = _ALIASES.get(name, name)
     if name not in PROTOCOLS:
-        raise unknown_name("protocol", name, PROTOCOLS)
+        raise unknown_name("protocol", name, [*PROTOCOLS, *_ALIASES])
     return PROTOCOLS[name]
+
+
+def several(names: str | Iterable[str]) -> list[str]:
+    """The names of one or several protocols, in order, each once.
+
+    Args:
+        names: One text, with commas between, or several.
+
+    Raises:
+        UsageError: When there is no such protocol, or none at all.
+    """
+    given = names.split(",") if isinstance(names, str) else list(names)
+    stripped = [name.strip() if isinstance(name, str) else name for name in given]
+    found = list(dict.fromkeys(protocol_for(name).name for name in stripped if name != ""))
+    if not found:
+        raise UsageError(f"no protocol is named; there are {', '.join(PROTOCOLS)}")
+    return found

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gan_metrics.methods import bibtex_of, methods_of
 from gan_metrics.specs import FeatureSpec
 
 __all__ = ["EvaluationResult", "MetricResult", "Warning_", "as_text", "dumps", "unique", "versions"]
@@ -44,6 +45,9 @@ class MetricResult:
         feature_spec: The feature space.
         declared: Fields of it that a file did not state and that were taken on trust.
         seed: Of every random choice.
+        arguments: Keyword arguments of the metric that are not its defaults.
+        drawn: Where images were drawn from the sets, ``max_images`` and the ``seed`` of that.
+        digests: Of the images of each side, real before fake; ``None`` where they are not known.
         terms: Parts that add up to the value, such as the mean and the covariance term.
         details: Facts beside the value, such as the number of subsets.
         bounds: The least and the greatest value there can be; ``None``: there is none.
@@ -61,6 +65,9 @@ class MetricResult:
     protocol: str | None
     feature_spec: FeatureSpec
     seed: int = 0
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    drawn: Mapping[str, int] = field(default_factory=dict)
+    digests: Sequence[str | None] = ()
     skipped_files: Sequence[tuple[str, str]] = ()
     declared: Sequence[str] = ()
     terms: Mapping[str, float] = field(default_factory=dict)
@@ -109,6 +116,9 @@ class MetricResult:
             "details": dict(self.details),
             "error_bar": self.error_bar,
             "seed": self.seed,
+            "arguments": {k: _finite(v) for k, v in self.arguments.items()},
+            **({"drawn": dict(self.drawn)} if self.drawn else {}),
+            "digests": list(self.digests),
             "warnings": [{"code": code, "message": message} for code, message in self.warnings],
             "versions": dict(self.versions),
         }
@@ -163,6 +173,14 @@ class MetricResult:
     def __str__(self) -> str:
         return self.to_text()
 
+    def methods(self) -> str:
+        """What was computed and how, in a paragraph that is fit for a paper."""
+        return methods_of([self])
+
+    def bibtex(self) -> str:
+        """What to cite for it."""
+        return bibtex_of([self])
+
     def dumps(self, indent: int | None = None) -> str:
         """The JSON document as a string; NaN is never written."""
         return dumps(self.to_json(), indent)
@@ -176,18 +194,23 @@ class EvaluationResult(Mapping[str, MetricResult]):
     Args:
         results: Name to result.
         not_computed: Name to the reason why there is no result.
+        protocols: Where each metric was computed by several protocols, their names; the keys are
+            then ``metric@protocol``.
 
     Attributes:
         not_computed: The same.
+        protocols: The same.
     """
 
     def __init__(
         self,
         results: Mapping[str, MetricResult],
         not_computed: Mapping[str, str] | None = None,
+        protocols: Sequence[str] = (),
     ) -> None:
         self._results = dict(results)
         self.not_computed: dict[str, str] = dict(not_computed or {})
+        self.protocols = tuple(protocols)
 
     def __getitem__(self, name: str) -> MetricResult:
         if name in self.not_computed:
@@ -210,24 +233,58 @@ class EvaluationResult(Mapping[str, MetricResult]):
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, as ``--json`` prints them."""
-        return {
+        document: dict[str, Any] = {
             "results": [result.to_json() for result in self._results.values()],
             "not_computed": [{"metric": m, "reason": r} for m, r in self.not_computed.items()],
         }
+        if self.protocols:
+            document["differences"] = [
+                {
+                    "metric": result.metric,
+                    "protocol": result.protocol,
+                    "to": first.protocol,
+                    "difference": result.value - first.value,
+                    "relative_difference": _relative(result.value, first.value),
+                }
+                for first, result in self._beside_first()
+            ]
+        return document
 
-    def to_text(self) -> str:
-        """A table for a person, and below it what it was computed from."""
+    def _beside_first(self) -> Iterator[tuple[MetricResult, MetricResult]]:
+        """Each result by another protocol than the first, and that by the first before it."""
+        first: dict[str, MetricResult] = {}
+        for key, result in self._results.items():
+            name = key.partition("@")[0]
+            if name in first:
+                yield first[name], result
+            first.setdefault(name, result)
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        """The table, with its headings."""
+        apart = {id(result): first for first, result in self._beside_first()}
         rows = []
         for result in self._results.values():
             decimals = _decimals(result.value, result.standard_error)
             interval = ""
             if result.ci95 is not None:
                 interval = " … ".join(_digits(bound, decimals) for bound in result.ci95)
-            rows.append((result.metric, result.value_text(), interval))
+            row: tuple[str, ...] = (result.metric, result.value_text(), interval)
+            if self.protocols:
+                first = apart.get(id(result))
+                relative = None if first is None else _relative(result.value, first.value)
+                shown = "" if relative is None else f"{relative:+.3%}"
+                row = (result.metric, str(result.protocol), result.value_text(), interval, shown)
+            rows.append(row)
         barred = any(result.standard_error is not None for result in self._results.values())
         heads = ("value ± standard error", "95 % interval") if barred else ("value", "")
-        rows = [("metric", *heads), *rows]
-        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        if self.protocols:
+            return [("metric", "protocol", *heads, f"beside {self.protocols[0]}"), *rows]
+        return [("metric", *heads), *rows]
+
+    def to_text(self) -> str:
+        """A table for a person, and below it what it was computed from."""
+        rows = self._rows()
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = [
             "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
             for row in rows
@@ -235,11 +292,19 @@ class EvaluationResult(Mapping[str, MetricResult]):
         lines += [f"{name}: not computed: {why}" for name, why in self.not_computed.items()]
         spaces: dict[str, tuple[list[str], MetricResult]] = {}
         for result in self._results.values():
-            key = f"{result.sides} {result.feature_spec.fingerprint()}"
+            key = f"{result.sides} {result.protocol} {result.feature_spec.fingerprint()}"
             spaces.setdefault(key, ([], result))[0].append(result.metric)
         for names, result in spaces.values():
             lines += ["", *textwrap.wrap(", ".join(names), 100), *result.provenance()]
         return "\n".join(lines)
+
+    def methods(self) -> str:
+        """What was computed and how, in a paragraph that is fit for a paper."""
+        return methods_of(list(self._results.values()))
+
+    def bibtex(self) -> str:
+        """What to cite for it."""
+        return bibtex_of(list(self._results.values()))
 
     def __str__(self) -> str:
         return self.to_text()
@@ -280,6 +345,16 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+def _finite(value: Any) -> Any:
+    """A value that JSON can hold."""
+    return "inf" if value == math.inf else value
+
+
+def _relative(value: float, first: float) -> float | None:
+    """How much one value is above another, as a share of it."""
+    return (value - first) / abs(first) if first else None
 
 
 def _decimals(value: float, error: float | None) -> int:

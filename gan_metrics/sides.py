@@ -6,7 +6,7 @@ import functools
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.backbones.registry import (
-    BACKBONES,
     built_in,
     choose_backbone,
     is_built_in,
@@ -26,13 +25,27 @@ from gan_metrics.errors import InputError, MismatchError, UsageError
 from gan_metrics.extraction import extract
 from gan_metrics.feature_files import is_features, load_features
 from gan_metrics.features import Features
-from gan_metrics.images.sources import ImageSource, SingleSource, is_image, open_source
+from gan_metrics.images.sources import (
+    ImageSource,
+    SingleSource,
+    is_image,
+    is_image_batch,
+    open_source,
+)
 from gan_metrics.moments import Moments
 from gan_metrics.options import Options, extraction_of, weights_of
+from gan_metrics.peer_files import (
+    Reference,
+    is_features_tensor,
+    is_reference,
+    read_features_tensor,
+    read_reference,
+)
 from gan_metrics.protocols import PROTOCOLS, protocol_for
+from gan_metrics.references import open_reference
 from gan_metrics.results import Warning_
 from gan_metrics.specs import Decoding, FeatureSpec
-from gan_metrics.stats import Statistics, is_statistics, load_stats
+from gan_metrics.stats import Statistics
 
 if TYPE_CHECKING:
     from gan_metrics.backbones.embedder import Embedder
@@ -40,6 +53,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Input",
     "Side",
+    "agree_in_resolution",
     "agree_with_command",
     "all_agree",
     "common_protocol",
@@ -53,16 +67,36 @@ __all__ = [
 ]
 
 Input = str | os.PathLike[str] | Statistics | Features
-"""A folder of images, a file of statistics or of features, or one of these as an object."""
+"""A folder or a batch of images, a file of statistics or of features, ``ref:NAME`` for registered
+statistics, or one of these as an object."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One side: images, statistics or features; and, once embedded, images and their features."""
+    """One side: images, statistics or features; and, once embedded, images and their features.
+
+    Attributes:
+        source: The images.
+        statistics: Their moments.
+        features: Their features.
+        stored: Kind of features to the moments that a file holds of it, beside the above.
+    """
 
     source: ImageSource | None = None
     statistics: Statistics | None = None
     features: Features | None = None
+    stored: Mapping[str, Statistics] = field(default_factory=dict)
+
+    def of(self, kind: str) -> Side:
+        """The side as the moments that its file holds of a kind of features, if it does."""
+        kept = self.stored.get(kind) if self.source is None else None
+        return self if kept is None else replace(self, statistics=kept)
+
+    @property
+    def stated(self) -> FeatureSpec | None:
+        """The feature space that its file speaks of, also if it holds images beside moments."""
+        kept = next(iter(self.stored.values()), None)
+        return self.spec or (None if kept is None else kept.spec)
 
     @property
     def known(self) -> Features | Statistics:
@@ -112,8 +146,18 @@ class Side:
     @property
     def protocol(self) -> str | None:
         """The name of the protocol they were made by, if it is known."""
-        known = self.features or self.statistics
+        known = self.features or self.statistics or next(iter(self.stored.values()), None)
         return None if known is None else known.protocol
+
+    @property
+    def digest(self) -> str | None:
+        """What stands for the set: the hash of its files, else that of its features or moments."""
+        known = self.features or self.statistics
+        if known is None:
+            return None
+        if isinstance(known, Statistics):
+            return str(known.source["digest"]) if known.source.get("digest") else None
+        return known.identity
 
     @property
     def skipped(self) -> Sequence[tuple[str, str]]:
@@ -122,6 +166,14 @@ class Side:
             listed = self.statistics.source.get("skipped_files", ())
             return [(str(name), str(reason)) for name, reason in listed]
         return () if self.features is None else self.features.skipped
+
+    @property
+    def resolutions(self) -> set[tuple[int, int]]:
+        """Width and height of its images, as far as they are known."""
+        if self.statistics is not None:
+            size = self.statistics.resolution
+            return set() if size is None else {size}
+        return set() if self.features is None else set(self.features.tally.sizes)
 
     @property
     def warnings(self) -> Sequence[Warning_]:
@@ -149,8 +201,9 @@ def open_side(given: Input, options: Options, *, single: bool = False) -> Side:
         single: Whether one image file is a set.
 
     Raises:
-        UsageError: When it is of another type.
+        UsageError: When it is of another type, or no reference has that name.
         InputError: When nothing is there, or it cannot be read.
+        WeightsError: When a registered reference cannot be had.
     """
     if isinstance(given, Statistics):
         return Side(statistics=given)
@@ -163,13 +216,32 @@ def open_side(given: Input, options: Options, *, single: bool = False) -> Side:
         )
     if os.fspath(given) == "":
         raise InputError("a side is empty text; give a folder of images or a statistics file")
+    if isinstance(given, str) and given.startswith(_REGISTERED):
+        name = given.removeprefix(_REGISTERED)
+        return _of_reference(open_reference(name, progress=options.get("progress")))
     if single and is_image(given):
         return Side(source=SingleSource(Path(given)))
-    if is_features(given):
+    if is_features_tensor(given):
+        array = read_features_tensor(given)
+        names = [str(i) for i in range(len(array))]
+        return Side(features=Features(names, array, FeatureSpec(), description=os.fspath(given)))
+    if is_features(given) and not is_image_batch(given):
         return Side(features=load_features(given))
-    if is_statistics(given):
-        return Side(statistics=load_stats(given))
+    if is_reference(given):
+        return _of_reference(read_reference(given))
     return Side(source=open_source(given, recursive=options.get("recursive", True)))
+
+
+_REGISTERED = "ref:"
+"""Before the name of a registered reference."""
+
+
+def _of_reference(found: Reference) -> Side:
+    """What a file of statistics holds: the main ones, or images with statistics beside them."""
+    if found.images is not None:
+        return Side(source=found.images, stored=found.statistics)
+    main = next(iter(found.statistics.values()))
+    return Side(statistics=main, stored=found.statistics)
 
 
 def settle(sides: Sequence[Side], options: Options) -> BackboneChoice | None:
@@ -178,20 +250,22 @@ def settle(sides: Sequence[Side], options: Options) -> BackboneChoice | None:
     Raises:
         MismatchError: When what is named is not what a header says.
     """
-    stated = next((s for s in sides if s.spec and s.spec.backbone), None)
-    wanted = FeatureSpec() if stated is None or stated.spec is None else stated.spec
+    stated = next((s for s in sides if s.stated and s.stated.backbone), None)
+    wanted = FeatureSpec() if stated is None or stated.stated is None else stated.stated
     if options.get("max_images") is not None and any(side.source is None for side in sides):
         raise UsageError("max_images draws images, and a side is not given as images")
     if all(side.source is None for side in sides):
         return None
-    given = options.get("backbone")
+    protocol, given = options.get("protocol"), options.get("backbone")
     recipe = None if given is None else recipe_of(given)
+    if recipe is None and protocol is not None:
+        named = protocol_for(protocol).template().backbone
+        recipe = None if named is None else recipe_of(named)
     if recipe is not None and recipe.name != wanted.backbone:
         wanted, stated = FeatureSpec(), None  # nothing else of the header applies: it will differ
     described = stated.description if stated is not None else ""
     chosen = recipe or built_in(wanted.backbone, described)
     departures = dict(wanted.departures or ())
-    protocol = options.get("protocol")
     if protocol is None and stated is not None:
         protocol = stated.protocol
         if protocol not in (None, *PROTOCOLS):
@@ -201,7 +275,7 @@ def settle(sides: Sequence[Side], options: Options) -> BackboneChoice | None:
         layer=options.get("layer") or wanted.layer,
         pool=options.get("pool") or wanted.pool,
         protocol=protocol,
-        weights=weights_of(options),
+        weights=weights_of(options, _name_of(chosen)),
         precision=options.get("precision") or wanted.precision,
         alpha=options.get("alpha") or departures.get("alpha"),
         exif=options.get("exif") or departures.get("exif"),
@@ -212,6 +286,11 @@ def settle(sides: Sequence[Side], options: Options) -> BackboneChoice | None:
         if side.spec is not None:
             must_agree(side.spec, choice.spec, side.description, "the command")
     return choice
+
+
+def _name_of(backbone: Any) -> str | None:
+    name = getattr(backbone, "name", backbone)
+    return name if isinstance(name, str) else None
 
 
 def embed_all(
@@ -287,12 +366,13 @@ def _claimed(sides: Sequence[Side], options: Options) -> FeatureSpec:
     """What the command says about the space of sides that both have their features already."""
     given = options.get("backbone")
     backbone = next((s.spec.backbone for s in sides if s.spec and s.spec.backbone), None)
+    named = given if given is not None else backbone if backbone and is_built_in(backbone) else None
     return state_spec(
-        given if given is not None else backbone if backbone and is_built_in(backbone) else None,
+        named,
         layer=options.get("layer"),
         pool=options.get("pool"),
         protocol=options.get("protocol"),
-        weights=weights_of(options),
+        weights=weights_of(options, _name_of(named)),
         precision=options.get("precision"),
         alpha=options.get("alpha"),
         exif=options.get("exif"),
@@ -322,11 +402,10 @@ def common_spec(
         claimed = _claimed(sides, options)
         must_agree(spec, claimed, " and ".join(s.description for s in sides), "the command")
         spec = spec.filled_from(claimed)
-    declared = tuple(sorted(set(one.unstated()) | set(other.unstated())))
+    trusted = {name for side in sides if side.statistics for name in side.statistics.declared}
+    declared = tuple(sorted({*trusted, *one.unstated(), *other.unstated()}))
     if choice is None and not spec.backbone and dims[0] == 2048:
-        template = protocol_for(None, "inception").metrics["fid"].template
-        layer = BACKBONES["inception"].default_layer
-        default = replace(template, layer=layer, pool="avg", departures=())
+        default = replace(protocol_for(None).template(), pool="avg", departures=())
         spec = spec.filled_from(default)
     return spec, declared
 
@@ -358,6 +437,23 @@ def agree_with_command(side: Side, options: Options) -> None:
     """
     if side.spec is not None:
         must_agree(side.spec, _claimed([side], options), side.description, "the command")
+
+
+def agree_in_resolution(sides: Sequence[Side]) -> None:
+    """Let statistics of images of one size pass only if the other side has images of that size.
+
+    Raises:
+        MismatchError: Naming both sizes.
+    """
+    sizes = [side.resolutions for side in sides]
+    stated = any(side.statistics is not None for side in sides)
+    if len(sides) == 2 and stated and all(sizes) and not sizes[0] & sizes[1]:
+        shown = [", ".join(f"{w}×{h}" for w, h in sorted(some)[:3]) for some in sizes]
+        raise MismatchError(
+            f"{sides[0].description} is of images of {shown[0]} and {sides[1].description} of "
+            f"{shown[1]}: at another resolution the distance says nothing about the generator; "
+            "take the statistics of images of that size"
+        )
 
 
 def must_agree(one: FeatureSpec, other: FeatureSpec, name: str, other_name: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 
 __all__ = ["ALPHAS", "EXIFS", "POOLS", "PRECISIONS", "Decoding", "FeatureSpec", "Preprocess"]
 
-Resize = Literal["exact", "shorter", "none"]
+Resize = Literal["exact", "shorter", "square", "none"]
 
 ALPHAS = ("drop", "white", "black")
 EXIFS = ("ignore", "apply")
@@ -52,7 +52,7 @@ class Preprocess:
 
     Attributes:
         resize: ``"exact"`` to ``size × size``; ``"shorter"`` side to ``size``, the aspect kept;
-            ``"none"``.
+            ``"square"``: the largest centred square, to ``size × size``; ``"none"``.
         size: The target of ``resize``, in pixels; 0 when there is none.
         interpolation: A name of :data:`gan_metrics.preprocess.RESAMPLERS`.
         crop: Side of the centre crop that follows, in pixels, or ``None``.
@@ -60,6 +60,7 @@ class Preprocess:
             arithmetic it would not matter; in float32 it decides the last bit.
         mean: Subtracted, per channel (RGB), in the units after the division.
         std: Divided by, per channel (RGB), in the same units.
+        clip: Whether what a resize overshoots is cut off at 0 and 255 (in units of the pixels).
     """
 
     resize: Resize
@@ -69,6 +70,7 @@ class Preprocess:
     divisor: float
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    clip: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no pixels could be prepared by.
@@ -87,6 +89,23 @@ class Preprocess:
         if not self.divisor > 0 or not all(self.std):
             raise ValueError(f"divisor {self.divisor} must be above 0, and std {self.std} not 0")
 
+    def __str__(self) -> str:
+        steps = {
+            "exact": f"{self.interpolation} to {self.size}×{self.size}",
+            "shorter": f"{self.interpolation}, shorter side to {self.size}",
+            "square": f"centre square, {self.interpolation} to {self.size}×{self.size}",
+            "none": "not resized",
+        }
+        parts = [steps[self.resize]]
+        parts += ["clipped to 0…255"] if self.clip else []
+        parts += [f"centre crop {self.crop}"] if self.crop else []
+        mean, std = (
+            f"{v[0]:g}" if len(set(v)) == 1 else "(" + ", ".join(f"{x:g}" for x in v) + ")"
+            for v in (self.mean, self.std)
+        )
+        scaled = "x" if self.divisor == 1 else f"x/{self.divisor:g}"
+        return ", ".join([*parts, f"({scaled} − {mean}) / {std}"])
+
     def to_json(self) -> dict[str, Any]:
         """A dict of plain JSON values."""
         return {
@@ -97,6 +116,7 @@ class Preprocess:
             "divisor": float(self.divisor),
             "mean": [float(m) for m in self.mean],
             "std": [float(s) for s in self.std],
+            **({"clip": True} if self.clip else {}),
         }
 
     @classmethod
@@ -114,6 +134,7 @@ class Preprocess:
             divisor=float(data["divisor"]),
             mean=tuple(data["mean"]),
             std=tuple(data["std"]),
+            clip=data.get("clip", False) is True,
         )
 
 

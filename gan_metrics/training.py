@@ -46,8 +46,8 @@ class FID:
         protocol: What is done to the pixels.
         weights: A file, or ``"random"``.
         precision: Of the network.
-        value_range: Of float images, ``(0, 1)`` or ``(-1, 1)``; they are rounded to ``uint8``.
-            ``None``: images must be ``uint8``.
+        value_range: Of float images, ``(0, 1)`` or ``(-1, 1)``; they become ``uint8`` in the
+            protocol's way (rounded; torchmetrics cuts off). ``None``: images must be ``uint8``.
         device: Where the network runs.
         seed: Of random weights.
 
@@ -161,4 +161,5 @@ class FID:
                 f"images must lie in {low:g} … {high:g}, and lie in {seen[0]:g} … {seen[1]:g}"
             )
         scaled = (images.float() - low) * (255.0 / (high - low))
-        return scaled.round().clamp(0, 255).to(torch.uint8)
+        floor = self.backbone.choice.protocol.floats == "floor"
+        return (scaled.floor() if floor else scaled.round()).clamp(0, 255).to(torch.uint8)

@@ -225,3 +225,76 @@ def fd_infinity_naive(x: np.ndarray, y: np.ndarray, seed: int, sizes: int = 15) 
     counts = np.linspace(min(5000, max(len(y) // 10, 2)), len(y), sizes).astype(int)
     subsets = [np.sort(rng.choice(len(y), n, replace=False)) for n in counts]
     return float(np.polyfit(1 / counts, [frechet_nuclear(x, y[s]) for s in subsets], 1)[1])
+
+
+def kid_of_draws(x: np.ndarray, y: np.ndarray, draws: list[tuple]) -> np.ndarray:
+    """The MMD² of each subset that is given, as the rows of x and those of y."""
+    return np.array([mmd_polynomial(x[i], y[j]) for i, j in draws])
+
+
+def short_squares(x: np.ndarray) -> np.ndarray:
+    """|x|² of rows in float16: squares rounded one by one, their sum in float32, rounded."""
+    squares = (x * x).astype(np.float16)
+    return squares.astype(np.float32).sum(1).astype(np.float16)
+
+
+def short_squared_distances(real: np.ndarray, fake: np.ndarray, block: int = 10_000) -> np.ndarray:
+    """As ADM's evaluator has them: every step is an array of float16, or a block of float32."""
+    out = np.empty((len(real), len(fake)), np.float32)
+    for i in range(0, len(real), block):
+        for j in range(0, len(fake), block):
+            u, v = real[i : i + block], fake[j : j + block]
+            with np.errstate(over="ignore", invalid="ignore"):
+                a, b = u.astype(np.float16), v.astype(np.float16)
+                inner = (a.astype(np.float32) @ b.astype(np.float32).T).astype(np.float16)
+                d = short_squares(a)[:, None] - np.float16(2) * inner
+                d = np.maximum(d + short_squares(b)[None, :], np.float16(0))
+            if not np.isfinite(d).all():
+                one, other = (u * u).sum(1)[:, None], (v * v).sum(1)[None, :]
+                d = np.maximum(one - np.float32(2) * (u @ v.T) + other, np.float32(0))
+            out[i : i + block, j : j + block] = d
+    return out
+
+
+def short_distances(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """As StyleGAN3 has them: one product of extended rows, rounded, and its root in float16."""
+    u, v = points.astype(np.float16), centres.astype(np.float16)
+    ones = [np.ones((len(z), 1), np.float16) for z in (u, v)]
+    left = np.hstack([np.float16(-2) * u, short_squares(u)[:, None], ones[0]])
+    right = np.hstack([v, ones[1], short_squares(v)[:, None]])
+    product = (left.astype(np.float32) @ right.astype(np.float32).T).astype(np.float16)
+    return np.sqrt(np.maximum(product, np.float16(0)))
+
+
+def short_precision_recall(
+    real: np.ndarray, fake: np.ndarray, k: int, arithmetic: str, block: int = 10_000
+) -> tuple[float, float]:
+    """Whole matrices; an image's own distance counts among those that give its radius."""
+    squared = arithmetic == "float16-squared"
+
+    def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return short_squared_distances(a, b, block) if squared else short_distances(a, b)
+
+    radius_of_real = np.sort(distances(real, real), axis=1)[:, k]
+    radius_of_fake = np.sort(distances(fake, fake), axis=1)[:, k]
+    fakes_to_reals = distances(real, fake).T if squared else distances(fake, real)
+    reals_to_fakes = distances(real, fake)
+    precision = (fakes_to_reals <= radius_of_real).any(1).mean()
+    return float(precision), float((reals_to_fakes <= radius_of_fake).any(1).mean())
+
+
+def inception_score_of_parts(logits: np.ndarray, parts: list[np.ndarray]) -> list[float]:
+    """The Inception Score of each part that is given."""
+    scores = []
+    for part in parts:
+        p = scipy.special.softmax(np.asarray(logits[part], np.float64), axis=1)
+        scores.append(float(np.exp(scipy.special.rel_entr(p, p.mean(0)).sum(1).mean())))
+    return scores
+
+
+def frechet_over_n(x: np.ndarray, y: np.ndarray) -> float:
+    """The Fréchet distance with covariances that are divided by n, for more images than D."""
+    cov_x, cov_y = np.cov(x, rowvar=False, ddof=0), np.cov(y, rowvar=False, ddof=0)
+    root = scipy.linalg.sqrtm(cov_x @ cov_y)
+    shift = x.mean(0) - y.mean(0)
+    return float(shift @ shift + np.trace(cov_x + cov_y - 2 * np.real(root)))

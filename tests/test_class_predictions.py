@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from oracles import inception_score_naive
+from oracles import inception_score_naive, inception_score_of_parts
 
 from gan_metrics.errors import ComputationError, InputError, UsageError
 from gan_metrics.metrics import class_predictions as module
@@ -70,6 +71,141 @@ def test_against_torchmetrics() -> None:
     ours = inception_score_estimate(logits[torch.randperm(200)], shuffle=False)
     assert ours.value == pytest.approx(mean.item(), rel=1e-12)
     assert ours.details["split_std"] * np.sqrt(10 / 9) == pytest.approx(std.item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("m", [200, 203])
+def test_torch_fidelity_by_arguments_alone(m: int) -> None:
+    peer = pytest.importorskip("torch_fidelity.metric_isc")
+    logits = sample(m, 12, 0).astype(np.float32)
+    theirs = peer.isc_features_to_metric(torch.from_numpy(logits), rng_seed=2020)
+    ours = inception_score_estimate(logits, draws="numpy-legacy", seed=2020)
+    assert ours.value == pytest.approx(theirs["inception_score_mean"], rel=1e-12)
+    assert ours.details["split_std"] == pytest.approx(theirs["inception_score_std"], rel=1e-9)
+    assert inception_score(logits, draws="numpy-legacy", seed=2020) == ours.value
+    assert inception_score(logits, seed=2020) != pytest.approx(ours.value, rel=1e-6)
+
+
+@pytest.mark.parametrize(("m", "splits"), [(200, 10), (203, 10), (41, 9), (203, 1)])
+def test_torchmetrics_by_arguments_alone(m: int, splits: int) -> None:
+    """41 in 9 by torch.chunk: eight parts of five and one of one, whose score is 1."""
+    image = pytest.importorskip("torchmetrics.image.inception")
+    logits = torch.from_numpy(sample(m, 12, 0))
+    metric = image.InceptionScore(feature=torch.nn.Identity(), splits=splits)
+    metric.features = [logits]
+    metric._update_count = 1
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        mean, std = metric.compute()
+    how = {"splits": splits, "deal": "chunk", "draws": "torch", "seed": 3}
+    ours = inception_score_estimate(logits, ddof=1, **how)
+    assert ours.value == pytest.approx(mean.item(), rel=1e-12)
+    assert inception_score(logits, **how) == ours.value
+    if splits == 1:
+        assert "split_std" not in ours.details
+        assert inception_score_estimate(logits, ddof=0, **how).details["split_std"] == 0
+        return
+    assert ours.details["split_std"] == pytest.approx(std.item(), rel=1e-9)
+    other = inception_score_estimate(logits, ddof=0, **how).details["split_std"]
+    assert other == pytest.approx(std.item() * np.sqrt(1 - 1 / ours.details["splits"]), rel=1e-9)
+
+
+def test_chunks_may_be_fewer_than_asked_for() -> None:
+    logits = sample(21, 4, 0)
+    ours = inception_score_estimate(logits, splits=10, deal="chunk", shuffle=False)
+    parts = [part.numpy() for part in torch.arange(21).chunk(10)]
+    assert ours.details["splits"] == len(parts) == 7
+    expected = inception_score_of_parts(logits, parts)
+    assert ours.value == pytest.approx(np.mean(expected), rel=1e-12)
+    even = inception_score(logits, splits=10, shuffle=False)
+    assert even == pytest.approx(np.mean(inception_score_naive(logits, 10)), rel=1e-12)
+    assert even != pytest.approx(ours.value, rel=1e-3)
+
+
+@pytest.mark.parametrize(("m", "size"), [(200, 50), (203, 50), (201, 50), (30, 50)])
+def test_the_size_of_a_split_as_adm_has_it(m: int, size: int) -> None:
+    logits = sample(m, 12, 0)
+    expected = [
+        inception_score_of_parts(logits, [np.arange(start, min(start + size, m))])[0]
+        for start in range(0, m, size)
+    ]
+    ours = inception_score_estimate(logits, split_size=size, shuffle=False)
+    assert ours.value == pytest.approx(np.mean(expected), rel=1e-12)
+    assert ours.details["splits"] == len(expected)
+    assert ours.details["split_std"] == pytest.approx(np.std(expected), rel=1e-9, abs=1e-12)
+    assert inception_score(logits, split_size=size, shuffle=False) == ours.value
+    codes = [code for code, _ in ours.warnings]
+    if m == 201:
+        assert expected[-1] == 1
+        assert codes == ["too-few-for-error-bar", "few-images-per-split"]
+        assert all("a split_size of at least 12 that divides 201" in w for _, w in ours.warnings)
+    elif m != 203:
+        assert not codes
+        assert ours.standard_error is not None
+    order = np.random.default_rng(8).permutation(m)
+    parts = [order[start : start + size] for start in range(0, m, size)]
+    shuffled = inception_score(logits, split_size=size, seed=8)
+    assert shuffled == pytest.approx(np.mean(inception_score_of_parts(logits, parts)), rel=1e-12)
+
+
+def by_class(m: int, classes: int, seed: int, sharp: float = 6.0) -> np.ndarray:
+    """Images that are sorted by class."""
+    logits = np.random.default_rng(seed).normal(size=(m, classes))
+    logits[np.arange(m), np.arange(m) * classes // m] += sharp
+    return logits
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"splits": 2}, {"deal": "chunk", "splits": 7}, {"split_size": 100}]
+)
+def test_an_order_by_class_is_pointed_out(how: dict[str, Any]) -> None:
+    logits = by_class(400, 8, 0)
+    ours = inception_score_estimate(logits, shuffle=False, **how)
+    shuffled = inception_score(logits, **how)
+    assert ours.value < 0.9 * shuffled
+    assert ours.details["shuffled"] == pytest.approx(shuffled, rel=1e-12)
+    message = dict(ours.warnings)["unshuffled"]
+    assert "ordered by class" in message
+    assert f"{ours.value:.4g}" in message
+    again = inception_score_estimate(logits, shuffle=True, **how)
+    assert "unshuffled" not in dict(again.warnings)
+    assert "shuffled" not in again.details
+    whole = inception_score_estimate(logits, shuffle=False, splits=1)
+    assert not whole.warnings
+    assert "shuffled" not in whole.details
+
+
+def test_an_order_that_does_not_matter_is_not() -> None:
+    """Random ones, one class after the other in turn, and the same everywhere."""
+    for seed in range(150):
+        logits = np.random.default_rng(seed).normal(size=(60, 5)) * 2
+        for splits in (2, 10):
+            found = inception_score_estimate(logits, splits=splits, shuffle=False, error_bar=False)
+            assert "unshuffled" not in dict(found.warnings)
+    logits = by_class(400, 8, 0)[np.arange(400).reshape(8, 50).T.ravel()]
+    in_turn = inception_score_estimate(logits, splits=50, shuffle=False)
+    assert in_turn.value > 1.2 * in_turn.details["shuffled"]
+    assert not in_turn.warnings
+    hardly = inception_score_estimate(by_class(20_000, 8, 0, 0.2), splits=2, shuffle=False)
+    assert 0.9992 < hardly.value / hardly.details["shuffled"] < 0.9998  # eleven times by chance
+    assert not hardly.warnings
+    assert not inception_score_estimate(np.ones((60, 1)) * np.arange(5), shuffle=False).warnings
+
+
+@pytest.mark.parametrize("budget", [1, 300, 1 << 25])
+def test_the_random_deals_by_the_definition(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = sample(103, 12, 0)
+    monkeypatch.setattr(module, "_ROWS", 40)
+    monkeypatch.setattr(module, "_SHARES", budget)
+    sizes = np.array([40, 40, 23])
+    entropy = module._softmax(logits)[1]
+    found = module._shuffled(logits, entropy, sizes, np.random.default_rng(2))
+    rng = np.random.default_rng(2)
+    for score in found:
+        parts = np.split(rng.permutation(103), [40, 80])
+        assert score == pytest.approx(np.mean(inception_score_of_parts(logits, parts)), rel=1e-12)
+    assert len(found) == 20
+    tensors = module._shuffled(torch.from_numpy(logits), entropy, sizes, np.random.default_rng(2))
+    np.testing.assert_allclose(tensors, found, rtol=1e-12)
 
 
 @pytest.mark.parametrize("splits", [1, 10])
@@ -242,3 +378,31 @@ def test_bad_input_is_named() -> None:
         inception_score(logits, splits=0)
     with pytest.raises(UsageError, match="seed"):
         inception_score(logits, seed=-1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"split_size": 1}, "split_size must be a whole number ≥ 2, not 1"),
+        ({"split_size": "5000"}, "split_size must be a whole number ≥ 2, not '5000'"),
+        ({"deal": "torch"}, "deal must be one of even or chunk, not 'torch'"),
+        ({"ddof": 2}, "ddof must be a whole number ≤ 1, not 2"),
+        ({"ddof": True}, "ddof must be a whole number ≥ 0, not True"),
+        ({"draws": 3}, "draws must be one of numpy, numpy-legacy or torch, not 3"),
+        ({"shuffle": False, "seed": -1}, "seed must be a whole number ≥ 0"),
+    ],
+)
+def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        inception_score_estimate(sample(40, 4, 0), **arguments)
+
+
+def test_too_few_images_for_what_was_asked() -> None:
+    logits = sample(19, 4, 0)
+    with pytest.raises(ComputationError, match=r"splits=10 needs at least 20 images.*splits=9"):
+        inception_score(logits, deal="chunk")
+    with pytest.raises(ComputationError, match=r"needs at least 2000000000 images"):
+        inception_score(logits, splits=10**9)
+    with pytest.raises(ComputationError, match=r"Score needs at least 2 images, and there is 1"):
+        inception_score(logits[:1], split_size=5000)
+    assert inception_score(logits, split_size=5000) > 1

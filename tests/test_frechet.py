@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from oracles import frechet_nuclear, frechet_sqrtm
+from oracles import frechet_nuclear, frechet_over_n, frechet_sqrtm
 
 from gan_metrics.errors import ComputationError, InputError, UsageError
 from gan_metrics.metrics import (
@@ -14,6 +14,7 @@ from gan_metrics.metrics import (
     frechet_standard_error,
     frechet_terms,
 )
+from gan_metrics.metrics.frechet import frechet_estimate
 
 
 def sample(n: int, d: int, seed: int, scale: float = 1.0, shift: float = 0.0) -> np.ndarray:
@@ -311,3 +312,117 @@ def test_directions_of_equal_sets_carry_nothing_and_bad_numbers_are_refused() ->
     assert frechet_directions(moments, moments, k=2)[0].tolist() == [0.0, 0.0]
     with pytest.raises(UsageError, match="k must be a whole number ≥ 1, not 0"):
         frechet_directions(moments, moments, k=0)
+
+
+def over_n(x: np.ndarray) -> Moments:
+    return Moments(len(x), x.mean(0), np.cov(x, rowvar=False, ddof=0))
+
+
+@pytest.mark.parametrize(("n", "m"), [(300, 90), (90, 300), (20, 30), (20, 300), (300, 20)])
+def test_the_divisor_n_is_the_distance_of_moments_over_n(n: int, m: int) -> None:
+    """Exact by itself, whichever way the sides are given, for more images than dimensions."""
+    x, y = sample(n, 16, 0), sample(m, 16, 1, 1.3, 0.2)
+    expected = frechet_distance(over_n(x), over_n(y))
+    sides = [(x, Moments.from_features(x)), (y, Moments.from_features(y))]
+    for a in sides[0]:
+        for b in sides[1]:
+            found = frechet_estimate(a, b, divisor="n")
+            assert found.value == pytest.approx(expected, rel=1e-12)
+            bare = frechet_terms(a, b, divisor="n").distance
+            assert bare == pytest.approx(expected, rel=1e-12)
+            terms = found.details["mean_term"] + found.details["covariance_term"]
+            assert terms == pytest.approx(found.value, rel=1e-12)
+    assert expected == pytest.approx(frechet_over_n(x, y), rel=1e-9)
+    assert expected != pytest.approx(frechet_distance(x, y), rel=1e-4)
+    assert frechet_estimate(x, y, divisor="n").details["divisor"] == "n"
+    for divisor in ({}, {"divisor": "n-1"}):
+        plain = frechet_estimate(x, y, error_bar=False, **divisor)
+        assert plain.value == frechet_distance(x, y)
+        assert "divisor" not in plain.details
+
+
+@pytest.mark.parametrize(("n", "m"), [(12, 9), (9, 40), (40, 9)])
+def test_the_divisor_n_for_fewer_images_than_dimensions(n: int, m: int) -> None:
+    """Features drawn in by √((n − 1)/n) about their mean have what covariance is asked for."""
+    x, y = sample(n, 32, 0), sample(m, 32, 1, 1.3, 0.2)
+    drawn = [z.mean(0) + (z - z.mean(0)) * np.sqrt((len(z) - 1) / len(z)) for z in (x, y)]
+    found = frechet_estimate(x, y, divisor="n").value
+    assert found == pytest.approx(frechet_nuclear(*drawn), rel=1e-11)
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(60, 25, 8), (25, 60, 8), (20, 15, 32), (80, 15, 32)])
+def test_influences_with_the_divisor_n(n: int, m: int, d: int) -> None:
+    """Exact weights: counting an image once more, on either side."""
+    x, y = sample(n, d, 0, 1.2, 0.3), sample(m, d, 1)
+
+    def weighted(v: np.ndarray, w: np.ndarray) -> float:
+        means, roots = [], []
+        for features, weights in ((x, v), (y, w)):
+            p = weights / weights.sum()
+            means.append(p @ features)
+            roots.append(np.sqrt(p)[:, None] * (features - means[-1]))
+        shift = means[0] - means[1]
+        nuclear = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()
+        return float(shift @ shift + sum((r**2).sum() for r in roots) - 2 * nuclear)
+
+    found = frechet_estimate(x, y, divisor="n")
+    assert found.value == pytest.approx(weighted(np.ones(n), np.ones(m)), rel=1e-9)
+    plain = frechet_estimate(x, y)
+    step = 1e-4
+    for side, influence, other in (
+        (0, found.real_influence, plain.real_influence),
+        (1, found.fake_influence, plain.fake_influence),
+    ):
+        assert influence is not None
+        assert other is not None
+        assert influence.mean() == pytest.approx(0, abs=1e-9)
+        slopes = np.empty(len(influence))
+        for i in range(len(influence)):
+            values = []
+            for sign in (1, -1):
+                weights = [np.ones(n), np.ones(m)]
+                weights[side][i] += sign * step
+                values.append(weighted(*weights))
+            slopes[i] = (values[0] - values[1]) / (2 * step) * len(influence)
+        off, plain_off = (np.abs(z - slopes).max() for z in (influence, other))
+        assert off < 1e-3 * np.abs(slopes).max()
+        assert off < 0.05 * plain_off
+    expected = np.hypot(
+        found.real_influence.std(ddof=1) / np.sqrt(n), found.fake_influence.std(ddof=1) / np.sqrt(m)
+    )
+    assert found.standard_error == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_side_of_moments_is_held_fixed_with_the_divisor_n_too() -> None:
+    x, y = sample(50, 6, 0), sample(30, 6, 1, 1.3)
+    both = frechet_estimate(x, y, divisor="n")
+    one = frechet_estimate(Moments.from_features(x), y, divisor="n")
+    assert one.real_influence is None
+    np.testing.assert_allclose(one.fake_influence, both.fake_influence, rtol=1e-4, atol=1e-6)
+    bare = frechet_estimate(x, y, divisor="n", error_bar=False)
+    assert bare.standard_error is None
+    assert bare.value == pytest.approx(both.value, rel=1e-12)
+
+
+@pytest.mark.parametrize(("n", "m"), [(60, 20), (6, 20)])
+def test_the_directions_with_the_divisor_n(n: int, m: int) -> None:
+    x, y = sample(n, 8, 0), sample(m, 8, 1, 1.6, 0.3)
+    expected, axes = frechet_directions(over_n(x), over_n(y), k=8)
+    shares, vectors = frechet_directions(x, y, k=8, divisor="n")
+    np.testing.assert_allclose(shares, expected, rtol=1e-6, atol=1e-9)
+    assert abs(vectors[:, 0] @ axes[:, 0]) == pytest.approx(1, abs=1e-6)
+    assert not np.allclose(frechet_directions(x, y, k=8)[0], shares, rtol=1e-3)
+    found = frechet_estimate(x, y, directions=3, divisor="n").details["leading_directions"]
+    np.testing.assert_allclose(found, shares[:3], rtol=1e-9)
+
+
+def test_a_divisor_that_cannot_be() -> None:
+    x = sample(20, 4, 0)
+    unknown = gaussian(np.zeros(4), np.eye(4))
+    for sides, which in (((unknown, x), r"first \(real\)"), ((x, unknown), r"second \(fake\)")):
+        with pytest.raises(ComputationError, match=f"images of the {which} set, .*divisor='n-1'"):
+            frechet_estimate(*sides, divisor="n")
+        assert frechet_estimate(*sides).value > 0
+    for wrong in ("N", 0, None, "n-2"):
+        with pytest.raises(UsageError, match="divisor must be one of n-1 or n, not"):
+            frechet_estimate(x, x, divisor=wrong)

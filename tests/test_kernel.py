@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from oracles import cmmd_direct, kid_subsets, mmd_polynomial, mmd_split
+from oracles import cmmd_direct, kid_of_draws, kid_subsets, mmd_polynomial, mmd_split
 from sklearn.metrics.pairwise import polynomial_kernel
 
 from gan_metrics.errors import ComputationError, InputError, UsageError
@@ -119,6 +119,128 @@ def test_torch_fidelity_takes_the_same_subsets() -> None:
     assert ours.value == pytest.approx(theirs["kernel_inception_distance_mean"], abs=1e-6)
     std = theirs["kernel_inception_distance_std"]
     assert ours.details["subset_std"] == pytest.approx(std, abs=1e-6)
+
+
+def test_torch_fidelity_by_arguments_alone() -> None:
+    """Which draws from its first input, the generated images, first."""
+    metric = pytest.importorskip("torch_fidelity.metric_kid")
+    x, y = X.astype(np.float32), Y.astype(np.float32)
+    theirs = metric.kid_features_to_metric(
+        torch.from_numpy(y),
+        torch.from_numpy(x),
+        kid_subsets=20,
+        kid_subset_size=60,
+        kid_kernel="poly",
+        kid_kernel_poly_degree=3,
+        kid_kernel_poly_gamma=None,
+        kid_kernel_poly_coef0=1,
+        rng_seed=2020,
+        verbose=False,
+    )
+    how = {"subsets": 20, "subset_size": 60, "draws": "numpy-legacy", "seed": 2020}
+    ours = kid_estimate(x, y, draw_first="fake", **how)
+    mean, std = (theirs[f"kernel_inception_distance_{kind}"] for kind in ("mean", "std"))
+    assert ours.value == pytest.approx(mean, abs=1e-6)
+    assert ours.details["subset_std"] == pytest.approx(std, abs=1e-6)
+    assert kid(x, y, draw_first="fake", **how) == pytest.approx(ours.value, rel=1e-12)
+    for other in ({}, {"draw_first": "fake", "seed": 0}, {"draw_first": "fake", "draws": "torch"}):
+        assert kid(x, y, **{**how, **other}) != pytest.approx(mean, abs=1e-4)
+
+
+def test_clean_fid_takes_the_same_subsets() -> None:
+    """Which draws by NumPy's global generator."""
+    peer = pytest.importorskip("cleanfid.fid")
+    state = np.random.get_state()  # noqa: NPY002
+    try:
+        np.random.seed(5)  # noqa: NPY002
+        theirs = peer.kernel_distance(X, Y, num_subsets=7, max_subset_size=40)
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
+    how = {"subsets": 7, "subset_size": 40, "draws": "numpy-legacy", "seed": 5}
+    # It draws from its second argument first: the fakes, where the reference is a named one.
+    assert kid(X, Y, draw_first="fake", **how) == pytest.approx(theirs, rel=1e-9)
+    assert kid(X, Y, **how) != pytest.approx(theirs, rel=1e-2)
+
+
+def test_torchmetrics_takes_the_same_subsets() -> None:
+    image = pytest.importorskip("torchmetrics.image.kid")
+    x, y = (torch.from_numpy(z.astype(np.float32)) for z in (X, Y))
+    metric = image.KernelInceptionDistance(feature=torch.nn.Identity(), subsets=9, subset_size=40)
+    metric.real_features, metric.fake_features = [x], [y]
+    metric._update_count = 1
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(11)
+        mean, std = metric.compute()
+    ours = kid_estimate(x, y, subsets=9, subset_size=40, draws="torch", seed=11)
+    assert ours.value == pytest.approx(mean.item(), abs=1e-6)
+    assert ours.details["subset_std"] == pytest.approx(std.item(), abs=1e-6)
+    swapped = kid(x, y, subsets=9, subset_size=40, draws="torch", seed=11, draw_first="fake")
+    assert swapped != pytest.approx(mean.item(), abs=1e-4)
+
+
+def test_piq_takes_everything_once() -> None:
+    peer = pytest.importorskip("piq")
+    x, y = torch.from_numpy(X[:110]), torch.from_numpy(Y)
+    theirs = peer.KID()(x, y).item()
+    for side in (X[:110], X[:90]):
+        ours = kid_estimate(side, Y[: len(side)], subsets=1, subset_size=None)
+        assert ours.details["subset_size"] == len(side)
+        assert not ours.warnings
+        if len(side) == 110:
+            assert ours.value == pytest.approx(theirs, rel=1e-6)
+        assert ours.value == pytest.approx(mmd_polynomial(side, Y[: len(side)]), rel=1e-9)
+    assert kid_estimate(X, Y, subsets=2, subset_size=None).details["subset_size"] == 110
+
+
+@pytest.mark.parametrize("first", ["real", "fake"])
+@pytest.mark.parametrize("kind", ["numpy", "numpy-legacy", "torch"])
+@pytest.mark.parametrize("direct", [False, True])
+def test_draws_by_hand(
+    monkeypatch: pytest.MonkeyPatch, kind: str, first: str, direct: bool
+) -> None:
+    if direct:
+        one_by_one(monkeypatch)
+    fresh = {"numpy": np.random.default_rng, "numpy-legacy": np.random.RandomState}
+    rng: Any = torch.Generator().manual_seed(4) if kind == "torch" else fresh[kind](4)
+    draws = []
+    for _ in range(6):
+        pair = {}
+        for side in ("real", "fake") if first == "real" else ("fake", "real"):
+            n = len(X) if side == "real" else len(Y)
+            pair[side] = (
+                torch.randperm(n, generator=rng)[:30].numpy()
+                if kind == "torch"
+                else rng.choice(n, 30, replace=False)
+            )
+        draws.append((pair["real"], pair["fake"]))
+    expected = kid_of_draws(X, Y, draws)
+    ours = kid_estimate(X, Y, subsets=6, subset_size=30, draws=kind, draw_first=first, seed=4)
+    assert ours.value == pytest.approx(expected.mean(), rel=1e-9)
+    assert ours.details["subset_std"] == pytest.approx(expected.std(), rel=1e-9)
+
+
+def test_draws_leave_other_generators_alone() -> None:
+    torch.manual_seed(3)
+    np.random.seed(3)  # noqa: NPY002
+    expected = torch.rand(1).item(), np.random.rand()  # noqa: NPY002
+    torch.manual_seed(3)
+    np.random.seed(3)  # noqa: NPY002
+    for kind in ("numpy-legacy", "torch"):
+        kid(X, Y, subsets=2, subset_size=10, draws=kind)
+    assert (torch.rand(1).item(), np.random.rand()) == expected  # noqa: NPY002
+
+
+def test_wrong_draws_are_named() -> None:
+    with pytest.raises(UsageError, match="draws must be one of numpy, numpy-legacy or torch"):
+        kid(X, Y, draws="legacy")
+    with pytest.raises(UsageError, match="seed is a generator already"):
+        kid(X, Y, draws="numpy-legacy", seed=np.random.RandomState(0))
+    with pytest.raises(UsageError, match=r"seed must be ≤ 4294967295 where draws='numpy-legacy'"):
+        kid(X, Y, draws="numpy-legacy", seed=2**32)
+    assert kid(X, Y, subsets=1, draws="numpy-legacy", seed=2**32 - 1) > 0
+    assert kid(X, Y, subsets=1, seed=2**32) > 0
+    with pytest.raises(UsageError, match="draw_first must be one of real or fake, not 'first'"):
+        kid(X, Y, draw_first="first")
 
 
 def test_torchmetrics_on_whole_sets() -> None:
@@ -422,6 +544,9 @@ def test_a_row_of_zeros_is_named() -> None:
         (kid, {"subsets": 0}),
         (kid, {"subsets": 2.5}),
         (kid, {"subset_size": 1}),
+        (kid, {"subset_size": "all"}),
+        (kid, {"draws": None}),
+        (kid, {"draw_first": True}),
         (kid, {"seed": -1}),
         (kid, {"seed": None}),
         (kid, {"degree": 0}),

@@ -7,10 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from oracles import manifold_naive
+from oracles import (
+    manifold_naive,
+    short_distances,
+    short_precision_recall,
+    short_squared_distances,
+)
 
 from gan_metrics.errors import ComputationError, InputError, UsageError
-from gan_metrics.metrics import balls, manifold
+from gan_metrics.metrics import balls, calibration, manifold
+from gan_metrics.metrics import short_distances as short
 from gan_metrics.metrics.distances import Points
 from gan_metrics.metrics.estimates import difference_error, half_samples
 from gan_metrics.metrics.manifold import MANIFOLD_METRICS, manifold_estimates, prdc
@@ -194,8 +200,8 @@ def test_the_median_radius_holds_what_it_reaches() -> None:
     """A root squared may be smaller; then the k-th neighbour would lie outside its own ball."""
     for seed in range(50):
         squared = np.random.default_rng(seed).random(31)
-        assert balls._squared_median(squared) == np.median(squared)
-    assert balls._squared_median(np.array([4.0, 1.0, 16.0, 9.0])) == 6.25
+        assert calibration.squared_median(squared) == np.median(squared)
+    assert calibration.squared_median(np.array([4.0, 1.0, 16.0, 9.0])) == 6.25
 
 
 def test_clipped_scores_read_as_shares_of_good_fakes() -> None:
@@ -212,12 +218,12 @@ def test_clipped_scores_read_as_shares_of_good_fakes() -> None:
 def test_the_calibration_of_large_sets(n: int, m: int, k: int) -> None:
     """f rises from 0, stays below 1 and is undone by its inverse."""
     at = [0, k - 1, k, k + 1, m // 2, m]
-    scores = [balls._expected_coverage(j, k, n) for j in at]
+    scores = [calibration.expected_coverage(j, k, n) for j in at]
     assert scores[:2] == [0.0, 0.0]
     assert (np.diff(scores[1:]) > 0).all()
     assert scores[-1] < 1
     for j, score in zip(at[2:], scores[2:], strict=True):
-        assert balls._calibrated(score, k, n, m) == j / (m + 1)
+        assert calibration.calibrated(score, k, n, m) == j / (m + 1)
 
 
 def test_the_calibration_by_its_definition() -> None:
@@ -229,7 +235,7 @@ def test_the_calibration_by_its_definition() -> None:
         logs = gammaln(j + 1) - gammaln(i + 1) - gammaln(j - i + 1)
         logs += betaln(k + i, n - k + j - i) - betaln(k, n - k)
         expected = (np.minimum(i, k) * np.exp(logs)).sum() / k
-        assert balls._expected_coverage(j, k, n) == pytest.approx(expected, rel=1e-9)
+        assert calibration.expected_coverage(j, k, n) == pytest.approx(expected, rel=1e-9)
 
 
 def redrawn(
@@ -435,3 +441,305 @@ def test_a_single_fake_has_a_value_and_no_error_bar() -> None:
     for estimate in found.values():
         assert estimate.standard_error is None
         assert [code for code, _ in estimate.warnings] == ["too-few-for-error-bar"]
+
+
+def inception_like(
+    n: int, m: int, d: int = 256, grid: float | None = 1 / 32
+) -> tuple[np.ndarray, np.ndarray]:
+    """Not negative, |x|² near 300; on a grid every sum is exact, in whatever order it is made."""
+    rng = np.random.default_rng(d)
+    scale = math.sqrt(256 / d)
+    x = rng.gamma(0.6, 1.0 * scale, (n, d)) * rng.uniform(0.5, 1.5, (n, 1))
+    y = rng.gamma(0.6, 1.03 * scale, (m, d)) * rng.uniform(0.5, 1.5, (m, 1))
+    if grid:
+        x, y = np.round(x / grid) * grid, np.round(y / grid) * grid
+    return x.astype(np.float32), y.astype(np.float32)
+
+
+def both(x: Any, y: Any, **arguments: Any) -> tuple[float, float]:
+    return manifold.precision(x, y, **arguments), manifold.recall(x, y, **arguments)
+
+
+SHORT = ("float16", "float16-squared")
+
+
+@pytest.mark.parametrize("k", [1, 3, 9])
+@pytest.mark.parametrize("arithmetic", SHORT)
+@pytest.mark.parametrize("block", [10_000, 70])
+def test_float16_against_whole_matrices(
+    monkeypatch: pytest.MonkeyPatch, block: int, arithmetic: str, k: int
+) -> None:
+    x, y = inception_like(300, 230)
+    monkeypatch.setattr(short, "_BLOCK", block)
+    monkeypatch.setattr(short, "_ROWS", min(block // 2, 1024))
+    found = both(x, y, k=k, arithmetic=arithmetic)
+    assert found == short_precision_recall(x, y, k, arithmetic)
+    assert found[0] != found[1]
+    tensors = [torch.from_numpy(z) for z in (x, y)]
+    assert both(*tensors, k=k, arithmetic=arithmetic) == found
+    for real_balls, value in ((True, found[0]), (False, found[1])):  # tensors that stay tensors
+        assert short.share_inside(*tensors, k, arithmetic, real_balls=real_balls) == value
+
+
+def test_float16_changes_values() -> None:
+    x, y = inception_like(900, 700, grid=None)
+    assert 200 < float((x**2).sum(1).mean()) < 400
+    exact = both(x, y)
+    for arithmetic in SHORT:
+        assert both(x, y, arithmetic=arithmetic) != exact
+    assert both(x, y, arithmetic=SHORT[0]) != both(x, y, arithmetic=SHORT[1])
+
+
+def test_float16_distances_against_torch() -> None:
+    """Its cdist in float16; all but a few, as the order of sums is its own."""
+    x, y = inception_like(40, 50, 512, grid=None)
+    sides = short._Side(x), short._Side(y)
+    theirs = torch.cdist(*(torch.from_numpy(z).half()[None] for z in (x, y)))[0].numpy()
+    ours = short._rooted(*sides, slice(None), slice(None))
+    assert (ours == theirs).mean() > 0.99
+    assert np.abs(ours - theirs).max() <= 2 * np.spacing(theirs.max())
+    assert (short_distances(x, y) == ours).mean() > 0.99
+    squared = short._squared(*sides, slice(None), slice(None))
+    assert (short_squared_distances(x, y) == squared).mean() > 0.99
+    # Not a rounded exact one: the steps' rounding is what is reproduced.
+    exact = ((x[:, None].astype(float) - y) ** 2).sum(-1)
+    assert (exact.astype(np.float16) == squared).mean() < 0.9
+    assert (np.sqrt(exact).astype(np.float16) == ours).mean() < 0.9
+
+
+def test_every_step_of_the_squared_ones_is_rounded() -> None:
+    """Exactly, on a grid; what is taken from which side first makes a difference."""
+    x, y = inception_like(60, 50)
+    sides = short._Side(x), short._Side(y)
+    found = short._squared(*sides, slice(None), slice(None))
+    np.testing.assert_array_equal(found, short_squared_distances(x, y))
+    assert (found != short._squared(*sides[::-1], slice(None), slice(None)).T).any()
+    assert found.dtype == np.float32
+
+
+def test_which_side_stands_first_in_the_differences(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The squared ones: the reals, always. The others: those of which it is asked who is inside."""
+    x, y = inception_like(40, 30, 16)
+    seen = []
+    tiles = short._tiles
+
+    def spy(rows: Any, columns: Any, *, squared: bool) -> Any:
+        if rows is not columns:
+            seen.append((rows.features is x, columns.features is y))
+        return tiles(rows, columns, squared=squared)
+
+    monkeypatch.setattr(short, "_tiles", spy)
+    for arithmetic in ("float16-squared", "float16"):
+        for real_balls in (True, False):
+            short.share_inside(x, y, 3, arithmetic, real_balls=real_balls)
+    assert seen == [(True, True), (True, True), (False, False), (True, True)]
+
+
+def test_an_image_is_not_at_distance_0_of_itself_in_float16() -> None:
+    x, _ = inception_like(1000, 5, grid=None)
+    side = short._Side(x)
+    own = np.diag(short._squared(side, side, slice(None), slice(None)))
+    assert 0 < (own > 0).mean() < 0.2
+    assert own.max() < 4
+
+
+@pytest.mark.parametrize("block", [40, 10_000])
+def test_a_block_that_overflows_is_done_in_float32(
+    monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    """Some rows are long: with blocks of 40 in some blocks only."""
+    x, y = inception_like(120, 110)
+    fine = np.random.default_rng(0).random((50, 256)).astype(np.float32)  # which rounding loses
+    x[-30:] = x[-30:] * 25 + fine[:30]
+    y[-20:] = y[-20:] * 25 + fine[30:]
+    monkeypatch.setattr(short, "_BLOCK", block)
+    monkeypatch.setattr(short, "_ROWS", 16)
+    sides = short._Side(x), short._Side(y)
+    blocks = [slice(i, i + 40) for i in (0, 40, 80)] if block == 40 else [slice(0, 120)]
+    fits = [short._fits(*sides, i, j, short._parts(i)) for i in blocks for j in blocks]
+    assert fits == ([True, True, False] * 2 + [False] * 3 if block == 40 else [False])
+    found = np.empty((120, 110))
+    for rows, columns, distances in short._tiles(*sides, squared=True):
+        found[rows, columns] = distances
+    expected = short_squared_distances(x, y, block)
+    long = 80 if block == 40 else 0
+    np.testing.assert_array_equal(found[:long, :long], expected[:long, :long])
+    np.testing.assert_allclose(found, expected, rtol=5e-6)
+    other = short_squared_distances(x, y, 10_000 if block == 40 else 40)
+    assert np.abs(other / expected - 1).max() > 1e-4
+    if block == 40:
+        with np.errstate(over="ignore"):
+            rounded = (z.astype(np.float16).astype(np.float32) for z in (x, y))
+        coarse = short_squared_distances(*rounded, block)
+        assert np.abs(coarse / expected - 1)[80:, 80:].max() > 1e-5
+    for k in (1, 3):
+        assert both(x, y, k=k, arithmetic="float16-squared") == short_precision_recall(
+            x, y, k, "float16-squared", block
+        )
+
+
+def test_lengths_that_may_overflow_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between what surely fits and what does not, the distances themselves decide."""
+    u = np.zeros((3, 4), np.float32)
+    v = np.zeros((3, 4), np.float32)
+    u[:, 0], v[:, 1] = 160, 160
+    whole = slice(0, 3), slice(0, 3), [slice(0, 3)]
+    assert short._SURELY < (160 + 160) ** 2
+    assert short._fits(short._Side(u), short._Side(v), *whole)
+    assert not short._fits(short._Side(u), short._Side(v * 1.3), *whole)
+    assert not short._fits(short._Side(u), short._Side(v * 500), *whole)  # no number by itself
+    u[:, 0] = -80.0
+    v[:, 0], v[:, 1] = 80, 0
+    assert short._SURELY > (80 + 80) ** 2
+    assert short._fits(short._Side(u), short._Side(v), *whole)
+
+
+@pytest.mark.parametrize(("factor", "size"), [(1e3, "long"), (1e-6, "small")])
+def test_features_that_float16_does_not_suit(factor: float, size: str) -> None:
+    x, y = (z * np.float32(factor) for z in inception_like(30, 20))
+    for one in (manifold.precision, manifold.recall):
+        with pytest.raises(ComputationError, match=rf"too {size} .*float16.* arithmetic='exact'"):
+            one(x, y, arithmetic="float16")
+    if size == "small":
+        with pytest.raises(ComputationError, match=r"too small for distances in float16.* all 0"):
+            manifold.precision(x, y, arithmetic="float16-squared")
+    else:
+        expected = short_precision_recall(x, y, 3, "float16-squared")
+        assert both(x, y, arithmetic="float16-squared") == expected
+    far = inception_like(30, 20)[1]
+    far[7] *= 1000
+    with pytest.raises(ComputationError, match=r"row 7 .* of the fake features is too long"):
+        manifold.precision(inception_like(30, 20)[0], far, arithmetic="float16")
+    with pytest.raises(ComputationError, match=r"row 7 .* of the real features is too long"):
+        manifold.precision(far, inception_like(30, 20)[0], arithmetic="float16")
+
+
+def test_radii_that_float16_does_not_hold() -> None:
+    rng = np.random.default_rng(0)
+    x = np.zeros((9, 4), np.float32)
+    x[np.arange(9), np.arange(9) % 4] = 240 * rng.choice([-1, 1], 9)
+    with pytest.raises(ComputationError, match=r"too large for distances in float16.* not finite"):
+        manifold.precision(x, x[:3], k=7, arithmetic="float16")
+
+
+@pytest.mark.parametrize("arithmetic", ["exact", *SHORT])
+def test_on_the_edge_of_a_ball(arithmetic: str) -> None:
+    x, y = np.array([[0.0], [1.0]]), np.array([[2.0], [9.0]])
+    for strict, expected in ((None, 0.5), (False, 0.5), (True, 0.0)):
+        assert manifold.precision(x, y, k=1, strict=strict, arithmetic=arithmetic) == expected
+        assert manifold.recall(y, x, k=1, strict=strict, arithmetic=arithmetic) == expected
+    found = manifold_estimates(
+        x, y, ["precision", "density"], error_bar=False,
+        arguments={"precision": {"k": 1, "strict": True}, "density": {"k": 1}},
+    )  # fmt: skip
+    assert found["precision"].value == 0
+    assert found["precision"].details == {"k": 1, "strict": True}
+    both_ways = manifold_estimates(
+        x, y, ["precision", "recall"], error_bar=False,
+        arguments={"precision": {"k": 1, "strict": True}, "recall": {"k": 1}},
+    )  # fmt: skip
+    assert both_ways["precision"].value == 0
+    assert both_ways["recall"].value == 1
+
+
+def test_strict_as_prdc_has_it() -> None:
+    peer = pytest.importorskip("prdc")
+    x, y = (np.round(z * 2) for z in pair(300, 200, 3))
+    theirs = peer.compute_prdc(x, y, nearest_k=5)
+    assert manifold.precision(x, y, k=5, strict=True) == theirs["precision"]
+    assert manifold.recall(x, y, k=5, strict=True) == theirs["recall"]
+    assert manifold.precision(x, y, k=5) > theirs["precision"]
+
+
+def test_the_error_bar_of_float16_is_that_of_exact_arithmetic() -> None:
+    x, y = inception_like(80, 70, 64)
+    exact = manifold_estimates(x, y, ["precision", "recall", "density"])
+    for arithmetic in SHORT:
+        how = {name: {"arithmetic": arithmetic} for name in ("precision", "recall")}
+        found = manifold_estimates(x, y, ["precision", "recall", "density"], arguments=how)
+        for name in found:
+            assert found[name].standard_error == exact[name].standard_error
+        assert (found["precision"].value, found["recall"].value) == short_precision_recall(
+            x, y, 3, arithmetic
+        )
+        assert found["density"].value == exact["density"].value
+        assert found["recall"].details["arithmetic"] == arithmetic
+    strict = manifold_estimates(
+        np.round(x), np.round(y), ["recall"], arguments={"recall": {"strict": True}}
+    )
+    loose = manifold_estimates(np.round(x), np.round(y), ["recall"])
+    assert strict["recall"].draws.mean() < loose["recall"].draws.mean()  # type: ignore[union-attr]
+
+
+def test_at_most_so_many() -> None:
+    x, y = pair(160, 130)
+    names = ["precision", "density", "recall", "p_recall"]
+    how = {
+        "precision": {"most": 50},
+        "density": {"most": 140, "most_real": 150},
+        "recall": {"most_real": 40},
+    }
+    found = manifold_estimates(x, y, names, seed=3, arguments=how)
+    assert list(found) == names
+
+    def drawn(n: int, most: int, stream: int) -> np.ndarray:
+        return np.random.default_rng([3, stream]).choice(n, most, replace=False)
+
+    parts = {
+        "precision": (x[drawn(160, 50, 4)], y[drawn(130, 50, 5)]),
+        "density": (x[:150][drawn(150, 140, 4)], y),
+        "recall": (x[:40], y),
+        "p_recall": (x, y),
+    }
+    for name, (reals, fakes) in parts.items():
+        k = found[name].details["k"]
+        expected = manifold_naive(reals, fakes, k)[name]
+        assert found[name].value == pytest.approx(expected, abs=1e-9)
+        if name != "p_recall":
+            assert found[name].details["images"] == [len(reals), len(fakes)]
+            assert found[name].details["drawn_from"] == [len(reals), len(fakes)]
+    assert "images" not in found["p_recall"].details
+    assert found["precision"].details["most"] == 50
+    again, other = (
+        manifold_estimates(x, y, ["precision"], seed=s, error_bar=False, arguments={
+            "precision": {"most": 50}})["precision"].value
+        for s in (3, 4)
+    )  # fmt: skip
+    assert found["precision"].value == again != other
+    tensors = manifold_estimates(
+        torch.from_numpy(x), torch.from_numpy(y), names, seed=3, arguments=how, error_bar=False
+    )
+    assert {n: e.value for n, e in tensors.items()} == {n: e.value for n, e in found.items()}
+    everything = {"precision": {"most": 10_000, "most_real": 200_000}}
+    large = manifold_estimates(x, y, ["precision"], arguments=everything)["precision"]
+    plain = manifold_estimates(x, y, ["precision"])["precision"]
+    assert (large.value, large.standard_error) == (plain.value, plain.standard_error)
+
+
+def test_the_first_reals_in_float16() -> None:
+    x, y = inception_like(200, 90)
+    how = {"precision": {"arithmetic": "float16", "most_real": 120}}
+    found = manifold_estimates(x, y, ["precision"], error_bar=False, arguments=how)
+    expected = short_precision_recall(x[:120], y, 3, "float16")[0]
+    assert found["precision"].value == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "value", "message"),
+    [
+        ("precision", "strict", 1, "strict of precision must be true or false, not 1"),
+        ("recall", "arithmetic", "half", "must be one of exact, float16 or float16-squared"),
+        ("recall", "arithmetic", None, "arithmetic of recall must be one of"),
+        ("density", "most", 0, "most of density must be a whole number ≥ 2, not 0"),
+        ("density", "most", 5, "most of density must be greater than k=5, not 5"),
+        ("recall", "most_real", 3, "most_real of recall must be greater than k=3, not 3"),
+        ("coverage", "most_real", 2.5, "most_real of coverage must be a whole number ≥ 2"),
+        ("density", "strict", True, "density has no argument 'strict'; it takes k"),
+        ("p_recall", "most", 9, "p_recall has no argument 'most'; it takes k and a"),
+    ],
+)
+def test_bad_arguments_of_tools_are_named(
+    name: str, argument: str, value: Any, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        manifold_estimates(*pair(), [name], arguments={name: {argument: value}})

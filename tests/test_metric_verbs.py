@@ -73,7 +73,7 @@ def test_evaluate_prints_everything_that_can_be_had(folders: Folders, tmp_path: 
     assert document == json.loads((tmp_path / "log.jsonl").read_text())
     assert len(document["results"]) >= 15
     assert all(r["standard_error"] is not None for r in document["results"])
-    assert [m["metric"] for m in document["not_computed"]] == ["sfid"]
+    assert [m["metric"] for m in document["not_computed"]] == ["sfid", "fd_dinov2"]
     text = call(*common).out
     for result in document["results"]:
         assert f"\n{result['metric']} " in text
@@ -97,7 +97,7 @@ def test_what_is_asked_for_wrongly(folders: Folders, tmp_path: Path) -> None:
     refused(2, "evaluate", *common, "--metrics", "fdi", says=("unknown metric 'fdi'", "fid"))
     refused(2, "evaluate", *common, "--metrics", ",", says=("no metric is named",))
     refused(2, "evaluate", *common, "--set", "k=5", says=("expected METRIC.NAME=VALUE",))
-    refused(2, "evaluate", *common, "--set", "kid.subsets=many", says=("'many' is no number",))
+    refused(2, "evaluate", *common, "--set", "kid.subsets=many", says=("must be a whole", "'many'"))
     refused(2, "evaluate", *common, "--set", "kid.k=5", says=("takes no argument 'k'", "subsets"))
     refused(2, "evaluate", *common, "--set", "nope.k=5", says=("unknown metric 'nope'",))
     refused(2, "evaluate", *common, "--set", "is.splits=2.5", says=("is.splits", "2.5"))

@@ -303,7 +303,7 @@ def test_pools() -> None:
 
 
 def test_a_protocol_is_not_for_every_backbone() -> None:
-    with pytest.raises(MismatchError, match="'inception'"):
+    with pytest.raises(MismatchError, match="defined for inception, not for 'effic"):
         choose_backbone(LITE0, protocol="pytorch-fid")
     with pytest.raises(UsageError, match="Did you mean pytorch-fid"):
         choose_backbone("inception", protocol="pytorchfid")

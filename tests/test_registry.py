@@ -80,7 +80,7 @@ def test_every_argument_of_a_row_is_one_of_its_function(row: Metric) -> None:
         assert set(row.arguments) <= taken
     assert ("moments" in taken) == bool(row.moments)
     assert row.better in ("lower", "higher")
-    assert row.needs in ("features", "logits", "spatial", "clip")
+    assert row.needs in ("features", "logits", "spatial", "clip", "dinov2")
 
 
 def test_every_row_stands_in_the_docs() -> None:

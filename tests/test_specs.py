@@ -44,6 +44,7 @@ def test_every_preprocess_field_enters_the_fingerprint() -> None:
         "divisor": 1.0,
         "mean": (0.0,) * 3,
         "std": (1.0,) * 3,
+        "clip": True,
     }
     assert set(others) == {f.name for f in dataclasses.fields(Preprocess)}
     prints = {

@@ -12,7 +12,7 @@ import pytest
 from gan_metrics.errors import InputError, MismatchError, ResourceError
 from gan_metrics.moments import Moments
 from gan_metrics.specs import FeatureSpec
-from gan_metrics.stats import Statistics, is_statistics, load_stats
+from gan_metrics.stats import Statistics, is_statistics, load_all_stats, load_stats
 
 X = np.random.default_rng(0).normal(size=(50, 4))
 MOMENTS = Moments.from_features(X)
@@ -259,3 +259,103 @@ def test_what_cannot_be_written_is_a_resource_error(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="cannot be written"):
         STATS.save(tmp_path / "file" / "x.npz")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_is_declared_and_the_resolution_are_kept(tmp_path: Path) -> None:
+    statistics = Statistics(
+        MOMENTS, SPEC, "adm", declared=("backbone", "layer"), resolution=(640, 480)
+    )
+    path = statistics.save(tmp_path / "x.npz")
+    back = load_stats(path)
+    assert (back.declared, back.resolution) == (("backbone", "layer"), (640, 480))
+    with np.load(path) as archive:
+        header = json.loads(str(archive["header"]))
+    assert (header["declared"], header["resolution"]) == (["backbone", "layer"], [640, 480])
+
+
+def test_a_header_of_before_has_neither(tmp_path: Path) -> None:
+    assert {"declared", "resolution"}.isdisjoint(STATS.header())
+    back = load_stats(STATS.save(tmp_path / "x.npz"))
+    assert (back.declared, back.resolution) == ((), None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"resolution": [640]},
+        {"resolution": [640, 480, 3]},
+        {"resolution": [640, 0]},
+        {"resolution": [640, -480]},
+        {"resolution": [640.5, 480]},
+        {"resolution": [True, 480]},
+        {"resolution": ["640", 480]},
+        {"resolution": "12"},
+        {"resolution": 640},
+        {"declared": ["weights"]},
+        {"declared": "layer"},
+        {"declared": [["layer"]]},
+        {"declared": None},
+    ],
+)
+def test_a_wrong_resolution_or_declaration_is_refused(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    header = json.dumps({**STATS.header(), **change})
+    np.savez(tmp_path / "x.npz", mu=MOMENTS.mean, sigma=MOMENTS.cov, header=header)
+    with pytest.raises(InputError, match=f"header is broken.*{next(iter(change))} is"):
+        load_stats(tmp_path / "x.npz")
+
+
+def covariance(d: int, least: float, seed: int) -> np.ndarray:
+    """Of largest eigenvalue 1, smallest ``least``, the others of many magnitudes in between."""
+    rng = np.random.default_rng(seed)
+    turn = np.linalg.qr(rng.normal(size=(d, d)))[0]
+    values = np.concatenate([[1.0, least], 10.0 ** rng.uniform(-4, -1, d - 2)])
+    return (turn * values) @ turn.T
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_negative_eigenvalue_is_found(tmp_path: Path, scale: float, seed: int) -> None:
+    for least, bad in ((-1e-2, True), (-1e-3, True), (-1e-6, False), (0.0, False), (1e-9, False)):
+        sigma = scale * covariance(60, least, seed)
+        correlation = np.abs(sigma) / np.sqrt(np.outer(np.diag(sigma), np.diag(sigma)))
+        assert np.diag(sigma).min() > 0
+        assert correlation.max() < 1 + 1e-12  # nothing else gives it away
+        np.savez(tmp_path / "x.npz", mu=np.zeros(60), sigma=sigma)
+        if bad:
+            says = rf"sigma is not positive semidefinite.*-{-least * scale:.1g}.*{scale:g}"
+            with pytest.raises(InputError, match=says.replace("+", r"\+")):
+                load_stats(tmp_path / "x.npz")
+        else:
+            np.testing.assert_array_equal(
+                load_stats(tmp_path / "x.npz").moments.cov, (sigma + sigma.T) / 2
+            )
+
+
+@pytest.mark.parametrize("n", [2, 20, 150])
+def test_covariances_of_few_images_in_float32_pass(tmp_path: Path, n: int) -> None:
+    rng = np.random.default_rng(n)
+    x = np.maximum(rng.normal(size=(n, 200)) @ rng.normal(size=(200, 200)) + 5, 0)
+    x = x.astype(np.float32)
+    with_mean = x.T @ x / np.float32(n) - np.outer(x.mean(0), x.mean(0))
+    for sigma in (np.cov(x, rowvar=False, dtype=np.float32), with_mean, np.zeros((200, 200))):
+        np.savez(tmp_path / "x.npz", mu=x.mean(0), sigma=sigma)
+        load_stats(tmp_path / "x.npz")
+
+
+def test_one_dimension_and_one_that_is_constant(tmp_path: Path) -> None:
+    for sigma in ([[2.0]], [[0.0]], [[4.0, 0.0], [0.0, 0.0]]):
+        np.savez(tmp_path / "x.npz", mu=np.zeros(len(sigma)), sigma=sigma)
+        np.testing.assert_array_equal(load_stats(tmp_path / "x.npz").moments.cov, sigma)
+    np.savez(tmp_path / "x.npz", mu=[0.0], sigma=[[-2.0]])
+    with pytest.raises(InputError, match="no covariance"):
+        load_stats(tmp_path / "x.npz")
+
+
+def test_all_the_statistics_of_a_file(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", mu=MOMENTS.mean, sigma=MOMENTS.cov,
+             mu_s=MOMENTS.mean[:2], sigma_s=MOMENTS.cov[:2, :2])  # fmt: skip
+    found = load_all_stats(tmp_path / "x.npz")
+    assert [(kind, s.moments.dim) for kind, s in found.items()] == [("features", 4), ("spatial", 2)]
+    assert load_stats(tmp_path / "x.npz").moments.dim == 4

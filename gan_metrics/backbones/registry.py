@@ -29,7 +29,7 @@ from gan_metrics.backbones.weights import (
 )
 from gan_metrics.downloads import Progress
 from gan_metrics.errors import MismatchError, UsageError, unknown_name
-from gan_metrics.protocols import PYTORCH_FID_PREPROCESS, protocol_for
+from gan_metrics.protocols import PYTORCH_FID_PREPROCESS, Protocol, protocol_for
 from gan_metrics.specs import ALPHAS, EXIFS, POOLS, PRECISIONS, Decoding, FeatureSpec, Preprocess
 
 if TYPE_CHECKING:
@@ -99,6 +99,34 @@ _LITE0 = Recipe(
     weights=EMBEDDED_LITE0,
 )
 
+
+def _dinov2(model: str, size: str, dimension: int) -> Recipe:
+    """A DINOv2 without registers, as torch hub gives it for images of 224 × 224 pixels."""
+    name = f"dinov2-{model}"
+    file = f"dinov2_{model}_pretrain.pth"
+    url = f"https://dl.fbaipublicfiles.com/dinov2/dinov2_{model}/{file}"
+    return Recipe(
+        name=name,
+        summary=f"the self-supervised DINOv2 (class token: {dimension}-d)",
+        build="gan_metrics.backbones.dinov2:build",
+        model=f"vit_{size}_patch14_dinov2",
+        adapt="gan_metrics.backbones.dinov2:adapt",
+        layers={"cls": Layer("norm", "cls")},
+        aliases={"last_hidden_state": "cls"},
+        default_layer="cls",
+        preprocess=Preprocess(
+            resize="exact",
+            size=224,
+            interpolation="pil-bicubic-uint8",
+            crop=None,
+            divisor=255.0,
+            mean=(0.485, 0.456, 0.406),
+            std=(0.229, 0.224, 0.225),
+        ),
+        weights=WeightsSource(name, (file,), "", (url,)),
+    )
+
+
 BACKBONES: Mapping[str, Recipe] = MappingProxyType(
     {
         recipe.name: recipe
@@ -106,6 +134,10 @@ BACKBONES: Mapping[str, Recipe] = MappingProxyType(
             _INCEPTION,
             _LITE0,
             *map(torchvision_rows.row, torchvision_rows.SHORT_NAMES.values()),
+            _dinov2("vits14", "small", 384),
+            _dinov2("vitb14", "base", 768),
+            _dinov2("vitl14", "large", 1024),
+            _dinov2("vitg14", "giant", 1536),
         )
     }
 )
@@ -118,6 +150,7 @@ def choose_backbone(
     layer: str | None = None,
     pool: str | None = None,
     protocol: str | None = None,
+    metric: str | None = None,
     weights: str | Path | None = None,
     precision: str | None = None,
     alpha: str | None = None,
@@ -128,11 +161,12 @@ def choose_backbone(
     """Settle what a command's names mean, find the weights and hash them.
 
     Args:
-        backbone: A name, see :func:`recipe_of`; ``"inception"`` by default.
-        layer: A layer of it, see :func:`~gan_metrics.backbones.layers.cut_of`; its final pooling
-            layer by default.
+        backbone: A name, see :func:`recipe_of`; the protocol's, or ``"inception"``, by default.
+        layer: A layer of it, see :func:`~gan_metrics.backbones.layers.cut_of`; the protocol's, or
+            its final pooling layer, by default.
         pool: One of :data:`~gan_metrics.specs.POOLS`; the layer's own by default.
         protocol: A key of :data:`~gan_metrics.protocols.PROTOCOLS`.
+        metric: For which of its metrics; the protocol's own space by default.
         weights: A file; ``"random"``; by default the registered ones.
         precision: One of :data:`~gan_metrics.specs.PRECISIONS`; ``"fp32"`` by default.
         alpha: One of :data:`~gan_metrics.specs.ALPHAS`; the protocol's way by default.
@@ -145,9 +179,7 @@ def choose_backbone(
         MismatchError: When the protocol is not defined for the backbone.
         WeightsError: When the weights cannot be had or fail their hash.
     """
-    recipe = recipe_of(backbone if backbone is not None else "inception")
-    rules = protocol_for(protocol, recipe.name)
-    template = rules.metrics["fid"].template
+    recipe, rules, template = _settled(backbone, protocol, metric)
     named = layer or template.layer or recipe.default_layer
     if not named:
         raise UsageError(
@@ -159,21 +191,34 @@ def choose_backbone(
         layer=named,
         pool=pool,
         protocol=rules.name,
+        metric=metric,
         precision=precision,
         alpha=alpha or rules.decoding.alpha,
         exif=exif or rules.decoding.exif,
     )
     cut = cut_of(recipe, str(stated.layer))[1]
+    own = stated.layer == template.layer  # the template's pool belongs to its layer
     file, sha256, notes = _find_weights(recipe, weights, seed, progress)
     spec = replace(
         stated,
-        pool=stated.pool or template.pool or cut.pool,
+        pool=stated.pool or (template.pool if own else None) or cut.pool,
         weights_sha256=sha256,
         precision=stated.precision or "fp32",
     )
     decoding = Decoding(alpha or rules.decoding.alpha, exif or rules.decoding.exif)
     warnings = (*notes, *recipe.warnings)
     return BackboneChoice(recipe, cut, spec, rules, decoding, file, seed, warnings)
+
+
+def _settled(
+    backbone: BackboneName | None, protocol: str | None, metric: str | None
+) -> tuple[Recipe, Protocol, FeatureSpec]:
+    """The backbone, the protocol, and its template for a metric in that backbone."""
+    if backbone is None and protocol is not None:
+        backbone = protocol_for(protocol).template(metric).backbone
+    recipe = recipe_of(backbone if backbone is not None else "inception")
+    rules = protocol_for(protocol, recipe.name)
+    return recipe, rules, rules.template(metric, recipe.name)
 
 
 def _find_weights(
@@ -299,6 +344,7 @@ def state_spec(
     layer: str | None = None,
     pool: str | None = None,
     protocol: str | None = None,
+    metric: str | None = None,
     weights: str | Path | None = None,
     precision: str | None = None,
     alpha: str | None = None,
@@ -313,6 +359,7 @@ def state_spec(
         layer: A layer of it.
         pool: What turns maps into vectors.
         protocol: What is done to the pixels.
+        metric: For which metric of the protocol.
         weights: A file, or ``"random"``.
         precision: Of the network.
         alpha: What is done with transparency.
@@ -334,14 +381,7 @@ def state_spec(
             raise unknown_name(kind, value, known)
     if backbone is None and not any((layer, protocol, weights, alpha, exif)):
         return FeatureSpec(pool=pool, precision=precision)
-    recipe = recipe_of(backbone if backbone is not None else "inception")
-    rules = protocol_for(protocol, recipe.name)
-    template = rules.metrics["fid"].template
-    if template.backbone not in (None, recipe.name):
-        raise MismatchError(
-            f"protocol {rules.name!r} is defined for the backbone {template.backbone!r}, "
-            f"not for {recipe.name!r}; leave --protocol out, or choose imagenet"
-        )
+    recipe, rules, template = _settled(backbone, protocol, metric)
     departures = None
     if alpha or exif:
         decoding = Decoding(alpha or rules.decoding.alpha, exif or rules.decoding.exif)
@@ -351,10 +391,9 @@ def state_spec(
         random = weights == "random"
         source = recipe.weights or WeightsSource(recipe.name, (), "")
         sha256 = _random_identity(recipe, seed) if random else find(source, weights).sha256
-    named = layer or template.layer
     return FeatureSpec(
         backbone=recipe.name,
-        layer=cut_of(recipe, named)[0] if named else None,
+        layer=cut_of(recipe, layer)[0] if layer else None,
         pool=pool,
         weights_sha256=sha256,
         preprocess=(template.preprocess or recipe.preprocess) if protocol else None,

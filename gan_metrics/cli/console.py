@@ -127,6 +127,8 @@ class _Result(Protocol):
     def to_json(self) -> dict[str, Any]: ...
     def to_text(self) -> str: ...
     def dumps(self, indent: int | None = None) -> str: ...
+    def methods(self) -> str: ...
+    def bibtex(self) -> str: ...
 
 
 def emit(
@@ -153,9 +155,12 @@ def emit(
     # First to the screen: a number that took hours is not lost with a disk that is full.
     show_warnings(result.warnings)
     if to["json"] or json:
-        print_json(result.to_json())
+        said = {"text": result.methods(), "bibtex": result.bibtex()} if to["methods"] else None
+        print_json({**result.to_json(), **({"methods": said} if said else {})})
     else:
         print((result.to_text() if text is None else text).rstrip("\n"))  # noqa: T201
+        if to["methods"]:
+            print(f"\n{result.methods()}\n\n{result.bibtex()}")  # noqa: T201
     if output is not None:
         document = result.dumps(indent=2) if written is None else written
         with atomic_path(output) as temporary:

@@ -1,4 +1,4 @@
-"""Verbs about networks: what there is, where it can be cut, its weights."""
+"""Verbs about networks: what there is, by which protocols, where to cut it, its weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from gan_metrics.cli import console
 from gan_metrics.cli.root import Debug, Quiet, app
 
-__all__ = ["backbones", "layers"]
+__all__ = ["backbones", "layers", "protocols", "references"]
 
 weights_app = typer.Typer(
     help="Weights of the backbones: where they are; get them.", no_args_is_help=True
@@ -72,6 +72,94 @@ def backbones(
         [(r.name, r.default_layer, str(r.input_size), r.summary) for r in rows],
     )
     console.note("Besides: torchvision:NAME, timm:NAME, clip:MODEL/WEIGHTS, package.module:factory")
+
+
+@app.command()
+@console.guarded
+def protocols(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Print one in full.", show_default=False),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: Debug = False,
+) -> None:
+    """The protocols: whose number is reproduced, and what it depends on.
+
+    Examples:
+      gan-metrics protocols
+
+      gan-metrics protocols adm
+
+      gan-metrics evaluate real/ fake/ --metrics fid --protocol pytorch-fid,tf1
+    """
+    from gan_metrics.protocols import PROTOCOLS, protocol_for
+
+    rows = list(PROTOCOLS.values()) if name is None else [protocol_for(name)]
+    if json:
+        documents = {row.name: row.to_json() for row in rows}
+        console.print_json(documents if name is None else documents[rows[0].name])
+        return
+    if name is not None:
+        print(rows[0].to_text())  # noqa: T201
+        return
+    columns = ("name", "metrics", "what it is", "source")
+    console.table(
+        "Protocols",
+        columns,
+        [(row.name, ", ".join(row.metrics), row.summary, row.source) for row in rows],
+    )
+    others = [f"{alias} is {row.name}" for row in rows for alias in row.aliases]
+    console.note("; ".join(others))
+
+
+@app.command()
+@console.guarded
+def references(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: Debug = False,
+) -> None:
+    """The registered reference statistics, which stand for REAL as ref:NAME.
+
+    Examples:
+      gan-metrics references
+
+      gan-metrics fid ref:cifar10-train fake/
+    """
+    from gan_metrics.references import REFERENCES
+
+    if json:
+        console.print_json(
+            {
+                name: {
+                    "protocol": entry.protocol,
+                    "backbone": entry.backbone,
+                    "layer": entry.layer,
+                    "count": entry.count,
+                    "split": entry.split,
+                    "resolution": list(entry.resolution) if entry.resolution else None,
+                    "urls": list(entry.urls),
+                    "sha256": entry.sha256,
+                    "source": entry.source,
+                    "terms": entry.terms,
+                }
+                for name, entry in REFERENCES.items()
+            }
+        )
+        return
+    rows = [
+        (
+            name,
+            "×".join(map(str, entry.resolution)) if entry.resolution else "",
+            "" if entry.count is None else f"{entry.count:,}",
+            entry.protocol,
+            f"{entry.backbone} {entry.layer}",
+            entry.source,
+        )
+        for name, entry in REFERENCES.items()
+    ]
+    columns = ("name", "size", "images", "protocol", "features", "source")
+    console.table("References", columns, rows)
 
 
 @app.command()

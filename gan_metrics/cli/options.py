@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -41,13 +42,19 @@ def _features(
     protocol: Annotated[
         str | None,
         _option(
-            "What is done to the pixels (default: pytorch-fid for inception, else imagenet).",
+            "The tool to reproduce: pixels, network, arithmetic; see gan-metrics protocols "
+            "(default: pytorch-fid for inception, else imagenet).",
             panel=_SPACE,
         ),
     ] = None,
     weights: Annotated[
-        str | None,
-        _option("Weights file, or 'random' for seeded random ones.", panel=_SPACE, metavar="PATH"),
+        list[str] | None,
+        _option(
+            "Weights file, or 'random' for seeded random ones; BACKBONE=PATH for a protocol's "
+            "other networks.",
+            panel=_SPACE,
+            metavar="PATH",
+        ),
     ] = None,
     precision: Annotated[
         str | None,
@@ -123,7 +130,7 @@ def _features(
         "layer": layer,
         "pool": pool,
         "protocol": protocol,
-        "weights": weights,
+        "weights": _weights(weights),
         "precision": precision,
         "alpha": alpha,
         "exif": exif,
@@ -138,6 +145,22 @@ def _features(
     }
 
 
+def _weights(given: list[str] | None) -> str | dict[str, str] | None:
+    """One file, or a file for each of several networks."""
+    found: dict[str, str] = {}
+    for text in given or ():
+        name, equals, path = text.partition("=")
+        named = bool(equals) and "/" not in name and not os.path.exists(text)
+        key, file = (name, path) if named else ("", text)
+        if key in found:
+            raise typer.BadParameter(
+                f"--weights {text}: the weights of {name if named else 'the backbone'} are named "
+                "twice; other networks' are given as BACKBONE=PATH"
+            )
+        found[key] = file
+    return found.get("") if set(found) <= {""} else found
+
+
 def _output(
     json: Annotated[
         bool, _option("Print one JSON document and nothing else.", "--json", panel=_OUTPUT)
@@ -150,9 +173,17 @@ def _output(
         Path | None,
         _option("Append the result as a line of JSON.", panel=_OUTPUT, metavar="LOG.jsonl"),
     ] = None,
+    methods: Annotated[
+        bool,
+        _option(
+            "Say what was computed in a paragraph fit for a paper, and what to cite.",
+            "--methods",
+            panel=_OUTPUT,
+        ),
+    ] = False,
 ) -> dict[str, Any]:
     """Where a result goes."""
-    return {"json": json, "output": output, "append": append}
+    return {"json": json, "output": output, "append": append, "methods": methods}
 
 
 def _takes(template: Callable[..., dict[str, Any]], keyword: str) -> Callable[[Any], Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,10 +13,10 @@ from gan_metrics.cli.allocator import keep_freed_memory
 from gan_metrics.cli.options import takes_features, takes_output
 from gan_metrics.cli.root import Debug, Quiet, app
 
-__all__ = ["evaluate", "fid", "inception_score", "kid", "metrics", "prdc", "vendi"]
+__all__ = ["evaluate", "fid", "inception_score", "kid", "metrics", "prdc", "reproduce", "vendi"]
 
-_SIDE = "A folder of images, saved features, or a statistics .npz."
-_IMAGES = "A folder of images, or saved features."
+_SIDE = "A folder or batch (.npz) of images, saved features, statistics, or ref:NAME."
+_IMAGES = "A folder or batch (.npz) of images, or saved features."
 _METRIC = "Metric"
 Real = Annotated[str, typer.Argument(metavar="REAL", help=_SIDE)]
 Fake = Annotated[str, typer.Argument(metavar="FAKE", help=_SIDE)]
@@ -79,7 +80,7 @@ def fid(
 
       gan-metrics fid real/ fake/ --on-error skip --append log.jsonl
     """
-    _score("fid", real, fake, options, to, error_bars, {"fid": {"directions": directions}})
+    _score("fid", real, fake, options, to, error_bars, {"fid": _named(directions=directions)})
 
 
 @app.command()
@@ -91,8 +92,18 @@ def kid(
     fake: FakeImages,
     options: dict[str, Any],
     to: dict[str, Any],
-    subsets: Annotated[int, _argument("Random subsets that are averaged over.", min=1)] = 100,
-    subset_size: Annotated[int, _argument("Images in each.", min=2)] = 1000,
+    subsets: Annotated[
+        int | None,
+        _argument(
+            "Random subsets that are averaged over (default: the protocol's, 100).",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    subset_size: Annotated[
+        int | None,
+        _argument("Images in each (default: the protocol's, 1000).", min=2, show_default=False),
+    ] = None,
     error_bars: ErrorBars = True,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -106,7 +117,7 @@ def kid(
 
       gan-metrics kid real/ fake/ --backbone efficientnet-lite0 --subset-size 500
     """
-    given = {"kid": {"subsets": subsets, "subset_size": subset_size}}
+    given = {"kid": _named(subsets=subsets, subset_size=subset_size)}
     _score("kid", real, fake, options, to, error_bars, given)
 
 
@@ -118,7 +129,14 @@ def inception_score(
     fake: FakeImages,
     options: dict[str, Any],
     to: dict[str, Any],
-    splits: Annotated[int, _argument("Parts that are averaged over.", min=1)] = 10,
+    splits: Annotated[
+        int | None,
+        _argument(
+            "Parts that are averaged over (default: the protocol's, 10).",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
     error_bars: ErrorBars = True,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -132,7 +150,7 @@ def inception_score(
 
       gan-metrics is fake/ --backbone efficientnet-lite0 --splits 1
     """
-    _score("is", None, fake, options, to, error_bars, {"is": {"splits": splits}})
+    _score("is", None, fake, options, to, error_bars, {"is": _named(splits=splits)})
 
 
 @app.command()
@@ -165,7 +183,7 @@ def prdc(
     """
     from gan_metrics.metrics.registry import FAMILIES
 
-    given = {} if k is None else {name: {"k": k} for name in FAMILIES["prdc"]}
+    given = {name: _named(k=k) for name in FAMILIES["prdc"]}
     _score("prdc", real, fake, options, to, error_bars, given)
 
 
@@ -211,7 +229,8 @@ def evaluate(
 ) -> None:
     """Many metrics from one decode and one pass of each network.
 
-    What cannot be computed from what was given is listed with the reason.
+    What cannot be computed from what was given is listed with the reason. With several protocols,
+    the table shows what the protocol alone does to the number.
 
     Examples:
       gan-metrics evaluate real/ fake/
@@ -219,6 +238,8 @@ def evaluate(
       gan-metrics evaluate real/ fake/ --metrics fid,kid,prdc --json
 
       gan-metrics evaluate real/ fake/ --metrics prdc --set precision.k=5 --set recall.k=5
+
+      gan-metrics evaluate real/ fake/ --metrics fid --protocol pytorch-fid,tf1,clean-fid
     """
     from gan_metrics.evaluation import evaluate as compute
 
@@ -317,6 +338,48 @@ def compare(
 
 @app.command()
 @console.guarded
+@takes_features
+def reproduce(
+    record: Annotated[
+        Path, typer.Argument(metavar="RESULT.json", help="What -o or --append wrote.")
+    ],
+    real: Real,
+    options: dict[str, Any],
+    fake: Annotated[str | None, typer.Argument(metavar="FAKE", help=_SIDE)] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON.", rich_help_panel="Output")
+    ] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Compute a saved result again from its own record, and say whether it agrees.
+
+    Backbone, layer, protocol, precision, arguments and seed are the record's. For a metric of one
+    set, give that set alone. Exit code 4 when a value does not agree.
+
+    Examples:
+      gan-metrics fid real/ fake/ -o result.json
+
+      gan-metrics reproduce result.json real/ fake/
+    """
+    from gan_metrics.reproduction import reproduce as compute
+
+    sides = (None, real) if fake is None else (real, fake)
+    stated = {k: v for k, v in options.items() if v is not None and k != "seed"}
+    keep_freed_memory()
+    with console.progress() as report:
+        found = compute(record, *sides, progress=report, **stated)
+    console.show_warnings(found.warnings)
+    if json:
+        console.print_json(found.to_json())
+    else:
+        print(found.to_text())  # noqa: T201
+    if not found.agrees:
+        console.leave("the record is not reproduced", 4)
+
+
+@app.command()
+@console.guarded
 def metrics(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
@@ -389,6 +452,11 @@ def _score(
     console.emit(found[names] if len(found) == 1 else found, to)
 
 
+def _named(**arguments: Any) -> dict[str, Any]:
+    """Those of a metric's arguments that the command names."""
+    return {name: value for name, value in arguments.items() if value}
+
+
 def _arguments(given: list[str] | None, metrics: str) -> dict[str, dict[str, Any]]:
     """METRIC.NAME=VALUE as keyword arguments of metrics.
 
@@ -412,7 +480,7 @@ def _arguments(given: list[str] | None, metrics: str) -> dict[str, dict[str, Any
         try:
             known = math.inf if value.lower() in ("inf", "infinity") else json.loads(value)
         except ValueError:
-            raise UsageError(f"--set {text}: {value!r} is no number, true, false or null") from None
+            known = value  # a name, or what the check of the argument refuses
         found.setdefault(metric, {})[name] = known
     asked = {row.name for row in expand(metrics).values()}
     if idle := sorted(set(check_arguments(found)) - asked):

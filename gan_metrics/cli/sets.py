@@ -24,9 +24,21 @@ _AS_JSON = typer.Option("--json", help="Print JSON.", rich_help_panel=_PANEL)
 def stats(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A folder of images.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The .npz to write.", metavar="OUT.npz")
+        Path,
+        typer.Option("--output", "-o", help="The file to write.", metavar="OUT.npz|.pt|.pkl"),
     ],
     options: dict[str, Any],
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="Whose file it is (default: by the name's end). npz is read by pytorch-fid, "
+            "clean-fid, EDM and EDM2 too; adm also holds spatial moments and images.",
+            metavar="npz|torch-fidelity|edm2|adm",
+            rich_help_panel="Output",
+            show_default=False,
+        ),
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print the header as JSON.", rich_help_panel="Output")
     ] = False,
@@ -35,27 +47,35 @@ def stats(
 ) -> None:
     """Write reference statistics: mu, sigma, n and a header that says what they are of.
 
-    pytorch-fid reads the file too.
+    pytorch-fid, clean-fid and EDM read the .npz too; the other tools' own files are written by
+    --format, in their protocol if none is named.
 
     Examples:
       gan-metrics stats real/ -o real.npz
 
       gan-metrics fid real.npz fake/
+
+      gan-metrics stats real/ -o real-inception-v3-compat-stat-fid-2048.pt
+
+      gan-metrics stats real/ -o VIRTUAL_real.npz --format adm
     """
-    from gan_metrics.evaluation import compute_stats
+    from gan_metrics.evaluation import write_reference
+    from gan_metrics.stats import load_stats
 
     console.check_outputs(output)
     keep_freed_memory()
     with console.progress() as report:
-        statistics = compute_stats(source, progress=report, **options)
-    path = statistics.save(output)
+        path = write_reference(source, output, kind=format_, progress=report, **options)
+    statistics = load_stats(path)
     console.show_warnings(statistics.warnings)
     if json:
         console.print_json({**statistics.header(), "path": str(path)})
     else:
         spec, moments = statistics.spec, statistics.moments
-        print(f"{path}: {moments.n} images, {moments.dim} dimensions")  # noqa: T201
-        print(f"  features     {spec.backbone} {spec.layer}, {statistics.protocol}")  # noqa: T201
+        count = "an unstated number of" if moments.n is None else moments.n
+        print(f"{path}: {count} images, {moments.dim} dimensions")  # noqa: T201
+        space = f"{spec.backbone} {spec.layer}, {statistics.protocol}"
+        print(f"  features     {space}")  # noqa: T201
         print(f"  fingerprint  {spec.fingerprint()}")  # noqa: T201
 
 

@@ -9,17 +9,23 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gan_metrics.errors import UsageError
 
 __all__ = [
+    "ARITHMETICS",
     "CHECKS",
+    "DEALS",
+    "DIVISORS",
+    "DRAWS",
     "MAX_DEGREE",
     "MAX_FEATURES",
     "MIN_FEATURES",
     "flag",
     "generator",
     "number",
+    "one_of",
     "order",
     "positive",
     "whole_number",
@@ -30,6 +36,15 @@ MAX_DEGREE = 100
 
 MIN_FEATURES, MAX_FEATURES = 10, 5000
 """Random frequencies: fewer say nothing, and more need a matrix of gigabytes."""
+
+ARITHMETICS = ("exact", "float16", "float16-squared")
+"""Of distances; see :mod:`gan_metrics.metrics.short_distances`."""
+
+DEALS = ("even", "chunk")
+"""Ways to deal images into splits; see :mod:`gan_metrics.metrics.class_predictions`."""
+
+DIVISORS = ("n-1", "n")
+"""Of a covariance."""
 
 _LARGEST = 1e100
 _SMALLEST_ORDER = 1e-6
@@ -96,17 +111,75 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def generator(seed: Any) -> Any:
+def one_of(*names: str) -> Callable[[str, Any], str]:
+    """What refuses all but some names, with a :class:`~gan_metrics.errors.UsageError`."""
+
+    def check(name: str, value: Any) -> str:
+        if not isinstance(value, str) or value not in names:
+            known = f"{', '.join(names[:-1])} or {names[-1]}"
+            raise UsageError(f"{name} must be one of {known}, not {value!r}")
+        return value
+
+    return check
+
+
+def generator(seed: Any, draws: str = "numpy") -> Any:
     """What draws: made from a seed, or a NumPy generator as it was given.
+
+    Args:
+        seed: A whole number, or a generator, with which ``draws`` has nothing to say.
+        draws: Of :data:`DRAWS`: ``"numpy"`` is ``numpy.random.default_rng(seed)``,
+            ``"numpy-legacy"`` what ``numpy.random.seed(seed)`` starts, ``"torch"`` what
+            ``torch.manual_seed(seed)`` starts on the CPU, where k of n are the first k of
+            ``torch.randperm(n)``.
+
+    Returns:
+        An object with ``permutation(n)`` and ``choice(n, size, replace=False)``.
 
     Raises:
         UsageError: Saying what was given.
     """
+    make, most = DRAWS[one_of(*DRAWS)("draws", draws)]
     if hasattr(seed, "permutation"):
+        if draws != "numpy":
+            raise UsageError(
+                f"draws={draws!r} says what is made of a seed, and the seed is a generator "
+                "already: give a whole number, or leave draws out"
+            )
         return seed
     if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
         raise UsageError(f"seed must be a whole number ≥ 0 or a NumPy generator, not {seed!r}")
-    return np.random.default_rng(int(seed))
+    if most is not None and int(seed) > most:
+        raise UsageError(f"seed must be ≤ {most} where draws={draws!r}, not {seed!r}")
+    return make(int(seed))
+
+
+class _Torch:
+    """torch's generator on the CPU, with the two methods of NumPy's that are used here."""
+
+    def __init__(self, seed: int) -> None:
+        import torch
+
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def permutation(self, n: int) -> npt.NDArray[np.int64]:
+        import torch
+
+        return np.asarray(torch.randperm(n, generator=self._generator).numpy())
+
+    def choice(self, n: int, size: int, *, replace: bool) -> npt.NDArray[np.int64]:
+        assert not replace  # noqa: S101
+        return self.permutation(n)[:size]
+
+
+DRAWS: Mapping[str, tuple[Callable[[int], Any], int | None]] = MappingProxyType(
+    {
+        "numpy": (np.random.default_rng, None),
+        "numpy-legacy": (np.random.RandomState, 2**32 - 1),
+        "torch": (_Torch, 2**64 - 1),
+    }
+)
+"""Name of a kind of random draws to what makes it from a seed, and the greatest seed it takes."""
 
 
 def _is_number(value: Any) -> bool:
@@ -124,19 +197,30 @@ def _or_none(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
 CHECKS: Mapping[str, Callable[[str, Any], Any]] = MappingProxyType(
     {
         "a": positive,
+        "arithmetic": one_of(*ARITHMETICS),
         "coef0": number,
+        "ddof": _between(0, 1),
+        "deal": one_of(*DEALS),
         "degree": _between(1, MAX_DEGREE),
         "directions": _between(0),
+        "divisor": one_of(*DIVISORS),
+        "draw_first": one_of("real", "fake"),
+        "draws": one_of(*DRAWS),
         "features": _between(MIN_FEATURES, MAX_FEATURES),
         "gamma": _or_none(positive),
         "k": _between(1),
+        "most": _or_none(_between(2)),
+        "most_real": _or_none(_between(2)),
         "q": order,
         "scale": positive,
+        "seed": _between(0),
         "shuffle": flag,
         "sigma": _or_none(positive),
         "sizes": _between(2),
+        "split_size": _or_none(_between(2)),
         "splits": _between(1),
-        "subset_size": _between(2),
+        "strict": _or_none(flag),
+        "subset_size": _or_none(_between(2)),
         "subsets": _between(1),
     }
 )

@@ -3,15 +3,6 @@
 A :class:`Plan` is one metric with its arguments. It turns the radii of its side into a question,
 and the counts that answer it into a value. The same plan serves the whole sets and half-samples.
 
-Clipped coverage is calibrated so (Salvy et al. 2026, arXiv 2507.01761): if j of the m fakes are as
-good as reals and the others lie in no ball, the number of fakes in a ball is beta-binomial, and the
-score is expected to be ::
-
-    f(j) = (1/k) Σ_i min(i, k) C(j, i) B(k + i, n − k + j − i) / B(k, n − k),   f(j) = 0 for j < k
-         = 1 − (1/k) Σ_{i<k} (k − i) C(j, i) B(k + i, n − k + j − i) / B(k, n − k)
-
-The result is the share of j = 0 … m with f(j) below the score found.
-
 The error bars come from half-samples (:mod:`gan_metrics.metrics.estimates`) of both sides jointly:
 with the balls held fixed, the error of a proportion is too small (0.7 of the truth at n = m).
 """
@@ -27,22 +18,26 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError, UsageError, unknown_name
-from gan_metrics.metrics.arguments import positive, whole_number
+from gan_metrics.metrics.arguments import CHECKS
+from gan_metrics.metrics.arrays import like
+from gan_metrics.metrics.calibration import calibrated, squared_median
 from gan_metrics.metrics.distances import Matrix, Points, sweep
 from gan_metrics.metrics.estimates import Estimate, half_samples
 from gan_metrics.metrics.neighbors import Balls, Neighbors, Question, Tally, nearest_others
 
-__all__ = ["MANIFOLD_METRICS", "Draws", "Plan", "half_sample_draws", "values_of"]
+__all__ = ["MANIFOLD_METRICS", "Draws", "Plan", "half_sample_draws", "part_of", "values_of"]
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
+_SIZES = {"most": None, "most_real": None}
+_KYNKAANNIEMI = {"k": 3, "strict": None, "arithmetic": "exact", **_SIZES}
 _DEFAULTS: dict[str, dict[str, Any]] = {
-    "precision": {"k": 3},
-    "recall": {"k": 3},
-    "density": {"k": 5},
-    "coverage": {"k": 5},
+    "precision": _KYNKAANNIEMI,
+    "recall": _KYNKAANNIEMI,
+    "density": {"k": 5, **_SIZES},
+    "coverage": {"k": 5, **_SIZES},
     "clipped_density": {"k": 5},
     "clipped_coverage": {"k": 5},
     "p_precision": {"k": 4, "a": 1.2},
@@ -53,9 +48,6 @@ MANIFOLD_METRICS = tuple(_DEFAULTS)
 
 _PAIRS = 2000
 """Half-samples are drawn from so many of each side, or from as many pairs of another shape."""
-
-_EQUAL = 1e-12
-"""Scores that differ by less, relatively, are equal."""
 
 _TINY = float(np.finfo(np.float32).tiny)
 """Instead of a squared radius of zero, which a half-sample may have."""
@@ -72,11 +64,19 @@ class Plan:
         name: One of :data:`MANIFOLD_METRICS`.
         k: Which neighbour gives the radius.
         a: Times the mean radius, where there is one radius for all.
+        strict: Whether d < r is asked, not d ≤ r; ``None``: as the metric has it.
+        arithmetic: Of the distances that make the value; that of its error bar is exact.
+        most: At most so many of each side; ``None``: all.
+        most_real: At most so many of the reals, the first ones; ``None``: all.
     """
 
     name: str
     k: int
     a: float | None = None
+    strict: bool | None = None
+    arithmetic: str = "exact"
+    most: int | None = None
+    most_real: int | None = None
 
     @classmethod
     def of(cls, name: str, arguments: Mapping[str, Any]) -> Plan:
@@ -92,14 +92,22 @@ class Plan:
                 takes = " and ".join(_DEFAULTS[name])
                 raise UsageError(f"{name} has no argument {key!r}; it takes {takes}")
         wanted = {**_DEFAULTS[name], **arguments}
-        k, a = wanted["k"], wanted.get("a")
-        k = whole_number(f"k of {name}", k, least=1)
-        return cls(name, k, positive(f"a of {name}", a) if "a" in wanted else None)
+        plan = cls(name, **{key: CHECKS[key](f"{key} of {name}", wanted[key]) for key in wanted})
+        for key, most in (("most", plan.most), ("most_real", plan.most_real)):
+            if most is not None and most <= plan.k:
+                raise UsageError(f"{key} of {name} must be greater than k={plan.k}, not {most}")
+        return plan
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What it was called with."""
-        return {"k": self.k} if self.a is None else {"k": self.k, "a": self.a}
+        """What it was called with: k, a where there is one, and what is not the default."""
+        known = {key: getattr(self, key) for key in _DEFAULTS[self.name]}
+        return {k: v for k, v in known.items() if k in "ka" or v != _DEFAULTS[self.name][k]}
+
+    @property
+    def sizes(self) -> tuple[int | None, int | None]:
+        """``most`` and ``most_real``."""
+        return self.most, self.most_real
 
     @property
     def real(self) -> bool:
@@ -109,7 +117,7 @@ class Plan:
     @property
     def key(self) -> Hashable:
         """Equal for plans that ask for the same question."""
-        strict = self.name in {"density", "coverage", "clipped_coverage"}
+        strict = self.strict or self.name in {"density", "coverage", "clipped_coverage"}
         return self.real, self.k, "strict" if strict else self.name, self.a
 
     def check(self, n: int, m: int) -> None:
@@ -147,8 +155,8 @@ class Plan:
             radius = max((self.a * float(np.sqrt(squared).mean())) ** 2, _TINY)
             return Question(np.full(len(squared), radius), strict=True, soft=True)
         if self.name == "clipped_density":
-            return Question(np.minimum(squared, _squared_median(squared)), strict=False)
-        return Question(squared, strict=self.name not in {"precision", "recall"})
+            return Question(np.minimum(squared, squared_median(squared)), strict=False)
+        return Question(squared, strict=self.strict or self.name not in {"precision", "recall"})
 
     def value(self, question: Question, tally: Tally, neighbors: Neighbors) -> float:
         """The metric from what was counted.
@@ -169,11 +177,29 @@ class Plan:
             return float((tally.per_ball > 0).mean())
         if self.name == "clipped_coverage":
             score = float(np.minimum(tally.per_ball, self.k).mean() / self.k)
-            return _calibrated(score, self.k, n, m)
+            return calibrated(score, self.k, n, m)
         inside = neighbors.squared[:, : self.k] <= question.squared[:, None]
         own = np.bincount(neighbors.whom[:, : self.k][inside], minlength=n)
         fakes = float(np.minimum(tally.per_point, self.k).mean())
         return min(fakes / float(np.minimum(own, self.k).mean()), 1.0)
+
+
+def part_of(X: Any, Y: Any, most: int | None, most_real: int | None, seed: int) -> tuple[Any, Any]:
+    """The images that are asked about.
+
+    Args:
+        X: Real features, ``(n, D)``.
+        Y: Fake features, ``(m, D)``.
+        most: At most so many of each side, drawn without replacement; ``None``: all.
+        most_real: Of the reals the first so many, before that; ``None``: all.
+        seed: Of the draw.
+    """
+    sides = [X[:most_real], Y]
+    for i, side in enumerate(sides):
+        if most is not None and most < len(side):
+            rows = np.random.default_rng([seed, 4 + i]).choice(len(side), most, replace=False)
+            sides[i] = side[like(np.sort(rows), side)]
+    return sides[0], sides[1]
 
 
 def values_of(plans: Sequence[Plan], x: Points, y: Points) -> dict[str, float]:
@@ -360,34 +386,3 @@ def _fits(plan: Plan, n: int, m: int) -> bool:
     except ComputationError:
         return False
     return True
-
-
-def _squared_median(squared: Floats) -> float:
-    """The square of the median root; where it is one of them, to the last bit."""
-    n = len(squared)
-    ordered = np.partition(squared, ((n - 1) // 2, n // 2))
-    low, high = float(ordered[(n - 1) // 2]), float(ordered[n // 2])
-    return low if low == high else ((math.sqrt(low) + math.sqrt(high)) / 2) ** 2
-
-
-def _expected_coverage(j: int, k: int, n: int) -> float:
-    """f(j) of the module, by the ratios of its successive terms."""
-    if j < k:
-        return 0.0
-    t, i = np.arange(k), np.arange(k - 1)
-    first = np.log((n - k + t) / (n - k + j + t)).sum()
-    ratios = np.log((j - i) / (i + 1) * ((k + i) / (n - k + j - i - 1)))
-    logs = first + np.concatenate([[0.0], np.cumsum(ratios)])
-    return 1.0 - float(((k - t) * np.exp(logs)).sum()) / k
-
-
-def _calibrated(score: float, k: int, n: int, m: int) -> float:
-    """The share of j = 0 … m with f(j) < score; f rises."""
-    low, high = 0, m + 1
-    while low < high:
-        middle = (low + high) // 2
-        if _expected_coverage(middle, k, n) < score * (1 - _EQUAL):
-            low = middle + 1
-        else:
-            high = middle
-    return low / (m + 1)

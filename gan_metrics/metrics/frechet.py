@@ -24,6 +24,7 @@ span of the sample.
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
@@ -39,6 +40,7 @@ from gan_metrics.metrics.coupling import (
     influence,
     influence_pair,
 )
+from gan_metrics.metrics.divisors import factors, influence_over_n
 from gan_metrics.metrics.estimates import Estimate, influence_error
 from gan_metrics.moments import Moments
 
@@ -129,6 +131,7 @@ def frechet_terms(
     moments_a: Moments | None = None,
     moments_b: Moments | None = None,
     error_bar: bool = False,
+    divisor: str = "n-1",
 ) -> FrechetTerms:
     """The mean term and the covariance term of :func:`frechet_distance`, and the error bar.
 
@@ -138,22 +141,33 @@ def frechet_terms(
         moments_a: The moments of features ``a``, if they are at hand.
         moments_b: The moments of features ``b``, if they are at hand.
         error_bar: Whether to take the second look at the features that the error bar needs.
+        divisor: Of both covariances, ``"n-1"`` or ``"n"``.
 
     Raises:
         InputError: When the dimensions differ or an array is not two-dimensional.
-        ComputationError: When a side has fewer than two images or is not finite.
+        ComputationError: When a side has fewer than two images or is not finite, or the divisor is
+            an n that is not known.
+        UsageError: When the divisor is another.
     """
     one, other = gaussian_pair(a, b, moments_a, moments_b)
+    alpha, beta = factors(one, other, divisor)
+    root = math.sqrt(alpha * beta)
     wanted = error_bar and not (one.features is None and other.features is None)
     coupling = Coupling(one, other, vectors=wanted)
     shift = one.moments.mean - other.moments.mean
     if not np.isfinite(float(shift @ shift)):
         raise ComputationError("the means are too far apart for the distance to be a number")
-    traces = float(np.trace(one.moments.cov) + np.trace(other.moments.cov))
+    traces = float(alpha * np.trace(one.moments.cov) + beta * np.trace(other.moments.cov))
     influences = influence_pair(one, other, coupling) if wanted else (None, None)
+    if divisor == "n":
+        mine, theirs = influences
+        influences = (
+            influence_over_n(one, other, mine, alpha, beta),
+            influence_over_n(other, one, theirs, beta, alpha),
+        )
     return FrechetTerms(
         float(shift @ shift),
-        max(traces - 2.0 * float(coupling.s.sum()), 0.0),
+        max(traces - 2.0 * root * float(coupling.s.sum()), 0.0),
         influence_error(*influences),
         *influences,
     )
@@ -167,6 +181,7 @@ def frechet_estimate(
     error_bar: bool = True,
     moments: tuple[Moments | None, Moments | None] = (None, None),
     directions: int = 0,
+    divisor: str = "n-1",
 ) -> Estimate:
     """:func:`frechet_terms` as an estimate.
 
@@ -177,22 +192,26 @@ def frechet_estimate(
         error_bar: Whether to take the second look at the features that the error bar needs.
         moments: Of both, if they are at hand.
         directions: How many leading directions are looked for; see :func:`frechet_directions`.
+        divisor: Of both covariances, ``"n-1"`` or ``"n"``, as StyleGAN3 has it.
 
     Returns:
-        The distance; details are ``mean_term``, ``covariance_term`` and, if they were asked for,
-        ``leading_directions``: their shares.
+        The distance; details are ``mean_term``, ``covariance_term``, a ``divisor`` of n and, if
+        they were asked for, ``leading_directions``: their shares.
 
     Raises:
         GanMetricsError: As for :func:`frechet_terms`.
     """
     del seed
-    terms = frechet_terms(X, Y, moments_a=moments[0], moments_b=moments[1], error_bar=error_bar)
+    known = {"moments_a": moments[0], "moments_b": moments[1]}
+    terms = frechet_terms(X, Y, **known, error_bar=error_bar, divisor=divisor)
     details: dict[str, Any] = {
         "mean_term": terms.mean_term,
         "covariance_term": terms.covariance_term,
     }
+    if divisor != "n-1":
+        details["divisor"] = divisor
     if directions:
-        shares, _ = frechet_directions(X, Y, k=directions)
+        shares, _ = frechet_directions(X, Y, k=directions, divisor=divisor)
         details["leading_directions"] = shares.tolist()
     return Estimate(
         terms.distance,
@@ -250,7 +269,11 @@ def frechet_influence(a: npt.ArrayLike, b: npt.ArrayLike | Moments) -> Array:
 
 
 def frechet_directions(
-    a: npt.ArrayLike | Moments, b: npt.ArrayLike | Moments, *, k: int = 10
+    a: npt.ArrayLike | Moments,
+    b: npt.ArrayLike | Moments,
+    *,
+    k: int = 10,
+    divisor: str = "n-1",
 ) -> tuple[Array, Array]:
     """The directions in which the two sets differ most, and their share of the distance.
 
@@ -265,6 +288,7 @@ def frechet_directions(
         a: Moments, or features of shape ``(n, D)``.
         b: The same of the other side.
         k: How many directions, at most D.
+        divisor: See :func:`frechet_terms`.
 
     Returns:
         The shares, ``(k,)``, falling, between 0 and 1, and unit vectors, ``(D, k)``. All shares of
@@ -286,6 +310,11 @@ def frechet_directions(
     k = min(whole_number("k", k, least=1), one.dim)
     shift = one.moments.mean - other.moments.mean
     matrix = Coupling(one, other, vectors=True).displacement(one, other)
+    alpha, beta = factors(one, other, divisor)
+    if divisor == "n":
+        root = math.sqrt(alpha * beta)
+        matrix *= root
+        matrix += (alpha - root) * one.moments.cov + (beta - root) * other.moments.cov
     matrix += np.outer(shift, shift)
     whole = float(np.trace(matrix))
     values, vectors = la.eigh(

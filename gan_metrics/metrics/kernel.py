@@ -28,12 +28,13 @@ from typing import Any
 import numpy as np
 
 from gan_metrics.errors import ComputationError
-from gan_metrics.metrics.arguments import MAX_DEGREE, generator, number, positive, whole_number
+from gan_metrics.metrics.arguments import CHECKS, generator, number, positive
 from gan_metrics.metrics.arrays import as_pair, like
 from gan_metrics.metrics.estimates import Estimate
 from gan_metrics.metrics.kernel_sums import (
     Gaussian,
     Polynomial,
+    Rows,
     Sums,
     all_pairs,
     check_rows,
@@ -60,10 +61,12 @@ def kid(
     Y: Any,
     *,
     subsets: int = 100,
-    subset_size: int = 1000,
+    subset_size: int | None = 1000,
     degree: int = 3,
     gamma: float | None = None,
     coef0: float = 1.0,
+    draws: str = "numpy",
+    draw_first: str = "real",
     seed: Seed = 0,
 ) -> float:
     """The Kernel Inception Distance: mean over subsets of the unbiased MMD², polynomial kernel.
@@ -73,12 +76,15 @@ def kid(
         Y: Fake features, ``(m, D)``.
         subsets: How many subsets.
         subset_size: Images of either side in a subset, drawn without replacement; at most
-            min(n, m) are taken, and :func:`kid_estimate` says so.
+            min(n, m) are taken, and :func:`kid_estimate` says so. ``None``: min(n, m).
         degree: Of the kernel (γ xᵀy + c)^degree.
         gamma: γ > 0; ``None``: 1/D.
         coef0: c.
-        seed: A number, or a generator with ``choice``, which is used up. Per subset it draws from
-            X, then from Y: ``numpy.random.RandomState(2020)`` gives the subsets of torch-fidelity.
+        draws: What is made of the seed: ``"numpy"``, ``"numpy-legacy"`` or ``"torch"``; see
+            :func:`gan_metrics.metrics.arguments.generator`.
+        draw_first: Whose part of a subset is drawn first, ``"real"`` or ``"fake"``.
+        seed: A number, or a generator with ``choice``, which is used up. Seed 2020,
+            ``"numpy-legacy"`` and ``"fake"`` give the subsets of torch-fidelity.
 
     Returns:
         Around 0 where the two laws are equal, so half of the time below it.
@@ -101,6 +107,8 @@ def kid(
         degree=degree,
         gamma=gamma,
         coef0=coef0,
+        draws=draws,
+        draw_first=draw_first,
         seed=seed,
         error_bar=False,
     ).value
@@ -111,10 +119,12 @@ def kid_estimate(
     Y: Any,
     *,
     subsets: int = 100,
-    subset_size: int = 1000,
+    subset_size: int | None = 1000,
     degree: int = 3,
     gamma: float | None = None,
     coef0: float = 1.0,
+    draws: str = "numpy",
+    draw_first: str = "real",
     seed: Seed = 0,
     error_bar: bool = True,
 ) -> Estimate:
@@ -134,6 +144,8 @@ def kid_estimate(
         degree: See :func:`kid`.
         gamma: See :func:`kid`.
         coef0: See :func:`kid`.
+        draws: See :func:`kid`.
+        draw_first: See :func:`kid`.
         seed: See :func:`kid`.
         error_bar: Whether to compute the standard error and the influences. With fewer than four
             images on a side there are none.
@@ -161,15 +173,13 @@ def kid_estimate(
     """
     x, y = _sides(X, Y)
     kernel = _polynomial(x.shape[1], degree, gamma, coef0)
-    subsets = whole_number("subsets", subsets, least=1)
-    asked = whole_number("subset_size", subset_size, least=2)
+    subsets = CHECKS["subsets"]("subsets", subsets)
+    asked = CHECKS["subset_size"]("subset_size", subset_size)
+    fakes_first = CHECKS["draw_first"]("draw_first", draw_first) == "fake"
     n, m = len(x), len(y)
-    size = min(asked, n, m)
-    rng = generator(seed)
-    drawn = [
-        tuple(np.sort(rng.choice(count, size, replace=False)) for count in (n, m))
-        for _ in range(subsets)
-    ]
+    size = min(n, m) if asked is None else min(asked, n, m)
+    rng = generator(seed, draws)
+    drawn = [_draw(rng, n, m, size, fakes_first=fakes_first) for _ in range(subsets)]
     details: dict[str, Any] = {"subsets": subsets, "subset_size": size}
     if all_pairs(n, m, x.shape[1], subsets, size, error_bar=error_bar):
         sums = sweep(x, y, kernel, drawn, squares=error_bar)
@@ -188,7 +198,7 @@ def kid_estimate(
         f"subsets of {asked} images were asked for and the smaller side has {size}: subsets of "
         f"{size} were taken. Add images, or ask for subsets of {size} or fewer"
     )
-    warnings = (("kid-subset-capped", capped),) if size < asked else ()
+    warnings = (("kid-subset-capped", capped),) if asked is not None and size < asked else ()
     if parts is None:
         return Estimate(value, details=details, warnings=warnings)
     whole = parts.variance(n, m)
@@ -352,13 +362,17 @@ def cmmd_estimate(
     return _estimate(sums, scale * max(finite(value), 0.0), scale, details, error_bar=error_bar)
 
 
+def _draw(rng: Any, n: int, m: int, size: int, *, fakes_first: bool) -> tuple[Rows, ...]:
+    """One subset: its rows of the reals and of the fakes."""
+    sizes = (m, n) if fakes_first else (n, m)
+    drawn = [np.sort(rng.choice(count, size, replace=False)) for count in sizes]
+    return tuple(drawn[::-1] if fakes_first else drawn)
+
+
 def _polynomial(dim: int, degree: int, gamma: float | None, coef0: float) -> Polynomial:
     gamma = 1.0 / dim if gamma is None else positive("gamma", gamma)
-    return Polynomial(
-        math.sqrt(gamma),
-        number("coef0", coef0),
-        whole_number("degree", degree, least=1, most=MAX_DEGREE),
-    )
+    degree = CHECKS["degree"]("degree", degree)
+    return Polynomial(math.sqrt(gamma), number("coef0", coef0), degree)
 
 
 def _estimate(

@@ -27,13 +27,15 @@ How each is counted, and how its error bar is drawn: :mod:`gan_metrics.metrics.b
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from gan_metrics.errors import UsageError
 from gan_metrics.metrics.arrays import as_pair, host, is_tensor
-from gan_metrics.metrics.balls import MANIFOLD_METRICS, Plan, half_sample_draws, values_of
+from gan_metrics.metrics.balls import MANIFOLD_METRICS, Plan, half_sample_draws, part_of, values_of
 from gan_metrics.metrics.distances import points_of
 from gan_metrics.metrics.estimates import Estimate
+from gan_metrics.metrics.short_distances import share_inside
 
 __all__ = [
     "MANIFOLD_METRICS",
@@ -50,7 +52,9 @@ __all__ = [
 ]
 
 
-def precision(X: Any, Y: Any, *, k: int = 3) -> float:
+def precision(
+    X: Any, Y: Any, *, k: int = 3, strict: bool | None = None, arithmetic: str = "exact"
+) -> float:
     """The share of fakes that lie in a real ball, d ≤ r_k.
 
     Kynkäänniemi et al. (2019), arXiv 1904.06991.
@@ -59,24 +63,30 @@ def precision(X: Any, Y: Any, *, k: int = 3) -> float:
         X: Real features, shape ``(n, D)``.
         Y: Fake features, shape ``(m, D)``.
         k: Which neighbour gives the radius; 1 ≤ k < n.
+        strict: Whether d < r_k is asked; ``None`` and false: d ≤ r_k.
+        arithmetic: Of the distances: ``"exact"``, or as two tools compute them, ``"float16"`` or
+            ``"float16-squared"``; see :mod:`gan_metrics.metrics.short_distances`.
 
     Returns:
         In [0, 1]; higher is better.
 
     Raises:
         InputError: When the shapes are wrong.
-        ComputationError: When a value is not finite, or there are no more than k reals.
-        UsageError: When k is not a whole number ≥ 1.
+        ComputationError: When a value is not finite, or there are no more than k reals, or
+            the features do not suit float16.
+        UsageError: When another argument is out of its range.
 
     >>> import numpy as np
     >>> real = np.array([[0.0], [1.0], [3.0]])
     >>> precision(real, np.array([[2.0], [9.0]]), k=1)
     0.5
     """
-    return _value("precision", X, Y, k=k)
+    return _value("precision", X, Y, k=k, strict=strict, arithmetic=arithmetic)
 
 
-def recall(X: Any, Y: Any, *, k: int = 3) -> float:
+def recall(
+    X: Any, Y: Any, *, k: int = 3, strict: bool | None = None, arithmetic: str = "exact"
+) -> float:
     """The share of reals that lie in a fake ball, d ≤ r_k.
 
     Kynkäänniemi et al. (2019), arXiv 1904.06991.
@@ -85,21 +95,25 @@ def recall(X: Any, Y: Any, *, k: int = 3) -> float:
         X: Real features, shape ``(n, D)``.
         Y: Fake features, shape ``(m, D)``.
         k: Which neighbour gives the radius; 1 ≤ k < m.
+        strict: Whether d < r_k is asked; ``None`` and false: d ≤ r_k.
+        arithmetic: Of the distances: ``"exact"``, or as two tools compute them, ``"float16"`` or
+            ``"float16-squared"``; see :mod:`gan_metrics.metrics.short_distances`.
 
     Returns:
         In [0, 1]; higher is better.
 
     Raises:
         InputError: When the shapes are wrong.
-        ComputationError: When a value is not finite, or there are no more than k fakes.
-        UsageError: When k is not a whole number ≥ 1.
+        ComputationError: When a value is not finite, or there are no more than k fakes, or
+            the features do not suit float16.
+        UsageError: When another argument is out of its range.
 
     >>> import numpy as np
     >>> fake = np.array([[0.0], [1.0], [3.0]])
     >>> recall(np.array([[2.0], [9.0]]), fake, k=1)
     0.5
     """
-    return _value("recall", X, Y, k=k)
+    return _value("recall", X, Y, k=k, strict=strict, arithmetic=arithmetic)
 
 
 def density(X: Any, Y: Any, *, k: int = 5) -> float:
@@ -315,14 +329,18 @@ def manifold_estimates(
         X: Real features, shape ``(n, D)``.
         Y: Fake features, shape ``(m, D)``.
         names: Of :data:`MANIFOLD_METRICS`.
-        seed: Of the half-samples; the values do not depend on it.
-        error_bar: Whether to draw them.
-        arguments: For each name what is not the default: ``k``, and ``a`` where there is one.
+        seed: Of the half-samples, on which no value depends, and of what ``most`` draws.
+        error_bar: Whether to draw half-samples. Their arithmetic is always exact.
+        arguments: For each name what is not the default: ``k``; ``a`` where there is one; for the
+            first four ``most``, at most so many of each side, drawn without replacement, and
+            ``most_real``, at most so many reals, the first ones; for the first two ``strict`` and
+            ``arithmetic`` as in :func:`precision`.
 
     Returns:
-        An estimate for each name. Warnings: ``at-the-edge`` when all draws are alike, so that the
-        standard error of 0 says nothing about what was never drawn; ``too-few-for-error-bar``
-        when a half-sample would not have more than k images, and there is none.
+        An estimate for each name; its details hold k, what is not the default and, where a part of
+        the images was asked for, both numbers as ``images``. Warnings: ``at-the-edge`` when all
+        draws are alike, so that the standard error of 0 says nothing about what was never drawn;
+        ``too-few-for-error-bar`` when a half-sample would not have more than k images.
 
     Raises:
         InputError: When the shapes are wrong.
@@ -337,17 +355,40 @@ def manifold_estimates(
     if not plans:
         return {}
     X, Y = as_pair(X, Y)
+    found: dict[str, Estimate] = {}
+    for sizes in dict.fromkeys(plan.sizes for plan in plans):
+        some = [plan for plan in plans if plan.sizes == sizes]
+        found.update(_estimates(some, *part_of(X, Y, *sizes, seed), seed, error_bar=error_bar))
+    return {plan.name: found[plan.name] for plan in plans}
+
+
+def _estimates(
+    plans: list[Plan], X: Any, Y: Any, seed: int, *, error_bar: bool
+) -> dict[str, Estimate]:
+    """The metrics of plans that are for the same images."""
     for plan in plans:
         plan.check(len(X), len(Y))
     if is_tensor(X) and X.device.type == "cpu":
         # NumPy shares the memory, and is several times faster at comparing and counting.
         X, Y = (host(z.float() if z.itemsize < 4 else z) for z in (X, Y))
-    x, y = points_of(X, Y)
-    values = values_of(plans, x, y)
-    if not error_bar:
-        return {plan.name: Estimate(values[plan.name], details=plan.arguments) for plan in plans}
-    draws = half_sample_draws(plans, x, y, seed=seed)
-    return {plan.name: draws.estimate(plan, values[plan.name]) for plan in plans}
+    values = {
+        p.name: share_inside(X, Y, p.k, p.arithmetic, real_balls=p.real, strict=bool(p.strict))
+        for p in plans
+        if p.arithmetic != "exact"
+    }
+    exact = [plan for plan in plans if plan.name not in values]
+    if exact or error_bar:
+        x, y = points_of(X, Y)
+    if exact:
+        values.update(values_of(exact, x, y))
+    draws = half_sample_draws(plans, x, y, seed=seed) if error_bar else None
+    images = {} if plans[0].sizes == (None, None) else {"images": [len(X), len(Y)]}
+    found = {}
+    for plan in plans:
+        bare = Estimate(values[plan.name], details=plan.arguments)
+        estimate = bare if draws is None else draws.estimate(plan, bare.value)
+        found[plan.name] = replace(estimate, details={**estimate.details, **images})
+    return found
 
 
 def _value(name: str, X: Any, Y: Any, **arguments: Any) -> float:

@@ -62,7 +62,8 @@ class Metric:
         summary: One line for the listing.
         function: ``"module:function"``, which takes the sets, ``seed``, ``error_bar`` and the
             metric's arguments, and gives an :class:`~gan_metrics.metrics.estimates.Estimate`.
-        needs: The kind of features: ``"features"``, ``"logits"``, ``"spatial"`` or ``"clip"``.
+        needs: The kind of features: ``"features"``, ``"logits"``, ``"spatial"``, ``"clip"`` or
+            ``"dinov2"``.
         sides: 2: real and fake images; 1: the fake ones alone.
         moments: Which sides may be known by their moments alone: ``""``, ``"real"``, ``"both"``.
             The function is then handed those of both as ``moments``.
@@ -104,6 +105,8 @@ _NAEEM = "Naeem et al. 2020, arXiv 2002.09797"
 _SALVY = "Salvy et al. 2025, arXiv 2507.01761"
 _PARK = "Park & Kim 2023, arXiv 2309.01590"
 _SHARE = (0.0, 1.0)
+_SIZES = ("most", "most_real")
+_ROUNDED = ("strict", "arithmetic", *_SIZES)
 
 
 def _neighbors(name: str, summary: str, source: str, *arguments: str) -> Metric:
@@ -127,7 +130,7 @@ _ROWS = (
         "gan_metrics.metrics.frechet:frechet_estimate",
         "Heusel et al. 2017, arXiv 1706.08500",
         moments="both",
-        arguments=("directions",),
+        arguments=("directions", "divisor"),
         bounds=(0.0, None),
         elsewhere="fd",
         error_bar=(
@@ -154,6 +157,17 @@ _ROWS = (
         "Nash et al. 2021, arXiv 2103.03841; as ADM's evaluator",
         needs="spatial",
         moments="both",
+        arguments=("directions", "divisor"),
+        bounds=(0.0, None),
+        error_bar=f"{_INFLUENCE}, not for the population's",
+    ),
+    Metric(
+        "fd_dinov2",
+        "the Fréchet distance of DINOv2's class tokens",
+        "gan_metrics.metrics.frechet:frechet_estimate",
+        "Stein et al. 2023, arXiv 2306.04675",
+        needs="dinov2",
+        moments="both",
         arguments=("directions",),
         bounds=(0.0, None),
         error_bar=f"{_INFLUENCE}, not for the population's",
@@ -163,7 +177,16 @@ _ROWS = (
         "unbiased squared MMD with a cubic kernel, mean over subsets",
         "gan_metrics.metrics.kernel:kid_estimate",
         "Bińkowski et al. 2018, arXiv 1801.01401",
-        arguments=("subsets", "subset_size", "degree", "gamma", "coef0"),
+        arguments=(
+            "subsets",
+            "subset_size",
+            "degree",
+            "gamma",
+            "coef0",
+            "draws",
+            "draw_first",
+            "seed",
+        ),
         elsewhere="kd",
         error_bar="closed form, the variance of the U-statistic and of the draw of subsets",
     ),
@@ -202,15 +225,15 @@ _ROWS = (
         "Salimans et al. 2016, arXiv 1606.03498",
         needs="logits",
         sides=1,
-        arguments=("splits", "shuffle"),
+        arguments=("splits", "split_size", "deal", "ddof", "shuffle", "draws", "seed"),
         bounds=(1.0, None),
         better="higher",
         error_bar="leave-one-out within the splits; for the expected value at this n",
     ),
-    _neighbors("precision", "share of fakes inside a real k-NN ball", _KYNKAANNIEMI),
-    _neighbors("recall", "share of reals inside a fake k-NN ball", _KYNKAANNIEMI),
-    _neighbors("density", "real k-NN balls around a fake, over k", _NAEEM),
-    _neighbors("coverage", "share of real k-NN balls that hold a fake", _NAEEM),
+    _neighbors("precision", "share of fakes inside a real k-NN ball", _KYNKAANNIEMI, *_ROUNDED),
+    _neighbors("recall", "share of reals inside a fake k-NN ball", _KYNKAANNIEMI, *_ROUNDED),
+    _neighbors("density", "real k-NN balls around a fake, over k", _NAEEM, *_SIZES),
+    _neighbors("coverage", "share of real k-NN balls that hold a fake", _NAEEM, *_SIZES),
     _neighbors("clipped_density", "density, with outliers and crowds clipped", _SALVY),
     _neighbors("clipped_coverage", "coverage, calibrated as the share of good fakes", _SALVY),
     _neighbors("p_precision", "probability that a fake lies in a real ball", _PARK, "a"),

@@ -8,10 +8,19 @@ from pathlib import Path
 from typing import Protocol
 
 from gan_metrics.errors import InputError
+from gan_metrics.images.sources.arrays import EXTENSIONS as ARRAYS
+from gan_metrics.images.sources.arrays import ArraySource, is_image_batch
 from gan_metrics.images.sources.folder import FolderSource
 from gan_metrics.images.sources.single import SingleSource, is_image
 
-__all__ = ["ImageSource", "SingleSource", "is_image", "open_source"]
+__all__ = [
+    "ArraySource",
+    "ImageSource",
+    "SingleSource",
+    "is_image",
+    "is_image_batch",
+    "open_source",
+]
 
 
 class ImageSource(Protocol):
@@ -45,7 +54,7 @@ def open_source(path: str | os.PathLike[str], *, recursive: bool = True) -> Imag
     """Open a set of images by looking at what lies at ``path``.
 
     Args:
-        path: A folder of images.
+        path: A folder of images, or an ``.npy`` or ``.npz`` with a batch of them.
         recursive: Whether to go into the folders below it.
 
     Raises:
@@ -58,12 +67,14 @@ def open_source(path: str | os.PathLike[str], *, recursive: bool = True) -> Imag
         exists = location.exists() or location.is_symlink()
     except OSError as error:
         raise InputError(f"{location}: {error.strerror or error}") from None
+    if exists and location.suffix.lower() in ARRAYS:  # what is no batch, its error explains
+        return ArraySource(location)
     if exists:
         raise InputError(
-            f"{location} is neither a folder of images, nor statistics (.npz), nor saved features "
-            "(.npz, .npy, .safetensors, .parquet); give one of these"
+            f"{location} is neither a folder or a batch of images (.npz, .npy), nor statistics "
+            "(.npz), nor saved features (.npz, .npy, .safetensors, .parquet); give one of these"
         )
     raise InputError(
-        f"{location} does not exist; give a folder of images, saved features, or a .npz of "
-        "statistics"
+        f"{location} does not exist; give a folder or a batch of images, saved features, or a "
+        ".npz of statistics"
     )

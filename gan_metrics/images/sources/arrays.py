@@ -1,0 +1,264 @@
+"""Batches of images in one array, in ``.npy`` and ``.npz`` files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import weakref
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_metrics.errors import ImageError, InputError, ResourceError
+from gan_metrics.npz import StoredArray, reading, stored_arrays
+
+__all__ = ["EXTENSIONS", "ArraySource", "image_size", "is_image_batch"]
+
+EXTENSIONS = frozenset((".npy", ".npz"))
+"""Lower-case file name extensions that arrays have."""
+
+_FIRST = "arr_0"
+"""The name that ``np.savez`` gives an array without one: that of the images in ADM's files."""
+
+_PIECE = 1 << 20
+_LOOK = 1 << 24
+"""Bytes of an array that is no batch of images which are read for the range of its values."""
+
+_EXPECTED = "expected uint8, N × H × W × 3 (or × 1, or N × H × W), as np.savez(path, images) saves"
+
+
+class _Layout(NamedTuple):
+    n: int
+    height: int
+    width: int
+    channels: int
+    channels_first: bool
+
+
+def is_image_batch(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is, or holds, a batch of images: by its headers alone.
+
+    It does when it is an ``.npy`` of ``uint8`` with three axes or more, or an ``.npz`` with such an
+    array; see :class:`ArraySource`. The file may hold other things besides.
+
+    Args:
+        path: Whatever lies there; nothing is raised for it.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in EXTENSIONS or os.path.isdir(path):
+        return False
+    with contextlib.suppress(InputError):
+        return any(_is_batch(array) for array in stored_arrays(path).values())
+    return False
+
+
+def image_size(path: Path) -> tuple[int, int] | None:
+    """Width and height of the images of a file, in pixels, from its headers alone.
+
+    Returns:
+        ``None`` where it holds no batch of images, or several.
+    """
+    with contextlib.suppress(InputError):
+        chosen = _choose(path, stored_arrays(path))
+        if _is_batch(chosen):
+            layout = _layout(chosen)
+            return layout.width, layout.height
+    return None
+
+
+class ArraySource:
+    """The images of an array: ``uint8``, N × H × W × 3, RGB, 0–255.
+
+    N × H × W × 1 and N × H × W are grey; N × 3 × H × W and N × 1 × H × W are taken where the last
+    axis is neither 3 nor 1. In an ``.npz`` it is ``arr_0``, or the one array of such a type and
+    shape, whatever it is called; all others (labels, moments) are left alone.
+
+    Each image is read from its place in the file when it is asked for, so memory does not grow
+    with N. A compressed member of an ``.npz`` is first written out to a temporary file, which goes
+    when this object does; one that is stored as it is is read through once, for its checksum.
+    Worker processes are given the place of the values, not the values.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        description: The file's path.
+        names: ``"000000"``, ``"000001"``, …: the places along the first axis.
+        warnings: None.
+        size: Width and height of the images, in pixels.
+
+    Raises:
+        InputError: When the file is missing or broken, holds no batch of images or several, or the
+            values are not ``uint8``.
+        ResourceError: When the disk is too full for the temporary file.
+    """
+
+    warnings = ()
+
+    def __init__(self, path: Path) -> None:
+        self.description = str(path)
+        found = stored_arrays(path)
+        chosen = _choose(path, found)
+        chosen.refuse_objects()
+        if chosen.dtype != np.uint8:
+            raise InputError(_wrong_type(chosen))
+        self._layout = _layout(chosen)
+        self.size = (self._layout.width, self._layout.height)
+        digits = max(6, len(str(self._layout.n - 1)))
+        self.names = [f"{i:0{digits}d}" for i in range(self._layout.n)]
+        with reading(path, "save the images again"):
+            offset = chosen.offset
+            if offset is not None:
+                _copy(chosen, None)
+        if offset is not None:
+            self._file, self._offset = path, offset
+        else:
+            self._file, self._offset = self._unpacked(chosen), chosen.start
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the care for the temporary file, which stays with this object."""
+        return {name: value for name, value in vars(self).items() if name != "_remove"}
+
+    def pixels(self, index: int) -> npt.NDArray[np.uint8]:
+        """One image as an array.
+
+        Args:
+            index: Its place, 0 … N − 1.
+
+        Returns:
+            ``uint8``, H × W × 3 or H × W × 1.
+
+        Raises:
+            ImageError: When it cannot be read.
+        """
+        n, height, width, channels, channels_first = self._layout
+        index = range(n)[index]
+        length = height * width * channels
+        try:
+            with open(self._file, "rb") as file:
+                file.seek(self._offset + index * length)
+                data = file.read(length)
+        except OSError as error:
+            raise ImageError(f"it cannot be read: {error.strerror or error}") from None
+        if len(data) < length:
+            raise ImageError(f"it is cut off: {len(data)} of its {length} bytes are there")
+        image: npt.NDArray[np.uint8] = np.frombuffer(data, np.uint8)
+        if channels_first:
+            return np.moveaxis(image.reshape(channels, height, width), 0, 2)
+        return np.reshape(image, (height, width, channels))
+
+    def read(self, index: int) -> bytes:
+        """One image as a binary PPM, or PGM where it is grey; see :meth:`ImageSource.read`."""
+        pixels = self.pixels(index)
+        kind = b"P6" if pixels.shape[2] == 3 else b"P5"
+        return b"%s\n%d %d\n255\n" % (kind, *self.size) + pixels.tobytes()
+
+    def _unpacked(self, chosen: StoredArray) -> Path:
+        """The member's bytes in a file of their own, for as long as this object lives."""
+        try:
+            handle, name = tempfile.mkstemp(prefix="gan-metrics-", suffix=".npy")
+        except OSError as error:
+            raise ResourceError(f"no temporary file can be made: {error.strerror}") from None
+        self._remove = weakref.finalize(self, _remove, name, os.getpid())
+        with open(handle, "wb") as file, reading(chosen.path, "save the images again"):
+            _copy(chosen, file)
+        return Path(name)
+
+
+def _remove(name: str, owner: int) -> None:
+    """Remove a temporary file, unless this is a process that was forked off its owner."""
+    if os.getpid() == owner:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+
+
+def _copy(chosen: StoredArray, target: Any) -> None:
+    """Read an array's bytes from end to end, which checks them, and write them out if wanted.
+
+    Raises:
+        ResourceError: When they cannot be written.
+    """
+    if chosen.member is None:
+        return
+    with chosen.open() as member:
+        while piece := member.read(_PIECE):
+            try:
+                if target is not None:
+                    target.write(piece)
+            except OSError as error:
+                raise ResourceError(
+                    f"{chosen.path} is compressed, and its images do not fit into "
+                    f"{tempfile.gettempdir()}: {error.strerror or error}; set TMPDIR to a larger "
+                    "disk, or save it with np.savez"
+                ) from None
+
+
+def _is_batch(array: StoredArray) -> bool:
+    return array.dtype == np.uint8 and len(array.shape) >= 3
+
+
+def _choose(path: Path, found: dict[str, StoredArray]) -> StoredArray:
+    """The array that holds the images, or the one that comes nearest to it."""
+    if (first := found.get(_FIRST, found.get(""))) is not None and len(first.shape) >= 3:
+        return first
+    kinds = (
+        [a for a in found.values() if a.dtype == np.uint8 and len(a.shape) == 4],
+        [a for a in found.values() if _is_batch(a)],
+        [a for a in found.values() if len(a.shape) == 4],
+        [a for a in found.values() if a.key in ("", _FIRST)],
+    )
+    candidates = next((arrays for arrays in kinds if arrays), [])
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        raise InputError(
+            f"{path} holds several batches of images ({', '.join(a.key for a in candidates)}); "
+            f"save the one that is meant alone, or as {_FIRST}"
+        )
+    held = ", ".join(f"{a.key} ({a.dtype}, {a.shape})" for a in list(found.values())[:8])
+    raise InputError(f"{path} holds {held or 'no arrays'} and no batch of images; {_EXPECTED}")
+
+
+def _layout(array: StoredArray) -> _Layout:
+    shape = array.shape
+    fault = _EXPECTED
+    if min(shape, default=1) == 0:
+        fault = "there is nothing in it"
+    elif array.fortran and len(shape) > 1:
+        fault = "its first axis runs fastest; save np.ascontiguousarray(images)"
+    elif len(shape) == 3 and shape[2] > 4:
+        return _Layout(*shape, 1, False)
+    elif len(shape) == 3:
+        fault = f"is it one image? {_EXPECTED}"
+    elif len(shape) == 4 and shape[3] in (1, 3):
+        return _Layout(*shape, False)
+    elif len(shape) == 4 and shape[1] in (1, 3):
+        return _Layout(shape[0], shape[2], shape[3], shape[1], True)
+    elif len(shape) == 4 and 4 in (shape[1], shape[3]):
+        fault = f"an alpha channel cannot be told from a fourth colour; {_EXPECTED}"
+    what = f"{array.path}: {array.key or 'the array'} has the shape {shape}"
+    raise InputError(f"{what}: {fault}")
+
+
+def _wrong_type(array: StoredArray) -> str:
+    what = f"{array.path}: {array.key or 'the array'} is of type {array.dtype}"
+    advice = "images must be uint8, 0–255"
+    if array.dtype.kind not in "fiu":
+        return f"{what}; {advice}"
+    with reading(array.path, "save the images again"), array.open() as file:
+        file.seek(array.start)
+        data = file.read(min(_LOOK, _whole(array)) // array.dtype.itemsize * array.dtype.itemsize)
+    values = np.frombuffer(data, array.dtype)
+    if not values.size:
+        return f"{what} and holds no values; {advice}"
+    low, high = float(values.min()), float(values.max())
+    scale = {True: "(x * 127.5 + 127.5)", False: "x" if high > 2 else "(x * 255)"}
+    convert = f"{scale[low < 0 and high <= 2]}.round().clip(0, 255).astype(np.uint8)"
+    return f"{what} with values from {low:g} to {high:g}; {advice}: save {convert}"
+
+
+def _whole(array: StoredArray) -> int:
+    return int(np.prod(array.shape, dtype=object)) * array.dtype.itemsize

@@ -1,0 +1,251 @@
+"""What was computed, in a paragraph that is fit for a paper, and what to cite for it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from gan_metrics.citations import (
+    CITED_BY_BACKBONE,
+    CITED_BY_METRIC,
+    CITED_BY_PROTOCOL,
+    bibtex,
+)
+from gan_metrics.protocols import PROTOCOLS
+from gan_metrics.specs import Decoding, FeatureSpec
+
+__all__ = ["bibtex_of", "methods_of"]
+
+_NAMES = {
+    "fid": "Fréchet Inception Distance (FID)",
+    "fd": "Fréchet distance (FD)",
+    "fd_infinity": "Fréchet distance extrapolated to infinitely many generated images (FD∞)",
+    "sfid": "spatial Fréchet Inception Distance (sFID)",
+    "fd_dinov2": "Fréchet distance in DINOv2 features (FD-DINOv2)",
+    "kid": "Kernel Inception Distance (KID)",
+    "kd": "kernel distance (KD)",
+    "cmmd": "CLIP maximum mean discrepancy (CMMD)",
+    "mind": "sliced distance MIND",
+    "swd": "squared sliced 2-Wasserstein distance (SWD)",
+    "is": "Inception Score (IS)",
+    "vendi": "Vendi score",
+    "rke": "Rényi kernel entropy score (RKE)",
+    "fkea": "Vendi score by random Fourier features (FKEA)",
+}
+
+
+class Stated(Protocol):
+    """What is asked of a result; see :class:`~gan_metrics.results.MetricResult`."""
+
+    @property
+    def metric(self) -> str: ...
+    @property
+    def n_real(self) -> int | None: ...
+    @property
+    def n_fake(self) -> int | None: ...
+    @property
+    def sides(self) -> int: ...
+    @property
+    def protocol(self) -> str | None: ...
+    @property
+    def feature_spec(self) -> FeatureSpec: ...
+    @property
+    def arguments(self) -> Mapping[str, Any]: ...
+    @property
+    def details(self) -> Mapping[str, Any]: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def declared(self) -> Sequence[str]: ...
+    @property
+    def skipped_files(self) -> Sequence[Any]: ...
+    @property
+    def standard_error(self) -> float | None: ...
+    @property
+    def error_bar(self) -> str: ...
+    @property
+    def versions(self) -> Mapping[str, str]: ...
+    def value_text(self) -> str: ...
+
+
+def methods_of(results: Sequence[Stated]) -> str:
+    """One paragraph that says what was computed and how.
+
+    Args:
+        results: Of one run.
+
+    Returns:
+        Sentences on the values, their error bars, the features, the pixels, what was taken on
+        trust, and the versions. Every figure in it is one of the results'.
+    """
+    if not results:
+        return ""
+    sentences = [_values(results)]
+    for spec, protocol, members in _spaces(results):
+        sentences += _space(spec, protocol, [m.metric for m in members], len(results) > 1)
+    sentences += _settings(results)
+    sentences += _error_bars(results)
+    sentences += _reservations(results)
+    sentences.append(_software(results[0].versions))
+    return " ".join(sentences)
+
+
+def bibtex_of(results: Sequence[Stated]) -> str:
+    """BibTeX entries of the metrics, the networks, the protocols' tools, and this toolkit."""
+    keys: list[str] = []
+    for result in results:
+        keys += CITED_BY_METRIC.get(result.metric, ())
+        keys += _network_keys(result.feature_spec.backbone)
+        keys += CITED_BY_PROTOCOL.get(result.protocol or "", ())
+    entries = bibtex(keys)
+    version = _own_version(results[0].versions if results else {})
+    own = (
+        "@misc{ganmetrics,\n  author = {{The gan-metrics authors}},\n"
+        "  title = {{gan-metrics}: how good generated images are, with error bars},\n"
+        f"  note = {{Version {version}}}\n}}"
+    )
+    return f"{entries}\n\n{own}" if entries else own
+
+
+def _network_keys(backbone: str | None) -> tuple[str, ...]:
+    known = (
+        keys for start, keys in CITED_BY_BACKBONE.items() if (backbone or "").startswith(start)
+    )
+    return next(known, ())
+
+
+def _values(results: Sequence[Stated]) -> str:
+    first = results[0]
+    counts = {(r.sides, r.n_real if r.sides == 2 else None, r.n_fake) for r in results}
+    if len(counts) == 1:
+        listed = "; ".join(f"{_name(r)} {r.value_text()}" for r in results)
+        return (
+            f"Between {_images(first)}: {listed}."
+            if first.sides == 2
+            else (f"Of {_images(first)}: {listed}.")
+        )
+    return " ".join(f"{_name(r)}: {r.value_text()} ({_images(r)})." for r in results)
+
+
+def _images(result: Stated) -> str:
+    fake = f"{_number(result.n_fake)} generated images"
+    if result.sides == 1:
+        return fake
+    return f"{_number(result.n_real)} real and {fake}"
+
+
+def _number(n: int | None) -> str:
+    return "an unstated number of" if n is None else f"{n:,}"
+
+
+def _name(result: Stated) -> str:
+    return _NAMES.get(result.metric, result.metric.replace("_", " "))
+
+
+def _spaces(
+    results: Sequence[Stated],
+) -> list[tuple[FeatureSpec, str | None, list[Stated]]]:
+    found: dict[tuple[str, str | None], tuple[FeatureSpec, str | None, list[Stated]]] = {}
+    for result in results:
+        key = (result.feature_spec.fingerprint(), result.protocol)
+        found.setdefault(key, (result.feature_spec, result.protocol, []))[2].append(result)
+    return list(found.values())
+
+
+def _space(
+    spec: FeatureSpec, protocol: str | None, metrics: Sequence[str], several: bool
+) -> list[str]:
+    whose = f"Features for {', '.join(metrics)}" if several else "Features"
+    weights = "weights not stated"
+    if spec.weights_sha256:
+        known = spec.weights_sha256
+        weights = known if known.startswith("random") else f"weights with SHA-256 {known[:16]}…"
+    pool = f", pooled by {spec.pool}," if spec.pool not in (None, "none") else ""
+    sentences = [
+        f"{whose} are the outputs of layer {spec.layer or '(not stated)'}{pool} of the network "
+        f"{spec.backbone or '(not stated)'} ({weights}), computed in "
+        f"{spec.precision or 'a precision that is not stated'}."
+    ]
+    pixels = spec.preprocess
+    if pixels is not None:
+        rules = PROTOCOLS.get(protocol or "")
+        decoding = Decoding() if rules is None else rules.decoding
+        ways = {"alpha": decoding.alpha, "exif": decoding.exif, **dict(spec.departures or ())}
+        alpha = "dropped" if ways["alpha"] == "drop" else f"composited over {ways['alpha']}"
+        turned = "ignored" if ways["exif"] == "ignore" else "applied"
+        by = f" by protocol {protocol}" if protocol else ""
+        sentences.append(
+            f"Images were decoded to 8-bit RGB (alpha {alpha}, EXIF orientation {turned}) and "
+            f"prepared{by}: {pixels}."
+        )
+    elif protocol:
+        sentences.append(f"Images were prepared by protocol {protocol}.")
+    sentences.append(f"The feature space has the fingerprint {spec.fingerprint()}.")
+    return sentences
+
+
+def _settings(results: Sequence[Stated]) -> list[str]:
+    """What each metric was computed with, beside its definition."""
+    found = []
+    for result in results:
+        given = dict(result.arguments)
+        for name in ("subsets", "subset_size", "splits", "k", "a", "sigma", "q", "features"):
+            if name in result.details:
+                given.setdefault(name, result.details[name])
+        given.pop("seed", None)
+        shown = ", ".join(f"{key} = {_plain(value)}" for key, value in sorted(given.items()))
+        if shown:
+            found.append(f"{result.metric}: {shown}")
+    if any(r.metric in ("fid", "fd", "sfid", "fd_dinov2") for r in results) and not any(
+        r.arguments.get("divisor") for r in results
+    ):
+        found.append("covariances divided by n − 1")
+    seeds = {result.seed for result in results}
+    found.append(f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, sorted(seeds)))}")
+    return [f"Settings: {'; '.join(found)}."]
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _error_bars(results: Sequence[Stated]) -> list[str]:
+    barred = [result for result in results if result.standard_error is not None]
+    if not barred:
+        return []
+    ways: dict[str, list[str]] = {}
+    for result in barred:
+        ways.setdefault(result.error_bar, []).append(result.metric)
+    how = "; ".join(
+        f"{', '.join(names)}: {way}" if len(ways) > 1 else way for way, names in ways.items() if way
+    )
+    made = f" ({how})" if how else ""
+    return [
+        "± is one standard error over redraws of the images at these sample sizes, not over "
+        f"trainings{made}."
+    ]
+
+
+def _reservations(results: Sequence[Stated]) -> list[str]:
+    found = []
+    declared = sorted({name for result in results for name in result.declared})
+    if declared:
+        found.append(f"Not stated by a file and taken on trust: {', '.join(declared)}.")
+    skipped = max(len(result.skipped_files) for result in results)
+    if skipped:
+        found.append(f"{skipped} files could not be decoded and were left out.")
+    return found
+
+
+def _software(versions: Mapping[str, str]) -> str:
+    used = [
+        f"{label} {versions[name]}"
+        for name, label in (("torch", "PyTorch"), ("pillow", "Pillow"), ("numpy", "NumPy"))
+        if name in versions
+    ]
+    return f"Computed with gan-metrics {_own_version(versions)} ({', '.join(used)})."
+
+
+def _own_version(versions: Mapping[str, str]) -> str:
+    return versions.get("gan-metrics") or importlib.metadata.version("gan-metrics")

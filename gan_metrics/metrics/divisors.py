@@ -1,0 +1,86 @@
+"""The Fréchet distance where covariances are divided by n, as some tools do, not by n − 1.
+
+With α = (n − 1)/n of side *a* and β of side *b*::
+
+    FD = |μa − μb|² + α tr Σa + β tr Σb − 2 √(αβ) tr (Σa Σb)^½
+
+where Σa and Σb have the divisor n − 1, and the optimal transport map becomes √(β/α) T. So the
+influence of an image x of side *a* follows from the one with the divisor n − 1::
+
+    √(αβ) · influence + (1 − √(αβ)) 2 (μa − μb)·(x − μa) + (1 − √(β/α)) |x − μa|²
+
+less the mean of this over the images.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_metrics.errors import ComputationError
+from gan_metrics.metrics.arguments import CHECKS
+from gan_metrics.metrics.arrays import blocks
+from gan_metrics.metrics.coupling import Gaussian
+
+__all__ = ["factors", "influence_over_n"]
+
+Array = npt.NDArray[np.float64]
+
+_ROWS = 8192
+"""Rows per step of a look at the features."""
+
+
+def factors(one: Gaussian, other: Gaussian, divisor: str) -> tuple[float, float]:
+    """What both covariances are multiplied by: α and β, or twice 1.
+
+    Args:
+        one: The first side.
+        other: The second side.
+        divisor: ``"n-1"`` or ``"n"``.
+
+    Raises:
+        ComputationError: When the divisor is ``"n"`` and an n is not known.
+        UsageError: When it is neither.
+    """
+    if CHECKS["divisor"]("divisor", divisor) == "n-1":
+        return 1.0, 1.0
+    found = []
+    for side, which in ((one, "first (real)"), (other, "second (fake)")):
+        n = side.moments.n
+        if n is None:
+            raise ComputationError(
+                f"divisor='n' needs the number of images of the {which} set, and its statistics do "
+                "not state it: give its images, statistics with an n, or divisor='n-1'"
+            )
+        found.append((n - 1) / n)
+    return found[0], found[1]
+
+
+def influence_over_n(
+    side: Gaussian, opposite: Gaussian, influence: Array | None, own: float, its: float
+) -> Array | None:
+    """The influences of the images of a side with the divisor n.
+
+    Args:
+        side: Whose images.
+        opposite: The other side.
+        influence: Those with the divisor n − 1, ``(n,)``; ``None``: there are none.
+        own: α of the side.
+        its: That of the opposite one.
+
+    Returns:
+        Shape ``(n,)``, mean zero; ``None``: there are none.
+    """
+    if influence is None or side.features is None:
+        return None
+    root, out = math.sqrt(own * its), np.empty(len(influence))
+    shift = 2.0 * (1.0 - root) * (side.moments.mean - opposite.moments.mean)
+    for rows in blocks(len(out), _ROWS):
+        centred = np.asarray(side.features[rows], np.float64) - side.moments.mean
+        squared = np.einsum("ij,ij->i", centred, centred)
+        out[rows] = (
+            root * influence[rows] + centred @ shift + (1.0 - math.sqrt(its / own)) * squared
+        )
+    return np.asarray(out - out.mean())

@@ -1,0 +1,309 @@
+"""The peers' files of reference statistics: all that is in one, and writing one that they read.
+
+What a file of each kind means is told in :mod:`gan_metrics.stored_moments`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import pickle
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_metrics.downloads import atomic_path, check_target
+from gan_metrics.errors import InputError, MismatchError, UsageError, unknown_name
+from gan_metrics.images.sources.arrays import ArraySource, is_image_batch
+from gan_metrics.npz import reading, stored_arrays
+from gan_metrics.pickles import PickledArray, read_torch
+from gan_metrics.stats import Statistics, load_all_stats
+from gan_metrics.stored_moments import ADM, EDM2, PICKLES, TORCH_FILES
+
+__all__ = [
+    "KINDS",
+    "Reference",
+    "is_features_tensor",
+    "is_reference",
+    "read_features_tensor",
+    "read_reference",
+    "write_adm",
+    "write_statistics",
+]
+
+_MOST_IMAGES = 10_000
+"""In ADM's files."""
+
+_SMALL = 1 << 16
+"""Bytes of the pickle in a torch file that holds a tensor alone; that of statistics is larger."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a file of reference statistics holds.
+
+    Attributes:
+        statistics: By the kind of their features: ``"features"`` (the main ones), ``"spatial"`` and
+            ``"dinov2"``, as far as they are there.
+        image_file: Where the images are that lie beside the statistics, or ``None``.
+        description: Where it comes from, for a person.
+    """
+
+    statistics: Mapping[str, Statistics]
+    image_file: Path | None = None
+    description: str = ""
+
+    @functools.cached_property
+    def images(self) -> ArraySource | None:
+        """The images that lie beside the statistics, opened when they are first asked for.
+
+        In ADM's files they are 10,000 images of another set than the statistics are of.
+
+        Raises:
+            InputError, ResourceError: As :class:`~gan_metrics.images.sources.ArraySource` does.
+        """
+        return None if self.image_file is None else ArraySource(self.image_file)
+
+
+def is_reference(path: str | os.PathLike[str]) -> bool:
+    """Whether a path names a file of statistics, ours or a peer's.
+
+    By its extension: ``.npz``, ``.pkl``, ``.pickle``, ``.pt`` and ``.pth``, but not an ``.npz``
+    that holds features, or images without statistics, nor a torch file that holds a tensor alone.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if os.path.isdir(path):
+        return False
+    if suffix == ".npz":
+        names = _names(path)
+        return "features" not in names and ("mu" in names or not is_image_batch(path))
+    return suffix in PICKLES or (suffix in TORCH_FILES and not is_features_tensor(path))
+
+
+def read_reference(path: str | os.PathLike[str]) -> Reference:
+    """Read all that a file of reference statistics holds, ours or a peer's.
+
+    Args:
+        path: The file; see :func:`is_reference`.
+
+    Raises:
+        InputError: As for :func:`gan_metrics.load_stats`, and for a batch of images alone.
+        MismatchError: When it is ours, and of another version of the format.
+    """
+    path = Path(path)
+    statistics = load_all_stats(path)
+    images = path.suffix.lower() == ".npz" and is_image_batch(path)
+    return Reference(statistics, path if images else None, str(path))
+
+
+def is_features_tensor(path: str | os.PathLike[str]) -> bool:
+    """Whether a path names a torch file that holds one tensor, such as torch-fidelity's features.
+
+    Only a small part of the file is read.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in TORCH_FILES or os.path.isdir(path):
+        return False
+    with contextlib.suppress(InputError):
+        with reading(path, "save it again"), zipfile.ZipFile(path) as archive:
+            programs = [m for m in archive.infolist() if m.filename.endswith("/data.pkl")]
+        if len(programs) == 1 and programs[0].file_size <= _SMALL:
+            return isinstance(read_torch(path), PickledArray)
+    return False
+
+
+def read_features_tensor(path: str | os.PathLike[str]) -> npt.NDArray[np.float32]:
+    """Features that torch-fidelity keeps: a torch file that holds one tensor, N × D.
+
+    Args:
+        path: The ``.pt``.
+
+    Returns:
+        ``float32``, N × D.
+
+    Raises:
+        InputError: When the file is missing, broken, or holds anything else.
+    """
+    path = Path(path)
+    held = read_torch(path)
+    if not isinstance(held, PickledArray):
+        raise InputError(f"{path} holds a {type(held).__name__}; expected one tensor, N × D")
+    with reading(path, "save the features again"):
+        array = held.array()
+    if array.ndim != 2 or array.dtype.kind != "f" or not array.size:
+        raise InputError(
+            f"{path} holds {array.dtype} of shape {array.shape}; expected floats, N × D"
+        )
+    with np.errstate(over="ignore"):  # found as infinite below
+        features = array.astype(np.float32)
+    if not np.isfinite(features).all():
+        bad = int(np.argmin(np.isfinite(features).all(axis=1)))
+        raise InputError(f"{path}: row {bad} (counted from 0) holds NaN or infinity")
+    return features
+
+
+def write_statistics(statistics: Statistics, path: str | os.PathLike[str], kind: str) -> Path:
+    """Write statistics as a file that a peer reads, whole or not at all.
+
+    Args:
+        statistics: With a covariance of divisor n − 1, as all of these expect it.
+        path: Where to; the kind's extension is appended if it does not end so.
+        kind: A key of :data:`KINDS`.
+
+    Returns:
+        The path that was written.
+
+    Raises:
+        UsageError: For another kind.
+        MismatchError: When the kind cannot hold the features that these are of.
+        ResourceError: When the disk is full or cannot be written to.
+    """
+    if kind == "adm":
+        raise UsageError(
+            "ADM's files hold spatial statistics and images too: "
+            "write_adm(path, pool3, spatial, images)"
+        )
+    if kind not in KINDS:
+        raise unknown_name("kind of statistics file", kind, KINDS)
+    extension, write = KINDS[kind]
+    path = Path(path)
+    if path.suffix != extension:
+        path = path.with_name(path.name + extension)
+    write(statistics, path)
+    return path
+
+
+def write_adm(
+    path: str | os.PathLike[str],
+    pool3: Statistics,
+    spatial: Statistics,
+    images: Iterable[npt.NDArray[np.uint8]],
+) -> Path:
+    """Write a reference batch as ADM's evaluator reads it: moments, spatial moments and images.
+
+    Args:
+        path: Where to; ``.npz`` is appended if it does not end so.
+        pool3: Of 2048 dimensions: the 2015 Inception's pool3.
+        spatial: Of 2023 dimensions: its spatial features.
+        images: ``uint8``, H × W × 3, all of one size, 10,000 at the most; taken in one by one.
+
+    Returns:
+        The path that was written.
+
+    Raises:
+        MismatchError: When the statistics are of other features.
+        InputError: When there are no images, too many, or one is of another type or shape.
+        ResourceError: When the disk is full or cannot be written to.
+    """
+    path = Path(path)
+    if path.suffix != ".npz":
+        path = path.with_name(path.name + ".npz")
+    check_target(path)
+    for statistics, kind in ((pool3, "features"), (spatial, "spatial")):
+        _must_be(statistics, ADM[kind].dim, ADM[kind].spec().backbone, ADM[kind].layer)
+    with atomic_path(path) as temporary, tempfile.TemporaryFile(dir=path.parent) as spool:
+        shape = _spool(images, spool)
+        with zipfile.ZipFile(temporary, "w", allowZip64=True) as archive:
+            with archive.open("arr_0.npy", "w", force_zip64=True) as file:
+                about = {"descr": "|u1", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, about)
+                spool.seek(0)
+                while piece := spool.read(1 << 20):
+                    file.write(piece)
+            for name, array in (
+                ("mu", pool3.moments.mean),
+                ("sigma", pool3.moments.cov),
+                ("mu_s", spatial.moments.mean),
+                ("sigma_s", spatial.moments.cov),
+            ):
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
+    return path
+
+
+def _spool(images: Iterable[npt.NDArray[np.uint8]], file: Any) -> tuple[int, ...]:
+    """Write images one after the other; their shape, N × H × W × 3."""
+    shape: tuple[int, ...] = ()
+    n = 0
+    for image in images:
+        array = np.asarray(image)
+        shape = shape or array.shape
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
+            raise InputError(
+                f"image {n} is {array.dtype} of shape {array.shape}; expected uint8, H × W × 3"
+            )
+        if array.shape != shape:
+            raise InputError(f"image {n} has the shape {array.shape}, and image 0 {shape}")
+        n += 1
+        if n > _MOST_IMAGES:
+            raise InputError(f"there are more than {_MOST_IMAGES:,} images; ADM's files hold fewer")
+        file.write(np.ascontiguousarray(array).tobytes())
+    if not n:
+        raise InputError(f"there are no images; expected 1 to {_MOST_IMAGES:,}")
+    return (n, *shape)
+
+
+def _write_npz(statistics: Statistics, path: Path) -> None:
+    statistics.save(path)
+
+
+def _write_edm2(statistics: Statistics, path: Path) -> None:
+    """A pickle of a dict; ``num_images`` is left out where it is not known."""
+    spec, moments = statistics.spec, statistics.moments
+    of_dino = spec.backbone == EDM2["fd_dinov2"].spec().backbone
+    key = "fd_dinov2" if of_dino else "fid"
+    _must_be(statistics, EDM2[key].dim, EDM2[key].spec().backbone, EDM2[key].layer)
+    count = {} if moments.n is None else {"num_images": moments.n}
+    held = {**count, key: {"mu": moments.mean, "sigma": moments.cov}}
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        pickle.dump(held, file, protocol=4)
+
+
+def _write_fidelity(statistics: Statistics, path: Path) -> None:
+    """What torch-fidelity computes: a mean in float32, as its features are, and float64."""
+    import torch
+
+    mean = statistics.moments.mean.astype(np.float32)
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        torch.save({"mu": mean, "sigma": statistics.moments.cov}, file)
+
+
+KINDS: Mapping[str, tuple[str, Callable[[Statistics, Path], None]]] = {
+    "npz": (".npz", _write_npz),
+    "edm2": (".pkl", _write_edm2),
+    "torch-fidelity": (".pt", _write_fidelity),
+}
+"""Name to extension and writer: ``npz`` is ours, and what pytorch-fid, TTUR, clean-fid, EDM and
+EDM2 read; ``edm2`` is EDM2's pickle; ``torch-fidelity`` an entry of its cache, which is looked up
+as ``INPUT-inception-v3-compat-stat-fid-LAYER.pt``."""
+
+
+def _must_be(statistics: Statistics, dim: int, backbone: str | None, layer: str) -> None:
+    """See that statistics are of a feature space, as far as they state theirs.
+
+    Raises:
+        MismatchError: Saying what they are of and what is expected.
+    """
+    spec = statistics.spec
+    wrong = spec.backbone not in (None, backbone) or spec.layer not in (None, layer)
+    if wrong or statistics.moments.dim != dim:
+        theirs = f"{spec.backbone or 'an unknown network'}, layer {spec.layer or 'unknown'}"
+        raise MismatchError(
+            f"the statistics are of {theirs}, {statistics.moments.dim} dimensions; such a file "
+            f"holds those of {backbone}, layer {layer}, {dim} dimensions"
+        )
+
+
+def _names(path: Path) -> frozenset[str]:
+    """The names of the arrays in a file; none where it cannot be read."""
+    with contextlib.suppress(InputError):
+        return frozenset(stored_arrays(path))
+    return frozenset()

@@ -1,0 +1,399 @@
+"""Registered references: published statistics by name, fetched once, verified, pinned.
+
+``reference_stats/index.json`` says where each is published and what it is. A file of moments
+seldom says that itself; what only the index says of a feature space is marked *declared*.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit
+
+from gan_metrics import locations
+from gan_metrics.downloads import DownloadError, Progress, fetch, pin, sha256_of
+from gan_metrics.errors import (
+    GanMetricsError,
+    InputError,
+    MismatchError,
+    WeightsError,
+    unknown_name,
+)
+from gan_metrics.npz import stored_arrays
+from gan_metrics.peer_files import Reference, read_reference
+from gan_metrics.protocols import PROTOCOLS
+from gan_metrics.specs import POOLS, FeatureSpec
+from gan_metrics.stats import Statistics
+
+__all__ = [
+    "REFERENCES",
+    "Entry",
+    "find_reference",
+    "index_path",
+    "open_reference",
+    "reference_names",
+]
+
+_METRICS = {"features": "fid", "spatial": "sfid", "dinov2": "fd_dinov2"}
+"""Kind of features to the metric of a protocol that is computed on them."""
+
+_GIVES = {
+    "mu": "features",
+    "sigma": "features",
+    "fid": "features",
+    "mu_s": "spatial",
+    "sigma_s": "spatial",
+    "fd_dinov2": "dinov2",
+    "arr_0": "images",
+    "num_images": None,
+    "n": None,
+    "header": None,
+}
+"""What a file may hold, to what it is then good for: a kind of features, images, or a detail."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered reference, as the index has it.
+
+    Attributes:
+        name: As in ``ref:NAME``.
+        urls: Where the file is published, in the order in which they are tried; none for a file
+            that comes with the package.
+        protocol: The protocol that the statistics were computed by; a key of
+            :data:`~gan_metrics.protocols.PROTOCOLS`.
+        backbone: The network of the main statistics.
+        layer: Where it is cut.
+        pool: What makes a vector of the layer's output.
+        dim: The number of dimensions of the main statistics.
+        count: How many images the moments are of, if it is known.
+        split: The part of the data set.
+        resolution: Width and height of the images, in pixels, if it is known.
+        keys: What the file holds.
+        sha256: Of the file, in hex, if it is known.
+        source: The page of those who publish it.
+        terms: Under which it is published, in short.
+    """
+
+    name: str
+    urls: tuple[str, ...]
+    protocol: str
+    backbone: str
+    layer: str
+    pool: str
+    dim: int
+    count: int | None
+    split: str
+    resolution: tuple[int, int] | None
+    keys: tuple[str, ...]
+    sha256: str | None
+    source: str
+    terms: str
+
+    @property
+    def filename(self) -> str:
+        """What the file is called on this machine: the reference's name and its extension."""
+        return self.name + (Path(urlsplit(self.urls[0]).path).suffix if self.urls else ".npz")
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """The feature space of the main statistics; weights and precision are not stated."""
+        template = PROTOCOLS[self.protocol].template(_METRICS["features"], self.backbone)
+        return replace(
+            template, backbone=self.backbone, layer=self.layer, pool=self.pool, departures=()
+        )
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _number(value: Any) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _list_of(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(holds, value))
+
+
+def _or_null(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or holds(value)
+
+
+def _url(value: Any) -> bool:
+    return _text(value) and re.match(r"https?://[^/\s]+/\S+", value) is not None
+
+
+_FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "urls": (_list_of(_url), "a list of http and https addresses"),
+    "protocol": (lambda v: _text(v) and v in PROTOCOLS, "the name of a protocol"),
+    "backbone": (_text, "the name of a network"),
+    "layer": (_text, "the name of a layer"),
+    "pool": (lambda v: v in POOLS, f"one of {', '.join(POOLS)}"),
+    "dim": (_number, "a whole number of at least 1"),
+    "count": (_or_null(_number), "a whole number of at least 1, or null"),
+    "split": (_text, "a text"),
+    "resolution": (
+        _or_null(lambda v: _list_of(_number)(v) and len(v) == 2),
+        "a width and a height in pixels, or null",
+    ),
+    "keys": (
+        lambda v: _list_of(lambda k: _text(k) and k in _GIVES)(v) and bool(v),
+        f"names out of {', '.join(_GIVES)}",
+    ),
+    "sha256": (
+        _or_null(lambda v: _text(v) and re.fullmatch("[0-9a-f]{64}", v) is not None),
+        "64 hex digits in lower case, or null",
+    ),
+    "source": (_url, "an address"),
+    "terms": (_text, "a text"),
+}
+"""The fields of an entry in the index: whether a value is one, and what it must be."""
+
+_NAME = re.compile("[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def index_path() -> Path:
+    """Where the index is: inside the package, or beside it in a checkout of the source.
+
+    The files that come with the package lie in the same folder.
+
+    Raises:
+        GanMetricsError: When it is in neither place.
+    """
+    package = Path(__file__).parent
+    places = [folder / "reference_stats" / "index.json" for folder in (package, package.parent)]
+    for place in places:
+        if os.path.isfile(place):
+            return place
+    raise GanMetricsError(
+        f"the index of references is missing: there is neither {places[0]} nor {places[1]}; "
+        "install gan-metrics again"
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def _entries(path: Path) -> Mapping[str, Entry]:
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(index, dict):
+            raise ValueError(f"it holds a {type(index).__name__}, not an object")
+        return MappingProxyType({name: _entry(name, index[name]) for name in sorted(index)})
+    except (OSError, ValueError) as error:
+        raise GanMetricsError(
+            f"the index of references {path} is broken: {error}; install gan-metrics again"
+        ) from None
+
+
+def _entry(name: str, data: Any) -> Entry:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name: lower-case letters, digits and single hyphens")
+    if not isinstance(data, dict):
+        raise ValueError(f"{name} is a {type(data).__name__}, not an object")
+    if missing := sorted(_FIELDS.keys() - data.keys()):
+        raise ValueError(f"{name} lacks {', '.join(missing)}")
+    if unknown := sorted(data.keys() - _FIELDS.keys()):
+        raise ValueError(f"{name} has the unknown fields {', '.join(unknown)}")
+    for field, (holds, expected) in _FIELDS.items():
+        if not holds(data[field]):
+            raise ValueError(f"{field} of {name} is {data[field]!r}; expected {expected}")
+    frozen: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+    return Entry(name, **frozen)
+
+
+class _Index(Mapping[str, Entry]):
+    """The index, read when it is first looked into."""
+
+    def __getitem__(self, name: str) -> Entry:
+        return _entries(index_path())[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_entries(index_path()))
+
+    def __len__(self) -> int:
+        return len(_entries(index_path()))
+
+
+REFERENCES: Mapping[str, Entry] = _Index()
+"""Name to entry, sorted by name; read from the index when it is first looked into."""
+
+
+def reference_names() -> list[str]:
+    """The names of all registered references, sorted.
+
+    Raises:
+        GanMetricsError: When the index is missing or broken.
+    """
+    return sorted(REFERENCES)
+
+
+def find_reference(name: str, *, progress: Progress | None = None) -> Path:
+    """The file of a registered reference: here already, or fetched from where it is published.
+
+    Looked for beside the index, then in the references folder, where a file may also be put by
+    hand. It is held to the SHA-256 in the index; where that has none, the file's own is pinned at
+    its first use and held to ever after.
+
+    Args:
+        name: As in ``ref:NAME``.
+        progress: Told of the bytes of a download.
+
+    Raises:
+        UsageError: When no reference has that name.
+        WeightsError: When the file cannot be had, is no such file, or has another hash.
+        ResourceError: When it cannot be written.
+    """
+    entry = _entry_of(name)
+    target = locations.references_dir() / entry.filename
+    looked = [index_path().parent / entry.filename, target]
+    for place in looked:
+        if os.path.isfile(place):
+            return _verified(entry, place)
+    failures: list[str] = []
+    for url in entry.urls:
+        try:
+            fetch(url, target, entry.sha256 or "", progress=progress)
+        except DownloadError as error:
+            failures.append(str(error))
+            continue
+        if not (fault := _fault(target)):
+            return _verified(entry, target)
+        target.unlink(missing_ok=True)
+        failures.append(f"{url}: {fault}; it was thrown away")
+    raise WeightsError(_not_to_be_had(entry, looked, failures))
+
+
+def open_reference(name: str, *, progress: Progress | None = None) -> Reference:
+    """A registered reference, with all that the index says of it.
+
+    What the file itself says (its header, its count of images) comes first and must agree with
+    the index. Fields of the feature space that only the index states are *declared*.
+
+    Args:
+        name: As in ``ref:NAME``.
+        progress: Told of the bytes of a download.
+
+    Raises:
+        UsageError, ResourceError: As for :func:`find_reference`.
+        WeightsError: As for :func:`find_reference`, and when the file is broken, or does not hold
+            what the index says.
+        MismatchError: When the file says something else of its statistics than the index.
+    """
+    entry = _entry_of(name)
+    path = find_reference(name, progress=progress)
+    try:
+        found = read_reference(path)
+    except InputError as error:
+        raise WeightsError(f"ref:{name}: {error}.\n{_fetch_again(entry, path)}") from None
+    holds = {*found.statistics, *(["images"] if found.image_file else [])}
+    wanted = {_GIVES[key] for key in entry.keys} - {None}
+    if holds != wanted:
+        raise WeightsError(
+            f"ref:{name}: {path} holds {_listed(holds)}; the index says {_listed(wanted)}.\n"
+            + _fetch_again(entry, path)
+        )
+    described = {kind: _described(entry, path, kind, s) for kind, s in found.statistics.items()}
+    return replace(found, statistics=described, description=f"ref:{name}")
+
+
+def _entry_of(name: str) -> Entry:
+    if name not in REFERENCES:
+        raise unknown_name("reference", name, REFERENCES)
+    return REFERENCES[name]
+
+
+def _verified(entry: Entry, path: Path) -> Path:
+    found = sha256_of(path)
+    if entry.sha256 is not None:
+        if found != entry.sha256:
+            raise WeightsError(
+                f"{path} is damaged or another file than ref:{entry.name}: its sha256 is {found}, "
+                f"but must be {entry.sha256}.\n{_fetch_again(entry, path)}"
+            )
+        return path
+    if fault := _fault(path):  # not pinned, or the right file would be refused after it
+        raise WeightsError(f"{path}, as ref:{entry.name}: {fault}.\n{_fetch_again(entry, path)}")
+    try:
+        pin(f"reference/{entry.name}", found)
+    except WeightsError as error:
+        raise WeightsError(f"{error}.\nThe file is {path}") from None
+    return path
+
+
+def _fault(path: Path) -> str:
+    """Why a file cannot be what its extension says, such as the page of a login; empty: it can."""
+    try:
+        if path.suffix == ".npz":
+            stored_arrays(path)
+        elif path.suffix == ".pkl":
+            with open(path, "rb") as file:
+                if file.read(1) != b"\x80":  # which every pickle since protocol 2 begins with
+                    return f"{path} is no pickle"
+    except (InputError, OSError) as error:
+        return str(error)
+    return ""
+
+
+def _described(entry: Entry, path: Path, kind: str, statistics: Statistics) -> Statistics:
+    """Statistics of a file, with what the index says beside them."""
+    dim, own = statistics.moments.dim, statistics.spec
+    if (kind == "features" and dim != entry.dim) or (kind != "features" and not own.backbone):
+        expected = entry.dim if kind == "features" else "those of that kind"
+        raise WeightsError(
+            f"ref:{entry.name}: the {kind} in {path} have {dim} dimensions; expected {expected}.\n"
+            + _fetch_again(entry, path)
+        )
+    spec = entry.spec if kind == "features" else own
+    facts = {
+        "n": (statistics.moments.n, entry.count),
+        "protocol": (statistics.protocol, entry.protocol),
+        "resolution": (statistics.resolution, entry.resolution),
+        **{name: (getattr(own, name), getattr(spec, name)) for name in own.differences(spec)},
+    }
+    wrong = [f"  {k}: {a} — {b}" for k, (a, b) in facts.items() if None not in (a, b) and a != b]
+    if wrong:
+        head = f"{path} and the index of references disagree on ref:{entry.name}:"
+        raise MismatchError("\n".join([head, *wrong, _fetch_again(entry, path)]))
+    filled = own.filled_from(spec)
+    given = {*own.unstated()} - {*filled.unstated()}
+    names = [f.name for f in fields(FeatureSpec)]
+    return replace(
+        statistics,
+        moments=replace(statistics.moments, n=statistics.moments.n or entry.count),
+        spec=filled,
+        protocol=entry.protocol,
+        description=f"ref:{entry.name}",
+        declared=tuple(n for n in names if n in given or n in statistics.declared),
+        resolution=statistics.resolution or entry.resolution,
+    )
+
+
+def _listed(names: set[Any]) -> str:
+    return ", ".join(sorted(map(str, names))) or "nothing"
+
+
+def _fetch_again(entry: Entry, path: Path) -> str:
+    if not entry.urls:
+        return "It comes with the package: install gan-metrics again"
+    return f"Delete it, and it is fetched again from {' or '.join(entry.urls)}"
+
+
+def _not_to_be_had(entry: Entry, looked: list[Path], failures: list[str]) -> str:
+    lines = [f"the reference {entry.name} cannot be had. Looked at:"]
+    lines += [f"  {place}" for place in looked]
+    if not entry.urls:
+        return "\n".join([*lines, "It comes with the package: install gan-metrics again"])
+    lines += ["Tried to download:", *(f"  {failure}" for failure in failures)]
+    lines += ["Where there is a network, download this file:"]
+    lines += [f"  {'or ' if i else ''}{url}" for i, url in enumerate(entry.urls)]
+    lines += ["and put it here, under this name:", f"  {looked[-1]}"]
+    if entry.sha256:
+        lines.append(f"Its sha256 must be {entry.sha256}")
+    return "\n".join(lines)

@@ -1,0 +1,153 @@
+"""The methods sentence and what to cite: every figure in it is one of the result's."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from conftest import LITE0
+from data import crops, write_folder
+from test_cli import call
+
+import gan_metrics as gm
+from gan_metrics.backbones.registry import BACKBONES
+from gan_metrics.citations import (
+    CITED_BY_BACKBONE,
+    CITED_BY_METRIC,
+    CITED_BY_PROTOCOL,
+    ENTRIES,
+    bibtex,
+)
+from gan_metrics.metrics.registry import METRICS
+from gan_metrics.protocols import PROTOCOLS
+
+Folders = tuple[Path, Path]
+
+
+def test_the_paragraph_of_one_result(folders: Folders) -> None:
+    result = gm.fid(*folders, backbone=LITE0)
+    text = result.methods()
+    assert "\n" not in text
+    assert text.startswith("Between 12 real and 11 generated images: Fréchet distance (FD) ")
+    for fact in (
+        result.value_text(),
+        "network efficientnet-lite0",
+        f"SHA-256 {str(result.feature_spec.weights_sha256)[:16]}",
+        "computed in fp32",
+        "alpha dropped, EXIF orientation ignored",
+        "pil-bicubic-uint8, shorter side to 256, centre crop 224",
+        result.feature_spec.fingerprint(),
+        "covariances divided by n − 1",
+        "seed 0",
+        "standard error over redraws",
+        f"gan-metrics {gm.__version__}",
+        f"PyTorch {result.versions['torch']}",
+    ):
+        assert fact in text, fact
+    assert "trust" not in text
+    assert "left out" not in text
+
+
+def test_what_is_not_the_default_is_said(folders: Folders) -> None:
+    found = gm.evaluate(
+        *folders,
+        metrics="kid,precision,vendi",
+        backbone=LITE0,
+        alpha="white",
+        seed=3,
+        arguments={"kid": {"subsets": 7}, "precision": {"k": 2}},
+    )
+    text = found.methods()
+    assert "(12 real and 11 generated images)" in text
+    assert "(11 generated images)" in text
+    assert "alpha composited over white" in text
+    assert re.search(r"kd: .*subsets = 7", text)
+    assert "precision: k = 2" in text
+    assert "seed 3" in text
+    moments = gm.compute_stats(folders[0], backbone=LITE0).moments
+    bare = gm.Statistics(moments)
+    told = gm.fid(bare, folders[1], backbone=LITE0).methods()
+    assert "taken on trust: backbone, departures" in told
+
+
+def test_a_protocol_s_settings_are_said(folders: Folders) -> None:
+    found = gm.evaluate(*folders, metrics="fid", protocol="stylegan3", weights="random")
+    text = found.methods()
+    assert "by protocol stylegan3" in text
+    assert "divisor = n" in text
+    assert "divided by n − 1" not in text
+    assert "karras2021alias" in found.bibtex()
+
+
+def test_files_left_out_are_counted(folders: Folders, tmp_path: Path) -> None:
+    fake = tmp_path / "fake"
+    fake.mkdir()
+    for file in folders[1].iterdir():
+        (fake / file.name).write_bytes(file.read_bytes())
+    (fake / "broken.png").write_bytes(b"nothing")
+    text = gm.fid(folders[0], fake, backbone=LITE0, on_error="skip").methods()
+    assert "1 files could not be decoded and were left out" in text
+
+
+def test_every_metric_protocol_and_built_in_network_has_its_entries() -> None:
+    assert set(CITED_BY_METRIC) == {*METRICS, "fd", "kd"}
+    assert set(CITED_BY_PROTOCOL) == set(PROTOCOLS) - {"imagenet"}
+    cited = [*CITED_BY_METRIC.values(), *CITED_BY_PROTOCOL.values(), *CITED_BY_BACKBONE.values()]
+    used = {key for keys in cited for key in keys}
+    assert used == set(ENTRIES)
+    for name in BACKBONES:
+        assert any(name.startswith(start) for start in CITED_BY_BACKBONE), name
+
+
+@pytest.mark.parametrize("key", ENTRIES)
+def test_an_entry_is_bibtex(key: str) -> None:
+    entry = ENTRIES[key]
+    head = re.match(r"@(\w+)\{([\w.]+),\n", entry)
+    assert head is not None
+    assert head[2] == key
+    assert head[1] in ("inproceedings", "article", "misc")
+    assert entry.count("{") == entry.count("}")
+    fields = dict(re.findall(r"^  (\w+) = \{(.*)\},?$", entry, re.M))
+    assert {"author", "title", "year"} <= set(fields)
+    assert fields["year"].isdigit()
+    if "eprint" in fields:
+        assert re.fullmatch(r"\d{4}\.\d{5}|\d{4}\.\d{4}", fields["eprint"])
+        assert fields["archivePrefix"] == "arXiv"
+    needed = {"inproceedings": "booktitle", "article": "journal"}.get(head[1])
+    assert needed is None or needed in fields
+
+
+def test_entries_come_once(folders: Folders) -> None:
+    found = gm.evaluate(*folders, metrics="fid,kid,prdc", backbone=LITE0).bibtex()
+    keys = re.findall(r"^@\w+\{([^,]+),", found, re.M)
+    assert keys == [
+        "heusel2017gans",
+        "tan2019efficientnet",
+        "binkowski2018demystifying",
+        "kynkaanniemi2019improved",
+        "naeem2020reliable",
+        "ganmetrics",
+    ]
+    assert f"note = {{Version {gm.__version__}}}" in found
+    assert found.count("{") == found.count("}")
+    assert bibtex(["heusel2017gans"] * 2) == ENTRIES["heusel2017gans"]
+
+
+def test_at_a_shell(folders: Folders, tmp_path: Path) -> None:
+    other = write_folder(tmp_path / "other", crops(5, 9))
+    plain = call("fid", *folders, "--backbone", LITE0)
+    said = call("fid", *folders, "--backbone", LITE0, "--methods")
+    assert said.out.startswith(plain.out)
+    assert "Between 12 real and 11 generated images" in said.out
+    assert "@inproceedings{heusel2017gans," in said.out
+    as_json = call("fid", *folders, "--backbone", LITE0, "--methods", "--json")
+    document = json.loads(as_json.out)
+    assert document["methods"]["text"] in said.out
+    assert document["methods"]["bibtex"] in said.out
+    assert "methods" not in json.loads(call("fid", *folders, "--backbone", LITE0, "--json").out)
+    for verb in (("evaluate", *folders, "--metrics", "fid,vendi"), ("compare", *folders, other)):
+        done = call(*verb, "--backbone", LITE0, "--methods")
+        assert done.code == 0, done.err
+        assert "@inproceedings{heusel2017gans," in done.out

@@ -1,0 +1,172 @@
+"""A saved result, computed again from its own record."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import LITE0
+from data import crops, write_folder
+from test_cli import call, refused
+
+import gan_metrics as gm
+from gan_metrics.errors import InputError, MismatchError, UsageError
+from gan_metrics.reproduction import Reproduced
+
+Folders = tuple[Path, Path]
+OFFLINE = ("--backbone", LITE0)
+
+
+def saved(path: Path, *args: object) -> dict[str, object]:
+    done = call(*args, "-o", path)
+    assert done.code == 0, done.err
+    return dict(json.loads(path.read_text()))
+
+
+def test_a_result_agrees_with_itself(folders: Folders, tmp_path: Path) -> None:
+    record = tmp_path / "r.json"
+    saved(record, "fid", *folders, *OFFLINE)
+    done = call("reproduce", record, *folders)
+    assert done.code == 0, done.err
+    assert "agrees" in done.out
+    document = json.loads(call("reproduce", record, *folders, "--json").out)
+    assert document["agrees"] is True
+    (value,) = document["results"]
+    assert value["recorded"] == value["recomputed"]
+    assert value["changed"] == {}
+
+
+def test_everything_that_a_record_says_is_repeated(folders: Folders, tmp_path: Path) -> None:
+    """Layer, pool, protocol, precision, alpha, arguments, seed and draw: each moves the number."""
+    record = tmp_path / "r.json"
+    saved(
+        record, "evaluate", *folders, *OFFLINE, "--metrics", "fid,kid,precision,vendi,is",
+        "--precision", "bf16", "--alpha", "white", "--max-images", "10", "--seed", "5",
+        "--set", "kid.subsets=3", "--set", "kid.subset_size=4", "--set", "precision.k=1",
+        "--set", "vendi.q=inf", "--set", "is.splits=2",
+    )  # fmt: skip
+    found = gm.reproduce(record, *folders)
+    assert found.agrees
+    assert [v.difference for v in found.values] == [0.0] * 5
+    assert all(not v.changed for v in found.values)
+    plain = gm.evaluate(*folders, metrics="fid,kid,precision,vendi,is", backbone=LITE0,
+                        arguments={"is": {"splits": 2}})  # fmt: skip
+    for value in found.values:
+        assert value.recorded != plain[value.result.metric].value
+
+
+def test_other_images_do_not_agree(folders: Folders, tmp_path: Path) -> None:
+    record = tmp_path / "r.json"
+    saved(record, "fid", *folders, *OFFLINE)
+    other = tmp_path / "other"
+    shutil.copytree(folders[1], other)
+    write_folder(other, crops(1, 77))  # instead of the first one
+    done = call("reproduce", record, folders[0], other)
+    assert done.code == 4
+    assert "DOES NOT AGREE" in done.out
+    assert "images (fake)" in done.out
+    assert "images (real)" not in done.out
+    assert "the record is not reproduced" in done.err
+    swapped = gm.reproduce(record, folders[1], folders[0])
+    assert set(swapped.values[0].changed) >= {"n_real", "n_fake", "images (real)", "images (fake)"}
+
+
+def test_a_value_that_was_tampered_with(folders: Folders, tmp_path: Path) -> None:
+    record = tmp_path / "r.json"
+    document = saved(record, "fid", *folders, *OFFLINE)
+    for factor, agrees in ((1 + 1e-7, True), (1.01, None), (2.0, False)):
+        changed = {**document, "value": float(str(document["value"])) * factor}
+        found = gm.reproduce(changed, *folders)
+        if agrees is not None:
+            assert found.agrees is agrees
+
+
+def test_the_bound_of_agreement(folders: Folders) -> None:
+    result = gm.fid(*folders, backbone=LITE0)
+    error = float(result.standard_error or 0)
+    assert error > 1e-4 * result.value
+    assert Reproduced(result.value + 0.04 * error, result, {}).agrees
+    assert not Reproduced(result.value + 0.06 * error, result, {}).agrees
+    bare = gm.fid(*folders, backbone=LITE0, error_bars=False)
+    assert Reproduced(bare.value * (1 + 0.9e-5), bare, {}).agrees
+    assert not Reproduced(bare.value * (1 + 1.2e-5), bare, {}).agrees
+
+
+def test_results_of_one_set_logs_and_documents(folders: Folders, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    call("fid", *folders, *OFFLINE, "--append", log)
+    call("vendi", folders[1], *OFFLINE, "--append", log)
+    found = gm.reproduce(log, None, folders[1])  # the last line
+    assert [v.result.metric for v in found.values] == ["vendi"]
+    assert call("reproduce", log, folders[1]).code == 0
+    assert gm.reproduce(gm.fid(*folders, backbone=LITE0).to_json(), *folders).agrees
+
+
+def test_random_weights_are_drawn_again(folders: Folders) -> None:
+    result = gm.fid(*folders, backbone=LITE0, weights="random", seed=4)
+    found = gm.reproduce(result.to_json(), *folders)
+    assert found.agrees
+    assert found.values[0].result.feature_spec == result.feature_spec
+
+
+def test_several_networks_and_protocols(
+    folders: Folders, inception_weights: Path, tmp_path: Path
+) -> None:
+    weights = {"": inception_weights}
+    result = gm.evaluate(*folders, metrics="fid,is", protocol="tf1", weights=weights,
+                         arguments={"is": {"splits": 2}})  # fmt: skip
+    assert gm.reproduce(result.to_json(), *folders, weights=inception_weights).agrees
+    with pytest.raises(MismatchError, match="name the record's file with --weights"):
+        gm.reproduce(result.to_json(), *folders, weights="random")
+    both = gm.evaluate(*folders, metrics="fid", protocol="pytorch-fid,tf1", weights=weights)
+    again = gm.reproduce(both.to_json(), *folders, weights=inception_weights)
+    assert again.agrees
+    assert [v.result.protocol for v in again.values] == ["pytorch-fid", "tf1"]
+
+
+def test_a_record_chooses_nothing_to_import(folders: Folders) -> None:
+    document = gm.fid(*folders, backbone=LITE0).to_json()
+    spec = gm.FeatureSpec(backbone="os:getcwd", layer="x", pool="avg")
+    for name in ("os:getcwd", "timm:resnet18", "somewhere.else:factory"):
+        evil = {**document, "feature_spec": gm.FeatureSpec(backbone=name).to_json()}
+        with pytest.raises(MismatchError, match=r"not built in.*repeat it with --backbone"):
+            gm.reproduce(evil, *folders)
+    assert spec.backbone == "os:getcwd"
+    with pytest.raises(MismatchError, match="protocol 'secret' is unknown"):
+        gm.reproduce({**document, "protocol": "secret"}, *folders)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "3", '"text"', "{}", '{"results": []}', '{"results": [1]}', '{"value": 1}',
+     '{"value": "x", "feature_spec": {}, "metric": "fid"}',
+     '{"value": 1, "feature_spec": 4, "metric": "fid"}',
+     '{"value": 1, "feature_spec": {}, "metric": "nope"}',
+     '{"value": 1, "feature_spec": {}, "metric": "fid", "arguments": {"rm": 1}}',
+     '{"value": 1, "feature_spec": {}, "metric": "fid", "arguments": [1]}',
+     '{"value": 1, "feature_spec": {}, "metric": "fid", "drawn": 7}'],
+)  # fmt: skip
+def test_what_is_no_record(folders: Folders, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "r.json"
+    path.write_text(content)
+    refused(3, "reproduce", path, *folders, says=("r.json" if len(content) < 20 else "record",))
+
+
+def test_other_faults(folders: Folders, tmp_path: Path) -> None:
+    refused(3, "reproduce", tmp_path / "none.json", *folders, says=("none.json", "cannot be read"))
+    path = tmp_path / "r.json"
+    saved(path, "fid", *folders, *OFFLINE)
+    for option, value in (("--layer", "conv_head"), ("--precision", "bf16"), ("--alpha", "white"),
+                          ("--max-images", "3"), ("--protocol", "imagenet")):  # fmt: skip
+        refused(2, "reproduce", path, *folders, option, value, says=("what the record says",))
+    refused(3, "reproduce", path, folders[0], tmp_path / "no", says=("does not exist",))
+    with pytest.raises(InputError):
+        gm.reproduce({}, *folders)
+    with pytest.raises(UsageError):
+        gm.reproduce(path, *folders, colour="red")  # type: ignore[call-arg]
+    nan = {**json.loads(path.read_text()), "value": np.nan}
+    with pytest.raises(InputError, match="nan"):
+        gm.reproduce(nan, *folders)
