@@ -23,6 +23,7 @@ slow: $(VENV)/.installed-test
 	$(BIN)/pytest -q -m slow
 	$(BIN)/python benchmarks/error_bars.py > docs/error-bars-table.md
 	$(BIN)/python benchmarks/backbones.py > docs/backbones-table.md
+	$(BIN)/python benchmarks/protocols.py > docs/protocols-table.md
 	$(BIN)/python benchmarks/against_oracles.py > docs/oracles-table.md
 	$(BIN)/python benchmarks/metric_error_bars.py > docs/metric-error-bars-table.md
 	$(BIN)/python benchmarks/neighbors.py > docs/neighbors-table.md

@@ -18,7 +18,7 @@ from filelock import FileLock
 from gan_metrics import locations
 from gan_metrics.errors import ResourceError, UsageError, WeightsError
 
-__all__ = ["DownloadError", "atomic_path", "check_target", "fetch", "pin", "sha256_of"]
+__all__ = ["DownloadError", "atomic_path", "check_target", "fetch", "pin", "pinned", "sha256_of"]
 
 Progress = Callable[[str, int, int], None]
 """Told what is going on, how much of it is done, and how much there is (0: not known)."""
@@ -73,6 +73,15 @@ def pin(name: str, sha256: str) -> None:
             f"{name} changed: its sha256 is {sha256}, but {known} was pinned at its first use. "
             f"If the change is meant, remove its line from {path}"
         )
+
+
+def pinned(name: str) -> str | None:
+    """The hash that an artefact was pinned to, if it was.
+
+    Raises:
+        WeightsError: When the file of pins is broken.
+    """
+    return _read_pins(locations.pins_file()).get(name)
 
 
 def _read_pins(path: Path) -> dict[str, str]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Unpack
 
-from gan_metrics.errors import InputError, WeightsError, unknown_name
+from gan_metrics.errors import InputError, MismatchError, WeightsError, unknown_name
 from gan_metrics.features import Features
 from gan_metrics.images.decode import decode
 from gan_metrics.images.sources import ImageSource
@@ -20,7 +20,7 @@ from gan_metrics.metrics import registry
 from gan_metrics.options import Options, check_options
 from gan_metrics.peer_files import KINDS, write_adm, write_statistics
 from gan_metrics.plan import sibling
-from gan_metrics.protocols import PROTOCOLS, several
+from gan_metrics.protocols import PROTOCOLS, protocol_for, several
 from gan_metrics.results import EvaluationResult, MetricResult
 from gan_metrics.sides import (
     Input,
@@ -78,7 +78,7 @@ def fid(
         ComputationError: When the distance is not defined on these data.
         ResourceError: When the disk or another resource gives out.
     """
-    arguments = {"fid": {"directions": directions}}
+    arguments = {"fid": {"directions": directions}} if directions else {}
     found = score("fid", real, fake, error_bars=error_bars, arguments=arguments, **options)
     return found["fid"]
 
@@ -191,8 +191,8 @@ def compute_stats(source: Input, **options: Unpack[Options]) -> Statistics:
     """
     check_options(options)
     side = open_side(source, options)
-    if side.statistics is not None:
-        raise InputError(f"{side.statistics.description or source} holds statistics already")
+    if side.statistics is not None or side.stored:
+        raise InputError(f"{side.description} holds statistics already")
     agree_with_command(side, options)
     choice = settle([side], options)
     features = embed_all([side], choice, options)[0].features
@@ -206,7 +206,7 @@ def write_reference(
     *,
     kind: str | None = None,
     **options: Unpack[Options],
-) -> Path:
+) -> tuple[Path, Statistics]:
     """Reference statistics of a set of images, as a file that a tool reads.
 
     Args:
@@ -219,7 +219,7 @@ def write_reference(
         options: See :class:`Options`. The protocol is by default that of the tool.
 
     Returns:
-        The path that was written.
+        The path that was written, and the main statistics that were.
 
     Raises:
         UsageError: For another kind.
@@ -230,10 +230,18 @@ def write_reference(
     kind = kind if kind is not None else _KIND_BY_EXTENSION.get(path.suffix.lower(), "npz")
     if kind not in (*KINDS, "adm"):
         raise unknown_name("kind of statistics file", kind, [*KINDS, "adm"])
-    if kind in _TOOLS and options.get("protocol") is None:
-        options["protocol"] = _TOOLS[kind]
+    if kind in _TOOLS:
+        own, named = PROTOCOLS[_TOOLS[kind]], protocol_for(options.get("protocol") or _TOOLS[kind])
+        same = own.template() == named.template()
+        if not same or own.metrics["fid"].arguments != named.metrics["fid"].arguments:
+            raise MismatchError(
+                f"a file of {kind} stands for protocol {own.name}, and cannot say that it is of "
+                f"{named.name}; leave --protocol out, or write an .npz"
+            )
+        options["protocol"] = own.name
     if kind != "adm":
-        return write_statistics(compute_stats(source, **options), path, kind)
+        statistics = compute_stats(source, **options)
+        return write_statistics(statistics, path, kind), statistics
     check_options(options)
     side = open_side(source, options)
     if side.source is None:
@@ -248,7 +256,8 @@ def write_reference(
     assert pool3 is not None and spatial is not None  # noqa: S101, PT018
     kept = list(pool3.names)[:_IMAGES_OF_ADM]
     images = _pixels(side.source, kept, choice.decoding)
-    return write_adm(path, _statistics(pool3), _statistics(spatial), images)
+    statistics = _statistics(pool3)
+    return write_adm(path, statistics, _statistics(spatial), images), statistics
 
 
 _KIND_BY_EXTENSION = {extension: kind for kind, (extension, _) in KINDS.items()}

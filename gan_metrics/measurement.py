@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gan_metrics.cautions import feature_cautions, pair_cautions, set_cautions
-from gan_metrics.errors import GanMetricsError, InputError, UsageError
+from gan_metrics.errors import GanMetricsError, InputError, UsageError, WeightsError
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.estimates import Estimate
 from gan_metrics.metrics.registry import Metric, Request
@@ -83,16 +83,27 @@ def measure(
     settled = registry.check_arguments(arguments)
     given = [] if real is None else [open_side(real, options)]
     given += [open_side(fake, options) for fake in fakes]
-    if protocols and any(side.source is None for side in given):
-        raise UsageError("several protocols need images on both sides")
-    given = _without_idle_images(given, rows)
+    if protocols and (fixed := [s.description for s in given if s.source is None or s.stored]):
+        raise UsageError(
+            f"several protocols need images on both sides, and {fixed[0]} holds what one made of "
+            "them"
+        )
+    given = _without_idle_images(given, rows, options, protocols)
     first = None if real is None else given[0]
     others = given[len(given) - len(fakes) :]
     tasks = []
+    failed: dict[str, GanMetricsError] = {}
     for suffix, asked in _by_protocol(options, protocols):
-        choice = settle(given, asked)
+        try:
+            choice = settle(given, asked)
+        except WeightsError as error:
+            if not suffix:
+                raise
+            failed.update({name + suffix: error for name in rows})
+            continue
         plan = make_plan(rows, first, others, choice, asked)
-        tasks.append(_Task(suffix, asked, plan, plan.arguments(settled)))
+        tasks.append(_Task(suffix, asked, plan, plan.arguments(settled, asked)))
+    _check_weights(tasks, options)
     wanted = [
         {
             name + task.suffix: space
@@ -104,7 +115,29 @@ def measure(
     moments = any(task.plan.moments for task in tasks)
     embedded = embed_spaces(given, wanted, options, moments=moments)
     found = [_measure_task(task, given, embedded, first, error_bars) for task in tasks]
-    return [_joined([measured[i] for measured in found]) for i in range(len(fakes))]
+    return [_joined([measured[i] for measured in found], failed) for i in range(len(fakes))]
+
+
+def _check_weights(tasks: Sequence[_Task], options: Options) -> None:
+    """Refuse one weights file for several main networks, and one that no network takes."""
+    given = options.get("weights")
+    used = {space.recipe.name for task in tasks for space in task.plan.spaces.values()}
+    used |= {task.plan.main for task in tasks if task.plan.main is not None}
+    idle = (
+        [name for name in given if name and name not in used] if isinstance(given, Mapping) else []
+    )
+    if idle and used:
+        raise UsageError(
+            f"--weights {idle[0]}=…: nothing here is computed in {idle[0]}, but in "
+            f"{' and '.join(sorted(used))}"
+        )
+    named = given.get("") if isinstance(given, Mapping) else given
+    mains = {task.plan.main for task in tasks if task.plan.main is not None}
+    if named not in (None, "random") and len(mains) > 1:
+        raise UsageError(
+            f"--weights {named} cannot be meant for {' and '.join(sorted(mains))}: name the "
+            "network, as in --weights inception=FILE"
+        )
 
 
 @dataclass(frozen=True)
@@ -117,13 +150,20 @@ class _Task:
     arguments: dict[str, dict[str, Any]]
 
 
-def _without_idle_images(given: Sequence[Side], rows: Request) -> list[Side]:
-    """The sides without images that no metric asks for, as moments lie beside them.
+def _without_idle_images(
+    given: Sequence[Side], rows: Request, options: Options, protocols: Sequence[str]
+) -> list[Side]:
+    """The sides without images that no metric asks for, as the moments beside them serve it.
 
-    Then no network is needed either, if there are no other images.
+    Then no network is needed either, if there are no other images. Only where the command names no
+    other space than theirs.
     """
     idle = all(side.stored for side in given if side.source is not None)
-    if not idle or not all(row.moments and row.sides == 2 for row in rows.values()):
+    named = [options.get(name) for name in ("backbone", "layer", "pool", "weights", "protocol")]
+    stored = {side.protocol for side in given if side.stored}
+    named[-1] = None if {named[-1]} <= stored else named[-1]
+    asked = any(value is not None for value in named) or bool(protocols)
+    if not idle or asked or not all(row.moments == "both" for row in rows.values()):
         return list(given)
     return [
         replace(side, source=None, statistics=next(iter(side.stored.values())))
@@ -142,16 +182,16 @@ def _by_protocol(options: Options, protocols: Sequence[str]) -> Iterator[tuple[s
         yield f"@{name}", asked
 
 
-def _joined(parts: Sequence[Measured]) -> Measured:
-    """What was found by several protocols, as one."""
-    if len(parts) == 1:
+def _joined(parts: Sequence[Measured], failed: Mapping[str, GanMetricsError]) -> Measured:
+    """What was found by several protocols, as one; and what could not even be begun."""
+    if len(parts) == 1 and not failed:
         return parts[0]
     return Measured(
         results={name: found for part in parts for name, found in part.results.items()},
         estimates={name: found for part in parts for name, found in part.estimates.items()},
-        errors={name: error for part in parts for name, error in part.errors.items()},
+        errors={**{n: error for part in parts for n, error in part.errors.items()}, **failed},
         not_computed={name: why for part in parts for name, why in part.not_computed.items()},
-        digest=parts[0].digest,
+        digest=parts[0].digest if parts else None,
     )
 
 
@@ -231,7 +271,6 @@ def _measure_one(
     results: dict[str, MetricResult] = {}
     estimates: dict[str, Estimate] = {}
     errors: dict[str, GanMetricsError] = dict(plan.failed)
-    files: list[Warning_] | None = None
     for group in _groups(plan, real, fake):
         rows = {name: plan.rows[name] for name in group}
         sides = [fake[group[0]]]
@@ -240,8 +279,7 @@ def _measure_one(
         choice = plan.spaces.get(group[0])
         spec, declared = common_spec(sides, choice, options)
         agree_in_resolution(sides)
-        if files is None and len(sides) == 2:
-            files = pair_cautions(*sides)
+        pair = pair_cautions(*sides) if len(sides) == 2 else []
         for side in sides:
             if id(side.known) not in about:
                 about[id(side.known)] = _about(side)
@@ -265,16 +303,21 @@ def _measure_one(
             arguments = task.arguments.get(row.name, {})
             estimates[name] = estimate
             results[name] = MetricResult(
-                metric=row.name if not row.elsewhere or _is_pool3(spec) else row.elsewhere,
+                metric=_name_of(row, spec),
                 value=estimate.value,
                 standard_error=estimate.standard_error,
                 n_real=theirs[0].count if row.sides == 2 else None,
                 n_fake=theirs[-1].count,
                 protocol=common_protocol(theirs, choice),
                 feature_spec=spec,
-                seed=arguments.get("seed", options.get("seed", 0)),
+                seed=options.get("seed", 0),
                 arguments=arguments,
                 drawn=_drawn(options),
+                fixed={
+                    which: side.description
+                    for which, side in zip(("real", "fake")[-len(theirs) :], theirs, strict=True)
+                    if side.array is None
+                },
                 digests=tuple(side.digest for side in theirs),
                 skipped_files=[item for side in theirs for item in side.skipped],
                 declared=declared,
@@ -287,11 +330,11 @@ def _measure_one(
                     [
                         *(warning for side in theirs for warning in side.warnings),
                         *_row_warnings(row, theirs, spec, error_bars),
-                        *_protocol_warnings(row, plan, options, spec),
+                        *_protocol_warnings(row, plan, options),
                         *estimate.warnings,
                         *declared_warnings(declared),
                         *(caution for side in theirs for caution in about[id(side.known)]),
-                        *((files or []) if len(theirs) == 2 else []),
+                        *(pair if len(theirs) == 2 else []),
                     ]
                 ),
                 versions=versions(),
@@ -315,7 +358,7 @@ def _about(side: Side, unused: Side | None = None) -> list[Warning_]:
 def _drawn(options: Options) -> dict[str, int]:
     """Which images were drawn from the sets, if not all were taken."""
     most = options.get("max_images")
-    return {} if most is None else {"max_images": most, "seed": options.get("seed", 0)}
+    return {} if most is None else {"max_images": most}
 
 
 def _groups(
@@ -342,12 +385,14 @@ def _digest(spaces: Mapping[str, Side]) -> str | None:
     return next((side.digest for side in spaces.values() if side.features), None)
 
 
-def _is_pool3(spec: FeatureSpec) -> bool:
-    """Whether it is the space that FID and KID have their names from."""
+def _name_of(row: Metric, spec: FeatureSpec) -> str:
+    """What the value calls itself: its metric's name only in the space that gives it that name."""
     space = (spec.backbone, spec.layer, spec.pool)
-    return space == ("inception", "pool3", "avg") and not str(spec.weights_sha256).startswith(
-        "random"
-    )
+    random = str(spec.weights_sha256).startswith("random")
+    if row.needs == "dinov2" and random:
+        return "fd"
+    pool3 = space == ("inception", "pool3", "avg") and not random
+    return row.name if not row.elsewhere or pool3 else row.elsewhere
 
 
 def _terms(estimate: Estimate) -> dict[str, float]:
@@ -359,24 +404,25 @@ def _terms(estimate: Estimate) -> dict[str, float]:
     }
 
 
-def _protocol_warnings(
-    row: Metric, plan: Plan, options: Options, spec: FeatureSpec
-) -> list[Warning_]:
+def _protocol_warnings(row: Metric, plan: Plan, options: Options) -> list[Warning_]:
     """What a reader should know of how far the number is that of the protocol's tool."""
     rules = plan.rules
-    if rules is None or options.get("protocol") is None or rules.name == "imagenet":
+    if rules is None:
         return []
-    if row.name not in rules.metrics:
-        message = (
-            f"the tool behind protocol {rules.name} has no such metric: its pixels, this toolkit's "
-            "definition"
-        )
+    if row.name in plan.fitting:
+        departure = rules.metrics[row.name].departure
+        return [("protocol-departs", f"{rules.name}: {departure}")] if departure else []
+    if row.name in rules.metrics:
+        backbone = rules.metrics[row.name].template.backbone
+        message = f"protocol {rules.name} has {row.name} in {backbone}: here is another network"
         return [("not-in-protocol", message)]
-    its = rules.metrics[row.name]
-    if its.template.backbone not in (None, spec.backbone):
-        message = f"protocol {rules.name} has {row.name} in {its.template.backbone}, not here"
-        return [("not-in-protocol", message)]
-    return [("protocol-departs", f"{rules.name}: {its.departure}")] if its.departure else []
+    if options.get("protocol") is None or rules.name == "imagenet":
+        return []
+    message = (
+        f"the tool behind protocol {rules.name} has no such metric: its pixels, this toolkit's "
+        "definition"
+    )
+    return [("not-in-protocol", message)]
 
 
 def _row_warnings(

@@ -53,6 +53,10 @@ class Stated(Protocol):
     @property
     def arguments(self) -> Mapping[str, Any]: ...
     @property
+    def drawn(self) -> Mapping[str, int]: ...
+    @property
+    def fixed(self) -> Mapping[str, str]: ...
+    @property
     def details(self) -> Mapping[str, Any]: ...
     @property
     def seed(self) -> int: ...
@@ -82,8 +86,9 @@ def methods_of(results: Sequence[Stated]) -> str:
     if not results:
         return ""
     sentences = [_values(results)]
+    sentences += _sets(results)
     for spec, protocol, members in _spaces(results):
-        sentences += _space(spec, protocol, [m.metric for m in members], len(results) > 1)
+        sentences += _space(spec, protocol, [_short(m, results) for m in members], len(results) > 1)
     sentences += _settings(results)
     sentences += _error_bars(results)
     sentences += _reservations(results)
@@ -119,13 +124,13 @@ def _values(results: Sequence[Stated]) -> str:
     first = results[0]
     counts = {(r.sides, r.n_real if r.sides == 2 else None, r.n_fake) for r in results}
     if len(counts) == 1:
-        listed = "; ".join(f"{_name(r)} {r.value_text()}" for r in results)
+        listed = "; ".join(f"{_name(r, results)} {r.value_text()}" for r in results)
         return (
             f"Between {_images(first)}: {listed}."
             if first.sides == 2
             else (f"Of {_images(first)}: {listed}.")
         )
-    return " ".join(f"{_name(r)}: {r.value_text()} ({_images(r)})." for r in results)
+    return " ".join(f"{_name(r, results)}: {r.value_text()} ({_images(r)})." for r in results)
 
 
 def _images(result: Stated) -> str:
@@ -139,8 +144,32 @@ def _number(n: int | None) -> str:
     return "an unstated number of" if n is None else f"{n:,}"
 
 
-def _name(result: Stated) -> str:
-    return _NAMES.get(result.metric, result.metric.replace("_", " "))
+def _name(result: Stated, among: Sequence[Stated]) -> str:
+    """A metric's name in full, with its protocol where others have the same."""
+    return _NAMES.get(result.metric, _short(result, ())) + _by(result, among)
+
+
+def _short(result: Stated, among: Sequence[Stated]) -> str:
+    return _SHORT.get(result.metric, result.metric.replace("_", " ")) + _by(result, among)
+
+
+def _by(result: Stated, among: Sequence[Stated]) -> str:
+    several = {r.protocol for r in among if r.metric == result.metric}
+    return f" by {result.protocol}" if len(several) > 1 else ""
+
+
+def _sets(results: Sequence[Stated]) -> list[str]:
+    """What is to be said of the sets of images."""
+    found = []
+    drawn = next((r.drawn["max_images"] for r in results if r.drawn), None)
+    if drawn is not None:
+        found.append(f"From larger sets, {drawn:,} images were drawn at random.")
+    for side, where in dict.fromkeys(pair for r in results for pair in r.fixed.items()):
+        fixed = [_short(r, results) for r in results if r.fixed.get(side) == where]
+        whose = f"For {', '.join(fixed)}, the" if len(fixed) < len(results) else "The"
+        name = {"real": "real", "fake": "generated"}[side]
+        found.append(f"{whose} {name} images are known by stored moments ({where}), held fixed.")
+    return found
 
 
 def _spaces(
@@ -192,21 +221,29 @@ def _settings(results: Sequence[Stated]) -> list[str]:
         given = dict(result.arguments)
         for name in ("subsets", "subset_size", "splits", "k", "a", "sigma", "q", "features"):
             if name in result.details:
-                given.setdefault(name, result.details[name])
-        given.pop("seed", None)
-        shown = ", ".join(f"{key} = {_plain(value)}" for key, value in sorted(given.items()))
+                given[name] = result.details[name]
+        given.setdefault("seed", result.seed)
+        if result.metric in _DISTANCES:
+            divisor = given.pop("divisor", "n-1").replace("n-1", "n − 1")
+            given["covariances divided by"] = divisor
+        shown = ", ".join(
+            f"{key.replace('_', ' ')}{' ' if key.endswith('by') else ' = '}{_plain(value)}"
+            for key, value in given.items()
+            if key != "seed" or value != result.seed
+        )
         if shown:
-            found.append(f"{result.metric}: {shown}")
-    if any(r.metric in ("fid", "fd", "sfid", "fd_dinov2") for r in results) and not any(
-        r.arguments.get("divisor") for r in results
-    ):
-        found.append("covariances divided by n − 1")
-    seeds = {result.seed for result in results}
-    found.append(f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, sorted(seeds)))}")
+            found.append(f"{_short(result, results)}: {shown}")
+    found.append(f"seed {results[0].seed}")
     return [f"Settings: {'; '.join(found)}."]
 
 
+_DISTANCES = ("fid", "fd", "sfid", "fd_dinov2")
+_SHORT = {"fid": "FID", "fd": "FD", "kid": "KID", "kd": "KD", "is": "IS", "sfid": "sFID"}
+
+
 def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
@@ -216,13 +253,14 @@ def _error_bars(results: Sequence[Stated]) -> list[str]:
         return []
     ways: dict[str, list[str]] = {}
     for result in barred:
-        ways.setdefault(result.error_bar, []).append(result.metric)
+        ways.setdefault(result.error_bar, []).append(_short(result, results))
     how = "; ".join(
         f"{', '.join(names)}: {way}" if len(ways) > 1 else way for way, names in ways.items() if way
     )
     made = f" ({how})" if how else ""
+    held = ", moments held fixed" if any(result.fixed for result in barred) else ""
     return [
-        "± is one standard error over redraws of the images at these sample sizes, not over "
+        f"± is one standard error over redraws of the images at these sample sizes{held}, not over "
         f"trainings{made}."
     ]
 
@@ -234,7 +272,8 @@ def _reservations(results: Sequence[Stated]) -> list[str]:
         found.append(f"Not stated by a file and taken on trust: {', '.join(declared)}.")
     skipped = max(len(result.skipped_files) for result in results)
     if skipped:
-        found.append(f"{skipped} files could not be decoded and were left out.")
+        files = "1 file" if skipped == 1 else f"{skipped} files"
+        found.append(f"Left out, as not decodable: {files}.")
     return found
 
 

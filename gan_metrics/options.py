@@ -10,6 +10,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
+from gan_metrics.backbones.registry import BACKBONES, LIBRARIES, is_built_in
 from gan_metrics.cache import FeatureCache
 from gan_metrics.errors import UsageError, unknown_name
 from gan_metrics.extraction import Extraction, Progress
@@ -77,6 +78,12 @@ def check_options(options: Mapping[str, Any]) -> None:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
         raise UsageError(f"unknown device {device!r}; expected auto, cpu, cuda, cuda:1 or mps")
     protocol_for(options.get("protocol"))
+    weights = options.get("weights")
+    if not isinstance(weights, str | os.PathLike | Mapping | None):
+        raise UsageError(f"weights={weights!r}: expected a file, 'random', or backbone to file")
+    for name in weights if isinstance(weights, Mapping) else ():
+        if name and not is_built_in(name) and not name.startswith(LIBRARIES):
+            raise unknown_name("backbone of weights", name, BACKBONES)
     seed = options.get("seed", 0)
     if not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise UsageError(f"seed={seed!r}: expected a whole number from 0 to 2⁶³ − 1")

@@ -84,7 +84,8 @@ def is_reference(path: str | os.PathLike[str]) -> bool:
         return False
     if suffix == ".npz":
         names = _names(path)
-        return "features" not in names and ("mu" in names or not is_image_batch(path))
+        batch = "arr_0" in names or is_image_batch(path)
+        return "features" not in names and ("mu" in names or not batch)
     return suffix in PICKLES or (suffix in TORCH_FILES and not is_features_tensor(path))
 
 
@@ -100,6 +101,14 @@ def read_reference(path: str | os.PathLike[str]) -> Reference:
     """
     path = Path(path)
     statistics = load_all_stats(path)
+    spatial = statistics.get("spatial")
+    if spatial is not None and spatial.moments.dim != ADM["spatial"].dim:
+        raise InputError(
+            f"{path}: mu_s has {spatial.moments.dim} dimensions; ADM's spatial features have "
+            f"{ADM['spatial'].dim}"
+        )
+    if path.suffix.lower() == ".npz" and "arr_0" in _names(path) and not is_image_batch(path):
+        ArraySource(path)  # says what is wrong with it
     images = path.suffix.lower() == ".npz" and is_image_batch(path)
     return Reference(statistics, path if images else None, str(path))
 
@@ -241,7 +250,10 @@ def _spool(images: Iterable[npt.NDArray[np.uint8]], file: Any) -> tuple[int, ...
                 f"image {n} is {array.dtype} of shape {array.shape}; expected uint8, H × W × 3"
             )
         if array.shape != shape:
-            raise InputError(f"image {n} has the shape {array.shape}, and image 0 {shape}")
+            raise InputError(
+                f"image {n} (counted from 0) has the shape {array.shape}, and image 0 {shape}: "
+                "ADM's files hold images of one size; resize them first"
+            )
         n += 1
         if n > _MOST_IMAGES:
             raise InputError(f"there are more than {_MOST_IMAGES:,} images; ADM's files hold fewer")

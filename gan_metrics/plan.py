@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any
 
 from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.backbones.layers import cut_of
 from gan_metrics.backbones.registry import choose_backbone
-from gan_metrics.errors import WeightsError
+from gan_metrics.errors import MismatchError, WeightsError
 from gan_metrics.metrics.registry import Metric, Request
 from gan_metrics.options import Options, weights_of
 from gan_metrics.protocols import CLIP, DINOV2, PROTOCOLS, Protocol, protocol_for
@@ -44,6 +43,8 @@ class Plan:
         spaces: Name to the space that images are embedded into for it.
         not_computed: Name to the reason, for the others.
         failed: Name to the error, for those whose network's weights cannot be had.
+        fitting: Names of the metrics that the protocol has, in the network that it has them in.
+        main: Name of the network of the images' main space, if there are images.
     """
 
     rules: Protocol | None
@@ -51,6 +52,8 @@ class Plan:
     spaces: Mapping[str, BackboneChoice]
     not_computed: Mapping[str, str]
     failed: Mapping[str, WeightsError]
+    fitting: frozenset[str]
+    main: str | None
 
     def of_side(self, side: Side, real: bool) -> dict[str, BackboneChoice]:
         """The spaces that the images of a side are embedded into, by the metric's name."""
@@ -79,10 +82,19 @@ class Plan:
         allowed = row.moments == "both" or (real and row.moments == "real")
         return allowed and row.needs in side.stored and self.stored(side, name, real) is None
 
-    def arguments(self, given: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-        """Each metric's arguments: the protocol's, and over them what was given."""
-        known = {} if self.rules is None else self.rules.metrics
-        merged = {name: dict(row.arguments) for name, row in known.items()}
+    def arguments(
+        self, given: Mapping[str, Mapping[str, Any]], options: Options
+    ) -> dict[str, dict[str, Any]]:
+        """Each metric's arguments: the protocol's, and over them what the caller says.
+
+        A seed that the caller names goes before the protocol's.
+        """
+        merged: dict[str, dict[str, Any]] = {}
+        for row in self.rows.values() if self.rules is not None else ():
+            if self.rules is not None and row.name in self.fitting:
+                merged[row.name] = dict(self.rules.metrics[row.name].arguments)
+                if options.get("seed") is not None:
+                    merged[row.name].pop("seed", None)
         for name, arguments in given.items():
             merged.setdefault(name, {}).update(arguments)
         return merged
@@ -112,7 +124,9 @@ def make_plan(
     Nothing is fetched for a metric that was not asked for by its name.
     """
     sides = [*fakes] if real is None else [real, *fakes]
-    chosen = options.get("backbone") is not None or any(side.stated is not None for side in sides)
+    chosen = options.get("backbone") is not None or any(
+        side.stated is not None and side.stated.backbone for side in sides
+    )
     found: dict[str, BackboneChoice] = {}
     missing: dict[str, str] = {}
     failed: dict[str, WeightsError] = {}
@@ -142,18 +156,52 @@ def make_plan(
         else:
             cannot[name] = reason
     spaces = {name: space for name, space in found.items() if name in can}
-    rules = _rules(sides, choice, options)
-    return Plan(rules, MappingProxyType(can), MappingProxyType(spaces), cannot, failed)
+    rules = _rules(rows, sides, choice, options)
+    fitting = {
+        row.name
+        for name, row in can.items()
+        if rules is not None
+        and row.name in rules.metrics
+        and _fits(row, rules, spaces.get(name), sides)
+    }
+    main = None if choice is None else choice.recipe.name
+    return Plan(rules, can, spaces, cannot, failed, frozenset(fitting), main)
 
 
 def _rules(
-    sides: Sequence[Side], choice: BackboneChoice | None, options: Options
+    rows: Request, sides: Sequence[Side], choice: BackboneChoice | None, options: Options
 ) -> Protocol | None:
-    """The protocol: of the images' space, of the command, or of a file's header."""
+    """The protocol: of the images' space, of the command, or of a file's header.
+
+    Raises:
+        MismatchError: When two files state protocols that compute a metric in different ways.
+    """
     if choice is not None:
         return choice.protocol
-    name = options.get("protocol") or next((side.protocol for side in sides if side.protocol), None)
-    return protocol_for(name) if options.get("protocol") or name in PROTOCOLS else None
+    if options.get("protocol"):
+        return protocol_for(options["protocol"])
+    names = list(dict.fromkeys(s.protocol for s in sides if s.protocol in PROTOCOLS))
+    stated = [PROTOCOLS[str(name)] for name in names]
+    for row in rows.values():
+        ways = [
+            dict(p.metrics[row.name].arguments) if row.name in p.metrics else {} for p in stated
+        ]
+        if any(way != ways[0] for way in ways):
+            raise MismatchError(
+                f"the files are made by the protocols {' and '.join(map(str, names))}, which "
+                f"compute {row.name} in different ways; name one of them with --protocol"
+            )
+    return stated[0] if stated else None
+
+
+def _fits(
+    row: Metric, rules: Protocol, space: BackboneChoice | None, sides: Sequence[Side]
+) -> bool:
+    """Whether a metric is computed in the network that the protocol has it in."""
+    specs = [side.of(row.needs).spec for side in sides if side.source is None]
+    known = [spec.backbone for spec in specs if spec is not None and spec.backbone]
+    backbone = space.recipe.name if space is not None else next(iter(known), None)
+    return rules.metrics[row.name].template.backbone in (None, backbone) or backbone is None
 
 
 def _backbone_named(options: Options) -> str | None:
@@ -178,11 +226,13 @@ def _space(
             return choice
         if template.backbone == backbone:
             return sibling(choice, template)
-        if template.backbone is not None and options.get("backbone") is None:
+        if template.backbone is not None and (not chosen or row.needs in _OWN):
             place = (template.backbone, rules.name, row.name)
             return _other(place, options, made, wanted=wanted)
     if row.needs in _OWN:
         own = _OWN[row.needs]
+        if backbone == own[0] and row.needs == "dinov2":
+            return sibling(choice, PROTOCOLS[own[1]].template(own[2]))
         if backbone == own[0] or (chosen and row.needs == "clip"):
             return choice
         return _other(own, options, made, wanted=wanted)
@@ -270,10 +320,11 @@ def _obstacle(
         spec = (side.spec or FeatureSpec()).filled_from(claimed)
         if row.needs in _LAYERS and not _is_of(spec, row.needs):
             return f"it needs {row.needs}, and {side.description} holds {_named(spec)}"
-        if row.needs == "dinov2" and spec.backbone != DINOV2:
+        if row.needs == "dinov2" and (spec.backbone, spec.layer or "cls") != (DINOV2, "cls"):
+            network = spec.backbone or "a network that it does not state (--backbone declares it)"
             return (
-                f"it needs features of {DINOV2}, and {side.description} holds those of "
-                f"{spec.backbone or 'a network that it does not state (--backbone declares it)'}"
+                f"it needs class tokens of {DINOV2}, and {side.description} holds features of "
+                f"{network}, layer {spec.layer or 'not stated'}"
             )
     return None
 

@@ -290,7 +290,10 @@ _ALL = (
                     _inception(_TF1, "logits_unbiased"), {"shuffle": False, "split_size": 5000}
                 ),
                 **{
-                    name: MetricRow(_inception(_TF1), {"k": 3, "arithmetic": "float16-squared"})
+                    name: MetricRow(
+                        _inception(_TF1),
+                        {"k": 3, "arithmetic": "float16-squared", "most_real": 10_000},
+                    )
                     for name in ("precision", "recall")
                 },
             }
@@ -357,10 +360,9 @@ _ALL = (
                     name: MetricRow(_DINO, {"k": 5, "most": 10_000}, _UNSEEDED)
                     for name in ("density", "coverage")
                 },
-                "vendi": MetricRow(_DINO),
             }
         ),
-        files="one folder, or one of class folders named by numbers",
+        files="one folder, or one of class folders named by numbers; at most 50,000 images, drawn",
     ),
     Protocol(
         name="cmmd",
@@ -407,7 +409,7 @@ def protocol_for(name: str | None, backbone: str | None = None) -> Protocol:
         raise UsageError(f"a protocol is a name, such as 'tf1', not {name!r}")
     if "," in name:
         raise UsageError(f"--protocol {name}: several protocols are compared by evaluate alone")
-    name = _ALIASES.get(name, name)
+    name = _ALIASES.get(name.lower(), name.lower())
     if name not in PROTOCOLS:
         raise unknown_name("protocol", name, [*PROTOCOLS, *_ALIASES])
     return PROTOCOLS[name]
@@ -422,6 +424,8 @@ def several(names: str | Iterable[str]) -> list[str]:
     Raises:
         UsageError: When there is no such protocol, or none at all.
     """
+    if not isinstance(names, Iterable):
+        raise UsageError(f"a protocol is a name, such as 'tf1', not {names!r}")
     given = names.split(",") if isinstance(names, str) else list(names)
     stripped = [name.strip() if isinstance(name, str) else name for name in given]
     found = list(dict.fromkeys(protocol_for(name).name for name in stripped if name != ""))

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gan_metrics import locations
-from gan_metrics.downloads import DownloadError, Progress, fetch, pin, sha256_of
+from gan_metrics.downloads import DownloadError, Progress, fetch, pin, pinned, sha256_of
 from gan_metrics.errors import (
     GanMetricsError,
     InputError,
@@ -238,8 +238,8 @@ def find_reference(name: str, *, progress: Progress | None = None) -> Path:
     """The file of a registered reference: here already, or fetched from where it is published.
 
     Looked for beside the index, then in the references folder, where a file may also be put by
-    hand. It is held to the SHA-256 in the index; where that has none, the file's own is pinned at
-    its first use and held to ever after.
+    hand. It is held to the SHA-256 in the index; where that has none, :func:`open_reference` pins
+    the file's own at its first use.
 
     Args:
         name: As in ``ref:NAME``.
@@ -300,6 +300,7 @@ def open_reference(name: str, *, progress: Progress | None = None) -> Reference:
             + _fetch_again(entry, path)
         )
     described = {kind: _described(entry, path, kind, s) for kind, s in found.statistics.items()}
+    _pin(entry, path)  # not before: a wrong file would be the one that the right one is held to
     return replace(found, statistics=described, description=f"ref:{name}")
 
 
@@ -318,13 +319,24 @@ def _verified(entry: Entry, path: Path) -> Path:
                 f"but must be {entry.sha256}.\n{_fetch_again(entry, path)}"
             )
         return path
-    if fault := _fault(path):  # not pinned, or the right file would be refused after it
+    if fault := _fault(path):
         raise WeightsError(f"{path}, as ref:{entry.name}: {fault}.\n{_fetch_again(entry, path)}")
-    try:
-        pin(f"reference/{entry.name}", found)
-    except WeightsError as error:
-        raise WeightsError(f"{error}.\nThe file is {path}") from None
+    if pinned(_artefact(entry)) is not None:
+        _pin(entry, path)
     return path
+
+
+def _artefact(entry: Entry) -> str:
+    return f"reference/{entry.name}"
+
+
+def _pin(entry: Entry, path: Path) -> None:
+    """Hold a file of unknown hash to what it is now, or was at its first use."""
+    if entry.sha256 is None:
+        try:
+            pin(_artefact(entry), sha256_of(path))
+        except WeightsError as error:
+            raise WeightsError(f"{error}.\nThe file is {path}") from None
 
 
 def _fault(path: Path) -> str:

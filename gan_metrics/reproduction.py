@@ -19,10 +19,10 @@ from typing_extensions import Unpack
 from gan_metrics.backbones.registry import is_built_in
 from gan_metrics.errors import InputError, MismatchError, UsageError
 from gan_metrics.evaluation import score
-from gan_metrics.metrics.registry import check_arguments, expand
+from gan_metrics.metrics.registry import Metric, check_arguments, expand
 from gan_metrics.options import Options
 from gan_metrics.protocols import PROTOCOLS
-from gan_metrics.results import MetricResult, Warning_, dumps, unique
+from gan_metrics.results import EvaluationResult, MetricResult, Warning_, dumps, unique
 from gan_metrics.sides import Input
 from gan_metrics.specs import FeatureSpec
 
@@ -31,8 +31,16 @@ __all__ = ["Reproduced", "Reproduction", "reproduce"]
 _RELATIVE = 1e-5
 """Two runs on other machines differ by less: float32 convolutions do not add up in one order."""
 
-_OF_ERROR = 0.05
-"""Or by less than this share of a standard error, for counts that change by single images."""
+_OF_ERROR = 1e-3
+"""Or by less than this share of a standard error, for values that may be near zero."""
+
+_IMAGES = 2
+"""Or, for counts of images in balls, by so many images that lie on an edge."""
+
+_COUNTS = frozenset(("precision", "recall", "density", "coverage", "clipped_density"))
+
+_INPUTS = ("metric", "n_real", "n_fake", "skipped", "images", "feature_spec")
+"""Facts of which none may have changed where a result is reproduced."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +63,37 @@ class Reproduced:
         return self.result.value - self.recorded
 
     @property
-    def agrees(self) -> bool:
-        """Whether both are the same up to what float32 leaves open."""
+    def same_inputs(self) -> bool:
+        """Whether images, counts and feature space are those of the record, as far as it says."""
+        return not any(name.startswith(_INPUTS) for name in self.changed)
+
+    @property
+    def same_value(self) -> bool:
+        """Whether both values are the same up to what float32 leaves open."""
         allowed = _RELATIVE * max(abs(self.recorded), abs(self.result.value))
-        return abs(self.difference) <= max(allowed, _OF_ERROR * (self.result.standard_error or 0.0))
+        allowed = max(allowed, _OF_ERROR * (self.result.standard_error or 0.0))
+        if self.result.metric in _COUNTS:
+            counted = [n for n in (self.result.n_real, self.result.n_fake) if n]
+            allowed = max(allowed, _IMAGES / min(counted, default=1))
+        return abs(self.difference) <= allowed
+
+    @property
+    def agrees(self) -> bool:
+        """Whether it is the same value of the same images."""
+        return self.same_value and self.same_inputs
+
+    @property
+    def verdict(self) -> str:
+        """For a person."""
+        if self.agrees:
+            return "agrees"
+        return "DOES NOT AGREE" if not self.same_value else "the same value OF OTHER INPUTS"
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
             "metric": self.result.metric,
+            "protocol": self.result.protocol,
             "recorded": self.recorded,
             "recomputed": self.result.value,
             "difference": self.difference,
@@ -103,13 +133,14 @@ class Reproduction:
     def to_text(self) -> str:
         """A few lines for a person."""
         lines = []
+        several = len({value.result.protocol for value in self.values}) > 1
         for value in self.values:
-            verdict = "agrees" if value.agrees else "DOES NOT AGREE"
             size = abs(value.recorded)
             apart = f"{value.difference / size:+.1e}" if size else f"{value.difference:+.3g}"
+            by = f" by {value.result.protocol}" if several else ""
             lines.append(
-                f"{value.result.metric}: {value.recorded:.9g} recorded, {value.result.value:.9g} "
-                f"now ({apart}): {verdict}"
+                f"{value.result.metric}{by}: {value.recorded:.9g} recorded, "
+                f"{value.result.value:.9g} now ({apart}): {value.verdict}"
             )
         changed: dict[str, tuple[Any, Any]] = {}
         for value in self.values:
@@ -119,22 +150,23 @@ class Reproduction:
 
 
 def reproduce(
-    record: str | os.PathLike[str] | Mapping[str, Any],
+    record: str | os.PathLike[str] | Mapping[str, Any] | MetricResult | EvaluationResult,
     real: Input | None,
-    fake: Input,
+    fake: Input | None = None,
     **options: Unpack[Options],
 ) -> Reproduction:
     """Compute a saved result again, by its own record, and say whether it agrees.
 
-    Backbone, layer, protocol, precision, departures, arguments, seed and draw are the record's;
-    two values agree when they differ by less than 1e-5 of their size, or than 5 % of the standard
-    error.
+    Backbone, layer, protocol, precision, departures, arguments, seed and draw are the record's. A
+    value agrees when it is of the same images, as many, in the same feature space, and differs by
+    less than 1e-5 of its size, 0.1 % of its standard error or, for counts such as precision, two
+    images.
 
     Args:
         record: A file written by ``-o`` or ``--json``, the last line of one written by
-            ``--append``, or such a document.
+            ``--append``, such a document, or a result.
         real: As for :func:`~gan_metrics.evaluation.evaluate`; ``None`` for metrics of one set.
-        fake: The same.
+        fake: The same; left out, ``real`` is the one set of such metrics.
         options: Where and how to compute: ``device``, ``batch_size``, ``workers``, ``cache``, …;
             ``weights`` where the record's are not the published ones, ``backbone`` where it is not
             built in. What the record says cannot be overridden.
@@ -146,19 +178,31 @@ def reproduce(
             had here.
         GanMetricsError: As for :func:`~gan_metrics.evaluation.score`.
     """
-    found = []
-    for entry in _entries(record):
-        found.append(_again(entry, real, fake, options))
-    return Reproduction(found)
+    if isinstance(record, MetricResult | EvaluationResult):
+        record = record.to_json()
+    entries = [_Entry.of(entry) for entry in _entries(record)]
+    for option in _SETTLED:
+        if options.get(option) is not None:
+            raise UsageError(f"--{option.replace('_', '-')} is what the record says; leave it out")
+    if fake is None:
+        if any(entry.row.sides == 2 for entry in entries):
+            raise UsageError("the record is of two sets; give REAL and FAKE")
+        real, fake = None, real
+    assert fake is not None  # noqa: S101
+    return Reproduction([_again(entry, real, fake, options) for entry in entries])
 
 
 def _entries(record: str | os.PathLike[str] | Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The results of a record."""
     if isinstance(record, Mapping):
         document, where = record, "the record"
-    else:
+    elif isinstance(record, str | os.PathLike):
         where = os.fspath(record)
         document = _read(Path(record))
+    else:
+        raise UsageError(f"a record is a file, a document or a result, not {record!r}")
+    if "ranking" in document:
+        raise InputError(f"{where} is a comparison; reproduce takes results of single generators")
     results = document.get("results", [document])
     if not isinstance(results, list) or not results:
         raise InputError(f"{where} holds no result; expected what -o or --json writes")
@@ -174,10 +218,10 @@ def _read(path: Path) -> Mapping[str, Any]:
         try:
             document = json.loads(text)
         except ValueError:  # lines of JSON, of which the last one counts
-            document = json.loads(text.strip().splitlines()[-1])
+            document = json.loads((text.strip().splitlines() or [""])[-1])
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, IndexError) as error:
+    except ValueError as error:
         raise InputError(
             f"{path} is no JSON ({error}); expected what -o or --json writes"
         ) from None
@@ -186,67 +230,114 @@ def _read(path: Path) -> Mapping[str, Any]:
     return document
 
 
-_SETTLED = ("layer", "pool", "protocol", "precision", "alpha", "exif", "max_images")
+_SETTLED = ("layer", "pool", "protocol", "precision", "alpha", "exif", "max_images", "seed")
 """Options that the record says."""
 
 
-def _again(
-    entry: Mapping[str, Any], real: Input | None, fake: Input, options: Options
-) -> Reproduced:
+@dataclass(frozen=True)
+class _Entry:
+    """What a record says of one value, checked before anything is computed."""
+
+    value: float
+    name: str
+    row: Metric
+    spec: FeatureSpec
+    protocol: str | None
+    arguments: Mapping[str, Any]
+    seed: int
+    max_images: int | None
+    barred: bool
+    facts: Mapping[str, Any]
+    digests: Sequence[str | None]
+    versions: Mapping[str, str]
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> _Entry:
+        """Read one result of a record.
+
+        Raises:
+            InputError: Saying what is wrong with it.
+        """
+        try:
+            (name, row), *_ = expand(str(entry["metric"])).items()
+            arguments = {
+                key: math.inf if given == "inf" else given
+                for key, given in dict(entry.get("arguments", {})).items()
+            }
+            check_arguments({row.name: arguments})
+            protocol, value = entry.get("protocol"), float(entry["value"])
+            digests = list(entry.get("digests", ()))
+            drawn = dict(entry.get("drawn", {}))
+            if not math.isfinite(value):
+                raise ValueError(f"its value is {value}")
+            if not isinstance(protocol, str | None):
+                raise TypeError(f"its protocol is {protocol!r}")
+            if not all(isinstance(digest, str | None) for digest in digests):
+                raise TypeError(f"its digests are {digests!r}")
+            return cls(
+                value=value,
+                name=name,
+                row=row,
+                spec=FeatureSpec.from_json(entry["feature_spec"]),
+                protocol=protocol,
+                arguments=arguments,
+                seed=int(entry.get("seed", 0)),
+                max_images=drawn.get("max_images"),
+                barred=entry.get("standard_error") is not None,
+                facts={
+                    k: entry[k] for k in ("metric", "n_real", "n_fake", "skipped") if k in entry
+                },
+                digests=digests,
+                versions={str(k): str(v) for k, v in dict(entry.get("versions", {})).items()},
+            )
+        except KeyError as error:
+            raise InputError(f"the record is broken: it has no {error}") from None
+        except (AttributeError, TypeError, ValueError, UsageError) as error:
+            raise InputError(f"the record is broken: {error}") from None
+
+
+def _again(entry: _Entry, real: Input | None, fake: Input, options: Options) -> Reproduced:
     """One value."""
-    try:
-        spec = FeatureSpec.from_json(entry["feature_spec"])
-        name, value = str(entry["metric"]), float(entry["value"])
-        arguments = {
-            key: math.inf if given == "inf" else given
-            for key, given in dict(entry.get("arguments", {})).items()
-        }
-        drawn = dict(entry.get("drawn", {}))
-        seed = int(drawn.get("seed", entry.get("seed", 0)))
-        barred = entry.get("standard_error") is not None
-        (metric, row), *_ = expand(name).items()
-        check_arguments({row.name: arguments})
-    except (AttributeError, KeyError, TypeError, ValueError, UsageError) as error:
-        raise InputError(f"the record is broken ({error!r}); save the result again") from None
-    for option in _SETTLED:
-        if options.get(option) is not None:
-            raise UsageError(f"--{option.replace('_', '-')} is what the record says; leave it out")
+    spec, row = entry.spec, entry.row
     asked = options.copy()
-    asked.update(_of_record(spec, entry.get("protocol"), options))
-    asked["seed"], asked["max_images"] = seed, drawn.get("max_images")
-    found = score(
-        [metric],
-        real if row.sides == 2 else None,
+    asked.update(_of_record(spec, entry.protocol, options))
+    asked["seed"], asked["max_images"] = entry.seed, entry.max_images
+    result = score(
+        [entry.name],
+        real if row.sides == 2 or row.bandwidth else None,
         fake,
-        error_bars=barred,
-        arguments={row.name: arguments},
+        error_bars=entry.barred,
+        arguments={row.name: entry.arguments},
         **asked,
-    )
-    result = found[metric]
+    )[entry.name]
     if spec.weights_sha256 not in (None, result.feature_spec.weights_sha256):
         raise MismatchError(
             f"the record's weights have the sha256 {spec.weights_sha256}, and those used here "
             f"{result.feature_spec.weights_sha256}; name the record's file with --weights"
         )
-    if not math.isfinite(value):
-        raise InputError(f"the record's value is {value}")
-    return Reproduced(value, result, _changed(entry, spec, result))
+    return Reproduced(entry.value, result, _changed(entry, result))
 
 
-def _of_record(spec: FeatureSpec, protocol: Any, options: Options) -> Options:
+def _of_record(spec: FeatureSpec, protocol: str | None, options: Options) -> Options:
     """The options that a record stands for."""
-    backbone = options.get("backbone")
-    if backbone is None and spec.backbone is not None:
-        if not is_built_in(spec.backbone):
-            raise MismatchError(
-                f"the record's backbone {spec.backbone!r} is not built in, and a record never "
-                "chooses what is imported or fetched; repeat it with --backbone"
-            )
-        backbone = spec.backbone
+    backbone, known = options.get("backbone"), spec.backbone
+    built_in = known is not None and (is_built_in(known) or known in _OF_PROTOCOLS)
+    if backbone is None and known is not None and not built_in:
+        raise MismatchError(
+            f"the record's backbone {known!r} is not built in, and a record never chooses what is "
+            "imported or fetched; repeat it with --backbone"
+        )
+    if backbone is not None and built_in and backbone != known:
+        raise UsageError(f"the record is of the backbone {known}; leave --backbone out")
     if protocol is not None and protocol not in PROTOCOLS:
         raise MismatchError(f"the record's protocol {protocol!r} is unknown here")
-    asked = Options(backbone=backbone, layer=spec.layer, pool=spec.pool, protocol=protocol)
-    asked["precision"] = spec.precision
+    asked = Options(
+        backbone=known if backbone is None else backbone,
+        layer=spec.layer,
+        pool=spec.pool,
+        protocol=protocol,
+        precision=spec.precision,
+    )
     if str(spec.weights_sha256).startswith("random"):
         asked["weights"] = "random"
     departures = dict(spec.departures or ())
@@ -254,26 +345,26 @@ def _of_record(spec: FeatureSpec, protocol: Any, options: Options) -> Options:
     return asked
 
 
-def _changed(
-    entry: Mapping[str, Any], spec: FeatureSpec, result: MetricResult
-) -> dict[str, tuple[Any, Any]]:
+_OF_PROTOCOLS = {
+    row.template.backbone for rules in PROTOCOLS.values() for row in rules.metrics.values()
+}
+"""Networks that are part of this package's own facts, though they are another library's."""
+
+
+def _changed(entry: _Entry, result: MetricResult) -> dict[str, tuple[Any, Any]]:
     """What is not as it was when the record was made."""
     now = result.to_json()
-    found: dict[str, tuple[Any, Any]] = {}
-    for name in ("metric", "n_real", "n_fake", "skipped"):
-        if name in entry and entry[name] != now[name]:
-            found[name] = (entry[name], now[name])
-    for side, then, is_now in zip(
-        ("fake",) if result.sides == 1 else ("real", "fake"),
-        entry.get("digests", ()),
-        result.digests,
-        strict=False,
-    ):
+    found: dict[str, tuple[Any, Any]] = {
+        name: (then, now[name]) for name, then in entry.facts.items() if then != now[name]
+    }
+    sides = ("fake",) if result.sides == 1 else ("real", "fake")
+    for side, then, is_now in zip(sides, entry.digests, result.digests, strict=False):
         if None not in (then, is_now) and then != is_now:
-            found[f"images ({side})"] = (f"{then[:12]}…", f"{str(is_now)[:12]}…")
-    for field in spec.differences(result.feature_spec):
-        found[field] = (getattr(spec, field), getattr(result.feature_spec, field))
-    for package, version in entry.get("versions", {}).items():
+            found[f"images ({side})"] = (f"{str(then)[:12]}…", f"{str(is_now)[:12]}…")
+    for field in entry.spec.differences(result.feature_spec):
+        pair = (getattr(entry.spec, field), getattr(result.feature_spec, field))
+        found[f"feature_spec.{field}"] = (str(pair[0]), str(pair[1]))
+    for package, version in entry.versions.items():
         if result.versions.get(package, version) != version:
             found[package] = (version, result.versions[package])
     return found

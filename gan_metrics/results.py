@@ -44,9 +44,11 @@ class MetricResult:
         protocol: Name of the protocol.
         feature_spec: The feature space.
         declared: Fields of it that a file did not state and that were taken on trust.
-        seed: Of every random choice.
-        arguments: Keyword arguments of the metric that are not its defaults.
-        drawn: Where images were drawn from the sets, ``max_images`` and the ``seed`` of that.
+        seed: Of every random choice, but where ``arguments`` name another one for the metric.
+        arguments: Keyword arguments that the metric was given, by the caller or its protocol.
+        drawn: Where images were drawn from the sets, ``max_images``.
+        fixed: Sides known by their moments alone, ``"real"`` or ``"fake"``, and where these are
+            from: the error bar holds them fixed.
         digests: Of the images of each side, real before fake; ``None`` where they are not known.
         terms: Parts that add up to the value, such as the mean and the covariance term.
         details: Facts beside the value, such as the number of subsets.
@@ -67,6 +69,7 @@ class MetricResult:
     seed: int = 0
     arguments: Mapping[str, Any] = field(default_factory=dict)
     drawn: Mapping[str, int] = field(default_factory=dict)
+    fixed: Mapping[str, str] = field(default_factory=dict)
     digests: Sequence[str | None] = ()
     skipped_files: Sequence[tuple[str, str]] = ()
     declared: Sequence[str] = ()
@@ -118,6 +121,7 @@ class MetricResult:
             "seed": self.seed,
             "arguments": {k: _finite(v) for k, v in self.arguments.items()},
             **({"drawn": dict(self.drawn)} if self.drawn else {}),
+            **({"fixed": dict(self.fixed)} if self.fixed else {}),
             "digests": list(self.digests),
             "warnings": [{"code": code, "message": message} for code, message in self.warnings],
             "versions": dict(self.versions),
@@ -215,7 +219,7 @@ class EvaluationResult(Mapping[str, MetricResult]):
     def __getitem__(self, name: str) -> MetricResult:
         if name in self.not_computed:
             raise KeyError(f"{name} was not computed: {self.not_computed[name]}")
-        if name not in self._results:  # what it calls itself, such as fd for fid
+        if name not in self._results and not self.protocols:  # what it calls itself: fd for fid
             own = (result for result in self._results.values() if result.metric == name)
             return next(own, None) or self._results[name]
         return self._results[name]
@@ -251,13 +255,17 @@ class EvaluationResult(Mapping[str, MetricResult]):
         return document
 
     def _beside_first(self) -> Iterator[tuple[MetricResult, MetricResult]]:
-        """Each result by another protocol than the first, and that by the first before it."""
+        """Each result by another protocol than the first, and before it that by the first one.
+
+        Distances in different networks are no two values of one thing, and are left out.
+        """
         first: dict[str, MetricResult] = {}
         for key, result in self._results.items():
             name = key.partition("@")[0]
-            if name in first:
-                yield first[name], result
-            first.setdefault(name, result)
+            before = first.setdefault(name, result)
+            same = before.metric == result.metric and _network(before) == _network(result)
+            if before is not result and same:
+                yield before, result
 
     def _rows(self) -> list[tuple[str, ...]]:
         """The table, with its headings."""
@@ -271,8 +279,7 @@ class EvaluationResult(Mapping[str, MetricResult]):
             row: tuple[str, ...] = (result.metric, result.value_text(), interval)
             if self.protocols:
                 first = apart.get(id(result))
-                relative = None if first is None else _relative(result.value, first.value)
-                shown = "" if relative is None else f"{relative:+.3%}"
+                shown = "" if first is None else _beside(result, first)
                 row = (result.metric, str(result.protocol), result.value_text(), interval, shown)
             rows.append(row)
         barred = any(result.standard_error is not None for result in self._results.values())
@@ -292,7 +299,8 @@ class EvaluationResult(Mapping[str, MetricResult]):
         lines += [f"{name}: not computed: {why}" for name, why in self.not_computed.items()]
         spaces: dict[str, tuple[list[str], MetricResult]] = {}
         for result in self._results.values():
-            key = f"{result.sides} {result.protocol} {result.feature_spec.fingerprint()}"
+            counts = f"{result.sides} {result.n_real} {result.n_fake} {result.declared}"
+            key = f"{counts} {result.protocol} {result.feature_spec.fingerprint()}"
             spaces.setdefault(key, ([], result))[0].append(result.metric)
         for names, result in spaces.values():
             lines += ["", *textwrap.wrap(", ".join(names), 100), *result.provenance()]
@@ -345,6 +353,18 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+def _beside(result: MetricResult, first: MetricResult) -> str:
+    """A difference for a person: a share, or itself where the first value may as well be zero."""
+    relative = _relative(result.value, first.value)
+    if relative is None or abs(first.value) < 2 * (first.standard_error or 0.0):
+        return f"{result.value - first.value:+.3g}"
+    return f"{relative:+.3%}"
+
+
+def _network(result: MetricResult) -> tuple[str | None, str | None]:
+    return result.feature_spec.backbone, result.feature_spec.layer
 
 
 def _finite(value: Any) -> Any:

@@ -21,11 +21,12 @@ from gan_metrics.backbones.registry import (
     recipe_of,
     state_spec,
 )
-from gan_metrics.errors import InputError, MismatchError, UsageError
+from gan_metrics.errors import InputError, MismatchError, UsageError, WeightsError
 from gan_metrics.extraction import extract
 from gan_metrics.feature_files import is_features, load_features
 from gan_metrics.features import Features
 from gan_metrics.images.sources import (
+    ArraySource,
     ImageSource,
     SingleSource,
     is_image,
@@ -155,8 +156,6 @@ class Side:
         known = self.features or self.statistics
         if known is None:
             return None
-        if isinstance(known, Statistics):
-            return str(known.source["digest"]) if known.source.get("digest") else None
         return known.identity
 
     @property
@@ -226,7 +225,13 @@ def open_side(given: Input, options: Options, *, single: bool = False) -> Side:
         names = [str(i) for i in range(len(array))]
         return Side(features=Features(names, array, FeatureSpec(), description=os.fspath(given)))
     if is_features(given) and not is_image_batch(given):
-        return Side(features=load_features(given))
+        features = load_features(given)
+        if features.array.ndim == 4 and features.spec == FeatureSpec():
+            raise InputError(
+                f"{os.fspath(given)} holds {features.array.dtype} of shape {features.array.shape} "
+                "without a header: images must be uint8, 0–255, and features n × D"
+            )
+        return Side(features=features)
     if is_reference(given):
         return _of_reference(read_reference(given))
     return Side(source=open_source(given, recursive=options.get("recursive", True)))
@@ -252,8 +257,11 @@ def settle(sides: Sequence[Side], options: Options) -> BackboneChoice | None:
     """
     stated = next((s for s in sides if s.stated and s.stated.backbone), None)
     wanted = FeatureSpec() if stated is None or stated.stated is None else stated.stated
-    if options.get("max_images") is not None and any(side.source is None for side in sides):
-        raise UsageError("max_images draws images, and a side is not given as images")
+    fixed = [side.description for side in sides if side.source is None or side.stored]
+    if options.get("max_images") is not None and fixed:
+        raise UsageError(
+            f"max_images draws images from both sides, and {fixed[0]} is not given as images alone"
+        )
     if all(side.source is None for side in sides):
         return None
     protocol, given = options.get("protocol"), options.get("backbone")
@@ -270,22 +278,44 @@ def settle(sides: Sequence[Side], options: Options) -> BackboneChoice | None:
         protocol = stated.protocol
         if protocol not in (None, *PROTOCOLS):
             raise MismatchError(f"the statistics are of the protocol {protocol!r}, unknown here")
-    choice = choose_backbone(
-        chosen,
-        layer=options.get("layer") or wanted.layer,
-        pool=options.get("pool") or wanted.pool,
-        protocol=protocol,
-        weights=weights_of(options, _name_of(chosen)),
-        precision=options.get("precision") or wanted.precision,
-        alpha=options.get("alpha") or departures.get("alpha"),
-        exif=options.get("exif") or departures.get("exif"),
-        seed=options.get("seed", 0),
-        progress=options.get("progress"),
-    )
+    try:
+        choice = choose_backbone(
+            chosen,
+            layer=options.get("layer") or wanted.layer,
+            pool=options.get("pool") or wanted.pool,
+            protocol=protocol,
+            weights=weights_of(options, _name_of(chosen) or "inception"),
+            precision=options.get("precision") or wanted.precision,
+            alpha=options.get("alpha") or departures.get("alpha"),
+            exif=options.get("exif") or departures.get("exif"),
+            seed=options.get("seed", 0),
+            progress=options.get("progress"),
+        )
+    except WeightsError:  # what cannot be compared anyway needs no weights
+        _agree_before(sides, chosen, protocol, options)
+        raise
     for side in sides:
-        if side.spec is not None:
+        held = [side.spec, *(kept.spec for kept in side.stored.values())]
+        if side.spec is not None and all(s is None or s.differences(choice.spec) for s in held):
             must_agree(side.spec, choice.spec, side.description, "the command")
     return choice
+
+
+def _agree_before(
+    sides: Sequence[Side], chosen: Any, protocol: str | None, options: Options
+) -> None:
+    """See that the command says nothing else than the files, as far as that needs no weights."""
+    stated = state_spec(
+        chosen,
+        layer=options.get("layer"),
+        pool=options.get("pool"),
+        protocol=protocol,
+        precision=options.get("precision"),
+    )
+    for side in sides:
+        held = [side.spec, *(kept.spec for kept in side.stored.values())]
+        if side.spec is not None and all(s is None or s.differences(stated) for s in held):
+            must_agree(side.spec, stated, side.description, "the command")
 
 
 def _name_of(backbone: Any) -> str | None:
@@ -347,6 +377,8 @@ def embed_spaces(
     done: list[dict[str, Side]] = []
     for side, named in zip(sides, wanted, strict=True):
         found: dict[str, Side] = {}
+        if named and isinstance(side.source, ArraySource):
+            side.source.prepare()
         ways: dict[Decoding, dict[FeatureSpec, BackboneChoice]] = {}
         for choice in named.values() if side.source is not None else ():
             ways.setdefault(choice.decoding, {})[choice.spec] = choice
@@ -372,7 +404,7 @@ def _claimed(sides: Sequence[Side], options: Options) -> FeatureSpec:
         layer=options.get("layer"),
         pool=options.get("pool"),
         protocol=options.get("protocol"),
-        weights=weights_of(options, _name_of(named)),
+        weights=weights_of(options, _name_of(named) or "inception"),
         precision=options.get("precision"),
         alpha=options.get("alpha"),
         exif=options.get("exif"),

@@ -5,6 +5,7 @@ The tools that take an ``.npz`` read ours; theirs and their other files are read
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -59,6 +60,15 @@ class Statistics:
     description: str = ""
     declared: tuple[str, ...] = ()
     resolution: tuple[int, int] | None = None
+
+    @property
+    def identity(self) -> str:
+        """What stands for them: the digest of their images, else SHA-256 of the moments, in hex."""
+        known = str(self.source.get("digest") or "")
+        return (
+            known
+            or hashlib.sha256(self.moments.mean.tobytes() + self.moments.cov.tobytes()).hexdigest()
+        )
 
     def header(self) -> dict[str, Any]:
         """The JSON header."""

@@ -7,8 +7,9 @@ kind            holds                                 what it means by conventio
 ``.npz`` (ADM)  mu, sigma, mu_s, sigma_s, arr_0       protocol ``adm``: pool3 and spatial features
 ``.pkl`` (EDM2) num_images, fid and fd_dinov2         protocol ``edm2``: pool3 and DINOv2's token
                 (each with mu and sigma)
-``.pt``         mu, sigma (torch-fidelity's cache)    protocol ``tf1`` where the file's name says
-                                                      Inception and layer
+``.pt``         mu, sigma (torch-fidelity's cache)    protocol ``tf1``: the Inception's layer of so
+                                                      many dimensions, but where the file's name
+                                                      says another network
 =============== ===================================== =======================================
 
 Such a meaning is claimed only where the number of dimensions is that of the kind.
@@ -85,7 +86,8 @@ FIDELITY = {
     str(dim): Convention("tf1", "fid", "pool3" if dim == 2048 else str(dim), "avg", dim)
     for dim in (64, 192, 768, 2048)
 }
-_FIDELITY_NAME = re.compile(r"-inception-v3-compat-stat-fid-(\d+)\.pth?\Z", re.IGNORECASE)
+_FIDELITY_NAME = re.compile(r"^(?P<network>.*)-stat-fid-(?P<layer>.+)\.pth?\Z", re.IGNORECASE)
+_INCEPTION = "inception-v3-compat"
 
 
 @dataclass(frozen=True)
@@ -191,9 +193,11 @@ def _of_fidelity(path: Path, held: Any) -> dict[str, StoredMoments]:
         raise InputError(
             f"{path} holds one tensor: features, not statistics; expected mu and sigma"
         )
+    mu, sigma = _arrays(path, held, "")
     said = _FIDELITY_NAME.search(path.name)
-    convention = FIDELITY.get(said[1]) if said else None
-    return {"features": StoredMoments(*_arrays(path, held, ""), convention=convention)}
+    ours = said is None or said["network"].endswith(_INCEPTION)
+    convention = FIDELITY.get(said["layer"] if said else str(mu.size)) if ours else None
+    return {"features": StoredMoments(mu, sigma, convention=convention)}
 
 
 def _arrays(path: Path, held: Any, prefix: str) -> tuple[np.ndarray, np.ndarray]:

@@ -22,7 +22,7 @@ from gan_metrics.errors import ComputationError, InputError, UsageError
 from gan_metrics.evaluation import fid
 from gan_metrics.features import Features
 from gan_metrics.results import MetricResult
-from gan_metrics.sides import must_agree
+from gan_metrics.sides import must_agree, open_side
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.stats import Statistics, load_stats
 
@@ -38,7 +38,8 @@ class FID:
     The features of the images are kept (4·D bytes each), so that the result has its error bar.
 
     Args:
-        reference: A statistics file, or :class:`~gan_metrics.stats.Statistics`, for the real side;
+        reference: A statistics file, :class:`~gan_metrics.stats.Statistics` or ``ref:NAME``, for
+            the real side;
             ``None``: it is fed by ``update(…, real=True)``.
         backbone: By default what the reference says, else the 2015 Inception.
         layer: Where it is cut, as for :func:`gan_metrics.load_backbone`.
@@ -74,7 +75,7 @@ class FID:
         if value_range is not None and tuple(value_range) not in _RANGES:
             raise UsageError(f"value_range={value_range}: expected (0, 1) or (-1, 1)")
         if reference is not None and not isinstance(reference, Statistics):
-            reference = load_stats(reference)
+            reference = open_side(reference, {}).statistics or load_stats(reference)
         self.reference = reference
         self.value_range = value_range
         stated = FeatureSpec() if reference is None else reference.spec
@@ -124,7 +125,9 @@ class FID:
             ComputationError: When a side has fewer than two images.
         """
         fake = self._side(real=False)
-        return fid(self.reference or self._side(real=True), fake, seed=self.backbone.choice.seed)
+        choice = self.backbone.choice
+        real = self.reference or self._side(real=True)
+        return fid(real, fake, protocol=choice.protocol.name, seed=choice.seed)
 
     def reset(self) -> None:
         """Forget all images; the reference stays."""

@@ -161,11 +161,12 @@ def test_a_file_that_is_cut_off_or_changed_is_refused(tmp_path: Path, compressed
     for length in (0, 3, 50, len(whole) // 2, len(whole) - 3):
         path.write_bytes(whole[:length])
         with pytest.raises(InputError, match=r"x\.npz"):
-            ArraySource(path)
+            ArraySource(path).prepare()
     for at in (*range(300, 600, 7), *range(20_000, 100_000, 1999)):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :])
         try:
             source = ArraySource(path)
+            source.prepare()
         except InputError:
             continue
         np.testing.assert_array_equal(decoded(source), images)
@@ -218,10 +219,12 @@ def test_a_compressed_member_goes_through_a_file_that_is_removed(
     tmp_path: Path, temporary: Path
 ) -> None:
     source = ArraySource(npz(tmp_path / "x.npz", True, arr_0=IMAGES))
+    assert not list(temporary.iterdir())  # not before it is needed
+    source.prepare()
     assert len(list(temporary.iterdir())) == 1
     copy = pickle.loads(pickle.dumps(source))
     np.testing.assert_array_equal(decoded(copy), IMAGES)
-    assert set(vars(source)) - set(vars(copy)) == {"_remove"}
+    assert set(vars(source)) - set(vars(copy)) == {"_remove", "_lock"}
     del copy
     gc.collect()
     assert len(list(temporary.iterdir())) == 1
@@ -234,6 +237,7 @@ def test_a_compressed_member_goes_through_a_file_that_is_removed(
 
 def test_a_process_that_was_forked_off_removes_nothing(tmp_path: Path, temporary: Path) -> None:
     source = ArraySource(npz(tmp_path / "x.npz", True, arr_0=IMAGES))
+    source.prepare()
     child = os.fork()
     if child == 0:
         del source
@@ -250,7 +254,7 @@ def test_a_broken_compressed_member_leaves_no_file(tmp_path: Path, temporary: Pa
     whole[600] ^= 0x55
     path.write_bytes(whole)
     with pytest.raises(InputError, match="is broken"):
-        ArraySource(path)
+        ArraySource(path).prepare()
     gc.collect()
     assert not list(temporary.iterdir())
 
@@ -259,7 +263,7 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     path = npz(tmp_path / "x.npz", True, arr_0=IMAGES)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(ResourceError, match="temporary"):
-        ArraySource(path)
+        ArraySource(path).prepare()
 
 
 def test_spawned_processes_read_the_same(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_every_option_reaches_the_library(
     expected = {**given, "recursive": False, "cache": False, "error_bars": False}
     assert {k: v for k, v in taken.items() if k != "progress"} == {
         **expected, "names": "fid", "real": "R", "fake": "F",
-        "arguments": {"fid": {"directions": 0}},
+        "arguments": {"fid": {}},
     }  # fmt: skip
     call("fid", "R", "F", "--cache", tmp_path)
     assert taken["cache"] == str(tmp_path)

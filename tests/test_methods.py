@@ -47,7 +47,9 @@ def test_the_paragraph_of_one_result(folders: Folders) -> None:
     ):
         assert fact in text, fact
     assert "trust" not in text
-    assert "left out" not in text
+    assert "eft out" not in text
+    assert "fixed" not in text
+    assert "drawn" not in text
 
 
 def test_what_is_not_the_default_is_said(folders: Folders) -> None:
@@ -63,7 +65,7 @@ def test_what_is_not_the_default_is_said(folders: Folders) -> None:
     assert "(12 real and 11 generated images)" in text
     assert "(11 generated images)" in text
     assert "alpha composited over white" in text
-    assert re.search(r"kd: .*subsets = 7", text)
+    assert re.search(r"KD: .*subsets = 7", text)
     assert "precision: k = 2" in text
     assert "seed 3" in text
     moments = gm.compute_stats(folders[0], backbone=LITE0).moments
@@ -76,9 +78,28 @@ def test_a_protocol_s_settings_are_said(folders: Folders) -> None:
     found = gm.evaluate(*folders, metrics="fid", protocol="stylegan3", weights="random")
     text = found.methods()
     assert "by protocol stylegan3" in text
-    assert "divisor = n" in text
-    assert "divided by n − 1" not in text
+    assert "FD: covariances divided by n;" in text
     assert "karras2021alias" in found.bibtex()
+
+
+def test_stored_moments_and_draws_are_said(folders: Folders) -> None:
+    moments = gm.compute_stats(folders[0], backbone=LITE0)
+    told = gm.fid(moments, folders[1]).methods()
+    assert "The real images are known by stored moments (the statistics), held fixed." in told
+    assert "at these sample sizes, moments held fixed" in told
+    drawn = gm.fid(*folders, backbone=LITE0, max_images=9).methods()
+    assert "Between 9 real and 9 generated images" in drawn
+    assert "From larger sets, 9 images were drawn at random." in drawn
+
+
+def test_of_several_protocols_each_value_says_its_own(folders: Folders) -> None:
+    names = ["pytorch-fid", "stylegan3"]
+    text = gm.evaluate(*folders, metrics="fid,kid", protocol=names, weights="random").methods()
+    for name in names:
+        assert f"Fréchet distance (FD) by {name} " in text
+        assert f"Features for FD by {name}, KD by {name} are" in text
+    assert "FD by pytorch-fid: covariances divided by n − 1" in text
+    assert "FD by stylegan3: covariances divided by n;" in text
 
 
 def test_files_left_out_are_counted(folders: Folders, tmp_path: Path) -> None:
@@ -88,7 +109,7 @@ def test_files_left_out_are_counted(folders: Folders, tmp_path: Path) -> None:
         (fake / file.name).write_bytes(file.read_bytes())
     (fake / "broken.png").write_bytes(b"nothing")
     text = gm.fid(folders[0], fake, backbone=LITE0, on_error="skip").methods()
-    assert "1 files could not be decoded and were left out" in text
+    assert "Left out, as not decodable: 1 file." in text
 
 
 def test_every_metric_protocol_and_built_in_network_has_its_entries() -> None:

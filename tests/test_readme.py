@@ -29,7 +29,7 @@ def demo_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("demo_folders")
 def test_the_snippets_run(capsys: pytest.CaptureFixture[str]) -> None:
     shell = [block for block in blocks("sh") if "gan-metrics" in block]
-    assert len(shell) == 3
+    assert len(shell) == 4
     for line in "".join(shell).strip().splitlines():
         program, *args = shlex.split(line)
         assert program == "gan-metrics"

@@ -323,6 +323,7 @@ def test_it_is_fetched_once(server: Server, change: Change) -> None:
 def test_a_change_at_the_server_or_on_the_disk_is_refused(server: Server, change: Change) -> None:
     entry = change(urls=(server.url("c.npz"),), dim=6)
     server.files["c.npz"] = published(0)
+    open_reference(NAME)
     path = find_reference(NAME)
     path.write_bytes(published(1))
     with pytest.raises(WeightsError, match="reference/cifar10-train changed") as caught:
@@ -420,6 +421,8 @@ def test_a_file_put_there_by_hand_is_found_and_pinned(change: Change) -> None:
     assert not locations.pins_file().exists()
     put(entry, published())
     assert find_reference(NAME) == path
+    assert not locations.pins_file().exists()  # only what was read whole is pinned
+    open_reference(NAME)
     put(entry, published(1))
     with pytest.raises(WeightsError, match="changed"):
         find_reference(NAME)
@@ -490,17 +493,17 @@ def test_adm_s_files_with_their_images() -> None:
         assert found.protocol == "adm"
     assert reference.images is not None
     assert len(reference.images.names) == 5
-    locations.pins_file().unlink()
+    locations.pins_file().unlink(missing_ok=True)
     path.write_bytes(npz(**{**parts, "arr_0": images[:, :32, :32]}))
     with pytest.raises(MismatchError, match=r"resolution: \(32, 32\) — \(64, 64\)"):
         open_reference(name)
-    locations.pins_file().unlink()
+    locations.pins_file().unlink(missing_ok=True)
     path.write_bytes(npz(**{k: parts[k] for k in ("mu", "sigma", "mu_s", "sigma_s")}))
     with pytest.raises(WeightsError, match="holds features, spatial; the index says features, im"):
         open_reference(name)
-    locations.pins_file().unlink()
+    locations.pins_file().unlink(missing_ok=True)
     path.write_bytes(npz(**{**parts, "mu_s": mu_s[:7], "sigma_s": sigma_s[:7, :7]}))
-    with pytest.raises(WeightsError, match=r"the spatial in .* have 7 dimensions"):
+    with pytest.raises(WeightsError, match=r"mu_s has 7 dimensions"):
         open_reference(name)
 
 

@@ -77,22 +77,35 @@ def test_other_images_do_not_agree(folders: Folders, tmp_path: Path) -> None:
 def test_a_value_that_was_tampered_with(folders: Folders, tmp_path: Path) -> None:
     record = tmp_path / "r.json"
     document = saved(record, "fid", *folders, *OFFLINE)
-    for factor, agrees in ((1 + 1e-7, True), (1.01, None), (2.0, False)):
+    for factor, agrees in ((1 + 1e-7, True), (1.01, False), (2.0, False)):
         changed = {**document, "value": float(str(document["value"])) * factor}
-        found = gm.reproduce(changed, *folders)
-        if agrees is not None:
-            assert found.agrees is agrees
+        assert gm.reproduce(changed, *folders).agrees is agrees
+    for fact, value in (("n_real", 7), ("skipped", 1), ("digests", ["ab", None])):
+        found = gm.reproduce({**document, fact: value}, *folders)
+        assert not found.agrees
+        assert "the same value OF OTHER INPUTS" in found.to_text()
+    spec = {**gm.fid(*folders, backbone=LITE0).feature_spec.to_json()}
+    spec.pop("fingerprint")
+    spec["preprocess"]["crop"] = 64
+    found = gm.reproduce({**document, "feature_spec": spec}, *folders)
+    assert not found.agrees
+    assert "feature_spec.preprocess" in found.to_text()
 
 
 def test_the_bound_of_agreement(folders: Folders) -> None:
     result = gm.fid(*folders, backbone=LITE0)
     error = float(result.standard_error or 0)
-    assert error > 1e-4 * result.value
-    assert Reproduced(result.value + 0.04 * error, result, {}).agrees
-    assert not Reproduced(result.value + 0.06 * error, result, {}).agrees
+    assert error > 0.1 * result.value  # so it is the wider of the two bounds
+    assert Reproduced(result.value + 0.9e-3 * error, result, {}).agrees
+    assert not Reproduced(result.value + 1.1e-3 * error, result, {}).agrees
     bare = gm.fid(*folders, backbone=LITE0, error_bars=False)
     assert Reproduced(bare.value * (1 + 0.9e-5), bare, {}).agrees
     assert not Reproduced(bare.value * (1 + 1.2e-5), bare, {}).agrees
+    count = gm.evaluate(*folders, metrics="precision", backbone=LITE0)["precision"]
+    assert Reproduced(count.value + 1.9 / 11, count, {}).agrees
+    assert not Reproduced(count.value + 2.1 / 11, count, {}).agrees
+    assert Reproduced(bare.value, bare, {"torch": ("1", "2")}).agrees
+    assert not Reproduced(bare.value, bare, {"images (real)": ("a", "b")}).agrees
 
 
 def test_results_of_one_set_logs_and_documents(folders: Folders, tmp_path: Path) -> None:
@@ -102,6 +115,9 @@ def test_results_of_one_set_logs_and_documents(folders: Folders, tmp_path: Path)
     found = gm.reproduce(log, None, folders[1])  # the last line
     assert [v.result.metric for v in found.values] == ["vendi"]
     assert call("reproduce", log, folders[1]).code == 0
+    assert gm.reproduce(log, folders[1]).agrees
+    both = gm.evaluate(*folders, metrics="rke,fid", backbone=LITE0)  # σ is that of the reals
+    assert gm.reproduce(both, *folders).agrees
     assert gm.reproduce(gm.fid(*folders, backbone=LITE0).to_json(), *folders).agrees
 
 
@@ -121,6 +137,13 @@ def test_several_networks_and_protocols(
     assert gm.reproduce(result.to_json(), *folders, weights=inception_weights).agrees
     with pytest.raises(MismatchError, match="name the record's file with --weights"):
         gm.reproduce(result.to_json(), *folders, weights="random")
+    drawn = gm.evaluate(*folders, metrics="kid", protocol="tf1", weights="random")
+    assert drawn["kid"].seed == 0
+    assert drawn["kid"].arguments["seed"] == 2020
+    assert gm.reproduce(drawn, *folders).agrees
+    own = gm.evaluate(*folders, metrics="kid", protocol="tf1", weights="random", seed=3,
+                      arguments={"kid": {"subset_size": 5}})  # fmt: skip
+    assert "seed" not in own["kid"].arguments  # the caller's goes before the tool's
     both = gm.evaluate(*folders, metrics="fid", protocol="pytorch-fid,tf1", weights=weights)
     again = gm.reproduce(both.to_json(), *folders, weights=inception_weights)
     assert again.agrees
@@ -147,7 +170,10 @@ def test_a_record_chooses_nothing_to_import(folders: Folders) -> None:
      '{"value": 1, "feature_spec": {}, "metric": "nope"}',
      '{"value": 1, "feature_spec": {}, "metric": "fid", "arguments": {"rm": 1}}',
      '{"value": 1, "feature_spec": {}, "metric": "fid", "arguments": [1]}',
-     '{"value": 1, "feature_spec": {}, "metric": "fid", "drawn": 7}'],
+     '{"value": 1, "feature_spec": {}, "metric": "fid", "drawn": 7}',
+     '{"value": 1, "feature_spec": {}, "metric": "fid", "protocol": ["x"]}',
+     '{"value": 1, "feature_spec": {}, "metric": "fid", "digests": [1, 2]}',
+     '{"value": 1, "feature_spec": {}, "metric": "fid", "versions": [1]}'],
 )  # fmt: skip
 def test_what_is_no_record(folders: Folders, tmp_path: Path, content: str) -> None:
     path = tmp_path / "r.json"
@@ -159,10 +185,19 @@ def test_other_faults(folders: Folders, tmp_path: Path) -> None:
     refused(3, "reproduce", tmp_path / "none.json", *folders, says=("none.json", "cannot be read"))
     path = tmp_path / "r.json"
     saved(path, "fid", *folders, *OFFLINE)
-    for option, value in (("--layer", "conv_head"), ("--precision", "bf16"), ("--alpha", "white"),
-                          ("--max-images", "3"), ("--protocol", "imagenet")):  # fmt: skip
+    said = {"layer": "conv_head", "precision": "bf16", "alpha": "white", "max-images": "3",
+            "protocol": "imagenet", "seed": "4"}  # fmt: skip
+    for name, value in said.items():
+        option = f"--{name}"
         refused(2, "reproduce", path, *folders, option, value, says=("what the record says",))
     refused(3, "reproduce", path, folders[0], tmp_path / "no", says=("does not exist",))
+    refused(2, "reproduce", path, folders[0], says=("give REAL and FAKE",))
+    refused(2, "reproduce", path, *folders, "--backbone", "resnet50", says=("is of the backbone",))
+    with pytest.raises(UsageError, match="a record is a file"):
+        gm.reproduce(7, *folders)  # type: ignore[arg-type]
+    compared = gm.compare(folders[0], {"a": folders[1], "b": folders[0]}, backbone=LITE0)
+    with pytest.raises(InputError, match="is a comparison"):
+        gm.reproduce(compared.to_json(), *folders)
     with pytest.raises(InputError):
         gm.reproduce({}, *folders)
     with pytest.raises(UsageError):

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BACKBONES",
+    "LIBRARIES",
     "backbone_names",
     "built_in",
     "choose_backbone",
@@ -48,6 +49,9 @@ __all__ = [
     "state_spec",
     "weights_source",
 ]
+
+LIBRARIES = ("torchvision:", "timm:", "clip:")
+"""What the names of whole libraries' networks begin with."""
 
 BackboneName = Union[str, "nn.Module", Recipe]
 """A name, a module of the user's own, or what one of these was found to stand for."""

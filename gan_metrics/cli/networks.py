@@ -116,6 +116,10 @@ def protocols(
 @app.command()
 @console.guarded
 def references(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Print one in full.", show_default=False),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -124,11 +128,17 @@ def references(
     Examples:
       gan-metrics references
 
+      gan-metrics references cifar10-train
+
       gan-metrics fid ref:cifar10-train fake/
     """
+    from gan_metrics.errors import unknown_name
     from gan_metrics.references import REFERENCES
 
-    if json:
+    if name is not None and name.removeprefix("ref:") not in REFERENCES:
+        raise unknown_name("reference", name, REFERENCES)
+    if json or name is not None:
+        asked = REFERENCES if name is None else [name.removeprefix("ref:")]
         console.print_json(
             {
                 name: {
@@ -137,13 +147,14 @@ def references(
                     "layer": entry.layer,
                     "count": entry.count,
                     "split": entry.split,
+                    "keys": list(entry.keys),
                     "resolution": list(entry.resolution) if entry.resolution else None,
                     "urls": list(entry.urls),
                     "sha256": entry.sha256,
                     "source": entry.source,
                     "terms": entry.terms,
                 }
-                for name, entry in REFERENCES.items()
+                for name, entry in ((name, REFERENCES[name]) for name in asked)
             }
         )
         return

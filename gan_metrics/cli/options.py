@@ -92,7 +92,10 @@ def _features(
         int | None,
         _option("Take this many of each set, drawn with --seed.", panel=_IMAGES, metavar="N"),
     ] = None,
-    seed: Annotated[int, _option("Of every random choice (default: 0).", panel=_IMAGES, min=0)] = 0,
+    seed: Annotated[
+        int | None,
+        _option("Of every random choice (default: the protocol's, or 0).", panel=_IMAGES, min=0),
+    ] = None,
     on_error: Annotated[
         str,
         _option(
@@ -136,7 +139,7 @@ def _features(
         "exif": exif,
         "recursive": recursive,
         "max_images": max_images,
-        "seed": seed,
+        **({} if seed is None else {"seed": seed}),
         "on_error": on_error,
         "device": device,
         "batch_size": batch_size,
@@ -148,9 +151,12 @@ def _features(
 def _weights(given: list[str] | None) -> str | dict[str, str] | None:
     """One file, or a file for each of several networks."""
     found: dict[str, str] = {}
+    from gan_metrics.backbones.registry import LIBRARIES
+
     for text in given or ():
         name, equals, path = text.partition("=")
-        named = bool(equals) and "/" not in name and not os.path.exists(text)
+        named = bool(equals and name) and ("/" not in name or name.startswith(LIBRARIES))
+        named = named and not os.path.exists(text)
         key, file = (name, path) if named else ("", text)
         if key in found:
             raise typer.BadParameter(

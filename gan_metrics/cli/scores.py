@@ -354,8 +354,9 @@ def reproduce(
 ) -> None:
     """Compute a saved result again from its own record, and say whether it agrees.
 
-    Backbone, layer, protocol, precision, arguments and seed are the record's. For a metric of one
-    set, give that set alone. Exit code 4 when a value does not agree.
+    Backbone, layer, protocol, precision, arguments, seed and draw are the record's; of a log, that
+    of its last line. For a metric of one set, give that set alone. Exit code 4 when a value does
+    not agree, or the images are others.
 
     Examples:
       gan-metrics fid real/ fake/ -o result.json
@@ -364,11 +365,10 @@ def reproduce(
     """
     from gan_metrics.reproduction import reproduce as compute
 
-    sides = (None, real) if fake is None else (real, fake)
-    stated = {k: v for k, v in options.items() if v is not None and k != "seed"}
+    stated = {k: v for k, v in options.items() if v is not None}
     keep_freed_memory()
     with console.progress() as report:
-        found = compute(record, *sides, progress=report, **stated)
+        found = compute(record, real, fake, progress=report, **stated)
     console.show_warnings(found.warnings)
     if json:
         console.print_json(found.to_json())
@@ -478,7 +478,14 @@ def _arguments(given: list[str] | None, metrics: str) -> dict[str, dict[str, Any
         if name in found.get(metric, {}):
             raise UsageError(f"--set {metric}.{name} is given twice")
         try:
-            known = math.inf if value.lower() in ("inf", "infinity") else json.loads(value)
+            lower = value.lower()
+            known = (
+                math.inf
+                if lower in ("inf", "infinity")
+                else json.loads(
+                    "null" if lower == "none" else lower if lower in ("true", "false") else value
+                )
+            )
         except ValueError:
             known = value  # a name, or what the check of the argument refuses
         found.setdefault(metric, {})[name] = known

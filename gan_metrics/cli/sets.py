@@ -60,20 +60,17 @@ def stats(
       gan-metrics stats real/ -o VIRTUAL_real.npz --format adm
     """
     from gan_metrics.evaluation import write_reference
-    from gan_metrics.stats import load_stats
 
     console.check_outputs(output)
     keep_freed_memory()
     with console.progress() as report:
-        path = write_reference(source, output, kind=format_, progress=report, **options)
-    statistics = load_stats(path)
+        path, statistics = write_reference(source, output, kind=format_, progress=report, **options)
     console.show_warnings(statistics.warnings)
     if json:
         console.print_json({**statistics.header(), "path": str(path)})
     else:
         spec, moments = statistics.spec, statistics.moments
-        count = "an unstated number of" if moments.n is None else moments.n
-        print(f"{path}: {count} images, {moments.dim} dimensions")  # noqa: T201
+        print(f"{path}: {moments.n} images, {moments.dim} dimensions")  # noqa: T201
         space = f"{spec.backbone} {spec.layer}, {statistics.protocol}"
         print(f"  features     {space}")  # noqa: T201
         print(f"  fingerprint  {spec.fingerprint()}")  # noqa: T201

@@ -66,7 +66,7 @@ class Plan:
         a: Times the mean radius, where there is one radius for all.
         strict: Whether d < r is asked, not d ≤ r; ``None``: as the metric has it.
         arithmetic: Of the distances that make the value; that of its error bar is exact.
-        most: At most so many of each side; ``None``: all.
+        most: As many of both sides, at most so many; ``None``: all.
         most_real: At most so many of the reals, the first ones; ``None``: all.
     """
 
@@ -190,14 +190,15 @@ def part_of(X: Any, Y: Any, most: int | None, most_real: int | None, seed: int) 
     Args:
         X: Real features, ``(n, D)``.
         Y: Fake features, ``(m, D)``.
-        most: At most so many of each side, drawn without replacement; ``None``: all.
+        most: As many of both sides, at most so many, drawn without replacement; ``None``: all.
         most_real: Of the reals the first so many, before that; ``None``: all.
         seed: Of the draw.
     """
     sides = [X[:most_real], Y]
+    size = None if most is None else min(most, *map(len, sides))
     for i, side in enumerate(sides):
-        if most is not None and most < len(side):
-            rows = np.random.default_rng([seed, 4 + i]).choice(len(side), most, replace=False)
+        if size is not None and size < len(side):
+            rows = np.random.default_rng([seed, 4 + i]).choice(len(side), size, replace=False)
             sides[i] = side[like(np.sort(rows), side)]
     return sides[0], sides[1]
 

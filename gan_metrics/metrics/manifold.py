@@ -332,7 +332,7 @@ def manifold_estimates(
         seed: Of the half-samples, on which no value depends, and of what ``most`` draws.
         error_bar: Whether to draw half-samples. Their arithmetic is always exact.
         arguments: For each name what is not the default: ``k``; ``a`` where there is one; for the
-            first four ``most``, at most so many of each side, drawn without replacement, and
+            first four ``most``, as many of both sides, at most so many, drawn at random, and
             ``most_real``, at most so many reals, the first ones; for the first two ``strict`` and
             ``arithmetic`` as in :func:`precision`.
 

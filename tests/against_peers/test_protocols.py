@@ -8,18 +8,50 @@ tool's seed and order of draws.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from data import crops, write_folder
 from oracles import frechet_nuclear
-from tools import TOOLS, Tool
+from tools import TOOLS, VGG16, Tool, install_weights, random_vgg16_weights
 
 import gan_metrics as gm
 
 Folders = tuple[Path, Path]
 BY_NAME = {tool.name: tool for tool in TOOLS}
+
+
+@pytest.fixture(scope="module")
+def peers_home(tmp_path_factory: pytest.TempPathFactory, inception_weights: Path) -> Path:
+    """A ``TORCH_HOME`` with the random Inception under both of its names."""
+    home = tmp_path_factory.mktemp("peers")
+    install_weights(home, inception_weights)
+    return home
+
+
+@pytest.fixture(scope="module")
+def vgg16_weights(peers_home: Path) -> Iterator[Path]:
+    """Random weights of VGG16 in the same place, taken away at the end: they are 528 MB."""
+    path = random_vgg16_weights(peers_home / "hub" / "checkpoints" / VGG16)
+    yield path
+    path.unlink()
+
+
+@pytest.fixture
+def peers(peers_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let any tool find the weights."""
+    monkeypatch.setenv("TORCH_HOME", str(peers_home))
+
+
+@pytest.fixture(params=TOOLS, ids=str)
+def tool(request: pytest.FixtureRequest, peers: None) -> Tool:
+    """Every tool that is installed, ready to run."""
+    found: Tool = request.param
+    if not found.installed:
+        pytest.skip(f"{found.package} is not installed")
+    return found
 
 
 def noisy(images: list[np.ndarray], seed: int) -> list[np.ndarray]:
@@ -145,7 +177,6 @@ def test_inception_score(tool: Tool, inception_weights: Path, many: Folders) -> 
     assert found.feature_spec.layer == "logits_unbiased"
 
 
-@pytest.mark.xdist_group("vgg16")
 @pytest.mark.parametrize("name", ["tf1", "piq"])
 def test_precision_and_recall(
     name: str,

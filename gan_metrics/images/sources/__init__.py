@@ -68,7 +68,9 @@ def open_source(path: str | os.PathLike[str], *, recursive: bool = True) -> Imag
     except OSError as error:
         raise InputError(f"{location}: {error.strerror or error}") from None
     if exists and location.suffix.lower() in ARRAYS:  # what is no batch, its error explains
-        return ArraySource(location)
+        batch = ArraySource(location)
+        batch.prepare()
+        return batch
     if exists:
         raise InputError(
             f"{location} is neither a folder or a batch of images (.npz, .npy), nor statistics "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import threading
 import weakref
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,9 +78,9 @@ class ArraySource:
     shape, whatever it is called; all others (labels, moments) are left alone.
 
     Each image is read from its place in the file when it is asked for, so memory does not grow
-    with N. A compressed member of an ``.npz`` is first written out to a temporary file, which goes
-    when this object does; one that is stored as it is is read through once, for its checksum.
-    Worker processes are given the place of the values, not the values.
+    with N. Before the first one, a compressed member of an ``.npz`` is written out to a temporary
+    file, which goes when this object does, and one that is stored as it is is read through once,
+    for its checksum. Worker processes are given the place of the values, not the values.
 
     Args:
         path: The file.
@@ -109,18 +110,38 @@ class ArraySource:
         self.size = (self._layout.width, self._layout.height)
         digits = max(6, len(str(self._layout.n - 1)))
         self.names = [f"{i:0{digits}d}" for i in range(self._layout.n)]
-        with reading(path, "save the images again"):
-            offset = chosen.offset
-            if offset is not None:
-                _copy(chosen, None)
-        if offset is not None:
-            self._file, self._offset = path, offset
-        else:
-            self._file, self._offset = self._unpacked(chosen), chosen.start
+        self._chosen = chosen
+        self._place: tuple[Path, int] | None = None
+        self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the care for the temporary file, which stays with this object."""
-        return {name: value for name, value in vars(self).items() if name != "_remove"}
+        self.prepare()
+        return {k: value for k, value in vars(self).items() if k not in ("_remove", "_lock")}
+
+    def prepare(self) -> tuple[Path, int]:
+        """See that the values can be read from their places: the file, and where they begin.
+
+        Done at the first read by itself; before processes are forked, better at once.
+
+        Raises:
+            InputError: When the values do not have their checksum.
+            ResourceError: When the disk is too full for the temporary file.
+        """
+        if self._place is not None:
+            return self._place
+        with self._lock:
+            if self._place is None:
+                chosen = self._chosen
+                with reading(chosen.path, "save the images again"):
+                    offset = chosen.offset
+                    if offset is not None:
+                        _copy(chosen, None)
+                if offset is not None:
+                    self._place = chosen.path, offset
+                else:
+                    self._place = self._unpacked(chosen), chosen.start
+        return self._place
 
     def pixels(self, index: int) -> npt.NDArray[np.uint8]:
         """One image as an array.
@@ -137,9 +158,10 @@ class ArraySource:
         n, height, width, channels, channels_first = self._layout
         index = range(n)[index]
         length = height * width * channels
+        place, offset = self.prepare()
         try:
-            with open(self._file, "rb") as file:
-                file.seek(self._offset + index * length)
+            with open(place, "rb") as file:
+                file.seek(offset + index * length)
                 data = file.read(length)
         except OSError as error:
             raise ImageError(f"it cannot be read: {error.strerror or error}") from None
