@@ -1,4 +1,4 @@
-"""What a reader of a number should know about the sets of images behind it."""
+"""What a reader of a number should know about the images, the metric and the protocol behind it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,22 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.features import Features
+from gan_metrics.metrics.registry import Metric
+from gan_metrics.options import Options
+from gan_metrics.plan import Plan
+from gan_metrics.protocols import CLIP
 from gan_metrics.results import Warning_
 from gan_metrics.sides import Side
+from gan_metrics.specs import FeatureSpec
 
-__all__ = ["feature_cautions", "pair_cautions", "set_cautions"]
+__all__ = [
+    "cautions_of",
+    "feature_cautions",
+    "metric_cautions",
+    "pair_cautions",
+    "protocol_cautions",
+    "set_cautions",
+]
 
 _USUAL = 10_000
 """Images behind a published number, at least; 50,000 more often."""
@@ -73,6 +85,18 @@ def feature_cautions(side: Side) -> list[Warning_]:
     return found
 
 
+def cautions_of(side: Side, unused: Side | None = None) -> list[Warning_]:
+    """What a reader should know of a set, and of the moments beside it that were not used."""
+    found = [*set_cautions(side), *feature_cautions(side)]
+    if unused is not None:
+        message = (
+            f"{side.description} holds moments of another feature space than was asked for; its "
+            f"{side.count} images were embedded instead, which are another set"
+        )
+        found.insert(0, ("stored-moments-unused", message))
+    return found
+
+
 def pair_cautions(real: Side, fake: Side) -> list[Warning_]:
     """Warnings about two sets.
 
@@ -88,6 +112,78 @@ def pair_cautions(real: Side, fake: Side) -> list[Warning_]:
             ("shared-images", f"{same} fake images ({fake.description}) are real ones too")
         )
     return [*found, *_of_files(real, fake)]
+
+
+def protocol_cautions(row: Metric, plan: Plan, options: Options) -> list[Warning_]:
+    """What a reader should know of how far the number is that of the protocol's tool."""
+    rules = plan.rules
+    if rules is None:
+        return []
+    if row.name in plan.fitting:
+        departure = rules.metrics[row.name].departure
+        told = f"{row.name} by protocol {rules.name}: {departure}"
+        return [("protocol-departs", told)] if departure else []
+    if row.name in rules.metrics:
+        backbone = rules.metrics[row.name].template.backbone
+        message = f"protocol {rules.name} has {row.name} in {backbone}: here is another network"
+        return [("not-in-protocol", message)]
+    if options.get("protocol") is None or rules.name == "imagenet":
+        return []
+    message = (
+        f"the tool behind protocol {rules.name} has no such metric: its pixels, this toolkit's "
+        "definition"
+    )
+    return [("not-in-protocol", message)]
+
+
+def metric_cautions(
+    row: Metric, sides: Sequence[Side], spec: FeatureSpec, error_bars: bool
+) -> list[Warning_]:
+    """What a reader of this metric's number should know."""
+    found: list[Warning_] = []
+    for side in sides if row.moments else ():
+        n, dim = side.count, side.dim
+        if n is not None and n <= dim:
+            found.append(
+                (
+                    "few-images",
+                    f"{side.description}: {n} images for {dim} dimensions; the covariance is "
+                    "singular and the distance far above that of the population (an error bar is "
+                    "then the infinitesimal jackknife in the span of the sample)",
+                )
+            )
+    fixed = [side.description for side in sides if side.array is None]
+    if error_bars and len(fixed) == len(sides):
+        found.append(
+            (
+                "no-error-bar",
+                "both sides are known by their moments alone, so there is no error bar",
+            )
+        )
+    elif error_bars and fixed:
+        found.append(
+            (
+                "reference-fixed",
+                f"{fixed[0]} is known by its moments alone: the error bar holds it fixed",
+            )
+        )
+    if row.needs == "clip" and spec.backbone != CLIP:
+        found.append(
+            (
+                "not-clip",
+                f"{row.name} in {spec.backbone or 'unknown'} features: published values are made "
+                f"with {CLIP}",
+            )
+        )
+    if row.needs == "logits" and (spec.backbone, spec.layer) != ("inception", "logits_unbiased"):
+        found.append(
+            (
+                "other-logits",
+                f"{row.name} with the classes of {spec.backbone or 'an unknown network'}: "
+                "published values are made with the 2015 Inception's 1008 logits without bias",
+            )
+        )
+    return found
 
 
 def _of_files(real: Side, fake: Side) -> list[Warning_]:

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Unpack
 
+from gan_metrics.agreement import agree_with_command
+from gan_metrics.embedding import embed_all, embed_spaces, settle
 from gan_metrics.errors import InputError, MismatchError, WeightsError, unknown_name
 from gan_metrics.features import Features
 from gan_metrics.images.decode import decode
@@ -22,14 +24,7 @@ from gan_metrics.peer_files import KINDS, write_adm, write_statistics
 from gan_metrics.plan import sibling
 from gan_metrics.protocols import PROTOCOLS, protocol_for, several
 from gan_metrics.results import EvaluationResult, MetricResult
-from gan_metrics.sides import (
-    Input,
-    agree_with_command,
-    embed_all,
-    embed_spaces,
-    open_side,
-    settle,
-)
+from gan_metrics.sides import Input, open_side
 from gan_metrics.specs import Decoding
 from gan_metrics.stats import Statistics
 

@@ -11,19 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Unpack
 
+from gan_metrics.agreement import common_spec, declared_warnings
+from gan_metrics.embedding import embed_all, settle
 from gan_metrics.errors import ComputationError, UsageError, unknown_name
 from gan_metrics.extras import require
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.options import Options, check_options
 from gan_metrics.results import Warning_, unique
-from gan_metrics.sides import (
-    Input,
-    common_spec,
-    declared_warnings,
-    embed_all,
-    open_side,
-    settle,
-)
+from gan_metrics.sides import Input, open_side
 from gan_metrics.specs import Decoding, FeatureSpec
 
 __all__ = ["COLORS", "METHODS", "FeatureMap", "feature_map"]

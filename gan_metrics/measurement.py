@@ -6,27 +6,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gan_metrics.cautions import feature_cautions, pair_cautions, set_cautions
+from gan_metrics.agreement import (
+    agree_in_resolution,
+    all_agree,
+    common_protocol,
+    common_spec,
+    declared_warnings,
+)
+from gan_metrics.cautions import (
+    cautions_of,
+    metric_cautions,
+    pair_cautions,
+    protocol_cautions,
+)
+from gan_metrics.embedding import embed_spaces, settle
 from gan_metrics.errors import GanMetricsError, InputError, UsageError, WeightsError
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.estimates import Estimate
 from gan_metrics.metrics.registry import Metric, Request
 from gan_metrics.options import Options, check_options
 from gan_metrics.plan import Plan, make_plan
-from gan_metrics.protocols import CLIP
 from gan_metrics.results import MetricResult, Warning_, unique, versions
-from gan_metrics.sides import (
-    Input,
-    Side,
-    agree_in_resolution,
-    all_agree,
-    common_protocol,
-    common_spec,
-    declared_warnings,
-    embed_spaces,
-    open_side,
-    settle,
-)
+from gan_metrics.sides import Input, Side, open_side
 from gan_metrics.specs import FeatureSpec
 
 __all__ = ["Arguments", "Measured", "measure"]
@@ -224,7 +225,7 @@ def _measure_task(
     for side, one in zip(given, known, strict=True):
         for name in plan.rows:
             if plan.unused(side, name, side is first) and one[name].features is not None:
-                about[id(one[name].known)] = _about(one[name], unused=side)
+                about[id(one[name].known)] = cautions_of(one[name], unused=side)
     found_here = [_measure_one(task, reals, fake, error_bars, about) for fake in generated]
     if not task.suffix:
         return found_here
@@ -282,7 +283,7 @@ def _measure_one(
         pair = pair_cautions(*sides) if len(sides) == 2 else []
         for side in sides:
             if id(side.known) not in about:
-                about[id(side.known)] = _about(side)
+                about[id(side.known)] = cautions_of(side)
         try:
             found = registry.compute(
                 rows.values(),
@@ -329,8 +330,8 @@ def _measure_one(
                 warnings=unique(
                     [
                         *(warning for side in theirs for warning in side.warnings),
-                        *_row_warnings(row, theirs, spec, error_bars),
-                        *_protocol_warnings(row, plan, options),
+                        *metric_cautions(row, theirs, spec, error_bars),
+                        *protocol_cautions(row, plan, options),
                         *estimate.warnings,
                         *declared_warnings(declared),
                         *(caution for side in theirs for caution in about[id(side.known)]),
@@ -341,18 +342,6 @@ def _measure_one(
             )
     results = {name: results[name] for name in plan.rows if name in results}
     return Measured(results, estimates, errors, plan.not_computed, _digest(fake))
-
-
-def _about(side: Side, unused: Side | None = None) -> list[Warning_]:
-    """What a reader should know of a set, and of the moments beside it that were not used."""
-    found = [*set_cautions(side), *feature_cautions(side)]
-    if unused is not None:
-        message = (
-            f"{side.description} holds moments of another feature space than was asked for; its "
-            f"{side.count} images were embedded instead, which are another set"
-        )
-        found.insert(0, ("stored-moments-unused", message))
-    return found
 
 
 def _drawn(options: Options) -> dict[str, int]:
@@ -402,74 +391,3 @@ def _terms(estimate: Estimate) -> dict[str, float]:
         for name, value in estimate.details.items()
         if name.endswith(suffix)
     }
-
-
-def _protocol_warnings(row: Metric, plan: Plan, options: Options) -> list[Warning_]:
-    """What a reader should know of how far the number is that of the protocol's tool."""
-    rules = plan.rules
-    if rules is None:
-        return []
-    if row.name in plan.fitting:
-        departure = rules.metrics[row.name].departure
-        return [("protocol-departs", f"{rules.name}: {departure}")] if departure else []
-    if row.name in rules.metrics:
-        backbone = rules.metrics[row.name].template.backbone
-        message = f"protocol {rules.name} has {row.name} in {backbone}: here is another network"
-        return [("not-in-protocol", message)]
-    if options.get("protocol") is None or rules.name == "imagenet":
-        return []
-    message = (
-        f"the tool behind protocol {rules.name} has no such metric: its pixels, this toolkit's "
-        "definition"
-    )
-    return [("not-in-protocol", message)]
-
-
-def _row_warnings(
-    row: Metric, sides: Sequence[Side], spec: FeatureSpec, error_bars: bool
-) -> list[Warning_]:
-    """What a reader of this metric's number should know."""
-    found: list[Warning_] = []
-    for side in sides if row.moments else ():
-        n, dim = side.count, side.dim
-        if n is not None and n <= dim:
-            found.append(
-                (
-                    "few-images",
-                    f"{side.description}: {n} images for {dim} dimensions; the covariance is "
-                    "singular and the distance far above that of the population (an error bar is "
-                    "then the infinitesimal jackknife in the span of the sample)",
-                )
-            )
-    fixed = [side.description for side in sides if side.array is None]
-    if error_bars and len(fixed) == len(sides):
-        found.append(
-            (
-                "no-error-bar",
-                "both sides are known by their moments alone, so there is no error bar",
-            )
-        )
-    elif error_bars and fixed:
-        found.append(
-            (
-                "reference-fixed",
-                f"{fixed[0]} is known by its moments alone: the error bar holds it fixed",
-            )
-        )
-    if row.needs == "clip" and spec.backbone != CLIP:
-        found.append(
-            (
-                "not-clip",
-                f"{row.name} in {spec.backbone or 'unknown'} features: published values are made "
-                f"with {CLIP}",
-            )
-        )
-    if row.needs == "logits" and (spec.backbone, spec.layer) != ("inception", "logits_unbiased"):
-        found.append(
-            (
-                "other-logits",
-                f"{row.name} with the classes of {spec.backbone or 'an unknown network'}: "
-                "published values are made with the 2015 Inception's 1008 logits without bias",
-            )
-        )
-    return found

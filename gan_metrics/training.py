@@ -16,13 +16,14 @@ from pathlib import Path
 
 import torch
 
+from gan_metrics.agreement import must_agree
 from gan_metrics.backbones.network import Backbone
 from gan_metrics.backbones.registry import built_in, choose_backbone
 from gan_metrics.errors import ComputationError, InputError, UsageError
 from gan_metrics.evaluation import fid
 from gan_metrics.features import Features
 from gan_metrics.results import MetricResult
-from gan_metrics.sides import must_agree, open_side
+from gan_metrics.sides import open_side
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.stats import Statistics, load_stats
 

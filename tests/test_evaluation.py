@@ -14,6 +14,7 @@ import gan_metrics as gm
 from gan_metrics.backbones import embedder, network
 from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.backbones.registry import choose_backbone
+from gan_metrics.embedding import embed_spaces
 from gan_metrics.errors import (
     ComputationError,
     InputError,
@@ -24,7 +25,7 @@ from gan_metrics.errors import (
 from gan_metrics.evaluation import score
 from gan_metrics.images import loading
 from gan_metrics.metrics.registry import METRICS
-from gan_metrics.sides import embed_spaces, open_side
+from gan_metrics.sides import open_side
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.stats import Statistics
 

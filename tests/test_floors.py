@@ -35,6 +35,8 @@ FLOORS = {
     "feature_files": 3,
     "options": 3,
     "sides": 3,
+    "agreement": 3,
+    "embedding": 3,
     "stats": 3,
     "peer_files": 3,
     "references": 3,

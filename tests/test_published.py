@@ -25,10 +25,9 @@ ADM = os.environ.get("GAN_METRICS_TEST_ADM")
 WEIGHTS = os.environ.get("GAN_METRICS_TEST_WEIGHTS")
 INCEPTION = "pt_inception-2015-12-05-6726825d.pth"
 
-pytestmark = [
-    pytest.mark.skipif(WEIGHTS is None, reason="GAN_METRICS_TEST_WEIGHTS names no real weights"),
-    pytest.mark.skipif("tf1" not in gm.PROTOCOLS, reason="there is no protocol tf1 yet"),
-]
+pytestmark = pytest.mark.skipif(
+    WEIGHTS is None, reason="GAN_METRICS_TEST_WEIGHTS names no real weights"
+)
 cifar10 = pytest.mark.skipif(CIFAR10 is None, reason="GAN_METRICS_TEST_CIFAR10 names no CIFAR-10")
 
 
@@ -82,7 +81,7 @@ def test_precision_and_recall_of_5000_and_5000(halves: tuple[Path, Path]) -> Non
     if weights is None:
         pytest.skip("there is no vgg16*.pth beside the Inception's weights")
     fake, real = (
-        gm.extract_features(f, backbone="vgg16", layer="fc7_relu", weights=weights).array
+        gm.extract_features(f, backbone="vgg16", protocol="tf1", weights=weights).array
         for f in halves
     )
     assert gm.metrics.precision(real, fake) == pytest.approx(0.6852, abs=1e-3)

@@ -231,10 +231,10 @@ def _verified(
 
 
 def _not_to_be_had(source: WeightsSource, looked: list[Path], failures: list[str]) -> str:
-    lines = [f"the weights of {source.backbone} cannot be had. Looked at:"]
-    if source.variable:
-        lines.append(f"  ${source.variable} (not set)")
-    lines += [f"  {place}" for place in looked]
+    places = [f"  ${source.variable} (not set)"] if source.variable else []
+    places += [f"  {place}" for place in looked]
+    lines = [f"the weights of {source.backbone} cannot be had.{' Looked at:' if places else ''}"]
+    lines += places
     if failures:
         lines += ["Tried to download:", *(f"  {failure}" for failure in failures)]
     elif source.urls or source.hub:
@@ -252,7 +252,10 @@ def _not_to_be_had(source: WeightsSource, looked: list[Path], failures: list[str
             f"  gan-metrics weights add {source.filenames[0]} --backbone {source.backbone}",
         ]
     else:
-        lines.append("Where there is a network, download the file and name it with --weights")
+        lines.append(
+            "Where there is a network, download the file and name it with --weights FILE, or, "
+            f"beside other networks, --weights {source.backbone}=FILE"
+        )
     lines += [
         "Without one, the embedded classifier gives an FD (never an FID):",
         "  --backbone efficientnet-lite0",
