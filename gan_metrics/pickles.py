@@ -6,9 +6,9 @@ and torch describe an array are not called either: what is handed to them is kep
 :class:`PickledArray`, whose type, shape and length are held against each other before an array is
 made of it. Everything else (any other name of a module, any other instruction) is an error.
 
-``pickle.Unpickler`` with a ``find_class`` of its own would run no code either, but it makes room for
-whatever length a file claims before it reads on: eight bytes can ask for a gigabyte. And one stand-in
-that takes any state would be enough to let a file set attributes.
+``pickle.Unpickler`` with a ``find_class`` of its own would run no code either, but it makes room
+for whatever length a file claims before it reads on: eight bytes can ask for a gigabyte. And one
+stand-in that takes any state would be enough to let a file set attributes.
 
 The format is that of https://docs.python.org/3/library/pickletools.html, protocols 2 to 5; that of
 torch files is a zip with such a pickle, ``data.pkl``, and the bytes of each storage beside it.
