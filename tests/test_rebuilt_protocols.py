@@ -127,7 +127,7 @@ def test_dgm_eval_s_neighbours(tmp_path: Path) -> None:
         name: dict(row.arguments) for name, row in gm.PROTOCOLS["dgm-eval"].metrics.items()
     }
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(60, 5)), rng.normal(size=(50, 5)) * 0.8
+    x, y = rng.normal(size=(60, 5)), rng.normal(size=(60, 5)) * 0.8
     pairs = ((x, x), (y, y), (x, y))
     real, fake, mixed = (np.sqrt(squared_distances(a, b)) for a, b in pairs)
     radii = [np.sort(d, 1)[:, 5] for d in (real, fake)]
