@@ -141,7 +141,7 @@ def metric_cautions(
 ) -> list[Warning_]:
     """What a reader of this metric's number should know."""
     found: list[Warning_] = []
-    for side in sides if row.moments else ():
+    for side in sides if row.covariances else ():
         n, dim = side.count, side.dim
         if n is not None and n <= dim:
             found.append(

@@ -122,6 +122,52 @@ ENTRIES: Mapping[str, str] = MappingProxyType(
             2020,
             "2002.09797",
         ),
+        "han2023rarity": _paper(
+            "han2023rarity",
+            "Han, Jiyeon and Choi, Hwanil and Choi, Yunjey and Kim, Junho and Ha, Jung-Woo and "
+            "Choi, Jaesik",
+            "Rarity Score: A New Metric to Evaluate the Uncommonness of Synthesized Images",
+            _ICLR,
+            2023,
+            "2206.08549",
+        ),
+        "alaa2022faithful": _paper(
+            "alaa2022faithful",
+            "Alaa, Ahmed M. and van Breugel, Boris and Saveliev, Evgeny S. and van der Schaar, "
+            "Mihaela",
+            "How Faithful is your Synthetic Data? {S}ample-level Metrics for Evaluating and "
+            "Auditing Generative Models",
+            _ICML,
+            2022,
+            "2102.08921",
+        ),
+        "meehan2020nonparametric": _paper(
+            "meehan2020nonparametric",
+            "Meehan, Casey and Chaudhuri, Kamalika and Dasgupta, Sanjoy",
+            "A Non-Parametric Test to Detect Data-Copying in Generative Models",
+            "booktitle=International Conference on Artificial Intelligence and Statistics",
+            2020,
+            "2004.05675",
+        ),
+        "bai2021training": _paper(
+            "bai2021training",
+            "Bai, Ching-Yuan and Lin, Hsuan-Tien and Raffel, Colin and Kan, Wendy Chih-wen",
+            "On Training Sample Memorization: Lessons from Benchmarking Generative Modeling with "
+            "a Large-scale Competition",
+            "booktitle=ACM SIGKDD Conference on Knowledge Discovery and Data Mining",
+            2021,
+            "2106.03062",
+        ),
+        "jiralerspong2023feature": _paper(
+            "jiralerspong2023feature",
+            "Jiralerspong, Marco and Bose, Avishek Joey and Gemp, Ian and Qin, Chongli and "
+            "Bachrach, Yoram and Gidel, Gauthier",
+            "Feature Likelihood Divergence: Evaluating the Generalization of Generative Models "
+            "Using Samples",
+            _NEURIPS,
+            2023,
+            "2302.04440",
+        ),
         "friedman2023vendi": _paper(
             "friedman2023vendi",
             "Friedman, Dan and Dieng, Adji Bousso",
@@ -331,6 +377,12 @@ CITED_BY_METRIC: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "rke": ("jalali2023information",),
         "fkea": ("ospanov2024towards",),
         "mind": ("arxiv2605.06797",),
+        "realism": ("kynkaanniemi2019improved",),
+        "rarity": ("han2023rarity",),
+        "authpct": ("alaa2022faithful",),
+        "ct": ("meehan2020nonparametric",),
+        "mifid": ("bai2021training",),
+        "fld": ("jiralerspong2023feature",),
     }
 )
 """Metric to the entries of its papers."""

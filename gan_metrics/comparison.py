@@ -16,12 +16,13 @@ import numpy as np
 from typing_extensions import Unpack
 
 from gan_metrics.errors import InputError, UsageError
-from gan_metrics.measurement import Arguments, Measured, measure
+from gan_metrics.measurement import Arguments, measure
 from gan_metrics.methods import bibtex_of, methods_of
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.estimates import difference_error
 from gan_metrics.options import Options
 from gan_metrics.results import MetricResult, Warning_, as_text, dumps, unique
+from gan_metrics.scoring import Measured
 from gan_metrics.sides import Input
 
 __all__ = ["Comparison", "Difference", "Standing", "compare"]
@@ -245,6 +246,7 @@ def compare(
     fakes: Sequence[Input] | Mapping[str, Input | Sequence[Input]],
     *,
     metrics: str | Sequence[str] = "fid",
+    held_out: Input | None = None,
     arguments: Arguments | None = None,
     **options: Unpack[Options],
 ) -> Comparison:
@@ -264,6 +266,7 @@ def compare(
         real: The reference; see :func:`gan_metrics.fid`.
         fakes: The generators' images; or name to images, or to those of several runs.
         metrics: Names of metrics or families; the first one ranks.
+        held_out: As for :func:`gan_metrics.evaluate`.
         arguments: Name of a metric to keyword arguments of it.
         options: See :class:`Options`.
 
@@ -275,7 +278,7 @@ def compare(
     rows = registry.expand(metrics)
     leading = next(iter(rows))
     runs = [run for inputs in models.values() for run in inputs]
-    measured = measure(real, runs, rows, arguments=arguments, options=options)
+    measured = measure(real, runs, rows, held_out=held_out, arguments=arguments, options=options)
     for one in measured:
         if leading in one.errors:
             raise one.errors[leading]
@@ -286,7 +289,10 @@ def compare(
     waiting = iter(measured)
     groups = {name: [next(waiting) for _ in inputs] for name, inputs in models.items()}
     standings = [_standing(name, leading, group) for name, group in groups.items()]
-    standings.sort(key=lambda s: s.value, reverse=rows[leading].better == "higher")
+    better = rows[leading].better
+    standings.sort(
+        key=lambda s: abs(s.value) if better == "zero" else s.value, reverse=better == "higher"
+    )
     differences = [_difference(a, b, leading, groups) for a, b in itertools.pairwise(standings)]
     missing = {name: str(e) for one in measured for name, e in one.errors.items()}
     every = [w for one in measured for r in one.results.values() for w in r.warnings]

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,13 @@ from typing_extensions import Unpack
 
 from gan_metrics.agreement import agree_with_command
 from gan_metrics.embedding import embed_all, embed_spaces, settle
-from gan_metrics.errors import InputError, MismatchError, WeightsError, unknown_name
+from gan_metrics.errors import (
+    InputError,
+    MismatchError,
+    UsageError,
+    WeightsError,
+    unknown_name,
+)
 from gan_metrics.features import Features
 from gan_metrics.images.decode import decode
 from gan_metrics.images.sources import ImageSource
@@ -21,6 +28,8 @@ from gan_metrics.measurement import Arguments, measure
 from gan_metrics.metrics import registry
 from gan_metrics.options import Options, check_options
 from gan_metrics.peer_files import KINDS, write_adm, write_statistics
+from gan_metrics.per_class import measure_classes
+from gan_metrics.per_image import look_at_images
 from gan_metrics.plan import sibling
 from gan_metrics.protocols import PROTOCOLS, protocol_for, several
 from gan_metrics.results import EvaluationResult, MetricResult
@@ -83,8 +92,13 @@ def evaluate(
     fake: Input,
     *,
     metrics: str | Iterable[str] = registry.ALL,
+    held_out: Input | None = None,
     error_bars: bool = True,
     arguments: Arguments | None = None,
+    per_image: bool = False,
+    per_class: bool = False,
+    labels: Any = None,
+    top: int = 0,
     **options: Unpack[Options],
 ) -> EvaluationResult:
     """Many metrics of two sets of images, from one decode and one pass of each network.
@@ -94,8 +108,19 @@ def evaluate(
         fake: The same.
         metrics: Names of :data:`~gan_metrics.metrics.registry.METRICS` or of families such as
             ``"prdc"``; ``"all"``: everything that can be computed from what was given.
+        held_out: Real images that the generator was not trained on, for ``ct`` and ``fld``;
+            ``real`` are then those that it was trained on.
         error_bars: Whether error bars are wanted.
         arguments: Name of a metric to keyword arguments of it, such as ``{"precision": {"k": 5}}``.
+        per_image: Whether to look at each image by itself, in the space of the command's backbone
+            and layer; the result then has a ``.per_image``.
+        per_class: Whether to compute the metrics of each class too; the result then has a
+            ``.per_class``.
+        labels: The class of each image: a mapping from its name, or a ``.csv`` or ``.json`` file of
+            them; a pair of these where both sets need their own. ``None``: the folder that the
+            image lies in. Labels ask for ``per_class``.
+        top: So many images of each kind are named in the result's text and JSON; they ask for
+            ``per_image``.
         options: See :class:`Options`. ``protocol`` may name several, as a list or with commas:
             each metric is then computed by each of them, from one decode, and is called
             ``metric@protocol``.
@@ -114,14 +139,21 @@ def evaluate(
         options["protocol"] = protocols.pop()
     elif protocols:
         options["protocol"] = None
+    if not isinstance(top, int) or top < 0:
+        raise UsageError(f"top={top!r}: expected a whole number of at least 0")
+    per_image = per_image or top > 0
+    if per_image and protocols:
+        raise UsageError("single images are looked at by one protocol; name one alone")
     found = measure(
         real,
         [fake],
         rows,
+        held_out=held_out,
         error_bars=error_bars,
         arguments=arguments,
         options=options,
         protocols=protocols,
+        images=per_image,
     )[0]
     if not found.results:
         for error in found.errors.values():
@@ -134,6 +166,15 @@ def evaluate(
         {name: found.results[name] for name in order if name in found.results},
         {name: why[name] for name in order if name in why},
         protocols=protocols,
+        per_image=None if found.images is None else look_at_images(found.images),
+        per_class=(
+            measure_classes(
+                found.groups, {name: one.metric for name, one in found.results.items()}, labels
+            )
+            if per_class or labels is not None
+            else None
+        ),
+        top=top,
     )
 
 
@@ -142,6 +183,7 @@ def score(
     real: Input | None,
     fake: Input,
     *,
+    held_out: Input | None = None,
     error_bars: bool = True,
     arguments: Arguments | None = None,
     **options: Unpack[Options],
@@ -152,6 +194,7 @@ def score(
         metrics: Names of metrics or families.
         real: As for :func:`evaluate`.
         fake: The same.
+        held_out: The same.
         error_bars: Whether error bars are wanted.
         arguments: As for :func:`evaluate`.
         options: See :class:`Options`.
@@ -162,7 +205,13 @@ def score(
     """
     rows = registry.expand(metrics)
     found = measure(
-        real, [fake], rows, error_bars=error_bars, arguments=arguments, options=options
+        real,
+        [fake],
+        rows,
+        held_out=held_out,
+        error_bars=error_bars,
+        arguments=arguments,
+        options=options,
     )[0]
     for error in found.errors.values():
         raise error

@@ -32,6 +32,12 @@ _NAMES = {
     "vendi": "Vendi score",
     "rke": "Rényi kernel entropy score (RKE)",
     "fkea": "Vendi score by random Fourier features (FKEA)",
+    "realism": "median realism score",
+    "rarity": "mean rarity score",
+    "authpct": "percentage of authentic images (AuthPct)",
+    "ct": "three-sample test of copying (C_T)",
+    "mifid": "memorization-informed Fréchet distance (MiFID)",
+    "fld": "Feature Likelihood Divergence (FLD)",
 }
 
 
@@ -44,6 +50,8 @@ class Stated(Protocol):
     def n_real(self) -> int | None: ...
     @property
     def n_fake(self) -> int | None: ...
+    @property
+    def n_held_out(self) -> int | None: ...
     @property
     def sides(self) -> int: ...
     @property
@@ -122,7 +130,9 @@ def _network_keys(backbone: str | None) -> tuple[str, ...]:
 
 def _values(results: Sequence[Stated]) -> str:
     first = results[0]
-    counts = {(r.sides, r.n_real if r.sides == 2 else None, r.n_fake) for r in results}
+    counts = {
+        (r.sides, r.n_real if r.sides == 2 else None, r.n_fake, r.n_held_out) for r in results
+    }
     if len(counts) == 1:
         listed = "; ".join(f"{_name(r, results)} {r.value_text()}" for r in results)
         return (
@@ -137,7 +147,8 @@ def _images(result: Stated) -> str:
     fake = f"{_number(result.n_fake)} generated images"
     if result.sides == 1:
         return fake
-    return f"{_number(result.n_real)} real and {fake}"
+    held = f", with {result.n_held_out:,} held out" if result.n_held_out is not None else ""
+    return f"{_number(result.n_real)} real and {fake}{held}"
 
 
 def _number(n: int | None) -> str:

@@ -55,32 +55,38 @@ class Plan:
     fitting: frozenset[str]
     main: str | None
 
-    def of_side(self, side: Side, real: bool) -> dict[str, BackboneChoice]:
-        """The spaces that the images of a side are embedded into, by the metric's name."""
+    def of_side(self, side: Side, role: str) -> dict[str, BackboneChoice]:
+        """The spaces that the images of a side are embedded into, by the metric's name.
+
+        Args:
+            side: The images.
+            role: ``"real"``, ``"fake"`` or ``"held_out"``.
+        """
         return {
             name: self.spaces[name]
             for name, row in self.rows.items()
             if name in self.spaces
-            and (not real or row.sides == 2 or row.bandwidth)
-            and self.stored(side, name, real) is None
+            and (role != "real" or row.sides == 2 or row.bandwidth)
+            and (role != "held_out" or row.held_out)
+            and self.stored(side, name, role) is None
         }
 
-    def stored(self, side: Side, name: str, real: bool) -> Side | None:
+    def stored(self, side: Side, name: str, role: str) -> Side | None:
         """The side as the moments that it holds beside its images, if they serve a metric."""
         row = self.rows[name]
         kept = side.stored.get(row.needs)
-        if kept is None or not (row.moments == "both" or (real and row.moments == "real")):
+        if kept is None or not _moments_do(row, role):
             return None
         space = self.spaces.get(name)
         if side.source is not None and space is not None and kept.spec.differences(space.spec):
             return None
         return Side(statistics=kept)
 
-    def unused(self, side: Side, name: str, real: bool) -> bool:
+    def unused(self, side: Side, name: str, role: str) -> bool:
         """Whether a side holds moments of a metric's kind that are of another space than this."""
         row = self.rows[name]
-        allowed = row.moments == "both" or (real and row.moments == "real")
-        return allowed and row.needs in side.stored and self.stored(side, name, real) is None
+        held = _moments_do(row, role) and row.needs in side.stored
+        return held and self.stored(side, name, role) is None
 
     def arguments(
         self, given: Mapping[str, Mapping[str, Any]], options: Options
@@ -102,13 +108,12 @@ class Plan:
     @property
     def moments(self) -> bool:
         """Whether a metric takes means and covariances."""
-        return any(row.moments for row in self.rows.values())
+        return any(row.covariances for row in self.rows.values())
 
 
 def make_plan(
     rows: Request,
-    real: Side | None,
-    fakes: Sequence[Side],
+    given: Mapping[str, Sequence[Side]],
     choice: BackboneChoice | None,
     options: Options,
 ) -> Plan:
@@ -116,14 +121,13 @@ def make_plan(
 
     Args:
         rows: Name, as it was asked for, to metric.
-        real: The real side; ``None``: there is none.
-        fakes: The fake sides.
+        given: ``"real"``, ``"fake"`` and ``"held_out"``, those that there are, to the sides.
         choice: The space that was settled for the images, if there are any.
         options: What else the command says.
 
     Nothing is fetched for a metric that was not asked for by its name.
     """
-    sides = [*fakes] if real is None else [real, *fakes]
+    sides = [side for some in given.values() for side in some]
     chosen = options.get("backbone") is not None or any(
         side.stated is not None and side.stated.backbone for side in sides
     )
@@ -150,7 +154,7 @@ def make_plan(
     for name, row in rows.items():
         if name in failed:
             continue
-        reason = _obstacle(row, real, fakes, missing.get(name), claimed)
+        reason = _obstacle(row, given, missing.get(name), claimed)
         if reason is None:
             can[name] = row
         else:
@@ -293,8 +297,7 @@ def _other(
 
 def _obstacle(
     row: Metric,
-    real: Side | None,
-    fakes: Sequence[Side],
+    given: Mapping[str, Sequence[Side]],
     missing: str | None,
     claimed: FeatureSpec,
 ) -> str | None:
@@ -303,19 +306,18 @@ def _obstacle(
     ``missing`` says why there is no space for its images, ``claimed`` is what the command says of
     files that do not say it themselves.
     """
-    if row.sides == 2 and real is None:
+    if row.sides == 2 and "real" not in given:
         return "it compares two sets, and there are no real images"
-    sides = [(side, False) for side in fakes]
-    if row.sides == 2 and real is not None:
-        sides.insert(0, (real, True))
-    for side, is_real in sides:
+    if row.held_out and "held_out" not in given:
+        return "it needs real images that were not trained on (--held-out)"
+    roles = [*(["real"] * (row.sides == 2)), "fake", *(["held_out"] * row.held_out)]
+    for role, side in [(one, side) for one in roles for side in given[one]]:
         if side.source is not None:
             if missing is not None:
                 return missing
             continue
         side = side.of(row.needs)
-        enough = row.moments == "both" or (is_real and row.moments == "real")
-        if side.statistics is not None and not enough:
+        if side.statistics is not None and not _moments_do(row, role):
             return f"it needs images or features, and {side.description} holds moments alone"
         spec = (side.spec or FeatureSpec()).filled_from(claimed)
         if row.needs in _LAYERS and not _is_of(spec, row.needs):
@@ -327,6 +329,11 @@ def _obstacle(
                 f"{network}, layer {spec.layer or 'not stated'}"
             )
     return None
+
+
+def _moments_do(row: Metric, role: str) -> bool:
+    """Whether the moments of a side are all that a metric needs of it."""
+    return row.moments == "both" or (role == "real" and row.moments == "real")
 
 
 def _is_of(spec: FeatureSpec, need: str) -> bool:

@@ -153,6 +153,8 @@ def reproduce(
     record: str | os.PathLike[str] | Mapping[str, Any] | MetricResult | EvaluationResult,
     real: Input | None,
     fake: Input | None = None,
+    *,
+    held_out: Input | None = None,
     **options: Unpack[Options],
 ) -> Reproduction:
     """Compute a saved result again, by its own record, and say whether it agrees.
@@ -167,6 +169,7 @@ def reproduce(
             ``--append``, such a document, or a result.
         real: As for :func:`~gan_metrics.evaluation.evaluate`; ``None`` for metrics of one set.
         fake: The same; left out, ``real`` is the one set of such metrics.
+        held_out: The held-out images, if the record is of a metric that takes them.
         options: Where and how to compute: ``device``, ``batch_size``, ``workers``, ``cache``, …;
             ``weights`` where the record's are not the published ones, ``backbone`` where it is not
             built in. What the record says cannot be overridden.
@@ -189,7 +192,9 @@ def reproduce(
             raise UsageError("the record is of two sets; give REAL and FAKE")
         real, fake = None, real
     assert fake is not None  # noqa: S101
-    return Reproduction([_again(entry, real, fake, options) for entry in entries])
+    if held_out is None and any(entry.row.held_out for entry in entries):
+        raise UsageError("the record is of a metric with held-out images; give --held-out")
+    return Reproduction([_again(entry, real, fake, held_out, options) for entry in entries])
 
 
 def _entries(record: str | os.PathLike[str] | Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -230,6 +235,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     return document
 
 
+_FACTS = ("metric", "n_real", "n_fake", "n_held_out", "skipped")
 _SETTLED = ("layer", "pool", "protocol", "precision", "alpha", "exif", "max_images", "seed")
 """Options that the record says."""
 
@@ -284,9 +290,7 @@ class _Entry:
                 seed=int(entry.get("seed", 0)),
                 max_images=drawn.get("max_images"),
                 barred=entry.get("standard_error") is not None,
-                facts={
-                    k: entry[k] for k in ("metric", "n_real", "n_fake", "skipped") if k in entry
-                },
+                facts={k: entry[k] for k in _FACTS if k in entry},
                 digests=digests,
                 versions={str(k): str(v) for k, v in dict(entry.get("versions", {})).items()},
             )
@@ -296,7 +300,9 @@ class _Entry:
             raise InputError(f"the record is broken: {error}") from None
 
 
-def _again(entry: _Entry, real: Input | None, fake: Input, options: Options) -> Reproduced:
+def _again(
+    entry: _Entry, real: Input | None, fake: Input, held_out: Input | None, options: Options
+) -> Reproduced:
     """One value."""
     spec, row = entry.spec, entry.row
     asked = options.copy()
@@ -306,6 +312,7 @@ def _again(entry: _Entry, real: Input | None, fake: Input, options: Options) -> 
         [entry.name],
         real if row.sides == 2 or row.bandwidth else None,
         fake,
+        held_out=held_out if row.held_out else None,
         error_bars=entry.barred,
         arguments={row.name: entry.arguments},
         **asked,
@@ -357,7 +364,7 @@ def _changed(entry: _Entry, result: MetricResult) -> dict[str, tuple[Any, Any]]:
     found: dict[str, tuple[Any, Any]] = {
         name: (then, now[name]) for name, then in entry.facts.items() if then != now[name]
     }
-    sides = ("fake",) if result.sides == 1 else ("real", "fake")
+    sides = ("fake",) if result.sides == 1 else ("real", "fake", "held out")
     for side, then, is_now in zip(sides, entry.digests, result.digests, strict=False):
         if None not in (then, is_now) and then != is_now:
             found[f"images ({side})"] = (f"{str(then)[:12]}…", f"{str(is_now)[:12]}…")

@@ -55,6 +55,7 @@ class MetricResult:
         bounds: The least and the greatest value there can be; ``None``: there is none.
         error_bar: How the error bar was made, and what it is good for.
         sides: 2; 1 for a metric of the fake images alone, whose ``n_real`` is ``None``.
+        n_held_out: Images that were not trained on, for a metric that takes them.
         warnings: Pairs of a code and a message.
         versions: Of what the number depends on.
     """
@@ -78,6 +79,7 @@ class MetricResult:
     bounds: tuple[float | None, float | None] = (0.0, None)
     error_bar: str = ""
     sides: int = 2
+    n_held_out: int | None = None
     warnings: Sequence[Warning_] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -110,6 +112,7 @@ class MetricResult:
             "ci95": None if self.ci95 is None else list(self.ci95),
             "n_real": self.n_real,
             "n_fake": self.n_fake,
+            **({} if self.n_held_out is None else {"n_held_out": self.n_held_out}),
             "skipped": len(self.skipped_files),
             "skipped_files": [{"name": n, "reason": r} for n, r in self.skipped_files],
             "protocol": self.protocol,
@@ -150,19 +153,16 @@ class MetricResult:
 
     def value_text(self) -> str:
         """The value and its standard error, with as many digits as these have a meaning."""
-        decimals = _decimals(self.value, self.standard_error)
-        text = _digits(self.value, decimals)
-        return (
-            text
-            if self.standard_error is None
-            else f"{text} ± {_digits(self.standard_error, decimals)}"
-        )
+        return value_text(self.value, self.standard_error)
 
     def provenance(self) -> list[str]:
         """Lines on what it was computed from."""
         spec = self.feature_spec
         sides = [f"{_count(self.n_real)} real"] if self.sides == 2 else []
-        lines = [f"  images          {', '.join([*sides, f'{_count(self.n_fake)} fake'])}"]
+        sides.append(f"{_count(self.n_fake)} fake")
+        if self.n_held_out is not None:
+            sides.append(f"{self.n_held_out} held out")
+        lines = [f"  images          {', '.join(sides)}"]
         if self.skipped_files:
             lines.append(f"  left out        {len(self.skipped_files)} images")
         space = f"{spec.backbone or '?'} {spec.layer or '?'}"
@@ -200,10 +200,15 @@ class EvaluationResult(Mapping[str, MetricResult]):
         not_computed: Name to the reason why there is no result.
         protocols: Where each metric was computed by several protocols, their names; the keys are
             then ``metric@protocol``.
+        per_image: What was found of each image, if that was asked for.
+        per_class: What was found of each class, if that was asked for.
+        top: How many images of each kind are told of in text and JSON.
 
     Attributes:
         not_computed: The same.
         protocols: The same.
+        per_image: The same; a :class:`~gan_metrics.per_image.PerImage`.
+        per_class: The same; a :class:`~gan_metrics.per_class.PerClass`.
     """
 
     def __init__(
@@ -211,8 +216,13 @@ class EvaluationResult(Mapping[str, MetricResult]):
         results: Mapping[str, MetricResult],
         not_computed: Mapping[str, str] | None = None,
         protocols: Sequence[str] = (),
+        *,
+        per_image: Any = None,
+        per_class: Any = None,
+        top: int = 0,
     ) -> None:
         self._results = dict(results)
+        self.per_image, self.per_class, self._top = per_image, per_class, top
         self.not_computed: dict[str, str] = dict(not_computed or {})
         self.protocols = tuple(protocols)
 
@@ -232,8 +242,10 @@ class EvaluationResult(Mapping[str, MetricResult]):
 
     @property
     def warnings(self) -> list[Warning_]:
-        """Those of all results, each once."""
-        return unique(w for result in self._results.values() for w in result.warnings)
+        """Those of all results, each once, and of what was found of images and classes."""
+        found = [w for result in self._results.values() for w in result.warnings]
+        parts = [part for part in (self.per_image, self.per_class) if part is not None]
+        return unique([*found, *(w for part in parts for w in part.warnings)])
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, as ``--json`` prints them."""
@@ -241,6 +253,14 @@ class EvaluationResult(Mapping[str, MetricResult]):
             "results": [result.to_json() for result in self._results.values()],
             "not_computed": [{"metric": m, "reason": r} for m, r in self.not_computed.items()],
         }
+        if self.per_image is not None:
+            document["images"] = self.per_image.to_json(self._top)
+        if self.per_class is not None:
+            document["classes"] = self.per_class.to_json()
+        for part in (self.per_image, self.per_class):
+            if part is not None and part.warnings:
+                listed = [{"code": code, "message": message} for code, message in part.warnings]
+                document.setdefault("warnings", []).extend(listed)
         if self.protocols:
             document["differences"] = [
                 {
@@ -299,11 +319,16 @@ class EvaluationResult(Mapping[str, MetricResult]):
         lines += [f"{name}: not computed: {why}" for name, why in self.not_computed.items()]
         spaces: dict[str, tuple[list[str], MetricResult]] = {}
         for result in self._results.values():
-            counts = f"{result.sides} {result.n_real} {result.n_fake} {result.declared}"
+            numbers = f"{result.n_real} {result.n_fake} {result.n_held_out}"
+            counts = f"{result.sides} {numbers} {result.declared}"
             key = f"{counts} {result.protocol} {result.feature_spec.fingerprint()}"
             spaces.setdefault(key, ([], result))[0].append(result.metric)
         for names, result in spaces.values():
             lines += ["", *textwrap.wrap(", ".join(names), 100), *result.provenance()]
+        if self.per_class is not None:
+            lines += ["", self.per_class.to_text()]
+        if self.per_image is not None and self._top:
+            lines += ["", self.per_image.to_text(self._top)]
         return "\n".join(lines)
 
     def methods(self) -> str:
@@ -331,6 +356,13 @@ def dumps(
     """JSON that can be written anywhere: NaN is refused, file names of any bytes are escaped."""
     text = json.dumps(document, indent=indent, allow_nan=False, ensure_ascii=ascii_only)
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def value_text(value: float, error: float | None) -> str:
+    """A value and its standard error, with as many digits as these have a meaning."""
+    decimals = _decimals(value, error)
+    text = _digits(value, decimals)
+    return text if error is None else f"{text} ± {_digits(error, decimals)}"
 
 
 def unique(warnings: Iterable[Warning_]) -> list[Warning_]:

@@ -21,15 +21,16 @@ _IN_MEMORY = 64 << 20
 class Rows:
     """An array that grows to at most ``n`` rows, in memory or in a file without a name."""
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, dtype: npt.DTypeLike = np.float32) -> None:
         self._n = n
+        self._dtype = np.dtype(dtype)
         self._shape: tuple[int, ...] = ()
-        self._parts: list[npt.NDArray[np.float32]] = []
+        self._parts: list[npt.NDArray[Any]] = []
         self._file: Any = None
         self._filled = 0
 
-    def add(self, rows: npt.NDArray[np.float32]) -> None:
-        """Append rows of one and the same shape.
+    def add(self, rows: npt.NDArray[Any]) -> None:
+        """Append rows of one and the same shape, of the type that was settled.
 
         Raises:
             ResourceError: When the disk is full.
@@ -48,14 +49,14 @@ class Rows:
         except OSError as error:
             raise self._no_room(error) from error
 
-    def array(self) -> npt.NDArray[np.float32]:
+    def array(self) -> npt.NDArray[Any]:
         """The rows; a file is mapped into memory, and goes with the mapping."""
         if self._file is None:
             return np.concatenate(self._parts)
         with self._file:
             self._file.flush()
             shape = (self._filled, *self._shape)
-            return np.memmap(self._file, np.float32, "r", shape=shape)
+            return np.memmap(self._file, self._dtype, "r", shape=shape)
 
     def _open(self) -> Any:
         size = self._size()
@@ -70,10 +71,10 @@ class Rows:
         return file
 
     def _size(self) -> int:
-        return self._n * math.prod(self._shape) * 4
+        return self._n * math.prod(self._shape) * self._dtype.itemsize
 
     def _no_room(self, error: OSError) -> ResourceError:
         return ResourceError(
-            f"no room for {self._size() / 2**30:.1f} GiB of features in {tempfile.gettempdir()} "
+            f"no room for {self._size() / 2**30:.1f} GiB in {tempfile.gettempdir()} "
             f"({error.strerror}); point TMPDIR at a larger disk"
         )

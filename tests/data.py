@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from gan_metrics.backbones import inception
 
@@ -30,6 +30,34 @@ def crops(n: int, seed: int, low: int = 40, high: int = 90) -> list[np.ndarray]:
         left = rng.integers(photo.shape[1] - width)
         found.append(photo[top : top + height, left : left + width])
     return found
+
+
+def scenes(n: int, seed: int, size: int = 96) -> list[np.ndarray]:
+    """Drawn scenes, each with its own colours, shapes and grain: no two are near each other."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(n):
+        corners = Image.fromarray(rng.integers(0, 256, (2, 2, 3), np.uint8))
+        image = corners.resize((size, size), Image.Resampling.BICUBIC)
+        draw = ImageDraw.Draw(image)
+        for _ in range(rng.integers(2, 9)):
+            left, top, width, height = rng.integers(0, size, 4)
+            colour = tuple(rng.integers(0, 256, 3).tolist())
+            shape = (draw.ellipse, draw.rectangle, draw.line)[rng.integers(3)]
+            shape((left, top, left + width, top + height), fill=colour)
+        grain = rng.normal(0, rng.uniform(0, 20), (size, size, 1))
+        found.append(np.clip(np.asarray(image) + grain, 0, 255).astype(np.uint8))
+    return found
+
+
+def digits(n: int, seed: int, size: int = 48) -> list[np.ndarray]:
+    """Scanned digits that scikit-learn ships, drawn without replacement, enlarged."""
+    from sklearn.datasets import load_digits
+
+    images = load_digits().images
+    order = np.random.default_rng(seed).permutation(len(images))[:n]
+    grey = [Image.fromarray((images[i] * 15.9).astype(np.uint8)) for i in order]
+    return [np.asarray(one.resize((size, size)).convert("RGB")) for one in grey]
 
 
 def write_folder(folder: Path, images: list[np.ndarray], extension: str = "png") -> Path:

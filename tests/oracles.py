@@ -298,3 +298,105 @@ def frechet_over_n(x: np.ndarray, y: np.ndarray) -> float:
     root = scipy.linalg.sqrtm(cov_x @ cov_y)
     shift = x.mean(0) - y.mean(0)
     return float(shift @ shift + np.trace(cov_x + cov_y - 2 * np.real(root)))
+
+
+def pointwise_naive(x: np.ndarray, y: np.ndarray, k: int = 3) -> dict[str, np.ndarray]:
+    """Kynkäänniemi et al. 2019 (realism), Han et al. 2023 (rarity), Alaa et al. 2022."""
+    own = np.sqrt(squared_distances(x, x))
+    np.fill_diagonal(own, np.inf)
+    ranked = np.sort(own, axis=1)
+    radius = ranked[:, k - 1]
+    between = np.sqrt(squared_distances(x, y))
+    small = radius <= np.median(radius)
+    with np.errstate(divide="ignore"):
+        realism = (radius[small, None] / between[small]).max(axis=0)
+    rarity = np.where(between < radius[:, None], radius[:, None], np.inf).min(axis=0)
+    nearest = between.argmin(axis=0)
+    own_closeness = []
+    for i in range(len(x)):
+        j = own[i].argmin()
+        rest = np.delete(own[j], i)
+        own_closeness.append(own[i, j] / rest.min())
+    return {
+        "realism": realism,
+        "rarity": np.where(np.isinf(rarity), np.nan, rarity),
+        "nearest": nearest,
+        "distance": between.min(axis=0),
+        "authentic": between.min(axis=0) > ranked[nearest, 0],
+        "closeness": between.min(axis=0) / ranked[nearest, 0],
+        "own_closeness": np.array(own_closeness),
+        "reach": between.min(axis=1) / ranked[:, 4],
+        "nearest_fake": between.argmin(axis=1),
+    }
+
+
+def mifid_naive(x: np.ndarray, y: np.ndarray, tau: float = 0.1) -> float:
+    """FID over the mean of the least 1 − |cos|, which is 1 unless below tau."""
+    a, b = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (x, y))
+    away = float((1 - np.abs(b @ a.T)).min(axis=1).mean())
+    return frechet_sqrtm(x, y) / ((away if away < tau else 1.0) + 1e-14)
+
+
+def ct_naive(
+    train: np.ndarray, fake: np.ndarray, test: np.ndarray, cells: int = 3, components: int = 64
+) -> float:
+    """Meehan et al. 2020, with SciPy's Mann-Whitney U."""
+    from scipy.spatial.distance import cdist
+    from scipy.stats import mannwhitneyu
+    from sklearn.cluster import KMeans
+    from sklearn.decomposition import PCA
+
+    if train.shape[1] > components:
+        pca = PCA(components, svd_solver="full").fit(train)
+        train, fake, test = (pca.transform(z) for z in (train, fake, test))
+    means = KMeans(cells, n_init=10, random_state=0).fit(train)
+    of = [means.predict(z) for z in (train, fake, test)]
+    scores, weights = [], []
+    for cell in range(cells):
+        t, q, p = (z[c == cell] for z, c in zip((train, fake, test), of, strict=True))
+        if len(q) / len(fake) <= 20 / len(fake):
+            continue
+        u = mannwhitneyu(cdist(q, t).min(1), cdist(p, t).min(1), alternative="less").statistic
+        n, m = len(p), len(q)
+        scores.append((u - (n * m / 2 - 0.5)) / np.sqrt(n * m * (n + m + 1) / 12))
+        weights.append(len(p) / len(test))
+    return float(np.average(scores, weights=weights))
+
+
+def fld_naive(
+    train: np.ndarray, fake: np.ndarray, test: np.ndarray, order: np.ndarray, epochs: int = 50
+) -> float:
+    """Jiralerspong et al. 2023 by autograd in float64; ``order`` shuffles the training images."""
+    import torch
+
+    train, fake, test = (torch.as_tensor(z, dtype=torch.float64) for z in (train, fake, test))
+    mean, deviation = test.mean(0), test.std(0)
+    train, fake, test = ((z - mean) / deviation for z in (train, fake, test))
+    dim = train.shape[1]
+
+    def squared(a, b):
+        return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist") ** 2
+
+    def logs(d, s):
+        return -0.5 * d / s.exp() - dim / 2 * (s + np.log(2 * np.pi))
+
+    def nll(centres, fitted_on) -> float:
+        d = squared(fitted_on, centres)
+        far = 0.9**2 * ((fitted_on - fitted_on.mean(0)) ** 2).sum(1, keepdim=True)
+        s = ((d.min(0).values + 1e-3) / dim).log().requires_grad_()
+        broad = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+        adam = torch.optim.Adam([s, broad], lr=0.5)
+        for _ in range(epochs):
+            adam.zero_grad()
+            every = torch.cat([logs(d, s) - np.log(len(centres)), logs(far, broad)], 1)
+            (-torch.logsumexp(every, 1).mean() / dim).backward()
+            adam.step()
+            with torch.no_grad():
+                s.clamp_(-40, 20)
+        with torch.no_grad():
+            scored = torch.logsumexp(logs(squared(test, centres), s) - np.log(len(centres)), 1)
+        return float(-scored.mean() / dim)
+
+    shuffled = train[order]
+    half = min(len(fake), len(train) // 2)
+    return 100 * (nll(fake, train) - nll(shuffled[:half], shuffled[half:]))

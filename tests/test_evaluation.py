@@ -289,7 +289,8 @@ def test_all_is_one_decode_and_one_pass(folders: Folders, monkeypatch: pytest.Mo
     }
     assert len(found) >= 15
     assert all(result.standard_error is not None for result in found.values())
-    assert list(found.not_computed) == ["sfid", "fd_dinov2"]
+    assert list(found.not_computed) == ["sfid", "fd_dinov2", "ct", "fld"]
+    assert "--held-out" in found.not_computed["ct"]
     assert "ask for it by name" in found.not_computed["fd_dinov2"]
     assert "efficientnet-lite0 has not" in found.not_computed["sfid"]
 
@@ -317,8 +318,13 @@ def test_each_value_is_that_of_its_function(folders: Folders) -> None:
         "vendi": gm.metrics.vendi(fake),
         "rke": gm.metrics.rke(fake, sigma=gm.metrics.bandwidth(real)),
         "fkea": gm.metrics.fkea(fake, sigma=gm.metrics.bandwidth(real)),
+        "realism": np.median(gm.metrics.realism(real, fake)),
+        "rarity": np.nanmean(gm.metrics.rarity(real, fake)),
+        "authpct": gm.metrics.authpct(real, fake),
+        "mifid": gm.metrics.mifid(real, fake),
     }
-    assert list(found) == [name for name in METRICS if name not in ("sfid", "fd_dinov2")]
+    without = ("sfid", "fd_dinov2", "ct", "fld")
+    assert list(found) == [name for name in METRICS if name not in without]
     assert "dinov2-vitl14 cannot be had" in found.not_computed["fd_dinov2"]
     for name, result in found.items():
         assert result.value == pytest.approx(expected[name], rel=1e-5, abs=1e-9), name
@@ -383,7 +389,7 @@ def test_the_2015_inception_has_all_of_them_but_clip(
     folders: Folders, inception_weights: Path
 ) -> None:
     found = gm.evaluate(*folders, metrics="all", weights=inception_weights, arguments=SMALL)
-    assert list(found.not_computed) == ["fd_dinov2", "cmmd"]
+    assert list(found.not_computed) == ["fd_dinov2", "cmmd", "ct", "fld"]
     assert "clip:" in found.not_computed["cmmd"]
     assert (found["fid"].metric, found["kid"].metric) == ("fid", "kid")
     assert found["is"].feature_spec.layer == "logits_unbiased"

@@ -49,20 +49,21 @@ def pair(n: int = 60, m: int = 50) -> tuple[Drawn, Drawn]:
     return Drawn(rng.normal(size=(n, 6))), Drawn(rng.normal(size=(m, 6)) * 1.3 + 0.5)
 
 
-ARGUMENTS = {"is": {"splits": 5}}
+ARGUMENTS = {"is": {"splits": 5}, "ct": {"cells": 1}}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_every_row_gives_a_value_with_an_error_bar_within_its_bounds(row: Metric) -> None:
     real, fake = pair()
-    estimate = compute([row], real, fake, arguments=ARGUMENTS)[row.name]
+    third = {"held_out": Drawn(np.random.default_rng(1).normal(size=(40, 6)))}
+    estimate = compute([row], real, fake, arguments=ARGUMENTS, **third)[row.name]
     assert isinstance(estimate, Estimate)
     assert estimate.standard_error is not None
     assert estimate.standard_error > 0
     low, high = row.bounds
     assert low is None or estimate.value >= low
     assert high is None or estimate.value <= high
-    bare = compute([row], real, fake, error_bar=False, arguments=ARGUMENTS)[row.name]
+    bare = compute([row], real, fake, error_bar=False, arguments=ARGUMENTS, **third)[row.name]
     assert isinstance(bare, Estimate)
     assert bare.standard_error is None
     assert bare.value == pytest.approx(estimate.value, rel=1e-9)
@@ -78,8 +79,8 @@ def test_every_argument_of_a_row_is_one_of_its_function(row: Metric) -> None:
     assert {"seed", "error_bar"} <= taken
     if not row.together:
         assert set(row.arguments) <= taken
-    assert ("moments" in taken) == bool(row.moments)
-    assert row.better in ("lower", "higher")
+    assert ("moments" in taken) == row.covariances
+    assert row.better in ("lower", "higher", "zero")
     assert row.needs in ("features", "logits", "spatial", "clip", "dinov2")
 
 

@@ -31,6 +31,16 @@ ErrorBars = Annotated[
         rich_help_panel="Output",
     ),
 ]
+HeldOut = Annotated[
+    str | None,
+    typer.Option(
+        "--held-out",
+        help="Real images that the generator was not trained on.",
+        metavar="SET",
+        rich_help_panel="Images",
+        show_default=False,
+    ),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(
@@ -45,6 +55,12 @@ Set = Annotated[
 
 def _argument(help_: str, **extra: Any) -> Any:
     return typer.Option(help=help_, rich_help_panel=_METRIC, **extra)
+
+
+def _images(help_: str, *names: str, **extra: Any) -> Any:
+    return typer.Option(
+        *names, help=help_, rich_help_panel="Images and classes", show_default=False, **extra
+    )
 
 
 @app.command()
@@ -223,6 +239,29 @@ def evaluate(
         str, _argument("Names with commas, or all.", metavar="fid,kid,prdc,…|all")
     ] = "all",
     set_: Set = None,
+    held_out: HeldOut = None,
+    per_image: Annotated[
+        Path | None,
+        _images(
+            "Write what each fake does to the score, and its nearest real.",
+            "--per-image",
+            metavar="OUT.csv|parquet",
+        ),
+    ] = None,
+    top: Annotated[
+        int, _images("Name so many of the best and the worst fakes.", "--top", min=0)
+    ] = 0,
+    per_class: Annotated[
+        bool, _images("The metrics of each class too, by class folders.", "--per-class")
+    ] = False,
+    labels: Annotated[
+        list[Path] | None,
+        _images(
+            "Classes from a .csv or .json of names and classes; twice: REAL's, then FAKE's.",
+            "--labels",
+            metavar="FILE",
+        ),
+    ] = None,
     error_bars: ErrorBars = True,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -232,6 +271,8 @@ def evaluate(
     What cannot be computed from what was given is listed with the reason. With several protocols,
     the table shows what the protocol alone does to the number.
 
+    --per-image, --top, --per-class and --labels point at images and classes, from the same pass.
+
     Examples:
       gan-metrics evaluate real/ fake/
 
@@ -240,10 +281,17 @@ def evaluate(
       gan-metrics evaluate real/ fake/ --metrics prdc --set precision.k=5 --set recall.k=5
 
       gan-metrics evaluate real/ fake/ --metrics fid --protocol pytorch-fid,tf1,clean-fid
+
+      gan-metrics evaluate real/ fake/ --metrics fid --per-image images.csv --top 20
+
+      gan-metrics evaluate train/ fake/ --metrics memorization --held-out test/
     """
     from gan_metrics.evaluation import evaluate as compute
+    from gan_metrics.per_image import check_table
 
     console.check_outputs(to["output"], to["append"])
+    if per_image is not None:
+        check_table(per_image)
     arguments = _arguments(set_, metrics)
     keep_freed_memory()
     with console.progress() as report:
@@ -251,12 +299,19 @@ def evaluate(
             real,
             fake,
             metrics=metrics,
+            held_out=held_out,
             error_bars=error_bars,
             arguments=arguments,
+            per_image=per_image is not None,
+            per_class=per_class,
+            labels=_for_both(labels),
+            top=top,
             progress=report,
             **options,
         )
     console.emit(found, to)
+    if per_image is not None:
+        found.per_image.save(per_image)
     if not found:
         console.leave("no metric could be computed", 5)
 
@@ -280,6 +335,7 @@ def compare(
         str, _argument("Names with commas; the first one ranks.", metavar="fid,kid,…")
     ] = "fid",
     set_: Set = None,
+    held_out: HeldOut = None,
     format_: Annotated[
         str,
         typer.Option(
@@ -325,6 +381,7 @@ def compare(
             real,
             models,
             metrics=metrics.split(","),
+            held_out=held_out,
             arguments=arguments,
             progress=report,
             **options,
@@ -346,6 +403,7 @@ def reproduce(
     real: Real,
     options: dict[str, Any],
     fake: Annotated[str | None, typer.Argument(metavar="FAKE", help=_SIDE)] = None,
+    held_out: HeldOut = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print JSON.", rich_help_panel="Output")
     ] = False,
@@ -368,7 +426,7 @@ def reproduce(
     stated = {k: v for k, v in options.items() if v is not None}
     keep_freed_memory()
     with console.progress() as report:
-        found = compute(record, real, fake, progress=report, **stated)
+        found = compute(record, real, fake, held_out=held_out, progress=report, **stated)
     console.show_warnings(found.warnings)
     if json:
         console.print_json(found.to_json())
@@ -493,6 +551,15 @@ def _arguments(given: list[str] | None, metrics: str) -> dict[str, dict[str, Any
     if idle := sorted(set(check_arguments(found)) - asked):
         raise UsageError(f"--set is given for {', '.join(idle)}, which --metrics does not name")
     return found
+
+
+def _for_both(labels: list[Path] | None) -> Any:
+    """One file of labels, or one for each set."""
+    from gan_metrics.errors import UsageError
+
+    if labels and len(labels) > 2:
+        raise UsageError(f"--labels is given {len(labels)} times; once for both sets, or twice")
+    return None if not labels else labels[0] if len(labels) == 1 else tuple(labels)
 
 
 def _runs(fakes: list[str]) -> Any:

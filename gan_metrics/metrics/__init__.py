@@ -18,6 +18,7 @@ from gan_metrics.metrics.frechet import (
     frechet_terms,
 )
 from gan_metrics.metrics.kernel import cmmd, kernel_distance, kid
+from gan_metrics.metrics.likelihood import fld
 from gan_metrics.metrics.manifold import (
     clipped_coverage,
     clipped_density,
@@ -29,6 +30,16 @@ from gan_metrics.metrics.manifold import (
     precision,
     recall,
 )
+from gan_metrics.metrics.memorization import ct, mifid
+from gan_metrics.metrics.pointwise import (
+    Pointwise,
+    authentic,
+    authpct,
+    nearest_real,
+    pointwise,
+    rarity,
+    realism,
+)
 from gan_metrics.metrics.sliced import mind, swd
 from gan_metrics.moments import Moments
 
@@ -36,14 +47,19 @@ __all__ = [
     "Estimate",
     "FrechetTerms",
     "Moments",
+    "Pointwise",
+    "authentic",
+    "authpct",
     "bandwidth",
     "clipped_coverage",
     "clipped_density",
     "cmmd",
     "coverage",
+    "ct",
     "density",
     "fd_infinity",
     "fkea",
+    "fld",
     "frechet_directions",
     "frechet_distance",
     "frechet_influence",
@@ -52,11 +68,16 @@ __all__ = [
     "inception_score",
     "kernel_distance",
     "kid",
+    "mifid",
     "mind",
+    "nearest_real",
     "p_precision",
     "p_recall",
+    "pointwise",
     "prdc",
     "precision",
+    "rarity",
+    "realism",
     "recall",
     "rke",
     "swd",

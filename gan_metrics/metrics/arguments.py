@@ -198,7 +198,9 @@ CHECKS: Mapping[str, Callable[[str, Any], Any]] = MappingProxyType(
     {
         "a": positive,
         "arithmetic": one_of(*ARITHMETICS),
+        "cells": _between(1),
         "coef0": number,
+        "components": _between(1),
         "ddof": _between(0, 1),
         "deal": one_of(*DEALS),
         "degree": _between(1, MAX_DEGREE),
@@ -220,6 +222,7 @@ CHECKS: Mapping[str, Callable[[str, Any], Any]] = MappingProxyType(
         "split_size": _or_none(_between(2)),
         "splits": _between(1),
         "strict": _or_none(flag),
+        "tau": positive,
         "subset_size": _or_none(_between(2)),
         "subsets": _between(1),
     }

@@ -41,8 +41,9 @@ class Estimate:
         standard_error: Over redraws of both sets at these sizes; ``None``: not asked for, or
             there is none.
         real_influence: Shape ``(n,)``, mean zero: to first order the value changes by
-            influence / n when a real image is counted once more. ``None``: no such derivative, or
-            the real side is held fixed or not used.
+            influence / n when a real image is counted once more; of a held-out one, where the
+            metric takes such. ``None``: no such derivative, or the real side is held fixed or not
+            used.
         fake_influence: The same for the fake images, ``(m,)``.
         noise: Variance of the value that no influence sees, such as that of a random choice of
             subsets; part of the standard error.

@@ -1,4 +1,4 @@
-"""Nearest neighbours: the nearest others in one's own set, and who lies in whose ball.
+"""Nearest neighbours: the nearest others in one's own set or another, and who lies in whose ball.
 
 Both are consumers of the blocks of :mod:`gan_metrics.metrics.distances`, and both come out as by
 differences in float64.
@@ -24,7 +24,7 @@ from gan_metrics.metrics.distances import (
     sweep,
 )
 
-__all__ = ["Balls", "Nearest", "Neighbors", "Question", "Tally", "nearest_others"]
+__all__ = ["Balls", "Nearest", "Neighbors", "Question", "Tally", "nearest_in", "nearest_others"]
 
 _SPARE = 8
 """Neighbours kept beyond the k-th, among which float32 may have put the wrong one k-th."""
@@ -246,39 +246,61 @@ def nearest_others(
             order of the points.
         double: Whether that is wanted; else all is within the bound of float32.
     """
-    n = len(x)
-    kept = min(k + _SPARE, n - 1) if double else k
+    return _nearest(x, x, k, ranks, double=double)
+
+
+def nearest_in(queries: Points, gallery: Points, k: int = 1) -> Neighbors:
+    """The nearest points of another set, by differences in float64.
+
+    Args:
+        queries: The points that are asked about.
+        gallery: The points of which the nearest are wanted, at least ``k``; not the same object.
+        k: How many; equal ones stand in the order of the gallery.
+    """
+    return _nearest(queries, gallery, k, None, double=True)
+
+
+def _nearest(
+    x: Points, y: Points, k: int, ranks: Sequence[int] | None, *, double: bool
+) -> Neighbors:
+    n, there = len(x), len(y) - (x is y)
+    kept = min(k + _SPARE, there) if double else k
     found = Nearest(n, kept)
-    sweep(x, x, [found])
+    sweep(x, y, [found])
     if not double:
         return Neighbors(found.squared, found.whom)
     out = Neighbors(np.empty((n, k)), np.empty((n, k), np.int64))
-    unsure = _settle(x, out, np.arange(n), found, ranks, double=False)
+    unsure = _settle(x, y, out, np.arange(n), found, ranks, there, double=False)
     for part in blocks(len(unsure), _CHUNK):
         rows = unsure[part]
-        some = x.pick(rows)
+        some, own = x.pick(rows), rows if x is y else None
         finer = Nearest(len(rows), kept)
-        sweep(some, x, [finer], own=rows, double=True)
-        crowded = _settle(x, out, rows, finer, ranks, double=True)
+        sweep(some, y, [finer], own=own, double=True)
+        crowded = _settle(x, y, out, rows, finer, ranks, there, double=True)
         limits = finer.squared[np.searchsorted(rows, crowded), k - 1]
         for few in blocks(len(crowded), _FEW):
-            _settle_ties(x, out, crowded[few], limits[few])
+            _settle_ties(x, y, out, crowded[few], limits[few])
     return out
 
 
 def _settle(
     x: Points,
+    y: Points,
     out: Neighbors,
     rows: Indices,
     found: Nearest,
     ranks: Sequence[int] | None,
+    there: int,
     *,
     double: bool,
 ) -> Indices:
-    """Write the rows of which the found neighbours leave no doubt; return the others."""
+    """Write the rows of which the found neighbours leave no doubt; return the others.
+
+    ``there`` is how many neighbours there are for each row.
+    """
     kept, k = found.squared.shape[1], out.squared.shape[1]
     unit = rounding(x, double=double)
-    slack = unit * (x.squares[rows] + x.squares[found.whom].max(axis=1))
+    slack = unit * (x.squares[rows] + y.squares[found.whom].max(axis=1))
     wanted = range(1, k + 1) if ranks is None else ranks
     unclear = np.zeros(found.squared.shape, bool)
     for rank in wanted:
@@ -286,7 +308,7 @@ def _settle(
         unclear |= np.abs(found.squared - kth) <= 2 * slack[:, None]
     exact = found.squared.copy()
     i, j = np.nonzero(unclear)
-    exact[i, j] = by_differences(x, x, rows[i], found.whom[i, j])
+    exact[i, j] = by_differences(x, y, rows[i], found.whom[i, j])
     order = np.lexsort((found.whom, exact), axis=1)[:, :k]
     squared = np.take_along_axis(exact, order, axis=1)
     index = np.take_along_axis(found.whom, order, axis=1)
@@ -296,19 +318,19 @@ def _settle(
     sure = squared[:, last] < farthest - reach(unit, x.squares[rows], farthest)
     if ranks is not None:
         sure |= squared[:, last] == 0
-    if kept == len(x) - 1:
+    if kept == there:
         sure[:] = True
     out.squared[rows[sure]], out.whom[rows[sure]] = squared[sure], index[sure]
     return rows[~sure]
 
 
-def _settle_ties(x: Points, out: Neighbors, rows: Indices, limits: Floats) -> None:
+def _settle_ties(x: Points, y: Points, out: Neighbors, rows: Indices, limits: Floats) -> None:
     """Write rows that have more neighbours at one distance than were kept."""
     k = out.squared.shape[1]
     listed = _Listed(limits)
-    sweep(x.pick(rows), x, [listed], own=rows, double=True)
+    sweep(x.pick(rows), y, [listed], own=rows if x is y else None, double=True)
     place, whom = np.concatenate(listed.i), np.concatenate(listed.j)
-    exact = by_differences(x, x, rows[place], whom)
+    exact = by_differences(x, y, rows[place], whom)
     order = np.lexsort((whom, exact, place))
     starts = np.searchsorted(place[order], np.arange(len(rows)))
     chosen = order[starts[:, None] + np.arange(k)]

@@ -70,9 +70,11 @@ class Metric:
         together: Whether the function takes names too, and computes all rows that name it in one.
         bandwidth: Whether it takes a bandwidth ``sigma``, that of the real images if there are
             any, so that generators compare.
+        held_out: Whether it takes a third set: real images that the generator was not trained on.
+        spread: Whether it takes the covariances of both sets beside their features.
         arguments: Names of the keyword arguments that it takes.
         bounds: The least and the greatest value; ``None``: there is none.
-        better: ``"lower"`` or ``"higher"``.
+        better: ``"lower"``, ``"higher"``, or ``"zero"``: the nearer to 0.
         elsewhere: What it is called outside the space that gives it its name; empty: the same.
         error_bar: How the error bar is made, and what it is good for.
         source: The paper.
@@ -92,6 +94,13 @@ class Metric:
     error_bar: str = ""
     together: bool = False
     bandwidth: bool = False
+    held_out: bool = False
+    spread: bool = False
+
+    @property
+    def covariances(self) -> bool:
+        """Whether covariances are part of it, so that more images than dimensions are wanted."""
+        return bool(self.moments) or self.spread
 
 
 _INFLUENCE = "closed form, by the influence of each image; for the expected value at these n"
@@ -119,6 +128,20 @@ def _neighbors(name: str, summary: str, source: str, *arguments: str) -> Metric:
         bounds=(0.0, None) if name == "density" else _SHARE,
         better="higher",
         error_bar=_HALVES,
+        together=True,
+    )
+
+
+def _pointwise(name: str, summary: str, source: str, *arguments: str, bounds: Any) -> Metric:
+    return Metric(
+        name,
+        summary,
+        "gan_metrics.metrics.pointwise:pointwise_estimates",
+        source,
+        arguments=arguments,
+        bounds=bounds,
+        better="lower" if name == "rarity" else "higher",
+        error_bar="half-samples of both sets; 1.0 to 1.4 times the truth",
         together=True,
     )
 
@@ -273,6 +296,55 @@ _ROWS = (
         error_bar=f"{_INFLUENCE}; sigma held fixed",
         bandwidth=True,
     ),
+    _pointwise(
+        "realism",
+        "how deep a fake lies in a real k-NN ball, radius over distance; the median fake",
+        f"{_KYNKAANNIEMI}, section 5",
+        "k",
+        bounds=(0.0, None),
+    ),
+    _pointwise(
+        "rarity",
+        "radius of the smallest real k-NN ball around a fake; mean of the fakes inside one",
+        "Han et al. 2023, arXiv 2206.08549",
+        "k",
+        bounds=(0.0, None),
+    ),
+    _pointwise(
+        "authpct",
+        "percentage of fakes farther from their nearest real than that is from its own",
+        "Alaa et al. 2022, arXiv 2102.08921",
+        bounds=(0.0, 100.0),
+    ),
+    Metric(
+        "ct",
+        "test of copying: are fakes nearer to the training images than held-out images are?",
+        "gan_metrics.metrics.memorization:ct_estimate",
+        "Meehan et al. 2020, arXiv 2004.05675",
+        arguments=("components", "cells"),
+        better="zero",
+        error_bar="closed form (DeLong), for redraws of fakes and held-out images",
+        held_out=True,
+    ),
+    Metric(
+        "mifid",
+        "Fréchet distance over the mean distance to the most similar training image",
+        "gan_metrics.metrics.memorization:mifid_estimate",
+        "Bai et al. 2021, arXiv 2106.03062",
+        arguments=("tau",),
+        bounds=(0.0, None),
+        error_bar=f"{_INFLUENCE}; 1.1 to 1.6 times the truth",
+        spread=True,
+    ),
+    Metric(
+        "fld",
+        "likelihood of held-out images by a density of the fakes, beside one of training images",
+        "gan_metrics.metrics.likelihood:fld_estimate",
+        "Jiralerspong et al. 2023, arXiv 2302.04440",
+        arguments=("most",),
+        error_bar="closed form, for redraws of fakes and held-out images; 1.3 times the truth",
+        held_out=True,
+    ),
 )
 
 METRICS: Mapping[str, Metric] = MappingProxyType({row.name: row for row in _ROWS})
@@ -284,6 +356,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "clipped": ("clipped_density", "clipped_coverage"),
         "probabilistic": ("p_precision", "p_recall"),
         "diversity": ("vendi", "rke", "fkea"),
+        "memorization": ("authpct", "ct", "mifid", "fld"),
     }
 )
 """Names that stand for several metrics."""
@@ -356,6 +429,7 @@ def compute(
     seed: int = 0,
     error_bar: bool = True,
     arguments: Mapping[str, Mapping[str, Any]] | None = None,
+    held_out: Sample | None = None,
 ) -> dict[str, Estimate | GanMetricsError]:
     """Compute metrics of two sets in one feature space, each function called once.
 
@@ -366,16 +440,18 @@ def compute(
         seed: Of every random choice.
         error_bar: Whether error bars are wanted.
         arguments: Name of a metric to its keyword arguments.
+        held_out: Real images that were not trained on, for metrics that take them.
 
     Returns:
         Name to estimate, or to the error for which there is none.
     """
+    sets = {"real": real, "fake": fake, "held_out": held_out}
     calls: dict[str, list[Metric]] = {}
     for row in dict.fromkeys(rows):
         calls.setdefault(row.function, []).append(row)
     found: dict[str, Estimate | GanMetricsError] = {}
     for together in calls.values():
-        found.update(_attempt(together, real, fake, seed, error_bar, arguments or {}))
+        found.update(_attempt(together, sets, seed, error_bar, arguments or {}))
     return found
 
 
@@ -420,28 +496,26 @@ def check_arguments(
 
 def _attempt(
     rows: Sequence[Metric],
-    real: Sample | None,
-    fake: Sample,
+    given: Mapping[str, Sample | None],
     seed: int,
     error_bar: bool,
     arguments: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Estimate | GanMetricsError]:
     """What a function gives; if it cannot give all of its metrics, each of them by itself."""
     try:
-        return _call(rows, real, fake, seed, error_bar, arguments)
+        return _call(rows, given, seed, error_bar, arguments)
     except ComputationError as error:
         if len(rows) == 1:
             return {rows[0].name: error}
     alone: dict[str, Estimate | GanMetricsError] = {}
     for row in rows:
-        alone.update(_attempt([row], real, fake, seed, error_bar, arguments))
+        alone.update(_attempt([row], given, seed, error_bar, arguments))
     return alone
 
 
 def _call(
     rows: Sequence[Metric],
-    real: Sample | None,
-    fake: Sample,
+    given: Mapping[str, Sample | None],
     seed: int,
     error_bar: bool,
     arguments: Mapping[str, Mapping[str, Any]],
@@ -449,19 +523,23 @@ def _call(
     first = rows[0]
     module, _, name = first.function.partition(":")
     function = getattr(importlib.import_module(module), name)
-    sets = [fake] if first.sides == 1 or real is None else [real, fake]
+    names = ["fake"] if first.sides == 1 else ["real", "fake"]
+    sets = [one for name in names if (one := given[name]) is not None]
     data = [one.moments if one.array is None else one.array for one in sets]
     how: dict[str, Any] = {"seed": seed, "error_bar": error_bar}
     if first.together:
-        given = {row.name: dict(arguments.get(row.name, {})) for row in rows}
-        return dict(function(*data, [row.name for row in rows], arguments=given, **how))
-    if first.moments:
+        theirs = {row.name: dict(arguments.get(row.name, {})) for row in rows}
+        return dict(function(*data, [row.name for row in rows], arguments=theirs, **how))
+    if first.held_out:
+        assert given["held_out"] is not None  # noqa: S101
+        data.append(given["held_out"].array)
+    if first.covariances:
         how["moments"] = tuple(one.moments for one in sets)
     found: dict[str, Estimate | GanMetricsError] = {}
     for row in rows:
         mine: dict[str, Any] = dict(arguments.get(row.name, {}))
-        if row.bandwidth and mine.get("sigma") is None and real is not None:
-            mine["sigma"] = bandwidth_of(real, seed)
+        if row.bandwidth and mine.get("sigma") is None and given["real"] is not None:
+            mine["sigma"] = bandwidth_of(given["real"], seed)
         found[row.name] = function(*data, **{**how, **mine})
     return found
 

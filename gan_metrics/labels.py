@@ -1,0 +1,145 @@
+"""Which class each image is of: by its folder, or by a file of labels."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gan_metrics.errors import InputError, UsageError
+
+__all__ = ["Labels", "classes_of", "folder_classes", "read_labels"]
+
+Labels = Mapping[str, str]
+"""Name of an image to its class."""
+
+_NAME_HEADS = ("name", "file", "filename", "file_name", "path", "image")
+_CLASS_HEADS = ("label", "class", "category", "target", "class_name", "label_name")
+
+
+def folder_classes(names: Sequence[str]) -> list[str] | None:
+    """The first folder of each name; ``None`` where some image lies in no folder."""
+    found = [name.partition("/")[0] if "/" in name else "" for name in names]
+    return None if "" in found else found
+
+
+def read_labels(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Name of each image to its class, from a file.
+
+    Args:
+        path: A ``.csv`` (or ``.tsv``) of two columns, name and class, with or without a head; or a
+            ``.json``: an object from name to class, a list of pairs, or either of these under the
+            key ``"labels"``, as StyleGAN's ``dataset.json`` has it.
+
+    Raises:
+        InputError: When it cannot be read, is of another form, or names an image twice.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read: {reason}") from None
+    pairs = _of_json(path, text) if path.suffix.lower() == ".json" else _of_table(path, text)
+    found: dict[str, str] = {}
+    for name, label in pairs:
+        key, label = str(name).replace("\\", "/").removeprefix("./"), str(label)
+        if found.setdefault(key, label) != label:
+            raise InputError(f"{path} says that {key} is of {found[key]} and of {label}")
+    if not found:
+        raise InputError(f"{path} holds no labels")
+    return found
+
+
+def classes_of(
+    names: Sequence[str], labels: str | os.PathLike[str] | Labels | None, where: str
+) -> list[str]:
+    """The class of each image.
+
+    Args:
+        names: Of the images.
+        labels: What :func:`read_labels` gives, or its file; names are paths below the folder, or
+            file names where these are unique. ``None``: the first folder of each name.
+        where: Whose images, for a message.
+
+    Raises:
+        InputError: When an image has no label, or lies in no folder.
+        UsageError: When the labels are of another type.
+    """
+    if labels is None:
+        found = folder_classes(names)
+        if found is None:
+            lost = next(name for name in names if "/" not in name)
+            raise InputError(
+                f"{where}: {lost} lies in no class folder; give a folder for each class, or "
+                "--labels FILE"
+            )
+        return found
+    if isinstance(labels, str | os.PathLike):
+        labels = read_labels(labels)
+    if not isinstance(labels, Mapping):
+        raise UsageError(f"labels must be a file or a mapping from name to class, not {labels!r}")
+    known = {str(name): str(label) for name, label in labels.items()}
+    bare = Counter(os.path.basename(name) for name in known)
+    short = {os.path.basename(n): label for n, label in known.items()}
+    twice = Counter(os.path.basename(name) for name in names)
+    of_images = []
+    for name in names:
+        base = os.path.basename(name)
+        if name in known:
+            of_images.append(known[name])
+        elif bare[base] == 1 and twice[base] == 1:
+            of_images.append(short[base])
+        else:
+            missing = sum(n not in known for n in names)
+            why = "its file name stands there more than once" if bare[base] > 1 else "first"
+            raise InputError(
+                f"{where}: {missing} of {len(names)} images have no label by their path, {why}: "
+                f"{name}"
+            )
+    return of_images
+
+
+def _of_table(path: Path, text: str) -> Iterable[tuple[str, str]]:
+    rows = [row for row in csv.reader(text.splitlines(), _dialect(text)) if any(row)]
+    if not rows:
+        raise InputError(f"{path} is empty")
+    names, classes = 0, 1
+    head = [cell.strip().lower() for cell in rows[0]]
+    if any(cell in _CLASS_HEADS for cell in head) and any(cell in _NAME_HEADS for cell in head):
+        names = next(i for i, cell in enumerate(head) if cell in _NAME_HEADS)
+        classes = next(i for i, cell in enumerate(head) if cell in _CLASS_HEADS)
+        rows = rows[1:]
+    for number, row in enumerate(rows, 1):
+        if len(row) <= max(names, classes):
+            raise InputError(
+                f"{path}, row {number}: expected a name and a class, such as cat/1.png,cat; "
+                f"received {','.join(row)!r}"
+            )
+        yield row[names].strip(), row[classes].strip()
+
+
+def _dialect(text: str) -> type[csv.Dialect]:
+    first = text.partition("\n")[0]
+    return csv.excel_tab if "\t" in first else csv.excel
+
+
+def _of_json(path: Path, text: str) -> Iterable[tuple[str, str]]:
+    try:
+        document: Any = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON ({error})") from None
+    if isinstance(document, dict) and isinstance(document.get("labels"), dict | list):
+        document = document["labels"]
+    pairs = list(document.items()) if isinstance(document, dict) else document
+    plain = isinstance(pairs, list) and all(
+        isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[1], str | int)
+        for pair in pairs
+    )
+    if not plain:
+        raise InputError(f"{path}: expected an object from name to class, or a list of such pairs")
+    return [(str(name), str(label)) for name, label in pairs]

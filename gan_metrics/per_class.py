@@ -1,0 +1,309 @@
+"""Metrics class by class, and their mean over the classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_metrics.errors import ComputationError, GanMetricsError, InputError, UsageError
+from gan_metrics.images.decode import Tally
+from gan_metrics.labels import classes_of
+from gan_metrics.results import Warning_, as_text, value_text
+from gan_metrics.scoring import Group, Sets
+from gan_metrics.sides import Side
+
+__all__ = ["SMALL", "ClassValue", "PerClass", "measure_classes"]
+
+SMALL = 100
+"""Images below which a class is flagged as small."""
+
+_SHOWN = 40
+_NAMED = 8
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ClassValue:
+    """A metric's value for one class, or its mean over several.
+
+    Attributes:
+        value: The value; ``None``: there is none.
+        standard_error: Of a mean: √(Σ SE²) over the number of classes.
+        reason: Why there is no value.
+        classes: Of how many classes it is the mean; 1 for that of a class.
+    """
+
+    value: float | None
+    standard_error: float | None = None
+    reason: str = ""
+    classes: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        found: dict[str, Any] = {"value": self.value, "standard_error": self.standard_error}
+        return {**found, **({"reason": self.reason} if self.reason else {})}
+
+    def to_text(self) -> str:
+        """For a person."""
+        return "–" if self.value is None else value_text(self.value, self.standard_error)
+
+
+@dataclass(frozen=True)
+class PerClass:
+    """Metrics by class.
+
+    Attributes:
+        counts: Class to its numbers of real and fake images; ``None`` where no metric takes real
+            ones.
+        values: Name of a metric to class to value.
+        means: Name of a metric to its mean over the classes that have a value.
+        not_computed: Name of a metric to the reason why there is none by class.
+        warnings: Pairs of a code and a message.
+    """
+
+    counts: Mapping[str, tuple[int | None, int]]
+    values: Mapping[str, Mapping[str, ClassValue]]
+    means: Mapping[str, ClassValue]
+    not_computed: Mapping[str, str]
+    warnings: Sequence[Warning_] = ()
+
+    @property
+    def missing(self) -> list[str]:
+        """Classes of which there are real images and no fake one."""
+        return [name for name, (real, fake) in self.counts.items() if real and not fake]
+
+    @property
+    def small(self) -> list[str]:
+        """Classes with fewer than :data:`SMALL` real or fake images."""
+        return [
+            name
+            for name, pair in self.counts.items()
+            if min(n for n in pair if n is not None) < SMALL
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, as ``--json`` prints them."""
+        small = set(self.small)
+        return {
+            "counts": {
+                name: {"n_real": real, "n_fake": fake, "small": name in small}
+                for name, (real, fake) in self.counts.items()
+            },
+            "values": {
+                metric: {name: value.to_json() for name, value in by_class.items()}
+                for metric, by_class in self.values.items()
+            },
+            "mean": {
+                metric: {**mean.to_json(), "classes": mean.classes}
+                for metric, mean in self.means.items()
+            },
+            "missing": self.missing,
+            "not_computed": [{"metric": m, "reason": r} for m, r in self.not_computed.items()],
+        }
+
+    def to_text(self) -> str:
+        """A table for a person, of the first 40 classes."""
+        from tabulate import tabulate
+
+        small = set(self.small)
+        names = list(self.counts)[:_SHOWN]
+        rows = [
+            [
+                as_text(name) + (" *" if name in small else ""),
+                *("–" if n is None else str(n) for n in self.counts[name]),
+                *(values[name].to_text() for values in self.values.values()),
+            ]
+            for name in names
+        ]
+        rows.append(["mean over classes", "", "", *(m.to_text() for m in self.means.values())])
+        heads = ["class", "real", "fake", *self.values]
+        lines = [tabulate(rows, heads, tablefmt="plain", disable_numparse=True)]
+        if len(self.counts) > len(names):
+            lines.append(f"… and {len(self.counts) - len(names)} classes more: --json lists all")
+        if small:
+            lines.append(f"* fewer than {SMALL} real or fake images")
+        lines += [
+            f"{name} by class: not computed: {why}" for name, why in self.not_computed.items()
+        ]
+        return "\n".join(lines)
+
+
+def measure_classes(
+    groups: Sequence[Group], names: Mapping[str, str], labels: Any = None
+) -> PerClass:
+    """Metrics of each class, from features that are there already.
+
+    Args:
+        groups: What was computed for the whole sets.
+        names: Name of each metric there to what its value calls itself.
+        labels: As for :func:`~gan_metrics.labels.classes_of`, for both sets; or a pair, for the
+            real and the fake images.
+
+    Raises:
+        InputError: When a set is known by its moments alone, or an image has no class.
+        UsageError: When the labels are of another type or number.
+    """
+    pair = labels if isinstance(labels, tuple | list) else (labels, labels)
+    if len(pair) != 2:
+        raise UsageError(f"labels: expected one for both sets or two, not {len(pair)}")
+    known: dict[int, dict[str, Indices]] = {}
+    values: dict[str, dict[str, ClassValue]] = {}
+    not_computed: dict[str, str] = {}
+    counts: dict[str, tuple[int | None, int]] = {}
+    for group in groups:
+        why = _obstacle(group.sets)
+        suffix = group.task.suffix
+        named = {names.get(name + suffix, name) + suffix: row for name, row in group.rows.items()}
+        if why:
+            not_computed.update(dict.fromkeys(named, why))
+            continue
+        by_role = {}
+        for role, side, given in (
+            ("real", group.sets.real, pair[0]),
+            ("fake", group.sets.fake, pair[1]),
+        ):
+            if side is not None:
+                if id(side.known) not in known:
+                    known[id(side.known)] = _rows_by_class(side, given)
+                by_role[role] = known[id(side.known)]
+        classes = sorted({name for rows in by_role.values() for name in rows})
+        if group.sets.real is not None or not counts:
+            counts = {name: _count(by_role, name) for name in classes}
+        for name in classes:
+            found = _of_class(group, {r: rows.get(name) for r, rows in by_role.items()})
+            for metric, row in named.items():
+                values.setdefault(metric, {})[name] = _value(found, row.name)
+    if not values:
+        reason = next(iter(not_computed.values()), "no metric was computed")
+        raise InputError(f"nothing can be computed by class: {reason}")
+    means = {metric: _mean(by_class.values()) for metric, by_class in values.items()}
+    found_here = PerClass(counts, values, means, not_computed)
+    return replace(found_here, warnings=_cautions(found_here))
+
+
+def _count(by_role: Mapping[str, Mapping[str, Indices]], name: str) -> tuple[int | None, int]:
+    """Real and fake images of a class; ``None`` where there are no real ones at all."""
+    fakes = len(by_role["fake"].get(name, ()))
+    return len(by_role["real"].get(name, ())) if "real" in by_role else None, fakes
+
+
+def _obstacle(sets: Sets) -> str:
+    if sets.held_out is not None:
+        return "it takes held-out images, which have no classes here"
+    for side in sets.every:
+        if side.array is None:
+            return f"{side.description} is known by its moments alone"
+    return ""
+
+
+def _rows_by_class(side: Side, labels: Any) -> dict[str, Indices]:
+    assert side.features is not None  # noqa: S101
+    classes = np.array(classes_of(side.features.names, labels, side.description))
+    order = np.argsort(classes, kind="stable")
+    names, starts = np.unique(classes[order], return_index=True)
+    return dict(zip(map(str, names), np.split(order, starts[1:]), strict=True))
+
+
+def _of_class(group: Group, rows: Mapping[str, Indices | None]) -> Any:
+    """Row's name to estimate or error; or the reason why there is none of any."""
+    parts: dict[str, Side] = {}
+    for role, side in (("real", group.sets.real), ("fake", group.sets.fake)):
+        if side is None:
+            continue
+        here = rows[role]
+        if here is None:
+            return f"the class has no {role} image"
+        parts[role] = _part(side, here)
+    return group.compute(Sets(parts["fake"], parts.get("real")))
+
+
+def _part(side: Side, rows: Indices) -> Side:
+    """Some of a set's images."""
+    features = side.features
+    assert features is not None  # noqa: S101
+    digests = features.image_digests
+    return Side(
+        features=replace(
+            features,
+            names=[features.names[i] for i in rows],
+            array=np.asarray(features.array[rows]),
+            known_moments=None,
+            tally=Tally(),
+            digest="",
+            image_digests=[digests[i] for i in rows] if digests else (),
+        )
+    )
+
+
+def _value(found: Any, name: str) -> ClassValue:
+    if isinstance(found, str):
+        return ClassValue(None, reason=found)
+    estimate = found[name]
+    if isinstance(estimate, GanMetricsError):
+        if not isinstance(estimate, ComputationError):
+            raise estimate
+        return ClassValue(None, reason=str(estimate))
+    return ClassValue(estimate.value, estimate.standard_error)
+
+
+def _mean(values: Any) -> ClassValue:
+    known = [value for value in values if value.value is not None]
+    if not known:
+        return ClassValue(None, reason="no class has a value", classes=0)
+    errors = [value.standard_error for value in known]
+    error = None
+    if None not in errors:
+        error = math.sqrt(sum(e**2 for e in errors)) / len(known)
+    mean = sum(value.value for value in known) / len(known)
+    return ClassValue(mean, error, classes=len(known))
+
+
+def _cautions(found: PerClass) -> list[Warning_]:
+    warnings: list[Warning_] = []
+    if found.missing:
+        warnings.append(
+            (
+                "class-missing",
+                f"{len(found.missing)} of {len(found.counts)} classes have real images and no fake "
+                f"one: {_listed(found.missing)}",
+            )
+        )
+    strange = [name for name, (real, fake) in found.counts.items() if fake and real == 0]
+    if strange:
+        warnings.append(
+            ("class-unknown", f"there are fake images and no real one of {_listed(strange)}")
+        )
+    if small := [name for name in found.small if name not in {*found.missing, *strange}]:
+        warnings.append(
+            (
+                "class-small",
+                f"{len(small)} classes have fewer than {SMALL} real or fake images, so that values "
+                f"that depend on the number are high there: {_listed(small)}",
+            )
+        )
+    lost: dict[str, list[str]] = {}
+    for metric, by_class in found.values.items():
+        for name, value in by_class.items():
+            if value.value is None and name not in {*found.missing, *strange}:
+                lost.setdefault(name, []).append(metric)
+    if lost:
+        metrics = sorted({metric for some in lost.values() for metric in some})
+        warnings.append(
+            (
+                "class-without-value",
+                f"{len(lost)} classes have no value of {_listed(metrics)} and are not part of its "
+                f"mean: {_listed(list(lost))}",
+            )
+        )
+    return warnings
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(map(as_text, names[:_NAMED])) + more

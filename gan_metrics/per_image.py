@@ -1,0 +1,286 @@
+"""Of each image by itself: what it does to the score, where it lies, and what it is a copy of."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_metrics.downloads import atomic_path, check_target
+from gan_metrics.errors import GanMetricsError, InputError, UsageError
+from gan_metrics.extras import require
+from gan_metrics.metrics.frechet import frechet_terms
+from gan_metrics.metrics.pointwise import Pointwise, pointwise
+from gan_metrics.results import Warning_, as_text
+from gan_metrics.scoring import Sets, told
+from gan_metrics.specs import FeatureSpec
+
+__all__ = ["COLUMNS", "PerImage", "check_table", "look_at_images"]
+
+COLUMNS = (
+    "name",
+    "influence",
+    "realism",
+    "rarity",
+    "nearest_real",
+    "nearest_distance",
+    "authentic",
+)
+"""Of the table."""
+
+_TABLES = (".csv", ".parquet")
+_ROWS = 1 << 16
+
+
+@dataclass(frozen=True, eq=False)
+class PerImage:
+    """Of each fake image by itself, and of each real one whether a fake reaches it.
+
+    Attributes:
+        names: Of the fakes.
+        real_names: Of the reals; empty where these are known by their moments alone.
+        influence: Of each fake on the Fréchet distance: leaving the image out lowers the distance
+            by about ``influence / n``, so that large ones do harm.
+        points: Where each image lies among those of the other set; ``None`` where the reals are
+            known by their moments alone.
+        feature_spec: The feature space.
+        warnings: Pairs of a code and a message.
+    """
+
+    names: Sequence[str]
+    real_names: Sequence[str]
+    influence: npt.NDArray[np.float64]
+    points: Pointwise | None
+    feature_spec: FeatureSpec
+    warnings: Sequence[Warning_] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def row(self, index: int) -> dict[str, Any]:
+        """The values of one fake, by :data:`COLUMNS`; ``None`` where there is none.
+
+        ``realism`` is infinite for a copy; ``rarity`` is ``None`` outside every real ball.
+        """
+        found: dict[str, Any] = dict.fromkeys(COLUMNS)
+        found["name"], found["influence"] = self.names[index], float(self.influence[index])
+        if (points := self.points) is not None:
+            rarity = float(points.rarity[index])
+            found["realism"] = float(points.realism[index])
+            found["rarity"] = None if math.isnan(rarity) else rarity
+            found["nearest_real"] = self.real_names[int(points.nearest[index])]
+            found["nearest_distance"] = float(points.distance[index])
+            found["authentic"] = bool(points.authentic[index])
+        return found
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The values of every fake, in their order."""
+        return (self.row(i) for i in range(len(self)))
+
+    def worst(self, count: int) -> list[dict[str, Any]]:
+        """The fakes that raise the distance most, the first one most of all."""
+        order = np.argsort(-self.influence, kind="stable")[:count]
+        return [self.row(int(i)) for i in order]
+
+    def best(self, count: int) -> list[dict[str, Any]]:
+        """The fakes that lower the distance most."""
+        order = np.argsort(self.influence, kind="stable")[:count]
+        return [self.row(int(i)) for i in order]
+
+    def uncovered(self) -> list[dict[str, Any]]:
+        """The reals that no fake covers: none lies in the ball of the 5 nearest other reals.
+
+        Returns:
+            ``name``, ``reach``: the distance of the nearest fake over the radius of the ball, and
+            ``nearest_fake``; the farthest first.
+        """
+        if (points := self.points) is None:
+            return []
+        lost = np.flatnonzero(points.reach >= 1)
+        lost = lost[np.argsort(-points.reach[lost], kind="stable")]
+        return [
+            {
+                "name": self.real_names[int(i)],
+                "reach": float(points.reach[i]),
+                "nearest_fake": self.names[int(points.nearest_fake[i])],
+            }
+            for i in lost
+        ]
+
+    def near_copies(self) -> list[dict[str, Any]]:
+        """The fakes that are near copies of a real, with their original; the closest first.
+
+        Such a fake lies much nearer to its nearest real than this one does to its own nearest:
+        below 0.5 to 0.8 of that distance, as :meth:`Pointwise.near_copies` settles.
+
+        Returns:
+            ``name``, ``original``, ``distance`` and ``closeness``, the ratio.
+        """
+        if (points := self.points) is None:
+            return []
+        return [
+            {
+                "name": self.names[int(i)],
+                "original": self.real_names[int(points.nearest[i])],
+                "distance": float(points.distance[i]),
+                "closeness": float(points.closeness[i]),
+            }
+            for i in points.near_copies()
+        ]
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the table.
+
+        Args:
+            path: ``….csv`` or ``….parquet``. In a CSV an empty field stands where there is no
+                value, and ``inf`` for an infinite one.
+
+        Raises:
+            UsageError: For another extension, or without the extra ``formats``.
+            ResourceError: When it cannot be written.
+        """
+        path = check_table(path)
+        with atomic_path(path) as temporary:
+            if path.suffix.lower() == ".csv":
+                with open(temporary, "w", encoding="utf-8", newline="") as file:
+                    writer = csv.DictWriter(file, COLUMNS)
+                    writer.writeheader()
+                    writer.writerows(map(_plain, self.rows()))
+            else:
+                self._save_parquet(temporary)
+        return path
+
+    def to_json(self, top: int = 0) -> dict[str, Any]:
+        """The best and the worst, as plain JSON values; an infinite realism is ``"inf"``."""
+        worst, best = self.worst(top), self.best(top)
+        return {
+            "raise_most": [_finite(row) for row in worst],
+            "lower_most": [_finite(row) for row in best],
+            "uncovered": [_finite(row) for row in self.uncovered()],
+            "near_copies": [_finite(row) for row in self.near_copies()],
+        }
+
+    def to_text(self, top: int = 0) -> str:
+        """The best, the worst, the uncovered and the copies, for a person."""
+        lines = []
+        for title, rows in (
+            ("raise the distance most", self.worst(top)),
+            ("lower it most", self.best(top)),
+        ):
+            lines += [f"fakes that {title}", *(f"  {_told(row)}" for row in rows)]
+        if self.points is None:
+            return "\n".join(lines)
+        lost, copies = self.uncovered(), self.near_copies()
+        lines.append(f"reals that no fake covers: {len(lost)} of {len(self.real_names)}")
+        lines += [
+            f"  {as_text(row['name'])}  the nearest fake, {as_text(row['nearest_fake'])}, at "
+            f"{row['reach']:.3g} times the radius"
+            for row in lost[:top]
+        ]
+        lines.append(f"near copies: {len(copies)} of {len(self)}")
+        lines += [
+            f"  {as_text(row['name'])}  of {as_text(row['original'])}, closeness "
+            f"{row['closeness']:.3g}"
+            for row in copies[:top]
+        ]
+        return "\n".join(lines)
+
+    def _save_parquet(self, path: Path) -> None:
+        pa, parquet = require("pyarrow", "formats"), require("pyarrow.parquet", "formats")
+        kinds = [pa.string(), *[pa.float64()] * 3, pa.string(), pa.float64(), pa.bool_()]
+        schema = pa.schema(list(zip(COLUMNS, kinds, strict=True)))
+        with parquet.ParquetWriter(os.fspath(path), schema) as writer:
+            for start in range(0, len(self), _ROWS):
+                rows = [self.row(i) for i in range(start, min(start + _ROWS, len(self)))]
+                for row in rows:
+                    row["name"] = as_text(row["name"])
+                    row["nearest_real"] = row["nearest_real"] and as_text(row["nearest_real"])
+                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+
+
+def look_at_images(sets: Sets, *, k: int = 3) -> PerImage:
+    """Look at each image of two embedded sets.
+
+    Args:
+        sets: Real and fake images in one feature space; the fake ones by their features.
+        k: Which neighbour gives the radius of realism and rarity.
+
+    Raises:
+        InputError: When there are no real images, or the fake ones are known by their moments.
+        ComputationError: When there are no more than k reals, or fewer than two fakes.
+    """
+    real, fake = sets.real, sets.fake
+    if real is None:
+        raise InputError("single images are held against real ones, and there are none")
+    if fake.features is None or fake.array is None:
+        raise InputError(
+            f"{fake.description} holds moments alone; single images need the images or features"
+        )
+    reals = real.moments if real.array is None else real.array
+    try:
+        terms = frechet_terms(
+            reals, fake.array, moments_a=real.moments, moments_b=fake.moments, error_bar=True
+        )
+        points = None if real.array is None else pointwise(real.array, fake.array, k=k)
+    except GanMetricsError as error:
+        raise told(error, sets.compared) from error
+    assert terms.influence_b is not None  # noqa: S101
+    warnings: list[Warning_] = []
+    if points is None:
+        warnings.append(
+            (
+                "reference-has-no-images",
+                f"{real.description} is known by its moments alone: of single images there is "
+                "their influence, and nothing that needs neighbours",
+            )
+        )
+    return PerImage(
+        names=fake.features.names,
+        real_names=real.features.names if real.features is not None else (),
+        influence=terms.influence_b,
+        points=points,
+        feature_spec=fake.features.spec,
+        warnings=warnings,
+    )
+
+
+def check_table(path: str | os.PathLike[str]) -> Path:
+    """Refuse a path that no table can be written to, before any work is done for it.
+
+    Raises:
+        UsageError: For another extension, a folder, or without the extra that it needs.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in _TABLES:
+        raise UsageError(f"{path}: a table of images ends with {' or '.join(_TABLES)}")
+    check_target(path)
+    if path.suffix.lower() == ".parquet":
+        require("pyarrow.parquet", "formats")
+    return path
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """A row for a CSV."""
+    texts = {key: as_text(value) for key, value in row.items() if isinstance(value, str)}
+    flags = {k: "true" if value else "false" for k, value in row.items() if isinstance(value, bool)}
+    return {**row, **texts, **flags}
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: "inf" if value == math.inf else value for key, value in row.items()}
+
+
+def _told(row: dict[str, Any]) -> str:
+    parts = [f"{as_text(row['name'])}  influence {row['influence']:+.4g}"]
+    if row["realism"] is not None:
+        rarity = "outside" if row["rarity"] is None else f"{row['rarity']:.3g}"
+        parts.append(f"realism {row['realism']:.3g}, rarity {rarity}")
+        parts.append(f"nearest {as_text(row['nearest_real'])} at {row['nearest_distance']:.4g}")
+    return ", ".join(parts)
