@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gan_metrics.evaluation import compute_stats, evaluate, extract_features, fid
     from gan_metrics.feature_files import load_features, save_features
     from gan_metrics.features import Features
+    from gan_metrics.images.sources import Generated
     from gan_metrics.maps import feature_map
     from gan_metrics.matches import search
     from gan_metrics.metrics.registry import METRICS
@@ -49,6 +50,7 @@ __all__ = [
     "FeatureSpec",
     "Features",
     "GanMetricsError",
+    "Generated",
     "ImageError",
     "InputError",
     "MetricResult",
@@ -92,6 +94,7 @@ _HOMES = {
     "gan_metrics.evaluation": ("compute_stats", "evaluate", "extract_features", "fid"),
     "gan_metrics.feature_files": ("load_features", "save_features"),
     "gan_metrics.features": ("Features",),
+    "gan_metrics.images.sources": ("Generated",),
     "gan_metrics.maps": ("feature_map",),
     "gan_metrics.matches": ("search",),
     "gan_metrics.moments": ("Moments",),

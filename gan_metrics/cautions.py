@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from gan_metrics.features import Features
+from gan_metrics.labels import folder_classes
 from gan_metrics.metrics.registry import Metric
 from gan_metrics.options import Options
 from gan_metrics.plan import Plan
@@ -34,6 +36,9 @@ _USUAL = 10_000
 _LOSSY = ("JPEG", "MPO")
 _SIZE_GAP = 1.1
 """Ratio of typical sizes from which two sets count as of different resolution."""
+
+_LEVEL = 1e-3
+"""Below which probability chance is not taken for the cause."""
 
 _ROWS = 4096
 
@@ -101,7 +106,8 @@ def pair_cautions(real: Side, fake: Side) -> list[Warning_]:
     """Warnings about two sets.
 
     ``shared-images``: images that stand in both sets. ``mixed-formats``: JPEG on one side and not
-    on the other. ``source-sizes``: files of different resolution.
+    on the other. ``source-sizes``: files of different resolution. ``class-balance``: class folders
+    of the same names, with other shares of the images.
     """
     found: list[Warning_] = []
     first, second = _identities(real), _identities(fake)
@@ -111,7 +117,7 @@ def pair_cautions(real: Side, fake: Side) -> list[Warning_]:
         found.append(
             ("shared-images", f"{same} fake images ({fake.description}) are real ones too")
         )
-    return [*found, *_of_files(real, fake)]
+    return [*found, *_of_files(real, fake), *_of_classes(real, fake)]
 
 
 def protocol_cautions(row: Metric, plan: Plan, options: Options) -> list[Warning_]:
@@ -215,6 +221,41 @@ def _of_files(real: Side, fake: Side) -> list[Warning_]:
             )
         )
     return found
+
+
+def _of_classes(real: Side, fake: Side) -> list[Warning_]:
+    """Whether the class folders of both sides, if they share names, hold shares that chance made.
+
+    By the chi-squared test of homogeneity, at a level of 0.001.
+    """
+    if real.features is None or fake.features is None:
+        return []
+    found = [folder_classes(side.features.names) for side in (real, fake) if side.features]
+    if None in found:
+        return []
+    first, second = (Counter(classes) for classes in found if classes is not None)
+    if len(first) < 2 or not set(first) & set(second):
+        return []
+    every = sorted({*first, *second})
+    counts = np.array([[side[name] for name in every] for side in (first, second)])
+    totals = counts.sum(axis=1, keepdims=True)
+    expected = totals * counts.sum(axis=0) / totals.sum()
+    if special.chdtrc(len(every) - 1, ((counts - expected) ** 2 / expected).sum()) >= _LEVEL:
+        return []
+    shares = counts / totals
+    gaps = np.abs(shares[0] - shares[1])
+    worst = int(np.argmax(gaps))
+    absent = [name for name in every if not second[name]]
+    lacking = f"{len(absent)} classes are absent, first {absent[0]!r}; " if absent else ""
+    return [
+        (
+            "class-balance",
+            f"the classes have other shares among the fake images than among the real ones: "
+            f"{lacking}{every[worst]!r} is {shares[0, worst]:.1%} of the real images and "
+            f"{shares[1, worst]:.1%} of the fake ones, and {gaps.sum() / 2:.1%} of all would have "
+            "to change class; the balance alone moves the score",
+        )
+    ]
 
 
 def _typical(sizes: Counter[tuple[int, int]]) -> float:

@@ -16,6 +16,7 @@ import numpy as np
 from typing_extensions import Unpack
 
 from gan_metrics.errors import InputError, UsageError
+from gan_metrics.images.sources import Generated
 from gan_metrics.measurement import Arguments, measure
 from gan_metrics.methods import bibtex_of, methods_of
 from gan_metrics.metrics import registry
@@ -330,7 +331,12 @@ def _models(
 
 def _names(fakes: Sequence[Input]) -> list[str]:
     """A name for each: the last part of its path; the whole path where those are the same."""
-    paths = [os.fspath(f) if isinstance(f, str | os.PathLike) else "" for f in fakes]
+    paths = [
+        os.fspath(f)
+        if isinstance(f, str | os.PathLike)
+        else (f.description if isinstance(f, Generated) else "")
+        for f in fakes
+    ]
     short = [Path(p).name or p for p in paths]
     names = [
         s if p and short.count(s) == 1 else p or f"generator {i}"

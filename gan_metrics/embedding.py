@@ -13,7 +13,7 @@ from gan_metrics.backbones.registry import built_in, choose_backbone, recipe_of
 from gan_metrics.errors import MismatchError, UsageError, WeightsError
 from gan_metrics.extraction import extract
 from gan_metrics.features import Features
-from gan_metrics.images.sources import ArraySource
+from gan_metrics.images.sources import ArraySource, Generated
 from gan_metrics.options import Options, extraction_of, weights_of
 from gan_metrics.protocols import PROTOCOLS, protocol_for
 from gan_metrics.sides import Side
@@ -137,9 +137,11 @@ def embed_spaces(
         for choice in named.values() if side.source is not None else ():
             ways.setdefault(choice.decoding, {})[choice.spec] = choice
         embedded: dict[FeatureSpec, Features] = {}
+        drawn = isinstance(side.source, Generated)  # here, and never twice
+        mine = replace(how, cache=None, workers=0) if drawn else how
         for spaces in ways.values():
             assert side.source is not None  # noqa: S101
-            features = extract(side.source, [*spaces.values()], networks, how)
+            features = extract(side.source, [*spaces.values()], networks, mine)
             embedded.update(zip(spaces, features, strict=True))
         for name, choice in named.items():
             if choice.spec in embedded:

@@ -139,7 +139,7 @@ class _Extractor:
         self.indices = _draw(len(source.names), how.max_images, how.seed)
         self.chunks = [self.indices[i : i + CHUNK] for i in range(0, len(self.indices), CHUNK)]
         self.digests: dict[int, bytes] = {}
-        self.warnings: list[tuple[str, str]] = [*source.warnings]
+        self.warnings: list[tuple[str, str]] = []
         self._unkept = False
         self._hashing = ThreadPoolExecutor(2, thread_name_prefix="digest")
         self._hashed: dict[int, list[Future[bytes | None]]] = {}
@@ -198,7 +198,7 @@ class _Extractor:
                 tally=tally,
                 digest=self._digest(),
                 image_digests=[self.digests[index] for index in kept],
-                warnings=[*space.warnings, *self.warnings],
+                warnings=[*space.warnings, *self.source.warnings, *self.warnings],
                 protocol=space.protocol.name,
                 known_moments=streams[i].finish() if self.how.moments else None,
                 description=self.source.description,

@@ -19,6 +19,7 @@ from typing_extensions import Unpack
 from gan_metrics.backbones.registry import is_built_in
 from gan_metrics.errors import InputError, MismatchError, UsageError
 from gan_metrics.evaluation import score
+from gan_metrics.images.sources import Generated
 from gan_metrics.metrics.registry import Metric, check_arguments, expand
 from gan_metrics.options import Options
 from gan_metrics.protocols import PROTOCOLS
@@ -26,7 +27,7 @@ from gan_metrics.results import EvaluationResult, MetricResult, Warning_, dumps,
 from gan_metrics.sides import Input
 from gan_metrics.specs import FeatureSpec
 
-__all__ = ["Reproduced", "Reproduction", "reproduce"]
+__all__ = ["Reproduced", "Reproduction", "draw_again", "reproduce"]
 
 _RELATIVE = 1e-5
 """Two runs on other machines differ by less: float32 convolutions do not add up in one order."""
@@ -195,6 +196,23 @@ def reproduce(
     if held_out is None and any(entry.row.held_out for entry in entries):
         raise UsageError("the record is of a metric with held-out images; give --held-out")
     return Reproduction([_again(entry, real, fake, held_out, options) for entry in entries])
+
+
+def draw_again(record: str | os.PathLike[str], fake: Any) -> Any:
+    """What a generator draws, as many images and with the seed that a record says.
+
+    Args:
+        record: As for :func:`reproduce`.
+        fake: Images of a generator; anything else is left as it is.
+    """
+    if not isinstance(fake, Generated):
+        return fake
+    entry = _entries(record)[0]
+    number = len(fake.names) if entry.get("drawn") else entry.get("n_fake")
+    seed = entry.get("seed")
+    if not isinstance(number, int) or not isinstance(seed, int):
+        return fake
+    return fake.redrawn(number, seed)
 
 
 def _entries(record: str | os.PathLike[str] | Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ from gan_metrics.errors import InputError, UsageError
 from gan_metrics.feature_files import is_features, load_features
 from gan_metrics.features import Features
 from gan_metrics.images.sources import (
+    Generated,
     ImageSource,
     SingleSource,
     is_image,
@@ -35,14 +35,11 @@ from gan_metrics.results import Warning_
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.stats import Statistics
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["Input", "Side", "open_side"]
 
-Input = str | os.PathLike[str] | Statistics | Features
+Input = str | os.PathLike[str] | Statistics | Features | Generated
 """A folder or a batch of images, a file of statistics or of features, ``ref:NAME`` for registered
-statistics, or one of these as an object."""
+statistics, or one of these as an object; or the images that a generator draws."""
 
 
 @dataclass(frozen=True)
@@ -181,10 +178,13 @@ def open_side(given: Input, options: Options, *, single: bool = False) -> Side:
         return Side(statistics=given)
     if isinstance(given, Features):
         return Side(features=given)
+    if isinstance(given, Generated):
+        return Side(source=given)
     if not isinstance(given, str | os.PathLike):
         raise UsageError(
             f"expected a path, statistics or features, not {type(given).__name__}; arrays go to "
-            "the functions of gan_metrics.metrics, or into gan_metrics.Features(names, array, spec)"
+            "the functions of gan_metrics.metrics, or into gan_metrics.Features(names, array, "
+            "spec), generators into gan_metrics.Generated(generator, n)"
         )
     if os.fspath(given) == "":
         raise InputError("a side is empty text; give a folder of images or a statistics file")

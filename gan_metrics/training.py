@@ -19,18 +19,18 @@ import torch
 from gan_metrics.agreement import must_agree
 from gan_metrics.backbones.network import Backbone
 from gan_metrics.backbones.registry import built_in, choose_backbone
-from gan_metrics.errors import ComputationError, InputError, UsageError
+from gan_metrics.errors import ComputationError, UsageError
 from gan_metrics.evaluation import fid
 from gan_metrics.features import Features
 from gan_metrics.results import MetricResult
 from gan_metrics.sides import open_side
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.stats import Statistics, load_stats
+from gan_metrics.value_ranges import check_value_range, to_uint8
 
 __all__ = ["FID"]
 
 _RANGES = ((0.0, 1.0), (-1.0, 1.0))
-_SLACK = 1e-3
 
 
 class FID:
@@ -73,12 +73,10 @@ class FID:
         device: str = "auto",
         seed: int = 0,
     ) -> None:
-        if value_range is not None and tuple(value_range) not in _RANGES:
-            raise UsageError(f"value_range={value_range}: expected (0, 1) or (-1, 1)")
         if reference is not None and not isinstance(reference, Statistics):
             reference = open_side(reference, {}).statistics or load_stats(reference)
         self.reference = reference
-        self.value_range = value_range
+        self.value_range = check_value_range(value_range, _RANGES)
         stated = FeatureSpec() if reference is None else reference.spec
         if backbone in (None, stated.backbone) and reference is not None:
             protocol = protocol or reference.protocol
@@ -150,20 +148,5 @@ class FID:
         )
 
     def _to_uint8(self, images: torch.Tensor) -> torch.Tensor:
-        if images.dtype == torch.uint8 and self.value_range is None:
-            return images
-        if images.dtype == torch.uint8 or not images.is_floating_point() or not self.value_range:
-            expected = f"floating point in {self.value_range}" if self.value_range else "uint8"
-            raise InputError(
-                f"images must be {expected}, not {images.dtype}; declare the range of float images "
-                "with value_range=(0, 1) or (-1, 1)"
-            )
-        low, high = self.value_range
-        seen = float(images.min()), float(images.max())
-        if not (low - _SLACK <= seen[0] and seen[1] <= high + _SLACK):
-            raise InputError(
-                f"images must lie in {low:g} … {high:g}, and lie in {seen[0]:g} … {seen[1]:g}"
-            )
-        scaled = (images.float() - low) * (255.0 / (high - low))
         floor = self.backbone.choice.protocol.floats == "floor"
-        return (scaled.floor() if floor else scaled.round()).clamp(0, 255).to(torch.uint8)
+        return to_uint8(images, self.value_range, floor=floor)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import LITE0
 from data import crops, write_folder
+from scipy import stats
 
 import gan_metrics as gm
 from gan_metrics.cautions import feature_cautions, pair_cautions, set_cautions
@@ -107,6 +108,37 @@ def test_sources_of_different_size(width: int, expected: list[str]) -> None:
     assert codes(pair_cautions(b, a)) == expected
 
 
+def of_classes(counts: dict[str, int], seed: int) -> Side:
+    names = [f"{name}/{i}.png" for name, count in counts.items() for i in range(count)]
+    return Side(features=Features(names, random(len(names), seed).astype("f4"), FeatureSpec()))
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "warned"),
+    [
+        ({"cat": 100, "dog": 100}, {"cat": 60, "dog": 60}, False),
+        ({"cat": 100, "dog": 100}, {"cat": 60, "dog": 40}, False),  # p = 0.1
+        ({"cat": 100, "dog": 100}, {"cat": 80, "dog": 20}, True),
+        ({"cat": 100, "dog": 100}, {"cat": 50}, True),
+        ({"cat": 100, "dog": 100}, {"fish": 50, "bird": 50}, False),  # other names: other folders
+        ({"cat": 200}, {"cat": 100, "dog": 100}, False),  # one folder is no class
+    ],
+)
+def test_classes_of_other_shares(real: dict[str, int], fake: dict[str, int], warned: bool) -> None:
+    found = dict(pair_cautions(of_classes(real, 0), of_classes(fake, 1)))
+    assert ("class-balance" in found) == warned
+    counts = [[side.get(name, 0) for name in {**real, **fake}] for side in (real, fake)]
+    if np.all(np.any(counts, axis=0)) and {*real} & {*fake} and len(real) > 1:
+        assert warned == (stats.chi2_contingency(counts, correction=False).pvalue < 1e-3)
+
+
+def test_a_class_that_is_absent_is_named() -> None:
+    real, fake = of_classes({"cat": 90, "dog": 10}, 0), of_classes({"cat": 200}, 1)
+    message = dict(pair_cautions(real, fake))["class-balance"]
+    assert "1 classes are absent, first 'dog'" in message
+    assert "10.0% of the real images and 0.0% of the fake" in message
+
+
 def test_features_that_say_nothing() -> None:
     array = random(20)
     array[:, 1] = 5.0
@@ -117,8 +149,8 @@ def test_features_that_say_nothing() -> None:
     )
     array[:] = [1.0, 2.0, 3.0]
     assert codes(feature_cautions(side(array))) == ["no-variance"]
-    stats = Statistics(gm.Moments(9, np.zeros(3), np.diag([1.0, 0.0, 1.0])))
-    assert codes(feature_cautions(Side(statistics=stats))) == ["constant-features"]
+    known = Statistics(gm.Moments(9, np.zeros(3), np.diag([1.0, 0.0, 1.0])))
+    assert codes(feature_cautions(Side(statistics=known))) == ["constant-features"]
 
 
 def test_they_stand_in_the_results(tmp_path: Path) -> None:

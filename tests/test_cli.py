@@ -279,7 +279,7 @@ def test_wrong_usage(folders: Folders, option: str, value: str, says: str) -> No
 
 
 @pytest.mark.parametrize(
-    "args", [("fid",), ("fid", "a"), ("nonsense",), ("fid", "a", "b", "--nope")]
+    "args", [("fid",), ("nonsense",), ("fid", "a", "b", "c"), ("fid", "a", "b", "--nope")]
 )
 def test_what_typer_refuses(args: tuple[str, ...]) -> None:
     outcome = call(*args)

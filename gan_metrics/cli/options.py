@@ -5,18 +5,32 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
+from gan_metrics.errors import UsageError
 from gan_metrics.specs import ALPHAS, EXIFS, POOLS, PRECISIONS
+
+if TYPE_CHECKING:
+    from gan_metrics.images.sources import Generated
 
 __all__ = ["takes_features", "takes_output"]
 
 
 _SPACE, _IMAGES, _MACHINE, _OUTPUT = "Feature space", "Images", "Machine", "Output"
+_GENERATOR = "Generator"
+
+_DRAWN = "drawn"
+"""Among a verb's options: what a generator draws."""
+
+_PLACES = ("fakes", "fake", "query", "source")
+"""Arguments that a generator can stand for."""
+
+_REPLACED = (*_PLACES, "gallery")
+"""Arguments that need not be given where there is a generator."""
 
 
 def _option(help_: str, *names: str, panel: str, **extra: Any) -> Any:
@@ -124,6 +138,39 @@ def _features(
     no_cache: Annotated[
         bool, _option("Neither read nor write the feature cache.", "--no-cache", panel=_MACHINE)
     ] = False,
+    generator: Annotated[
+        str | None,
+        _option(
+            "Draw the fake images from this, seeded, without files. Its code is run.",
+            panel=_GENERATOR,
+            metavar="PACKAGE.MODULE:FUNCTION|FILE.pt|FILE.onnx",
+        ),
+    ] = None,
+    n_fake: Annotated[
+        int | None,
+        _option("How many (default: 10000).", panel=_GENERATOR, min=1),
+    ] = None,
+    z_size: Annotated[
+        str | None,
+        _option(
+            "Length or shape of a latent (default: what the generator says).",
+            panel=_GENERATOR,
+            metavar="N[,N…]",
+        ),
+    ] = None,
+    num_classes: Annotated[
+        int | None,
+        _option("Of a generator that is told them (default: it says).", panel=_GENERATOR, min=1),
+    ] = None,
+    value_range: Annotated[
+        str | None,
+        _option(
+            "What stands for black and white in float images, such as --value-range=-1,1 "
+            "(default: it says).",
+            panel=_GENERATOR,
+            metavar="LOW,HIGH",
+        ),
+    ] = None,
 ) -> dict[str, Any]:
     """The options of every verb that embeds images, as keywords of the library."""
     if cache is not None and no_cache:
@@ -145,7 +192,38 @@ def _features(
         "batch_size": batch_size,
         "workers": workers,
         "cache": False if no_cache else (cache or True),
+        _DRAWN: _generated(
+            generator,
+            n=n_fake,
+            z_size=z_size,
+            num_classes=num_classes,
+            value_range=value_range,
+            seed=seed,
+            device=device,
+        ),
     }
+
+
+def _generated(generator: str | None, *, device: str, **said: Any) -> Generated | None:
+    """What a generator draws, if one is named."""
+    given = {name: value for name, value in said.items() if value is not None}
+    if generator is None:
+        if idle := sorted(given.keys() - {"seed"}):
+            option = {"n": "n_fake"}.get(idle[0], idle[0]).replace("_", "-")
+            raise UsageError(f"--{option} is about a generator, and there is no --generator")
+        return None
+    from gan_metrics.images.sources import Generated
+
+    try:
+        if "z_size" in given:
+            given["z_size"] = tuple(int(n) for n in given["z_size"].split(","))
+        if "value_range" in given:
+            given["value_range"] = tuple(float(x) for x in given["value_range"].split(","))
+    except ValueError as error:
+        raise UsageError(
+            f"--z-size and --value-range are numbers with commas, such as 512 and -1,1: {error}"
+        ) from None
+    return Generated(generator, device=device, **given)
 
 
 def _weights(given: list[str] | None) -> str | dict[str, str] | None:
@@ -192,21 +270,55 @@ def _output(
     return {"json": json, "output": output, "append": append, "methods": methods}
 
 
+def _stand_in(given: dict[str, Any], shared: dict[str, Any], wanted: Sequence[str]) -> None:
+    """Put what a generator draws in the place of the fake images; miss what must be there.
+
+    Args:
+        given: The verb's own arguments; changed.
+        shared: What the template gave; the generator is taken out.
+        wanted: Names of arguments that only a generator makes needless.
+    """
+    drawn = shared.pop(_DRAWN, None)
+    place = next((name for name in _PLACES if name in given), None)
+    if drawn is not None and place is not None:
+        if place == "query" and given["gallery"] is None:
+            given["query"], given["gallery"] = None, given["query"]
+        if place == "fakes":
+            given[place] = [*(given[place] or []), drawn]
+        elif given[place] is None:
+            given[place] = drawn
+        else:
+            raise UsageError(
+                f"--generator stands for {place.upper()}, and {given[place]} is given too"
+            )
+    for name in wanted:
+        if given[name] is None:
+            raise UsageError(f"{name.upper()} is missing: give a set of images or --generator")
+
+
 def _takes(template: Callable[..., dict[str, Any]], keyword: str) -> Callable[[Any], Any]:
-    """A decorator that adds a template's parameters to a verb and passes them on as one dict."""
+    """A decorator that adds a template's parameters to a verb and passes them on as one dict.
+
+    Where the template knows of generators, one may stand for the verb's fake images.
+    """
 
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
         hints = {**get_type_hints(verb, include_extras=True)}
         own = [p for name, p in inspect.signature(verb).parameters.items() if name != keyword]
+        wanted = [p.name for p in own if p.name in _REPLACED and p.default is p.empty]
+        wanted = wanted if template is _features else []
         shared_hints = get_type_hints(template, include_extras=True)
         shared = list(inspect.signature(template).parameters.values())
 
         @functools.wraps(verb)
         def wrapper(**given: Any) -> None:
-            taken = {p.name: given.pop(p.name) for p in shared}
-            verb(**given, **{keyword: template(**taken)})
+            taken = template(**{p.name: given.pop(p.name) for p in shared})
+            _stand_in(given, taken, wanted)
+            verb(**given, **{keyword: taken})
 
         hints.pop(keyword, None)
+        for name in wanted:
+            hints[name] = _optional(hints[name])
         wrapper.__annotations__ = {
             **hints,
             **{p.name: shared_hints[p.name] for p in shared},
@@ -214,7 +326,9 @@ def _takes(template: Callable[..., dict[str, Any]], keyword: str) -> Callable[[A
         wrapper.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [
                 p.replace(
-                    kind=inspect.Parameter.KEYWORD_ONLY, annotation=wrapper.__annotations__[p.name]
+                    kind=inspect.Parameter.KEYWORD_ONLY,
+                    annotation=wrapper.__annotations__[p.name],
+                    default=None if p.name in wanted else p.default,
                 )
                 for p in [*own, *shared]
             ]
@@ -223,6 +337,12 @@ def _takes(template: Callable[..., dict[str, Any]], keyword: str) -> Callable[[A
         return wrapper
 
     return decorate
+
+
+def _optional(hint: Any) -> Any:
+    """The same annotation of a parameter, which may be ``None``."""
+    kind, argument = get_args(hint)
+    return Annotated[kind | None, argument]
 
 
 takes_features = _takes(_features, "options")

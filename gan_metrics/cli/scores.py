@@ -95,6 +95,8 @@ def fid(
       gan-metrics fid real/ fake/ --directions 5   (where the sets differ)
 
       gan-metrics fid real/ fake/ --on-error skip --append log.jsonl
+
+      gan-metrics fid real/ --generator package.module:function --n-fake 10000   (no files)
     """
     _score("fid", real, fake, options, to, error_bars, {"fid": _named(directions=directions)})
 
@@ -421,8 +423,10 @@ def reproduce(
 
       gan-metrics reproduce result.json real/ fake/
     """
+    from gan_metrics.reproduction import draw_again
     from gan_metrics.reproduction import reproduce as compute
 
+    fake = draw_again(record, fake)
     stated = {k: v for k, v in options.items() if v is not None}
     keep_freed_memory()
     with console.progress() as report:
@@ -562,17 +566,20 @@ def _for_both(labels: list[Path] | None) -> Any:
     return None if not labels else labels[0] if len(labels) == 1 else tuple(labels)
 
 
-def _runs(fakes: list[str]) -> Any:
+def _runs(fakes: list[Any]) -> Any:
     """A list of paths; name to paths where a name is given."""
     import os
 
     from gan_metrics.errors import UsageError
 
-    named = [fake for fake in fakes if "=" in fake and not os.path.exists(fake)]
+    named = [f for f in fakes if isinstance(f, str) and "=" in f and not os.path.exists(f)]
     if not named:
         return fakes
     models: dict[str, Any] = {}
     for fake in fakes:
+        if not isinstance(fake, str):
+            models[fake.description] = fake
+            continue
         name, _, paths = fake.partition("=") if fake in named else (os.path.normpath(fake), "", "")
         name = name if fake in named else os.path.basename(name)
         if not name.strip():

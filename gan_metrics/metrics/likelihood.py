@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp
 
 from gan_metrics.errors import ComputationError
 from gan_metrics.metrics.arguments import whole_number
@@ -153,6 +152,8 @@ def _standardised(train: Any, fake: Any, test: Any) -> tuple[Floats, Floats, Flo
 
 def _scored(centres: Floats, train: Floats, test: Floats, seed: int) -> tuple[Floats, Floats]:
     """Negative log-likelihoods of the held-out images, and the centres' influence on their mean."""
+    from scipy.special import logsumexp
+
     logs = _fitted(centres, train, seed)
     scores, used = np.empty(len(test)), np.zeros(len(centres))
     for rows in blocks(len(test), _ROWS):

@@ -11,10 +11,12 @@ from gan_metrics.errors import InputError
 from gan_metrics.images.sources.arrays import EXTENSIONS as ARRAYS
 from gan_metrics.images.sources.arrays import ArraySource, is_image_batch
 from gan_metrics.images.sources.folder import FolderSource
+from gan_metrics.images.sources.generated import Generated
 from gan_metrics.images.sources.single import SingleSource, is_image
 
 __all__ = [
     "ArraySource",
+    "Generated",
     "ImageSource",
     "SingleSource",
     "is_image",

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ImageError, InputError, ResourceError
+from gan_metrics.images.sources.netpbm import netpbm
 from gan_metrics.npz import StoredArray, reading, stored_arrays
 
 __all__ = ["EXTENSIONS", "ArraySource", "image_size", "is_image_batch"]
@@ -174,9 +175,7 @@ class ArraySource:
 
     def read(self, index: int) -> bytes:
         """One image as a binary PPM, or PGM where it is grey; see :meth:`ImageSource.read`."""
-        pixels = self.pixels(index)
-        kind = b"P6" if pixels.shape[2] == 3 else b"P5"
-        return b"%s\n%d %d\n255\n" % (kind, *self.size) + pixels.tobytes()
+        return netpbm(self.pixels(index))
 
     def _unpacked(self, chosen: StoredArray) -> Path:
         """The member's bytes in a file of their own, for as long as this object lives."""
