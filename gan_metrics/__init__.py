@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gan_metrics import metrics, training
+    from gan_metrics.attribution import attribute
     from gan_metrics.backbones.registry import BACKBONES, load_backbone
     from gan_metrics.comparison import Comparison, compare
     from gan_metrics.errors import (
@@ -62,6 +63,7 @@ __all__ = [
     "Statistics",
     "UsageError",
     "WeightsError",
+    "attribute",
     "compare",
     "compute_stats",
     "evaluate",
@@ -79,6 +81,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "gan_metrics.attribution": ("attribute",),
     "gan_metrics.comparison": ("Comparison", "compare"),
     "gan_metrics.backbones.registry": ("BACKBONES", "load_backbone"),
     "gan_metrics.errors": (

@@ -56,6 +56,7 @@ FLOORS = {
     "evaluation": 4,
     "comparison": 5,
     "reproduction": 5,
+    "attribution": 4,
     "matches": 4,
     "maps": 4,
     "report": 5,

@@ -18,6 +18,7 @@ TWO: dict[str, Callable[[Any, Any], Any]] = {
     "frechet_terms": lambda x, y: metrics.frechet_terms(x, y).distance,
     "frechet_standard_error": metrics.frechet_standard_error,
     "frechet_influence": metrics.frechet_influence,
+    "frechet_sensitivity": metrics.frechet_sensitivity,
     "frechet_directions": lambda x, y: metrics.frechet_directions(x, y, k=2)[0],
     "fd_infinity": lambda x, y: metrics.fd_infinity(x, y, sizes=3),
     "kid": lambda x, y: metrics.kid(x, y, subsets=3, subset_size=10),

@@ -40,6 +40,7 @@ from gan_metrics.metrics.pointwise import (
     rarity,
     realism,
 )
+from gan_metrics.metrics.sensitivity import frechet_sensitivity
 from gan_metrics.metrics.sliced import mind, swd
 from gan_metrics.moments import Moments
 
@@ -63,6 +64,7 @@ __all__ = [
     "frechet_directions",
     "frechet_distance",
     "frechet_influence",
+    "frechet_sensitivity",
     "frechet_standard_error",
     "frechet_terms",
     "inception_score",

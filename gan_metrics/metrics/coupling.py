@@ -17,7 +17,14 @@ from gan_metrics.errors import ComputationError, InputError
 from gan_metrics.metrics.arrays import as_matrix, host
 from gan_metrics.moments import Moments
 
-__all__ = ["Coupling", "Gaussian", "gaussian_pair", "influence", "influence_pair"]
+__all__ = [
+    "Coupling",
+    "Gaussian",
+    "gaussian_pair",
+    "influence",
+    "influence_pair",
+    "transported",
+]
 
 Array = npt.NDArray[np.float64]
 
@@ -179,6 +186,36 @@ def influence(side: Gaussian, opposite: Gaussian, coupling: Coupling, *, first: 
     unbiased = len(features) / (len(features) - 1)  # Σ has the divisor n − 1
     influence = linear + unbiased * (squared - transported)
     return np.asarray(influence - influence.mean())
+
+
+def transported(
+    side: Gaussian,
+    opposite: Gaussian,
+    coupling: Coupling,
+    rows: npt.NDArray[np.intp],
+    *,
+    first: bool,
+) -> Array:
+    """T (x − μ) of some images of a side, by the map to the opposite one; shape ``(k, D)``.
+
+    Args:
+        side: Whose images; its features must be there.
+        opposite: The other side.
+        coupling: Of the two, with vectors.
+        rows: Which images.
+        first: Whether ``side`` stands first in the coupling.
+    """
+    assert side.features is not None  # noqa: S101
+    if side.from_samples:  # x − μ is √(n−1) times a column of R, and T R = R' V Uᵀ
+        mine, theirs = (coupling.u, coupling.v) if first else (coupling.v, coupling.u)
+        # Centred images add up to nothing: that direction has no partner, but one by rounding.
+        mine = mine - mine.mean(axis=0)
+        moved: Array = opposite.factor @ (theirs @ mine[rows].T)
+        return np.asarray(moved.T * np.sqrt(len(side.features) - 1))
+    one, other = (side, opposite) if first else (opposite, side)
+    half = coupling.half_map(one, other, first=first)
+    centred = np.asarray(side.features[rows], np.float64) - side.moments.mean
+    return np.asarray((centred @ half) @ half.T)
 
 
 def gaussian_pair(

@@ -1,0 +1,92 @@
+"""Where in images their influence comes from, as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gan_metrics.attribution import Attribution, ImageAttribution
+from gan_metrics.downloads import atomic_path, check_target
+from gan_metrics.errors import UsageError
+from gan_metrics.extras import require
+from gan_metrics.results import as_text
+
+__all__ = ["check_figure_format", "save_attribution"]
+
+_FIGURES = (".png", ".svg", ".pdf")
+_PAIRS = 4
+"""Images beside each other, each with its overlay."""
+
+_COLORS = "RdBu_r"
+"""Red raises the distance, blue lowers it; told apart with any kind of colour vision."""
+
+
+def check_figure_format(path: Path) -> None:
+    """Refuse a file that a figure cannot be drawn in, before any work is done for it.
+
+    Raises:
+        UsageError: When its extension is none of those, matplotlib is missing, or it is a folder.
+    """
+    check_target(path)
+    if path.suffix.lower() not in _FIGURES:
+        raise UsageError(f"{path}: figures are drawn as {', '.join(_FIGURES)}; name one")
+    require("matplotlib", "report")
+
+
+def save_attribution(found: Attribution, path: Path) -> None:
+    """Draw each image beside its overlay: red places raise the distance, blue ones lower it.
+
+    Args:
+        found: What :func:`gan_metrics.attribute` gave.
+        path: ``….png``, ``….svg`` or ``….pdf``.
+
+    Raises:
+        UsageError: For another extension, or without the extra ``report``.
+        ResourceError: When it cannot be written.
+    """
+    check_figure_format(path)
+    require("matplotlib", "report")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(_PAIRS, len(found))
+    rows = -(-len(found) // columns)
+    figure = Figure(figsize=(3.4 * columns, 1.95 * rows + 0.45), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = np.asarray(figure.subplots(rows, 2 * columns, squeeze=False))
+    for one in axes.flat:
+        one.set_axis_off()
+    for image, pair in zip(found, axes.reshape(rows * columns, 2), strict=False):
+        _draw(image, *pair)
+    spec = found.feature_spec
+    figure.suptitle(
+        f"What raises (red) and lowers (blue) the distance: {spec.backbone}, {found.layer}",
+        fontsize=9,
+    )
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=150)
+
+
+def _draw(image: ImageAttribution, plain: Any, overlay: Any) -> None:
+    height, width = image.pixels.shape[:2]
+    plain.imshow(image.pixels)
+    plain.set_title(_short(as_text(image.name)), fontsize=7, parse_math=False)
+    grey = image.pixels.mean(axis=2)
+    overlay.imshow(grey, cmap="gray", vmin=0, vmax=255)
+    limit = float(np.abs(image.places).max()) or 1.0
+    overlay.imshow(
+        image.places,
+        cmap=_COLORS,
+        vmin=-limit,
+        vmax=limit,
+        alpha=0.6,
+        interpolation="bilinear",
+        extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+    )
+    overlay.set_title(f"influence {image.influence:+.4g}", fontsize=7)
+
+
+def _short(name: str, most: int = 26) -> str:
+    return name if len(name) <= most else f"…{name[1 - most :]}"
