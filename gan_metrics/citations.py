@@ -250,6 +250,32 @@ ENTRIES: Mapping[str, str] = MappingProxyType(
             2022,
             "2104.11222",
         ),
+        "karras2019style": _paper(
+            "karras2019style",
+            "Karras, Tero and Laine, Samuli and Aila, Timo",
+            "A Style-Based Generator Architecture for Generative Adversarial Networks",
+            _CVPR,
+            2019,
+            "1812.04948",
+        ),
+        "zhu2017toward": _paper(
+            "zhu2017toward",
+            "Zhu, Jun-Yan and Zhang, Richard and Pathak, Deepak and Darrell, Trevor and Efros, "
+            "Alexei A. and Wang, Oliver and Shechtman, Eli",
+            "Toward Multimodal Image-to-Image Translation",
+            _NEURIPS,
+            2017,
+            "1711.11586",
+        ),
+        "zhang2018unreasonable": _paper(
+            "zhang2018unreasonable",
+            "Zhang, Richard and Isola, Phillip and Efros, Alexei A. and Shechtman, Eli and Wang, "
+            "Oliver",
+            "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric",
+            _CVPR,
+            2018,
+            "1801.03924",
+        ),
         "karras2021alias": _paper(
             "karras2021alias",
             'Karras, Tero and Aittala, Miika and Laine, Samuli and H{\\"a}rk{\\"o}nen, Erik and '
@@ -383,6 +409,8 @@ CITED_BY_METRIC: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "ct": ("meehan2020nonparametric",),
         "mifid": ("bai2021training",),
         "fld": ("jiralerspong2023feature",),
+        "lpips_diversity": ("zhu2017toward",),
+        "ppl": ("karras2019style",),
     }
 )
 """Metric to the entries of its papers."""
@@ -397,6 +425,7 @@ CITED_BY_BACKBONE: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "convnext": ("liu2022convnet",),
         "dinov2": ("oquab2024dinov2",),
         "clip": ("radford2021learning",),
+        "lpips": ("zhang2018unreasonable",),
     }
 )
 """What a backbone's name begins with to the entries of its paper."""

@@ -97,7 +97,9 @@ class Generator:
         """Share of values that were outside the declared range, so far."""
         return self._outside / max(self._values, 1)
 
-    def latents(self, seed: int, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    def latents(
+        self, seed: int, indices: Sequence[int], stream: int = 0
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The latents and labels of some images, each by a generator of its own.
 
         Image ``i`` is made of the same latent whatever the number of images, their order, the
@@ -106,6 +108,7 @@ class Generator:
         Args:
             seed: Of all of them.
             indices: Which.
+            stream: Other latents for another number.
 
         Returns:
             ``float32``, N × z_size, and ``int64``, N, on the generator's device.
@@ -113,7 +116,7 @@ class Generator:
         latents = np.empty((len(indices), *self.z_shape), np.float32)
         labels = np.zeros(len(indices), np.int64)
         for row, index in enumerate(indices):
-            rng = np.random.default_rng([seed, index])
+            rng = np.random.default_rng([seed, index, stream] if stream else [seed, index])
             latents[row] = rng.standard_normal(self.z_shape, np.float32)
             if self.num_classes:
                 labels[row] = rng.integers(self.num_classes)

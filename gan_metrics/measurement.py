@@ -13,6 +13,7 @@ from gan_metrics.errors import GanMetricsError, UsageError, WeightsError
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.registry import Request
 from gan_metrics.options import Options, check_options
+from gan_metrics.perceptual import network_of
 from gan_metrics.plan import Plan, make_plan
 from gan_metrics.results import Warning_
 from gan_metrics.scoring import Measured, Sets, Task, score_sets
@@ -66,12 +67,13 @@ def measure(
     given = _without_idle_images(given, rows, options, protocols)
     roles = ["real"] * (real is not None) + ["fake"] * len(fakes)
     roles += ["held_out"] * (held_out is not None)
+    of_features = any(row.needs not in registry.OF_IMAGES for row in rows.values())
     tasks = []
     failed: dict[str, GanMetricsError] = {}
     choice = None
     for suffix, asked in _by_protocol(options, protocols):
         try:
-            choice = settle(given, asked)
+            choice = settle(given, asked) if of_features or images else None
         except WeightsError as error:
             if not suffix:
                 raise
@@ -121,6 +123,12 @@ def _check_weights(tasks: Sequence[Task], options: Options) -> None:
     given = options.get("weights")
     used = {space.recipe.name for task in tasks for space in task.plan.spaces.values()}
     used |= {task.plan.main for task in tasks if task.plan.main is not None}
+    used |= {
+        network_of(row.name, task.arguments.get(row.name, {}))
+        for task in tasks
+        for row in task.plan.rows.values()
+        if row.needs in registry.OF_IMAGES
+    }
     idle = (
         [name for name in given if name and name not in used] if isinstance(given, Mapping) else []
     )

@@ -38,6 +38,8 @@ _NAMES = {
     "ct": "three-sample test of copying (C_T)",
     "mifid": "memorization-informed Fréchet distance (MiFID)",
     "fld": "Feature Likelihood Divergence (FLD)",
+    "lpips_diversity": "mean LPIPS between pairs of images",
+    "ppl": "perceptual path length (PPL)",
 }
 
 
@@ -145,6 +147,8 @@ def _values(results: Sequence[Stated]) -> str:
 
 def _images(result: Stated) -> str:
     fake = f"{_number(result.n_fake)} generated images"
+    if "paths" in result.details:
+        return f"{_number(result.n_fake)} paths"
     if result.sides == 1:
         return fake
     held = f", with {result.n_held_out:,} held out" if result.n_held_out is not None else ""
@@ -202,6 +206,12 @@ def _space(
         known = spec.weights_sha256
         weights = known if known.startswith("random") else f"weights with SHA-256 {known[:16]}…"
     pool = f", pooled by {spec.pool}," if spec.pool not in (None, "none") else ""
+    if str(spec.backbone).startswith("lpips-"):
+        return [
+            f"Distances for {', '.join(metrics)} are those of LPIPS {spec.layer} with the network "
+            f"{str(spec.backbone).removeprefix('lpips-')} ({weights}).",
+            f"They have the fingerprint {spec.fingerprint()}.",
+        ]
     sentences = [
         f"{whose} are the outputs of layer {spec.layer or '(not stated)'}{pool} of the network "
         f"{spec.backbone or '(not stated)'} ({weights}), computed in "
@@ -230,7 +240,7 @@ def _settings(results: Sequence[Stated]) -> list[str]:
     found = []
     for result in results:
         given = dict(result.arguments)
-        for name in ("subsets", "subset_size", "splits", "k", "a", "sigma", "q", "features"):
+        for name in _SAID:
             if name in result.details:
                 given[name] = result.details[name]
         given.setdefault("seed", result.seed)
@@ -248,8 +258,26 @@ def _settings(results: Sequence[Stated]) -> list[str]:
     return [f"Settings: {'; '.join(found)}."]
 
 
+_SAID = (
+    "subsets",
+    "subset_size",
+    "splits",
+    "k",
+    "a",
+    "sigma",
+    "q",
+    "features",
+    "pairs",
+    "space",
+    "sampling",
+)
+"""Details that are settings."""
+
 _DISTANCES = ("fid", "fd", "sfid", "fd_dinov2")
-_SHORT = {"fid": "FID", "fd": "FD", "kid": "KID", "kd": "KD", "is": "IS", "sfid": "sFID"}
+_SHORT = {
+    **{name: name.upper() for name in ("fid", "fd", "kid", "kd", "is", "ppl")},
+    "sfid": "sFID",
+}
 
 
 def _plain(value: Any) -> str:

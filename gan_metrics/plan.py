@@ -13,7 +13,8 @@ from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.backbones.layers import cut_of
 from gan_metrics.backbones.registry import choose_backbone
 from gan_metrics.errors import MismatchError, WeightsError
-from gan_metrics.metrics.registry import Metric, Request
+from gan_metrics.images.sources import Generated
+from gan_metrics.metrics.registry import OF_IMAGES, Metric, Request
 from gan_metrics.options import Options, weights_of
 from gan_metrics.protocols import CLIP, DINOV2, PROTOCOLS, Protocol, protocol_for
 from gan_metrics.sides import Side
@@ -137,6 +138,8 @@ def make_plan(
     made: dict[tuple[str, str | None], BackboneChoice] = {}
     for name, row in rows.items() if choice is not None else ():
         assert choice is not None  # noqa: S101
+        if row.needs in OF_IMAGES:
+            continue
         try:
             space = _space(row, choice, options, made, chosen=chosen, wanted=name in rows.named)
         except WeightsError as error:
@@ -154,7 +157,10 @@ def make_plan(
     for name, row in rows.items():
         if name in failed:
             continue
-        reason = _obstacle(row, given, missing.get(name), claimed)
+        if row.needs in OF_IMAGES:
+            reason = _of_images(row, given["fake"], wanted=name in rows.named)
+        else:
+            reason = _obstacle(row, given, missing.get(name), claimed)
         if reason is None:
             can[name] = row
         else:
@@ -202,6 +208,8 @@ def _fits(
     row: Metric, rules: Protocol, space: BackboneChoice | None, sides: Sequence[Side]
 ) -> bool:
     """Whether a metric is computed in the network that the protocol has it in."""
+    if row.needs in OF_IMAGES:
+        return True
     specs = [side.of(row.needs).spec for side in sides if side.source is None]
     known = [spec.backbone for spec in specs if spec is not None and spec.backbone]
     backbone = space.recipe.name if space is not None else next(iter(known), None)
@@ -329,6 +337,16 @@ def _obstacle(
                 f"{network}, layer {spec.layer or 'not stated'}"
             )
     return None
+
+
+def _of_images(row: Metric, fakes: Sequence[Side], *, wanted: bool) -> str | None:
+    """Why a metric that looks at images or a generator cannot be computed."""
+    for side in fakes:
+        if row.needs == "generator" and not isinstance(side.source, Generated):
+            return "it needs a generator (--generator)"
+        if side.source is None:
+            return f"it needs images, and {side.description} holds none"
+    return None if wanted else "it needs LPIPS and the weights of its network: ask for it by name"
 
 
 def _moments_do(row: Metric, role: str) -> bool:

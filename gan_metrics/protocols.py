@@ -90,7 +90,8 @@ class Protocol:
         for row in [*rows, *self.metrics.values()]:
             if backbone is None or row.template.backbone in (None, backbone):
                 return row.template
-        allowed = dict.fromkeys(str(row.template.backbone) for row in self.metrics.values())
+        names = dict.fromkeys(str(row.template.backbone) for row in self.metrics.values())
+        allowed = [name for name in names if not name.startswith("lpips-")]
         raise MismatchError(
             f"protocol {self.name!r} is defined for {' and '.join(allowed)}, not for {backbone!r}; "
             "leave --protocol out, or choose imagenet"
@@ -167,6 +168,11 @@ _CLIP_MEAN, _CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.2613
 PYTORCH_FID_PREPROCESS = _pixels(299, "torch-bilinear", _HALF, _HALF, divisor=255.0)
 """To 299×299 without antialiasing, then 2x − 1; also what the 2015 Inception takes by itself."""
 
+LPIPS_PREPROCESS = Preprocess(
+    "none", 0, "none", None, 127.5, (0.97, 0.912, 0.812), (0.458, 0.448, 0.450)
+)
+"""x/127.5 − 1, and then as the networks of LPIPS were trained; sizes stay as they are."""
+
 
 def _inception(pixels: Preprocess, layer: str = "pool3", pool: str | None = None) -> FeatureSpec:
     return FeatureSpec(backbone="inception", layer=layer, pool=pool, preprocess=pixels)
@@ -188,6 +194,8 @@ _CMMD = replace(
 _VGG16 = FeatureSpec(backbone="vgg16", layer="fc7_relu", preprocess=_VGG_TF1)
 _DINO = FeatureSpec(backbone=DINOV2, layer="cls", preprocess=_DINO_PILLOW)
 
+_LPIPS = FeatureSpec(backbone="lpips-vgg", layer="v0.1", preprocess=LPIPS_PREPROCESS)
+_SHORT_PATHS = {"space": "z", "sampling": "end", "interpolation": "lerp", "resize": 64}
 _LEGACY_KID = {"draws": "numpy-legacy", "draw_first": "fake"}
 _TEN_THOUSAND = {"k": 5, "strict": True, "most": 10_000}
 _OWN_VGG = "its VGG16 has the original weights, ours torchvision's; name a file with --weights"
@@ -239,6 +247,7 @@ _ALL = (
                 ),
                 "precision": MetricRow(_VGG16, {"k": 3}),
                 "recall": MetricRow(_VGG16, {"k": 3}),
+                "ppl": MetricRow(_LPIPS, {**_SHORT_PATHS, "draws": "numpy-legacy", "seed": 2020}),
             }
         ),
         files="one folder; png jpg jpeg (TTUR: jpg png, without the last partial batch)",
@@ -261,6 +270,17 @@ _ALL = (
                     )
                     for name in ("precision", "recall")
                 },
+                "ppl": MetricRow(
+                    _LPIPS,
+                    {
+                        "space": "w",
+                        "sampling": "full",
+                        "interpolation": "slerp_unit",
+                        "resize": 256,
+                        "enlarge": False,
+                    },
+                    f"{_OWN_VGG}; {_UNSEEDED}",
+                ),
             }
         ),
         files="a folder or zip, recursive",
@@ -316,6 +336,9 @@ _ALL = (
                     _inception(_TORCHMETRICS, "logits_unbiased"),
                     {"draws": "torch", "deal": "chunk", "ddof": 1},
                     _UNSEEDED,
+                ),
+                "ppl": MetricRow(
+                    _LPIPS, {**_SHORT_PATHS, "upper": "lower", "draws": "torch"}, _UNSEEDED
                 ),
             }
         ),

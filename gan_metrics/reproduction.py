@@ -20,7 +20,7 @@ from gan_metrics.backbones.registry import is_built_in
 from gan_metrics.errors import InputError, MismatchError, UsageError
 from gan_metrics.evaluation import score
 from gan_metrics.images.sources import Generated
-from gan_metrics.metrics.registry import Metric, check_arguments, expand
+from gan_metrics.metrics.registry import OF_IMAGES, Metric, check_arguments, expand
 from gan_metrics.options import Options
 from gan_metrics.protocols import PROTOCOLS
 from gan_metrics.results import EvaluationResult, MetricResult, Warning_, dumps, unique
@@ -324,7 +324,10 @@ def _again(
     """One value."""
     spec, row = entry.spec, entry.row
     asked = options.copy()
-    asked.update(_of_record(spec, entry.protocol, options))
+    if row.needs in OF_IMAGES:
+        asked.update(_of_lpips(spec, entry.protocol))
+    else:
+        asked.update(_of_record(spec, entry.protocol, options))
     asked["seed"], asked["max_images"] = entry.seed, entry.max_images
     result = score(
         [entry.name],
@@ -341,6 +344,12 @@ def _again(
             f"{result.feature_spec.weights_sha256}; name the record's file with --weights"
         )
     return Reproduced(entry.value, result, _changed(entry, result))
+
+
+def _of_lpips(spec: FeatureSpec, protocol: str | None) -> Options:
+    """The same of a record whose network is that of LPIPS; the arguments name its kind."""
+    random = str(spec.weights_sha256).startswith("random")
+    return Options(protocol=protocol, **({"weights": "random"} if random else {}))
 
 
 def _of_record(spec: FeatureSpec, protocol: str | None, options: Options) -> Options:

@@ -23,6 +23,7 @@ from gan_metrics.metrics import registry
 from gan_metrics.metrics.estimates import Estimate
 from gan_metrics.metrics.registry import Metric
 from gan_metrics.options import Options
+from gan_metrics.perceptual import perceive
 from gan_metrics.plan import Plan
 from gan_metrics.results import MetricResult, Warning_, unique, versions
 from gan_metrics.sides import Side
@@ -146,6 +147,14 @@ def score_sets(
     estimates: dict[str, Estimate] = {}
     errors: dict[str, GanMetricsError] = dict(plan.failed)
     groups = _groups(task, real, fake, held_out)
+    for name, row in plan.rows.items():
+        if row.needs in registry.OF_IMAGES:
+            try:
+                results[name], estimates[name] = _perceived(task, row, fake[name])
+            except InputError:
+                raise
+            except GanMetricsError as error:
+                errors[name] = error
     for group in groups:
         sets = group.sets
         choice = plan.spaces.get(next(iter(group.rows)))
@@ -212,6 +221,43 @@ def score_sets(
     return Measured(results, estimates, errors, plan.not_computed, _digest(fake), groups)
 
 
+def _perceived(task: Task, row: Metric, side: Side) -> tuple[MetricResult, Estimate]:
+    """A metric of images or of a generator."""
+    options, plan = task.options, task.plan
+    arguments = task.arguments.get(row.name, {})
+    found = perceive(
+        row.name,
+        side,
+        options,
+        arguments,
+        error_bar=task.error_bars,
+        alone=plan.main is None,
+    )
+    estimate = found.estimate
+    result = MetricResult(
+        metric=row.name,
+        value=estimate.value,
+        standard_error=estimate.standard_error,
+        n_real=None,
+        n_fake=found.count,
+        protocol=plan.rules.name if plan.rules is not None and row.name in plan.fitting else None,
+        feature_spec=found.spec,
+        seed=options.get("seed", 0),
+        arguments=arguments,
+        digests=(found.digest,),
+        skipped_files=found.skipped,
+        details=estimate.details,
+        bounds=row.bounds,
+        error_bar=row.error_bar if estimate.standard_error is not None else "",
+        sides=1,
+        warnings=unique(
+            [*found.warnings, *protocol_cautions(row, plan, options), *estimate.warnings]
+        ),
+        versions=versions(),
+    )
+    return result, estimate
+
+
 def told(error: GanMetricsError, sides: Sequence[Side]) -> GanMetricsError:
     """The same error, saying whose images it is about: a single one, or all."""
     alone = [side for side in sides if side.count == 1]
@@ -233,7 +279,8 @@ def _groups(
 ) -> list[Group]:
     """Metrics whose sets have the same features, or the same moments."""
     found: dict[tuple[Any, ...], tuple[dict[str, Metric], Sets]] = {}
-    for name, row in task.plan.rows.items():
+    rows = {n: row for n, row in task.plan.rows.items() if row.needs not in registry.OF_IMAGES}
+    for name, row in rows.items():
         both = row.sides == 2 or row.bandwidth
         sets = Sets(
             fake[name],

@@ -57,6 +57,7 @@ FLOORS = {
     "comparison": 5,
     "reproduction": 5,
     "attribution": 4,
+    "perceptual": 4,
     "matches": 4,
     "maps": 4,
     "report": 5,

@@ -73,7 +73,9 @@ def test_evaluate_prints_everything_that_can_be_had(folders: Folders, tmp_path: 
     assert document == json.loads((tmp_path / "log.jsonl").read_text())
     assert len(document["results"]) >= 15
     assert all(r["standard_error"] is not None for r in document["results"])
-    assert [m["metric"] for m in document["not_computed"]] == ["sfid", "fd_dinov2", "ct", "fld"]
+    assert [m["metric"] for m in document["not_computed"]] == [
+        "sfid", "fd_dinov2", "ct", "fld", "lpips_diversity", "ppl"
+    ]  # fmt: skip
     text = call(*common).out
     for result in document["results"]:
         assert f"\n{result['metric']} " in text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gan_metrics.cli import figures, networks, scores, sets, upkeep
+from gan_metrics.cli import evaluations, figures, networks, scores, sets, upkeep
 from gan_metrics.cli.root import app
 
-__all__ = ["app", "figures", "networks", "scores", "sets", "upkeep"]
+__all__ = ["app", "evaluations", "figures", "networks", "scores", "sets", "upkeep"]

@@ -22,11 +22,16 @@ __all__ = [
     "MAX_DEGREE",
     "MAX_FEATURES",
     "MIN_FEATURES",
+    "NETS",
+    "PATHS",
+    "SAMPLINGS",
+    "SPACES",
     "flag",
     "generator",
     "number",
     "one_of",
     "order",
+    "percentage",
     "positive",
     "whole_number",
 ]
@@ -45,6 +50,12 @@ DEALS = ("even", "chunk")
 
 DIVISORS = ("n-1", "n")
 """Of a covariance."""
+
+NETS = ("alex", "vgg", "squeeze")
+"""Kinds of LPIPS."""
+
+SPACES, SAMPLINGS, PATHS = ("z", "w"), ("full", "end"), ("lerp", "slerp", "slerp_unit")
+"""Of a path length: where its paths lie, at which place of them, and what they are."""
 
 _LARGEST = 1e100
 _SMALLEST_ORDER = 1e-6
@@ -73,6 +84,17 @@ def positive(name: str, value: Any) -> float:
         raise UsageError(f"{name} must be a finite number > 0, not {value!r}")
     if not 1 / _LARGEST <= float(value) <= _LARGEST:
         raise UsageError(f"{name} must lie in {1 / _LARGEST:g} … {_LARGEST:g}, not {value!r}")
+    return float(value)
+
+
+def percentage(name: str, value: Any) -> float:
+    """A percentage from 0 to below 50, which can be left out at both ends.
+
+    Raises:
+        UsageError: Saying what was given.
+    """
+    if not _is_number(value) or not 0 <= float(value) < 50:
+        raise UsageError(f"{name} must be a number from 0 to below 50, not {value!r}")
     return float(value)
 
 
@@ -205,26 +227,37 @@ CHECKS: Mapping[str, Callable[[str, Any], Any]] = MappingProxyType(
         "deal": one_of(*DEALS),
         "degree": _between(1, MAX_DEGREE),
         "directions": _between(0),
+        "discard": percentage,
         "divisor": one_of(*DIVISORS),
         "draw_first": one_of("real", "fake"),
         "draws": one_of(*DRAWS),
+        "enlarge": flag,
+        "epsilon": positive,
         "features": _between(MIN_FEATURES, MAX_FEATURES),
         "gamma": _or_none(positive),
+        "interpolation": one_of(*PATHS),
         "k": _between(1),
         "most": _or_none(_between(2)),
         "most_real": _or_none(_between(2)),
+        "net": one_of(*NETS),
+        "pairs": _between(2),
         "q": order,
+        "resize": _or_none(_between(1)),
+        "sampling": one_of(*SAMPLINGS),
         "scale": positive,
         "seed": _between(0),
         "shuffle": flag,
         "sigma": _or_none(positive),
         "sizes": _between(2),
+        "space": one_of(*SPACES),
         "split_size": _or_none(_between(2)),
         "splits": _between(1),
         "strict": _or_none(flag),
         "tau": positive,
         "subset_size": _or_none(_between(2)),
         "subsets": _between(1),
+        "upper": one_of("lower", "higher"),
+        "within_class": flag,
     }
 )
 """Name of an argument to what refuses wrong values, before any work is done for them."""

@@ -22,6 +22,7 @@ __all__ = [
     "ALL",
     "FAMILIES",
     "METRICS",
+    "OF_IMAGES",
     "Metric",
     "Request",
     "Sample",
@@ -30,6 +31,9 @@ __all__ = [
     "compute",
     "expand",
 ]
+
+OF_IMAGES = ("images", "generator")
+"""What is needed by metrics that look at images or at a generator, not at features."""
 
 ALL = "all"
 """In place of names: every metric that can be computed from what was given."""
@@ -63,7 +67,7 @@ class Metric:
         function: ``"module:function"``, which takes the sets, ``seed``, ``error_bar`` and the
             metric's arguments, and gives an :class:`~gan_metrics.metrics.estimates.Estimate`.
         needs: The kind of features: ``"features"``, ``"logits"``, ``"spatial"``, ``"clip"`` or
-            ``"dinov2"``.
+            ``"dinov2"``; or one of :data:`OF_IMAGES`, whose function takes no features.
         sides: 2: real and fake images; 1: the fake ones alone.
         moments: Which sides may be known by their moments alone: ``""``, ``"real"``, ``"both"``.
             The function is then handed those of both as ``moments``.
@@ -344,6 +348,41 @@ _ROWS = (
         arguments=("most",),
         error_bar="closed form, for redraws of fakes and held-out images; 1.3 times the truth",
         held_out=True,
+    ),
+    Metric(
+        "lpips_diversity",
+        "mean perceptual distance (LPIPS) between pairs of fakes",
+        "gan_metrics.perceptual:lpips_diversity",
+        "Zhu et al. 2017, arXiv 1711.11586",
+        needs="images",
+        sides=1,
+        arguments=("net", "pairs", "within_class", "resize"),
+        bounds=(0.0, None),
+        better="higher",
+        error_bar="closed form, for redraws of images and pairs",
+    ),
+    Metric(
+        "ppl",
+        "perceptual path length: how far images move when a generator's latents do",
+        "gan_metrics.perceptual:ppl",
+        "Karras et al. 2019, arXiv 1812.04948",
+        needs="generator",
+        sides=1,
+        arguments=(
+            "net",
+            "space",
+            "sampling",
+            "interpolation",
+            "epsilon",
+            "resize",
+            "enlarge",
+            "discard",
+            "upper",
+            "draws",
+            "seed",
+        ),
+        bounds=(0.0, None),
+        error_bar="that of a trimmed mean, for redraws of the paths",
     ),
 )
 

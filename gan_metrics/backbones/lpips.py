@@ -1,0 +1,126 @@
+"""LPIPS: a learned distance between two images.
+
+Zhang et al. (2018), arXiv 1801.03924. Five (or seven) feature maps of an ImageNet classifier are
+normalised over channels, their squared differences weighed by learned heads, averaged over places
+and added up. Network code and heads are those of the package ``lpips``, version 0.1 of the heads;
+the classifier's weights are torchvision's.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import nn
+
+from gan_metrics.arithmetic import tf32
+from gan_metrics.backbones.building import build_network
+from gan_metrics.backbones.network import pick_device
+from gan_metrics.backbones.registry import choose_backbone
+from gan_metrics.downloads import Progress
+from gan_metrics.errors import InputError, unknown_name
+from gan_metrics.extras import require
+from gan_metrics.protocols import LPIPS_PREPROCESS
+from gan_metrics.specs import FeatureSpec
+
+__all__ = ["NETS", "Lpips"]
+
+NETS = MappingProxyType(
+    {"alex": "torchvision:alexnet", "vgg": "vgg16", "squeeze": "torchvision:squeezenet1_1"}
+)
+"""Name of a kind of LPIPS to the backbone whose weights it takes."""
+
+_TOO_SMALL = ("too small", "Kernel size can't be greater")
+"""What torch says of images that a convolution or a pooling has nothing left of."""
+
+
+class Lpips:
+    """The distance between images of one size.
+
+    Args:
+        net: ``"alex"``, ``"vgg"`` or ``"squeeze"``.
+        weights: A file of the classifier's weights, ``"random"``, or ``None``: the registered ones
+            (``torchvision:alexnet``, ``vgg16``, ``torchvision:squeezenet1_1``).
+        device: As for :func:`gan_metrics.load_backbone`.
+        seed: Of random weights.
+        progress: Told of the bytes, should the weights be downloaded.
+
+    Attributes:
+        spec: What it is, for a record.
+        warnings: Pairs of a code and a message.
+
+    Raises:
+        UsageError: For an unknown name, or without the extra ``lpips``.
+        WeightsError: When the weights cannot be had.
+    """
+
+    def __init__(
+        self,
+        net: str = "vgg",
+        *,
+        weights: str | Path | None = None,
+        device: str = "auto",
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> None:
+        if net not in NETS:
+            raise unknown_name("kind of LPIPS", net, NETS)
+        package = require("lpips", "lpips")
+        choice = choose_backbone(NETS[net], weights=weights, seed=seed, progress=progress)
+        self.device = pick_device(device)
+        self.warnings = choice.warnings
+        self.spec = FeatureSpec(
+            backbone=f"lpips-{net}",
+            layer="v0.1",
+            pool="avg",
+            weights_sha256=choice.spec.weights_sha256,
+            preprocess=LPIPS_PREPROCESS,
+            precision="fp32",
+            departures=(),
+        )
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torchvision's, of how lpips calls it
+            module: nn.Module = package.LPIPS(net=net, pnet_rand=True, verbose=False)
+        trunk = build_network(choice).state_dict()
+        # Its slices keep the numbers that the layers have in torchvision's `features`.
+        slices: Any = module.net
+        own = {n: trunk[f"features.{n.partition('.')[2]}"] for n in slices.state_dict()}
+        slices.load_state_dict(own)
+        self._module = module.eval().requires_grad_(False).to(self.device)
+
+    @torch.no_grad()
+    def __call__(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """The distance between each image and its partner.
+
+        Args:
+            x: ``N × 3 × H × W``, RGB, 0–255, ``uint8`` or floating point; ``N × 1 × H × W``: grey.
+            y: The same of their partners.
+
+        Returns:
+            ``float32``, ``(N,)``, ≥ 0.
+
+        Raises:
+            InputError: For another shape.
+        """
+        if x.shape != y.shape or x.ndim != 4 or x.shape[1] not in (1, 3):
+            raise InputError(
+                f"LPIPS takes two batches of images of one shape, N × 3 × H × W, not "
+                f"{tuple(x.shape)} and {tuple(y.shape)}"
+            )
+        pair = [
+            one.to(self.device, torch.float32).expand(-1, 3, -1, -1) / 127.5 - 1 for one in (x, y)
+        ]
+        with tf32(False):
+            try:
+                found: torch.Tensor = self._module(*pair)
+            except RuntimeError as error:
+                if not any(sign in str(error) for sign in _TOO_SMALL):
+                    raise
+                raise InputError(
+                    f"images of {x.shape[3]} × {x.shape[2]} pixels are too small for LPIPS "
+                    f"({self.spec.backbone}); give resize=64"
+                ) from None
+        return found.flatten()
