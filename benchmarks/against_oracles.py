@@ -54,6 +54,7 @@ def rows() -> Iterator[Row]:
     from torch_fidelity import metric_fid, metric_isc, metric_kid, metric_prc
     from torchmetrics.image.fid import _compute_fid
     from torchmetrics.image.kid import poly_mmd
+    from torchmetrics.image.mifid import _mifid_compute
     from vendi_score import vendi
 
     def fid() -> float:
@@ -137,6 +138,34 @@ def rows() -> Iterator[Row]:
            "exact Vendi score", lambda: oracles.renyi_score(kernel, 1.0))  # fmt: skip
     yield ("fd_infinity", lambda: metrics.fd_infinity(x, y), "naive regression",
            lambda: oracles.fd_infinity_naive(x, y, 0))  # fmt: skip
+    points = oracles.pointwise_naive(x, y)
+    yield ("realism, median", lambda: float(np.median(metrics.realism(x, y))),
+           "naive definition", lambda: float(np.median(points["realism"])))  # fmt: skip
+    yield ("rarity, mean inside", lambda: float(np.nanmean(metrics.rarity(x, y))),
+           "naive definition", lambda: float(np.nanmean(points["rarity"])))  # fmt: skip
+    yield ("authpct", lambda: metrics.authpct(x, y),
+           "naive definition", lambda: 100 * float(points["authentic"].mean()))  # fmt: skip
+    train, test = x[:800], x[800:]
+    yield ("ct", lambda: metrics.ct(train, y, test),
+           "naive definition", lambda: oracles.ct_naive(train, y, test))  # fmt: skip
+    yield ("mifid", lambda: metrics.mifid(x, y),
+           "naive definition", lambda: oracles.mifid_naive(x, y))  # fmt: skip
+
+    def torchmetrics_mifid() -> float:
+        means = [torch.from_numpy(mean) for mean, _ in moments]
+        covs = [torch.from_numpy(cov) for _, cov in moments]
+        # It takes the mean over the images that it calls real.
+        return float(_mifid_compute(means[1], covs[1], ty.double(), means[0], covs[0], tx.double()))
+
+    yield (
+        "mifid",
+        lambda: metrics.mifid(x, y),
+        "torchmetrics, its sides swapped",
+        torchmetrics_mifid,
+    )
+    order = np.random.default_rng([0, 1]).permutation(len(train))
+    yield ("fld", lambda: metrics.fld(train, y, test), "naive definition, autograd",
+           lambda: oracles.fld_naive(train, y, test, order))  # fmt: skip
 
 
 def _poly_mmd(function: Callable[..., torch.Tensor], x: torch.Tensor, y: torch.Tensor) -> float:

@@ -29,14 +29,15 @@ def demo_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("demo_folders")
 def test_the_snippets_run(capsys: pytest.CaptureFixture[str]) -> None:
     shell = [block for block in blocks("sh") if "gan-metrics" in block]
-    assert len(shell) == 4
+    assert len(shell) == 5
     for line in "".join(shell).strip().splitlines():
         program, *args = shlex.split(line)
         assert program == "gan-metrics"
         done = call(*args)
         assert done.code == 0, done.err
-    library, loop = blocks("python")
+    library, drawn, loop = blocks("python")
     exec(library, {})
+    exec(drawn, {})
     assert LITE0 in library
     exec(loop, {})
     assert float(capsys.readouterr().out.splitlines()[-1]) > 0
