@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gan_metrics.backbones.embedder import Embedder
     from gan_metrics.images.loading import Batch
 
-__all__ = ["Extraction", "Progress", "extract"]
+__all__ = ["Extraction", "Progress", "draw_images", "extract"]
 
 Progress = Callable[[str, int, int], None]
 """Told what is going on, how many images are done, and how many there are."""
@@ -136,7 +136,7 @@ class _Extractor:
     ) -> None:
         self.source, self.spaces, self.networks, self.how = source, spaces, networks, how
         self.decoding = spaces[0].decoding
-        self.indices = _draw(len(source.names), how.max_images, how.seed)
+        self.indices = draw_images(len(source.names), how.max_images, how.seed)
         self.chunks = [self.indices[i : i + CHUNK] for i in range(0, len(self.indices), CHUNK)]
         self.digests: dict[int, bytes] = {}
         self.warnings: list[tuple[str, str]] = []
@@ -466,7 +466,7 @@ def _fetched(item: tuple[Batch, dict[int, Any]]) -> tuple[Batch, dict[int, tuple
     return batch, found
 
 
-def _draw(n: int, wanted: int | None, seed: int) -> list[int]:
+def draw_images(n: int, wanted: int | None, seed: int) -> list[int]:
     """All indices, or ``wanted`` of them without replacement, in rising order."""
     if wanted is None or wanted >= n:
         return list(range(n))

@@ -68,6 +68,8 @@ def measure(
     roles = ["real"] * (real is not None) + ["fake"] * len(fakes)
     roles += ["held_out"] * (held_out is not None)
     of_features = any(row.needs not in registry.OF_IMAGES for row in rows.values())
+    if not of_features and not images:
+        _refuse_network(options, rows)
     tasks = []
     failed: dict[str, GanMetricsError] = {}
     choice = None
@@ -116,6 +118,16 @@ def _by_role(roles: Sequence[str], sides: Sequence[Side]) -> Iterator[tuple[str,
     """``"real"``, ``"fake"`` and ``"held_out"``, those that there are, with their sides."""
     for role in dict.fromkeys(roles):
         yield role, [side for one, side in zip(roles, sides, strict=True) if one == role]
+
+
+def _refuse_network(options: Options, rows: Request) -> None:
+    """Refuse what chooses a network of features, where no metric takes features."""
+    for name in ("backbone", "layer", "pool", "precision"):
+        if options.get(name) is not None:
+            raise UsageError(
+                f"{' and '.join(rows)} is computed by LPIPS, which has networks of its own: leave "
+                f"--{name} out (--set {next(iter(rows))}.net=vgg chooses one)"
+            )
 
 
 def _check_weights(tasks: Sequence[Task], options: Options) -> None:

@@ -16,14 +16,14 @@ import functools
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError, ImageError, InputError, UsageError
-from gan_metrics.extraction import Progress
+from gan_metrics.extraction import Progress, draw_images
 from gan_metrics.images.decode import decode
 from gan_metrics.images.sources import Generated, ImageSource
 from gan_metrics.labels import folder_classes
@@ -126,27 +126,47 @@ def perceive(
         "error_bar": error_bar,
         "progress": options.get("progress"),
     }
-    source = side.source
+    source, most = side.source, options.get("max_images")
     assert source is not None  # noqa: S101
+    decoding = Decoding(options.get("alpha") or "drop", options.get("exif") or "ignore")
     if metric == "ppl":
         if not isinstance(source, Generated):
             raise UsageError("a path length is that of a generator; give --generator")
+        if most is not None and most < len(source.names):
+            source = source.redrawn(most, source.seed)
         found = ppl(source, lpips, **given, **how)
         count, digest, skipped = len(source.names), None, []
     else:
-        images = _Images(source, options.get("on_error", "raise"))
+        rows = draw_images(len(source.names), most, options.get("seed", 0))
+        images = _Images(source, options.get("on_error", "raise"), rows, decoding)
         found = lpips_diversity(images, lpips, **given, **how)
         count, digest = len(images) - len(images.skipped), images.digest
         skipped = list(images.skipped.items())
     warned = [*lpips.warnings, *source.warnings]
-    return Perceived(found, lpips.spec, count, digest, skipped, warned)
+    spec = replace(lpips.spec, departures=_departures(decoding))
+    return Perceived(found, spec, count, digest, skipped, warned)
+
+
+def _departures(decoding: Decoding) -> tuple[tuple[str, str], ...]:
+    """What differs from the plain way of decoding."""
+    plain = Decoding()
+    ways = {"alpha": (decoding.alpha, plain.alpha), "exif": (decoding.exif, plain.exif)}
+    return tuple(sorted((name, way) for name, (way, usual) in ways.items() if way != usual))
 
 
 class _Images:
     """The decoded images of a source; a bad one is refused, or left out and listed."""
 
-    def __init__(self, source: ImageSource, on_error: str = "raise") -> None:
-        self.names = source.names
+    def __init__(
+        self,
+        source: ImageSource,
+        on_error: str = "raise",
+        rows: Sequence[int] | None = None,
+        decoding: Decoding | None = None,
+    ) -> None:
+        self._rows = range(len(source.names)) if rows is None else rows
+        self._decoding = decoding or Decoding()
+        self.names = [source.names[row] for row in self._rows]
         self.description = source.description
         self.skipped: dict[str, str] = {}
         self._hashes: dict[int, bytes] = {}
@@ -164,9 +184,9 @@ class _Images:
     def _pixels(self, index: int) -> npt.NDArray[np.uint8] | None:
         """One image, ``uint8``, 3 × H × W; ``None`` where it is left out."""
         try:
-            data = self._source.read(index)
+            data = self._source.read(self._rows[index])
             self._hashes[index] = hashlib.sha256(data).digest()
-            return decode(data, Decoding())[0]
+            return decode(data, self._decoding)[0]
         except ImageError as error:
             name = self.names[index]
             if not self._skip:

@@ -348,8 +348,12 @@ def _again(
 
 def _of_lpips(spec: FeatureSpec, protocol: str | None) -> Options:
     """The same of a record whose network is that of LPIPS; the arguments name its kind."""
-    random = str(spec.weights_sha256).startswith("random")
-    return Options(protocol=protocol, **({"weights": "random"} if random else {}))
+    asked = Options(protocol=protocol)
+    if str(spec.weights_sha256).startswith("random"):
+        asked["weights"] = "random"
+    departures = dict(spec.departures or ())
+    asked["alpha"], asked["exif"] = departures.get("alpha"), departures.get("exif")
+    return asked
 
 
 def _of_record(spec: FeatureSpec, protocol: str | None, options: Options) -> Options:

@@ -244,6 +244,7 @@ def _perceived(task: Task, row: Metric, side: Side) -> tuple[MetricResult, Estim
         feature_spec=found.spec,
         seed=options.get("seed", 0),
         arguments=arguments,
+        drawn=_drawn(options),
         digests=(found.digest,),
         skipped_files=found.skipped,
         details=estimate.details,

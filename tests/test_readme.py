@@ -23,7 +23,7 @@ def blocks(language: str) -> list[str]:
 def demo_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for seed, name in enumerate(("real", "gaussian-mixture", "pca-gaussian", "held-out")):
-        write_folder(tmp_path / "demo" / name, crops(24, seed, 32, 32))
+        write_folder(tmp_path / "demo" / name, crops(72, seed, 32, 32))
 
 
 @pytest.mark.usefixtures("demo_folders")
