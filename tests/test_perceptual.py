@@ -324,6 +324,29 @@ def test_through_evaluate(tmp_path: Path) -> None:
         gm.evaluate(folder, drawn, metrics="fid", backbone=LITE0, weights={"vgg16": "random"})
 
 
+def test_what_chooses_images_and_pixels_is_heard(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for i, image in enumerate(scenes(6, 0, 48)):
+        alpha = np.full((48, 48, 1), 40 * i, np.uint8)
+        Image.fromarray(np.concatenate([image, alpha], axis=2)).save(tmp_path / f"{i}.png")
+    asked: dict[str, Any] = {"metrics": "lpips_diversity", "weights": "random"}
+    plain, white, few = (
+        gm.evaluate(None, tmp_path, **asked, **more)["lpips_diversity"]
+        for more in ({}, {"alpha": "white"}, {"max_images": 4})
+    )
+    assert white.value < 0.9 * plain.value  # what shows through is white
+    assert plain.feature_spec.differences(white.feature_spec) == ("departures",)
+    assert (few.n_fake, few.details["pairs"], few.drawn) == (4, 6, {"max_images": 4})
+    assert len({plain.digests, white.digests, few.digests}) == 2
+    asked["metrics"] = "ppl"
+    paths = gm.evaluate(None, Generated(Flat(), 40), **asked, max_images=20)["ppl"]
+    assert paths.n_fake == 20
+    for name, value in (("backbone", LITE0), ("layer", "fc7"), ("precision", "bf16")):
+        with pytest.raises(UsageError, match=f"ppl is computed by LPIPS.*leave --{name} out"):
+            gm.evaluate(None, Generated(Flat(), 40), **asked, **{name: value})
+
+
 OWN = """
 import torch
 from torch import nn

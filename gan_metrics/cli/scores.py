@@ -276,9 +276,7 @@ def lpips(
         int | None,
         metric_option("Pairs that are drawn (default: 1000).", min=2, show_default=False),
     ] = None,
-    within_class: Annotated[
-        bool, metric_option("Pairs of one class folder alone.", is_flag=True)
-    ] = False,
+    within_class: Annotated[bool, metric_option("Pairs of one class folder alone.")] = False,
     resize: Annotated[
         int | None,
         metric_option("Bring images to a square of this size.", min=1, show_default=False),
