@@ -124,6 +124,39 @@ def test_a_transformer_s_last_reached_tokens(planted: tuple[Path, Path, dict[str
         assert next(iter(found)).places.shape == (14, 14)
 
 
+class PlainAttention(nn.Module):
+    """Its weights are a module's output, 65 × 65, of which the class token's row alone counts."""
+
+    preprocess = Transformer.preprocess
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 12, 4, 4)
+        self.norm = nn.LayerNorm(12)
+        self.queries, self.keys, self.values = (nn.Linear(12, 12) for _ in range(3))
+        self.softmax = nn.Softmax(dim=-1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        tokens = self.norm(torch.cat([tokens.mean(1, keepdim=True), tokens], 1))
+        parts = [
+            part(tokens).unflatten(2, (2, 6)).transpose(1, 2)
+            for part in (self.queries, self.keys, self.values)
+        ]
+        weights = self.softmax(parts[0] @ parts[1].transpose(2, 3))
+        return (weights @ parts[2]).transpose(1, 2).flatten(2)[:, 0]
+
+
+def test_weights_of_attention_are_no_map(planted: tuple[Path, Path, dict[str, tuple]]) -> None:
+    real, fake, _ = planted
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = PlainAttention()
+    found = attribute(real, fake, top=1, backbone=network)
+    assert found.layer == "norm"
+    assert next(iter(found)).places.shape == (8, 8)
+
+
 def in_view(box: tuple[int, int], size: int) -> tuple[float, float, float]:
     """The patch in what a network sees: the whole image, or its middle at 256 of 224 pixels."""
     scale = 256 / SIZE if size == 224 else size / SIZE
