@@ -166,7 +166,7 @@ class _Mapper:
         how = self._backbone.spec.preprocess
         assert isinstance(how, Preprocess)  # noqa: S101
         with torch.inference_mode():
-            inputs = preprocess.apply(torch.from_numpy(pixels)[None], how)[0]
+            inputs = preprocess.apply(torch.tensor(pixels)[None], how)[0]
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (how.mean, how.std))
         shown = (inputs * std + mean) * how.divisor
         found: npt.NDArray[np.uint8] = shown.round().clamp(0, 255).to(torch.uint8).numpy()
@@ -195,7 +195,7 @@ class _Mapper:
         """The features of one image (under ``None``), and what may be a map on the way to them."""
         import torch
 
-        image = torch.from_numpy(pixels).float()[None].requires_grad_()
+        image = torch.tensor(pixels).float()[None].requires_grad_()
         recorded: dict[Any, torch.Tensor] = {}
 
         def keep(module: Any, _: Any, output: Any) -> None:
@@ -210,6 +210,8 @@ class _Mapper:
         finally:
             for handle in handles:
                 handle.remove()
+        if not self.layer:
+            recorded = _without_attention(recorded)
         recorded[None] = features
         return recorded
 
@@ -252,6 +254,16 @@ def _is_map(module: Any, output: Any) -> bool:
         return min(height, width) > 1 and max(height, width) < _ASPECT * min(height, width)
     # A linear map alone is a part of a step, such as the queries, keys and values of attention.
     return output.ndim == 3 and output.shape[1] >= 4 and not isinstance(module, nn.Linear)
+
+
+def _without_attention(recorded: dict[Any, torch.Tensor]) -> dict[Any, torch.Tensor]:
+    """The same without what goes on inside of attention: a side of it counts the tokens."""
+    tokens = {output.shape[1] for output in recorded.values() if output.ndim == 3}
+    return {
+        path: output
+        for path, output in recorded.items()
+        if output.ndim == 3 or not tokens & {*output.shape[2:]}
+    }
 
 
 def _places(output: torch.Tensor) -> torch.Tensor:

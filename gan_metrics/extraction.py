@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -152,29 +152,15 @@ class _Extractor:
         kept: list[int] = []
         skipped: list[tuple[str, str]] = []
         done = 0
-        for indices, finished in zip(self.chunks, self._all_chunks(), strict=True):
-            for position, reason in sorted(finished.failures.items()):
-                name = self.source.names[indices[position]]
-                if self.how.on_error == "raise":
-                    raise ImageError(
-                        f"{os.path.join(self.source.description, name)!r}: {reason}. "
-                        "--on-error skip leaves bad images out and lists them"
-                    )
-                skipped.append((name, reason))
-            here = [indices[position] for position in finished.chunks[0].positions]
-            for i, chunk in enumerate(finished.chunks):
-                self._check_finite(chunk.features, here)
-                if here:
-                    self._check_vectors(self.spaces[i], chunk.features.shape)
-                rows[i].add(chunk.features)
-                if self.how.moments:
-                    on_device = finished.on_device[i]
-                    streams[i].add(chunk.features if on_device is None else on_device)
-            kept += here
-            for facts in finished.chunks[0].facts:
-                tally.add(facts)
-            done += len(indices)
-            self._report(done)
+        every = self._all_chunks()
+        try:
+            for indices, finished in zip(self.chunks, every, strict=True):
+                kept += self._take(indices, finished, rows, streams, tally, skipped)
+                done += len(indices)
+                self._report(done)
+        except Exception:
+            every.close()  # now, and not when the error is forgotten: threads may be at work
+            raise
         if not kept:
             raise ComputationError(
                 f"{self.source.description}: none of {len(self.indices)} images could be decoded"
@@ -206,7 +192,38 @@ class _Extractor:
             for i, space in enumerate(self.spaces)
         ]
 
-    def _all_chunks(self) -> Iterator[_Finished]:
+    def _take(
+        self,
+        indices: Sequence[int],
+        finished: _Finished,
+        rows: Sequence[Rows],
+        streams: Sequence[MomentsStream],
+        tally: Tally,
+        skipped: list[tuple[str, str]],
+    ) -> list[int]:
+        """Add a chunk to what is known: the images of it that are kept."""
+        for position, reason in sorted(finished.failures.items()):
+            name = self.source.names[indices[position]]
+            if self.how.on_error == "raise":
+                raise ImageError(
+                    f"{os.path.join(self.source.description, name)!r}: {reason}. "
+                    "--on-error skip leaves bad images out and lists them"
+                )
+            skipped.append((name, reason))
+        here = [indices[position] for position in finished.chunks[0].positions]
+        for i, chunk in enumerate(finished.chunks):
+            self._check_finite(chunk.features, here)
+            if here:
+                self._check_vectors(self.spaces[i], chunk.features.shape)
+            rows[i].add(chunk.features)
+            if self.how.moments:
+                on_device = finished.on_device[i]
+                streams[i].add(chunk.features if on_device is None else on_device)
+        for facts in finished.chunks[0].facts:
+            tally.add(facts)
+        return here
+
+    def _all_chunks(self) -> Generator[_Finished, None, None]:
         """Every chunk in order: from the cache, or computed, missing images in one go."""
         wrote = False
         at = 0

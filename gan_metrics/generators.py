@@ -9,6 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import nn
 
 from gan_metrics.errors import GanMetricsError, InputError, UsageError
 from gan_metrics.extras import require
+from gan_metrics.streams import prints_to_stderr
 from gan_metrics.value_ranges import check_value_range, to_uint8
 
 __all__ = ["Generator", "load_generator"]
@@ -36,9 +38,9 @@ class Generator:
     """A generator and how it is called.
 
     Args:
-        function: Called with latents ``z`` (``float32``, N × z_size, standard normal), and class
-            labels (``int64``, N) if there are classes; or with ``n=`` and ``seed=`` if it has
-            parameters of these names. Gives N images.
+        function: Called with latents ``z`` (N × z_size, standard normal, in ``float32`` or the
+            dtype of its parameters), and class labels (``int64``, N) if there are classes; or with
+            ``n=`` and ``seed=`` if it has parameters of these names. Gives N images.
         name: What it is, for a person.
         z_size: Length of a latent, or its shape; by default its attribute ``z_size`` (or
             ``z_dim``, ``latent_dim``, ``latent_size``, ``nz``).
@@ -84,12 +86,19 @@ class Generator:
                 f"{self.name}: it has {self.num_classes} classes and names of "
                 f"{len(self.class_names)}"
             )
+        bad = [name for name in self.class_names if "/" in name or not name.strip()]
+        if bad or len({*self.class_names}) < self.num_classes:
+            raise UsageError(
+                f"{self.name}: names of classes must be different, not empty and without '/', "
+                f"since they stand before the images' numbers as folders do: {self.class_names}"
+            )
         if self.takes_number and self.num_classes:
             raise UsageError(f"{self.name}: what is called with n and seed is not told classes")
         stated = getattr(function, "value_range", None)
         self.value_range = check_value_range(stated if value_range is None else value_range)
         self.z_shape = () if self.takes_number else self._z_shape(z_size)
         self.device = device or _device_of(function)
+        self.dtype = _dtype_of(function)
         self._values = self._outside = 0
 
     @property
@@ -111,7 +120,7 @@ class Generator:
             stream: Other latents for another number.
 
         Returns:
-            ``float32``, N × z_size, and ``int64``, N, on the generator's device.
+            N × z_size, and ``int64``, N, on the generator's device and in its precision.
         """
         latents = np.empty((len(indices), *self.z_shape), np.float32)
         labels = np.zeros(len(indices), np.int64)
@@ -121,7 +130,7 @@ class Generator:
             if self.num_classes:
                 labels[row] = rng.integers(self.num_classes)
         z, y = torch.from_numpy(latents), torch.from_numpy(labels)
-        return z.to(self.device), y.to(self.device)
+        return z.to(self.device, self.dtype), y.to(self.device)
 
     def draw(self, seed: int, indices: Sequence[int]) -> npt.NDArray[np.uint8]:
         """Images from their latents.
@@ -165,7 +174,7 @@ class Generator:
                 _in_eval_mode(self.function),
                 torch.random.fork_rng(devices=gpus),
                 torch.no_grad(),
-                contextlib.redirect_stdout(sys.stderr),
+                prints_to_stderr(),
             ):
                 torch.manual_seed(chance)
                 return function(*args, **kwargs)
@@ -173,10 +182,11 @@ class Generator:
             raise
         except (torch.OutOfMemoryError, MemoryError):
             raise
-        except (Exception, SystemExit) as error:  # the user's code may raise anything
+        except (Exception, SystemExit, GeneratorExit) as error:  # the user's code may raise any
             shape = f" with latents of shape {tuple(args[0].shape)}" if args else ""
+            lines = [line for line in str(error).splitlines() if line.strip()] or [""]
             raise InputError(
-                f"{self.name} fails{shape}: {type(error).__name__}: {error}"
+                f"{self.name} fails{shape}: {type(error).__name__}: {lines[-1].strip()}"
             ) from error
 
     def tensor(self, found: Any, n: int) -> torch.Tensor:
@@ -185,9 +195,8 @@ class Generator:
         Raises:
             InputError: When it is of another form.
         """
-        if isinstance(found, list | tuple) and found and all(hasattr(i, "size") for i in found):
-            with contextlib.suppress(TypeError, ValueError):  # images of Pillow, or arrays
-                found = np.stack([np.asarray(image) for image in found])
+        if isinstance(found, list) and found:
+            found = self._stacked(found)
         if isinstance(found, np.ndarray):
             with contextlib.suppress(TypeError):
                 found = torch.from_numpy(np.ascontiguousarray(found))
@@ -206,6 +215,31 @@ class Generator:
             raise InputError(f"{self.name} gives {len(found)} images for {n} latents")
         images: torch.Tensor = found.detach()
         return images
+
+    def _stacked(self, images: list[Any]) -> npt.NDArray[Any]:
+        """A list of images, of Pillow's or arrays, as one array.
+
+        Raises:
+            InputError: For other modes than RGB and grey, or several sizes.
+        """
+        modes = [mode for i in images if isinstance(mode := getattr(i, "mode", None), str)]
+        odd = [mode for mode in modes if mode not in ("RGB", "L")]
+        if odd:
+            raise InputError(
+                f"{self.name} gives Pillow images of mode {odd[0]}; expected RGB or L: "
+                "image.convert('RGB')"
+            )
+        arrays = [
+            i.detach().cpu().numpy() if isinstance(i, torch.Tensor) else np.asarray(i)
+            for i in images
+        ]
+        arrays = [array[..., None] if array.ndim == 2 else array for array in arrays]
+        if shapes := {array.shape for array in arrays} - {arrays[0].shape}:
+            raise InputError(
+                f"{self.name} gives images of shapes {arrays[0].shape} and {shapes.pop()} in one "
+                "list; expected one size"
+            )
+        return np.stack(arrays)
 
     def pixels(self, images: torch.Tensor) -> torch.Tensor:
         """Its images as ``uint8``; counts what had to be clipped.
@@ -296,14 +330,17 @@ def _imported(text: str) -> Any:
         found: Any = importlib.import_module(package)
         for part in function.split("."):
             found = getattr(found, part)
-        if callable(found) and not isinstance(found, nn.Module) and _takes_nothing(found):
-            with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(sys.stderr):
+        made = inspect.isclass(found) or _first(found, _SIZES, None) is None
+        made &= callable(found) and not isinstance(found, nn.Module)
+        if made and _takes_nothing(found):
+            with torch.random.fork_rng(devices=[]), prints_to_stderr():
                 torch.manual_seed(0)
                 found = found()
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise UsageError(
             f"--generator {text}: {type(error).__name__}: {error}. Expected "
-            "package.module:function, importable from here, that is a generator or makes one"
+            "package.module:function, importable from here, that is a generator or, where it needs "
+            "no argument and has no attribute z_size, makes one"
         ) from error
     if not callable(found):
         raise UsageError(f"--generator {text} gives {type(found).__name__}, which is not callable")
@@ -363,7 +400,7 @@ def _first(owner: Any, names: Sequence[str], given: Any) -> Any:
         return given
     for name in names:
         value = getattr(owner, name, None)
-        if isinstance(value, int | tuple | list) and not isinstance(value, bool):
+        if isinstance(value, Integral | Sequence) and not isinstance(value, bool | str):
             return value
     return None
 
@@ -389,6 +426,12 @@ def _device_of(function: Any) -> torch.device:
     parameters = function.parameters() if isinstance(function, nn.Module) else iter(())
     first = next(parameters, None)
     return torch.device("cpu") if first is None else first.device
+
+
+def _dtype_of(function: Any) -> torch.dtype:
+    """That of its floating-point parameters; ``float32`` where it has none."""
+    parameters = function.parameters() if isinstance(function, nn.Module) else iter(())
+    return next((p.dtype for p in parameters if p.is_floating_point()), torch.float32)
 
 
 @contextlib.contextmanager

@@ -73,7 +73,7 @@ def classes_of(
     if labels is None:
         found = folder_classes(names)
         if found is None:
-            lost = next(name for name in names if "/" not in name)
+            lost = next(name for name in names if not name.partition("/")[0] or "/" not in name)
             raise InputError(
                 f"{where}: {lost} lies in no class folder; give a folder for each class, or "
                 "--labels FILE"

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from gan_metrics.errors import ComputationError, GanMetricsError, InputError, UsageError
 from gan_metrics.images.decode import Tally
 from gan_metrics.labels import classes_of
-from gan_metrics.results import Warning_, as_text, value_text
+from gan_metrics.results import Warning_, printable, value_text
 from gan_metrics.scoring import Group, Sets
 from gan_metrics.sides import Side
 
@@ -115,7 +115,7 @@ class PerClass:
         names = list(self.counts)[:_SHOWN]
         rows = [
             [
-                as_text(name) + (" *" if name in small else ""),
+                printable(name) + (" *" if name in small else ""),
                 *("–" if n is None else str(n) for n in self.counts[name]),
                 *(values[name].to_text() for values in self.values.values()),
             ]
@@ -306,4 +306,4 @@ def _cautions(found: PerClass) -> list[Warning_]:
 
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(map(as_text, names[:_NAMED])) + more
+    return ", ".join(map(printable, names[:_NAMED])) + more

@@ -18,7 +18,7 @@ from gan_metrics.errors import GanMetricsError, InputError, UsageError
 from gan_metrics.extras import require
 from gan_metrics.metrics.frechet import frechet_terms
 from gan_metrics.metrics.pointwise import Pointwise, pointwise
-from gan_metrics.results import Warning_, as_text
+from gan_metrics.results import Warning_, as_text, printable
 from gan_metrics.scoring import Sets, told
 from gan_metrics.specs import FeatureSpec
 
@@ -180,13 +180,13 @@ class PerImage:
         lost, copies = self.uncovered(), self.near_copies()
         lines.append(f"reals that no fake covers: {len(lost)} of {len(self.real_names)}")
         lines += [
-            f"  {as_text(row['name'])}  the nearest fake, {as_text(row['nearest_fake'])}, at "
+            f"  {printable(row['name'])}  the nearest fake, {printable(row['nearest_fake'])}, at "
             f"{row['reach']:.3g} times the radius"
             for row in lost[:top]
         ]
         lines.append(f"near copies: {len(copies)} of {len(self)}")
         lines += [
-            f"  {as_text(row['name'])}  of {as_text(row['original'])}, closeness "
+            f"  {printable(row['name'])}  of {printable(row['original'])}, closeness "
             f"{row['closeness']:.3g}"
             for row in copies[:top]
         ]
@@ -278,9 +278,9 @@ def _finite(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _told(row: dict[str, Any]) -> str:
-    parts = [f"{as_text(row['name'])}  influence {row['influence']:+.4g}"]
+    parts = [f"{printable(row['name'])}  influence {row['influence']:+.4g}"]
     if row["realism"] is not None:
         rarity = "outside" if row["rarity"] is None else f"{row['rarity']:.3g}"
         parts.append(f"realism {row['realism']:.3g}, rarity {rarity}")
-        parts.append(f"nearest {as_text(row['nearest_real'])} at {row['nearest_distance']:.4g}")
+        parts.append(f"nearest {printable(row['nearest_real'])} at {row['nearest_distance']:.4g}")
     return ", ".join(parts)

@@ -244,12 +244,13 @@ def lpips_diversity(
             one, other = (known.pixels(int(i)) for i in drawn[row])
             if one is None or other is None:
                 continue
-            x, y = (_resized(torch.from_numpy(p)[None].float(), resize) for p in (one, other))
+            x, y = (_resized(torch.tensor(p)[None].float(), resize) for p in (one, other))
             if x.shape != y.shape:
                 sizes = " and ".join(f"{p.shape[3]} × {p.shape[2]}" for p in (x, y))
                 raise UsageError(
                     f"{known.description} holds images of {sizes} pixels, and LPIPS compares those "
-                    "of one size; --set lpips_diversity.resize=256 brings them to one"
+                    "of one size; resize=256 (--resize 256, or --set lpips_diversity.resize=256) "
+                    "brings them to one"
                 )
             batch.setdefault(tuple(x.shape), []).append((row, x, y))
         for same in batch.values():
@@ -258,8 +259,8 @@ def lpips_diversity(
             kept += rows
         if progress is not None:
             progress(f"LPIPS of {known.description}", min(start + _BATCH, len(drawn)), len(drawn))
-    if len(distances) < 2:
-        raise ComputationError(f"{known.description}: no two pairs of images could be compared")
+    if not distances:
+        raise ComputationError(f"{known.description}: no pair of images could be compared")
     values = np.array(distances)
     _check_finite(values)
     return Estimate(
@@ -413,8 +414,10 @@ def _draw_pairs(
     return found
 
 
-def _pairs_error(values: Floats, pairs: npt.NDArray[np.int64], n: int) -> float:
-    """The standard error of a mean over pairs that share images."""
+def _pairs_error(values: Floats, pairs: npt.NDArray[np.int64], n: int) -> float | None:
+    """The standard error of a mean over pairs that share images; ``None`` of a single pair."""
+    if len(values) < 2:
+        return None
     errors = values - values.mean()
     sums = np.bincount(pairs.ravel(), np.repeat(errors, 2), minlength=n)
     own = float((errors**2).sum())

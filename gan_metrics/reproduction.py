@@ -208,7 +208,8 @@ def draw_again(record: str | os.PathLike[str], fake: Any) -> Any:
     if not isinstance(fake, Generated):
         return fake
     entry = _entries(record)[0]
-    number = len(fake.names) if entry.get("drawn") else entry.get("n_fake")
+    drawn = entry.get("drawn")
+    number = drawn.get("of_generated") if isinstance(drawn, Mapping) else entry.get("n_fake")
     seed = entry.get("seed")
     if not isinstance(number, int) or not isinstance(seed, int):
         return fake

@@ -14,7 +14,16 @@ from typing import Any
 from gan_metrics.methods import bibtex_of, methods_of
 from gan_metrics.specs import FeatureSpec
 
-__all__ = ["EvaluationResult", "MetricResult", "Warning_", "as_text", "dumps", "unique", "versions"]
+__all__ = [
+    "EvaluationResult",
+    "MetricResult",
+    "Warning_",
+    "as_text",
+    "dumps",
+    "printable",
+    "unique",
+    "versions",
+]
 
 Warning_ = tuple[str, str]
 """A code and a message."""
@@ -373,6 +382,13 @@ def unique(warnings: Iterable[Warning_]) -> list[Warning_]:
 def as_text(name: str) -> str:
     """A file name that may hold bytes that are no text, with those escaped."""
     return name.encode("utf-8", "backslashreplace").decode()
+
+
+def printable(name: str) -> str:
+    """The same for a terminal, with line breaks and other control characters escaped too."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in as_text(name)
+    )
 
 
 def versions() -> dict[str, str]:

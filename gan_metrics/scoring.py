@@ -19,6 +19,7 @@ from gan_metrics.cautions import (
     protocol_cautions,
 )
 from gan_metrics.errors import GanMetricsError, InputError
+from gan_metrics.images.sources import Generated
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.estimates import Estimate
 from gan_metrics.metrics.registry import Metric
@@ -190,7 +191,7 @@ def score_sets(
                 feature_spec=spec,
                 seed=options.get("seed", 0),
                 arguments=task.arguments.get(row.name, {}),
-                drawn=_drawn(options),
+                drawn=_drawn(options, everyone),
                 fixed={
                     which: side.description
                     for which, side in zip(("real", "fake")[-len(theirs) :], theirs, strict=True)
@@ -244,7 +245,7 @@ def _perceived(task: Task, row: Metric, side: Side) -> tuple[MetricResult, Estim
         feature_spec=found.spec,
         seed=options.get("seed", 0),
         arguments=arguments,
-        drawn=_drawn(options),
+        drawn=_drawn(options, [side]),
         digests=(found.digest,),
         skipped_files=found.skipped,
         details=estimate.details,
@@ -266,10 +267,13 @@ def told(error: GanMetricsError, sides: Sequence[Side]) -> GanMetricsError:
     return type(error)(f"{who}: {error}")
 
 
-def _drawn(options: Options) -> dict[str, int]:
+def _drawn(options: Options, sides: Sequence[Side]) -> dict[str, int]:
     """Which images were drawn from the sets, if not all were taken."""
     most = options.get("max_images")
-    return {} if most is None else {"max_images": most}
+    if most is None:
+        return {}
+    made = [len(side.source.names) for side in sides if isinstance(side.source, Generated)]
+    return {"max_images": most, **({"of_generated": made[0]} if made else {})}
 
 
 def _groups(

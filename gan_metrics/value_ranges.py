@@ -59,12 +59,17 @@ def to_uint8(
     """
     if images.dtype == torch.uint8 and value_range is None:
         return images
-    if value_range is None or not images.is_floating_point():
-        expected = f"floating point in {value_range}" if value_range else "uint8"
+    if value_range is not None and not images.is_floating_point():
         raise InputError(
-            f"{whose} must be {expected}, not {images.dtype}; declare the range of float images "
-            "with value_range=(0, 1) or (-1, 1)"
+            f"{whose} must be floating point in {value_range}, as is declared, not {images.dtype}"
         )
+    if value_range is None:
+        advice = (
+            "declare the range of float images with value_range=(0, 1) or (-1, 1)"
+            if images.is_floating_point()
+            else "expected are uint8 in 0–255, or floating point in a declared range"
+        )
+        raise InputError(f"{whose} must be uint8, not {images.dtype}; {advice}")
     if not images.numel():
         return images.to(torch.uint8)
     low, high = value_range

@@ -117,11 +117,15 @@ def test_in_a_transformer_too(tmp_path: Path) -> None:
 
 def test_a_transformer_s_last_reached_tokens(planted: tuple[Path, Path, dict[str, tuple]]) -> None:
     real, fake, _ = planted
-    for cut, layer in ((None, "blocks.11.norm1"), ("blocks.4", "blocks.4.norm1")):
-        found = attribute(real, fake, top=1, backbone="timm:vit_tiny_patch16_224",
-                          weights="random", layer=cut)  # fmt: skip
+    for name, cut, layer, side in (
+        ("vit_tiny_patch16_224", None, "blocks.11.norm1", 14),
+        ("vit_tiny_patch16_224", "blocks.4", "blocks.4.norm1", 14),
+        ("vit_small_patch32_224", None, "blocks.11.norm1", 7),  # 50 tokens beside 64 channels
+    ):
+        found = attribute(real, fake, top=1, backbone=f"timm:{name}", weights="random", layer=cut,
+                          max_images=12)  # fmt: skip
         assert found.layer == layer
-        assert next(iter(found)).places.shape == (14, 14)
+        assert next(iter(found)).places.shape == (side, side)
 
 
 class PlainAttention(nn.Module):

@@ -16,6 +16,7 @@ FLOORS = {
     "extras": 0,
     "protocols": 0,
     "locations": 0,
+    "streams": 0,
     "citations": 0,
     "methods": 1,
     "arithmetic": 1,

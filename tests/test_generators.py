@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -166,7 +167,11 @@ def test_images_of_several_forms_are_taken() -> None:
     def unit(n: int, seed: int) -> torch.Tensor:
         return tensor(n, seed).float() / 255
 
-    for form, declared in ((tensor, None), (pillow, None), (unit, (0, 1))):
+    def listed(n: int, seed: int) -> list[torch.Tensor]:
+        return [image.requires_grad_() for image in unit(n, seed)]
+
+    forms = ((tensor, None), (pillow, None), (unit, (0, 1)), (listed, (0, 1)))
+    for form, declared in forms:
         np.testing.assert_array_equal(
             drawn(gm.Generated(form, 3, value_range=declared)), expected, form.__name__
         )
@@ -175,6 +180,11 @@ def test_images_of_several_forms_are_taken() -> None:
         return tensor(n, seed)[:, :1]
 
     np.testing.assert_array_equal(drawn(gm.Generated(grey, 3)), expected[..., :1])
+
+    def grey_pillow(n: int, seed: int) -> list[Image.Image]:
+        return [Image.fromarray(image[..., 0]) for image in sampler(n, seed)]
+
+    np.testing.assert_array_equal(drawn(gm.Generated(grey_pillow, 3)), expected[..., :1])
     array = gm.extract_features(gm.Generated(grey, 3), backbone=LITE0).array
     assert array.shape == (3, 1280)
 
@@ -277,6 +287,10 @@ def test_a_seed_makes_other_images_and_a_record_repeats_them(
     again = call("reproduce", tmp_path / "r.json", folders[0], "--generator", f"{module}:make")
     assert again.code == 0, again.err
     assert "agrees" in again.out
+    part = (*asked, "--max-images", 6, "-o", tmp_path / "p.json")
+    assert call(*part).code == 0
+    again = call("reproduce", tmp_path / "p.json", folders[0], "--generator", f"{module}:make")
+    assert again.code == 0, again.err
     lower = call("reproduce", tmp_path / "r.json", folders[0], "--generator", f"{module}:loud")
     assert lower.code == 4
 
@@ -318,6 +332,12 @@ def test_a_generator_that_cannot_be_had(
     refused(code, "fid", folders[0], *asked, *LITE, says=says)
 
 
+def pillow(mode: str, size: int = 8) -> object:
+    from PIL import Image
+
+    return Image.new(mode, (size, size))
+
+
 def wrong(images: object) -> object:
     def draw(n: int, seed: int) -> object:
         return images(n) if callable(images) else images
@@ -340,6 +360,10 @@ def wrong(images: object) -> object:
         (lambda n: torch.zeros(n, 3, 8, 8).int(), None, "must be uint8, not torch.int32"),
         (lambda n: (torch.zeros(n, 3, 8, 8), None), None, "gives tuple"),
         (None, None, "gives NoneType"),
+        (lambda n: [pillow("RGBA")] * n, None, "mode RGBA; expected RGB or L"),
+        (lambda n: [pillow("YCbCr")] * n, None, "mode YCbCr; expected RGB or L"),
+        (lambda n: [pillow("RGB", i) for i in range(9, 9 + n)], None, "in one list; expected one"),
+        (lambda n: torch.zeros(n, 3, 8, 8).long(), (-1, 1), "must be uint8, not torch.int64"),
     ],
 )
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
@@ -349,6 +373,70 @@ def test_a_generator_that_gives_something_else(
     given = gm.Generated(wrong(images), 5, value_range=declared)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=says):
         gm.fid(folders[0], given, backbone=LITE0, on_error=on_error)
+
+
+def test_after_a_failure_nothing_runs_and_all_is_as_it_was(folders: Folders) -> None:
+    """Threads read ahead: none of them may draw once the caller is told."""
+
+    class Failing(Small):
+        calls = 0
+
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            time.sleep(0.2)
+            raise ValueError("no such luck")
+
+    generator = Failing()
+    modes = [part.training for part in generator.modules()]
+    random, out = torch.get_rng_state(), sys.stdout
+    with pytest.raises(InputError, match="no such luck"):
+        gm.fid(folders[0], gm.Generated(generator, 64), backbone=LITE0)
+    assert modes == [part.training for part in generator.modules()]
+    assert torch.equal(random, torch.get_rng_state())
+    assert sys.stdout is out
+    time.sleep(0.5)
+    assert generator.calls == 1
+
+
+def test_nor_after_a_failure_elsewhere(folders: Folders) -> None:
+    """The network gives NaN for the first batch, while the generator draws others."""
+
+    class Slow(Small):
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            time.sleep(0.1)
+            return super().forward(z)
+
+    class Broken(nn.Module):
+        preprocess = gm.Preprocess("exact", 8, "torch-bilinear", None, 255.0, (0,) * 3, (1,) * 3)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images.mean((2, 3)) * torch.nan
+
+    generator = Slow()
+    random, out = torch.get_rng_state(), sys.stdout
+    with pytest.raises(gm.ComputationError, match="NaN or infinity"):
+        gm.compute_stats(gm.Generated(generator, 400, batch_size=4), backbone=Broken())
+    assert any(part.training for part in generator.modules())
+    assert torch.equal(random, torch.get_rng_state())
+    assert sys.stdout is out
+
+
+def test_its_precision_is_that_of_its_parameters() -> None:
+    expected = drawn(gm.Generated(Small(), 4)).astype(int)
+    assert np.abs(drawn(gm.Generated(Small().double(), 4)) - expected).max() <= 1
+    assert np.abs(drawn(gm.Generated(Small().bfloat16(), 4)) - expected).max() <= 8
+
+
+def test_what_says_its_latents_is_no_factory(module: str, tmp_path: Path) -> None:
+    code = (
+        "import numpy as np\nimport torch\n"
+        "def plain(z=None):\n    return z.view(-1, 1, 2, 4).expand(-1, 3, -1, -1).sigmoid()\n"
+        "plain.z_size, plain.value_range = np.int64(8), (0, 1)\n"
+    )
+    (tmp_path / "own_plain.py").write_text(code)
+    given = gm.Generated("own_plain:plain", 3)
+    assert given.generator.z_shape == (8,)
+    assert given.pixels(0).shape == (2, 4, 3)
 
 
 def test_values_outside_the_range_are_clipped_and_it_is_said(folders: Folders) -> None:
@@ -374,10 +462,15 @@ def test_values_outside_the_range_are_clipped_and_it_is_said(folders: Folders) -
         ({"z_size": (8, 0)}, "z_size"),
         ({"value_range": (1, 1)}, "value_range"),
         ({"num_classes": 4}, "4 classes and names of 3"),
+        ({"class_names": ("a", "a", "b")}, "must be different"),
+        ({"class_names": ("a", "", "b")}, "not empty"),
+        ({"class_names": ("a", "b/c", "b")}, "without '/'"),
     ],
 )
 def test_wrong_arguments(how: dict[str, object], says: str) -> None:
+    generator = ByClass()
+    generator.class_names = how.pop("class_names", generator.class_names)  # type: ignore[assignment]
     with pytest.raises(UsageError, match=says.replace("(", r"\(")):
-        gm.Generated(ByClass(), **{"n": 4, **how})  # type: ignore[arg-type]
+        gm.Generated(generator, **{"n": 4, **how})  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="must be callable"):
         gm.Generated(3, 4)  # type: ignore[arg-type]

@@ -135,6 +135,9 @@ def test_diversity_is_the_mean_over_pairs(alex: Lpips, tmp_path: Path) -> None:
     expected = [float(alex(x[[i]], x[[j]])) for i, j in pairs]
     assert found.value == pytest.approx(np.mean(expected), rel=1e-6)
     assert found.details["pairs"] == 21
+    two = lpips_diversity(open_source(write_folder(tmp_path / "two", images[:2])), alex)
+    assert two.value == pytest.approx(expected[0], rel=1e-6)
+    assert two.standard_error is None
     few = lpips_diversity(source, alex, pairs=4, seed=1)
     assert few.details["pairs"] == 4
     assert few.value in [

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from gan_metrics.results import EvaluationResult, MetricResult, versions
+from gan_metrics.results import EvaluationResult, MetricResult, printable, versions
 from gan_metrics.specs import FeatureSpec
 
 RESULT = MetricResult(
@@ -115,3 +115,10 @@ def test_an_evaluation_is_a_mapping_with_reasons_for_what_is_missing() -> None:
     assert "kid: not computed: no images" in lines
     assert "  images          10 real, an unknown number of fake" in lines
     assert "  images          4 fake" in lines
+
+
+def test_names_for_a_terminal() -> None:
+    """One line each, whatever a file is called; letters of any script stay."""
+    assert printable("a\nb\x1b[31m\tc") == "a\\nb\\x1b[31m\\tc"
+    assert printable("猫 🐈.png") == "猫 🐈.png"
+    assert printable("bad\udcff") == "bad\\udcff"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import pickle
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ from torch import nn
 from gan_metrics.backbones.choice import INPUT, BackboneChoice, Recipe
 from gan_metrics.backbones.cut import CutPoint, cut_points, run_until
 from gan_metrics.errors import UsageError, WeightsError, unknown_name
+from gan_metrics.streams import prints_to_stderr
 
 __all__ = ["build_network", "find_cut", "list_cuts", "read_state_dict", "skeleton"]
 
@@ -85,7 +84,7 @@ def find_cut(recipe: Recipe, path: str) -> tuple[str, str]:
     def run(network: nn.Module, device: str) -> torch.Tensor:
         with (
             torch.inference_mode(),
-            contextlib.redirect_stdout(sys.stderr),
+            prints_to_stderr(),
         ):  # two images, so that their axis can be told
             return run_until(network, torch.zeros(2, 3, size, size, device=device), [path])[path]
 

@@ -121,6 +121,6 @@ class Lpips:
                     raise
                 raise InputError(
                     f"images of {x.shape[3]} × {x.shape[2]} pixels are too small for LPIPS "
-                    f"({self.spec.backbone}); give resize=64"
+                    f"({self.spec.backbone}); resize=64 (--resize 64) enlarges them"
                 ) from None
         return found.flatten()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from gan_metrics.backbones.folding import fold_batchnorm, touches
 from gan_metrics.backbones.layers import cut_of
 from gan_metrics.backbones.quantization import quantize_linear
 from gan_metrics.errors import InputError, UsageError
+from gan_metrics.streams import prints_to_stderr
 
 if TYPE_CHECKING:
     from gan_metrics.backbones.choice import BackboneChoice, Layer
@@ -218,7 +218,7 @@ class Backbone:
         with contextlib.ExitStack() as stack:
             stack.enter_context(_arithmetic(str(self.spec.precision), self.device))
             if self._own:
-                stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+                stack.enter_context(prints_to_stderr())
             yield
 
     def _built(self) -> nn.Module:

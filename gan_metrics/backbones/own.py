@@ -18,6 +18,7 @@ from torch import nn
 from gan_metrics.backbones.choice import OUTPUT, Recipe
 from gan_metrics.errors import UsageError
 from gan_metrics.specs import Preprocess
+from gan_metrics.streams import prints_to_stderr
 
 __all__ = ["recipe_from_factory", "recipe_of_module"]
 
@@ -67,7 +68,7 @@ def recipe_from_factory(name: str) -> Recipe:
             factory = getattr(factory, part)
         module = factory
         if callable(factory) and not isinstance(factory, nn.Module):
-            with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(sys.stderr):
+            with torch.random.fork_rng(devices=[]), prints_to_stderr():
                 module = factory()
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise UsageError(

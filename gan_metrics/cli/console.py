@@ -206,6 +206,9 @@ def progress() -> Iterator[Callable[[str, int, int], None] | None]:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout; plain columns where that is no terminal."""
+    from gan_metrics.results import printable
+
+    rows = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.table import Table

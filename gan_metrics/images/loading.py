@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from gan_metrics.errors import ImageError, ResourceError
 from gan_metrics.images.decode import Facts, decode
-from gan_metrics.images.sources import ImageSource
+from gan_metrics.images.sources import Generated, ImageSource
 from gan_metrics.specs import Decoding
 
 __all__ = ["Batch", "load"]
@@ -172,4 +173,7 @@ def _in_threads(
         while ahead:
             yield _collate([future.result() for future in ahead.popleft()])
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        # A generator that still draws would change what belongs to its owner.
+        interrupted = isinstance(sys.exc_info()[1], KeyboardInterrupt)
+        wait = isinstance(source, Generated) and not interrupted
+        pool.shutdown(wait=wait, cancel_futures=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics.errors import UsageError
+from gan_metrics.errors import GanMetricsError, UsageError
 from gan_metrics.images.sources.netpbm import netpbm
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class Generated:
             _, labels = self.generator.latents(seed, range(n))
             classes = [self.generator.class_names[label] for label in labels.tolist()]
             self.names = [f"{c}/{name}" for c, name in zip(classes, self.names, strict=True)]
+        self._failed: GanMetricsError | None = None
         self._batches: OrderedDict[int, npt.NDArray[np.uint8]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -128,9 +129,15 @@ class Generated:
         number, place = divmod(index, self.batch_size)
         with self._lock:
             if number not in self._batches:
+                if self._failed is not None:  # other threads have asked for more meanwhile
+                    raise self._failed
                 start = number * self.batch_size
                 indices = range(start, min(start + self.batch_size, len(self.names)))
-                self._batches[number] = self.generator.draw(self.seed, indices)
+                try:
+                    self._batches[number] = self.generator.draw(self.seed, indices)
+                except GanMetricsError as error:
+                    self._failed = error
+                    raise
                 if len(self._batches) > _KEPT:
                     self._batches.popitem(last=False)
             self._batches.move_to_end(number)
