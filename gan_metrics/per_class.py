@@ -266,6 +266,14 @@ def _mean(values: Any) -> ClassValue:
 
 def _cautions(found: PerClass) -> list[Warning_]:
     warnings: list[Warning_] = []
+    if len(found.counts) == 1:
+        warnings.append(
+            (
+                "one-class",
+                f"all images are of one class, {_listed(list(found.counts))}: its values are those "
+                "of the whole; is a folder above the class folders meant?",
+            )
+        )
     if found.missing:
         warnings.append(
             (

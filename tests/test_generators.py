@@ -260,6 +260,7 @@ VERBS = [
     ("features", "-o", "out.npy"),
     ("search", "REAL"),
     ("map", "REAL", "-o", "map.png"),
+    ("plot", "attribution", "REAL", "-o", "where.png"),
 ]
 
 

@@ -93,6 +93,13 @@ def test_missing_and_small_and_strange_classes() -> None:
     assert {w["code"] for w in json.loads(found.dumps())["warnings"]} >= {"class-missing"}
 
 
+def test_one_class_alone_is_said() -> None:
+    real, fake = features({"only": 120}), features({"only": 110}, 0.3)
+    found = gm.evaluate(real, fake, metrics="fid", per_class=True)
+    assert found.per_class.values["fd"]["only"].value == pytest.approx(float(found["fid"]))
+    assert list(dict(found.per_class.warnings)) == ["one-class"]
+
+
 def test_metrics_of_the_fakes_alone() -> None:
     found = gm.evaluate(None, features({"a": 120, "b": 130}), metrics="vendi", per_class=True)
     assert found.per_class.counts == {"a": (None, 120), "b": (None, 130)}
