@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from gan_metrics.errors import ComputationError, InputError, MismatchError, Usag
 from gan_metrics.moments import Moments
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.stats import Statistics
-from gan_metrics.training import FID
+from gan_metrics.training import FID, KID, FrechetLoss, InceptionScore, Metrics, PrecisionRecall
 
 
 def batch(n: int, seed: int) -> torch.Tensor:
@@ -93,3 +94,234 @@ def test_a_reference_never_chooses_code(tmp_path: Path, monkeypatch: pytest.Monk
     path = Statistics(moments, FeatureSpec(backbone="evil_module:pwn")).save(tmp_path / "evil.npz")
     with pytest.raises(MismatchError, match="not built in"):
         FID(reference=path)
+
+
+def scored(real: torch.Tensor, fake: torch.Tensor, tmp_path: Path, metrics: list[str]) -> Any:
+    """The same images as batches in files."""
+    paths = []
+    for name, images in (("real", real), ("fake", fake)):
+        paths.append(tmp_path / f"{name}.npy")
+        np.save(paths[-1], images.permute(0, 2, 3, 1).numpy())
+    return gm.evaluate(*paths, metrics=metrics, backbone=LITE0, arguments=SPLITS)
+
+
+SPLITS = {"is": {"splits": 2}}
+SEVERAL = ["fid", "kid", "is", "prdc", "vendi"]
+
+
+def test_several_metrics_share_one_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gan_metrics.backbones.network import Backbone
+
+    passes = []
+    read = Backbone.read
+    monkeypatch.setattr(
+        Backbone, "read", lambda self, *a: passes.append(len(a[1])) or read(self, *a)
+    )
+    metrics = Metrics(SEVERAL, backbone=LITE0, device="cpu", arguments=SPLITS)
+    real, fake = batch(14, 0), batch(12, 1)
+    for part in real.split(5):
+        metrics.update(part, real=True)
+    for part in fake.split(7):
+        metrics.update(part)
+    assert passes == [2] * 5  # pool and logits from one pass of each batch
+    found, expected = metrics.compute(), scored(real, fake, tmp_path, SEVERAL)
+    assert list(found) == list(expected)
+    for name, result in found.items():
+        assert float(result) == pytest.approx(float(expected[name]), rel=1e-5, abs=1e-7), name
+        assert result.standard_error == pytest.approx(expected[name].standard_error, rel=1e-3)
+        assert result.metric == expected[name].metric
+        assert result.feature_spec == expected[name].feature_spec
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(KID, "kid"), (InceptionScore, "is"), (PrecisionRecall, "recall")]
+)
+def test_each_kind(kind: Any, name: str, tmp_path: Path) -> None:
+    metric = kind(backbone=LITE0, device="cpu", **({"arguments": SPLITS} if name == "is" else {}))
+    real, fake = batch(14, 0), batch(12, 1)
+    if name != "is":
+        metric.update(real, real=True)
+    found = metric.update(fake).compute()
+    expected = scored(real, fake, tmp_path, [name])[name]
+    result = found[name] if name == "recall" else found
+    assert float(result) == pytest.approx(float(expected), rel=1e-5, abs=1e-7)
+    assert set(found) == {"precision", "recall"} if name == "recall" else True
+
+
+def test_merged_saved_and_moved() -> None:
+    real, fake = batch(10, 0), batch(9, 1)
+    whole = Metrics(["fid", "is"], backbone=LITE0, device="cpu", arguments=SPLITS)
+    parts = [Metrics(["fid", "is"], backbone=LITE0, device="cpu", arguments=SPLITS) for _ in "ab"]
+    whole.update(real, real=True).update(fake)
+    parts[0].update(real[:4], real=True).update(fake[:2])
+    parts[1].update(real[4:], real=True).update(fake[2:])
+    expected = {name: float(result) for name, result in whole.compute().items()}
+    merged = parts[0].merge(parts[1]).compute()
+    assert {n: pytest.approx(float(r), rel=1e-6) for n, r in merged.items()} == expected
+    state = whole.state_dict()
+    again = Metrics(["fid", "is"], backbone=LITE0, device="cpu", arguments=SPLITS)
+    again.update(batch(3, 5))  # which the state takes the place of
+    assert {n: float(r) for n, r in again.load_state_dict(state).compute().items()} == expected
+    assert again.to("cpu").update(fake[:1]).compute()["fid"].n_fake == 10
+    empty = FID(backbone=LITE0, device="cpu")
+    assert empty.load_state_dict(FID(backbone=LITE0, device="cpu").state_dict()).reset() is empty
+    with pytest.raises(MismatchError, match="is of the feature spaces"):
+        empty.merge(whole)
+    with pytest.raises(InputError, match="what state_dict"):
+        empty.load_state_dict({"real": 3})
+    with pytest.raises(UsageError, match="device"):
+        empty.to("cuda:7")
+
+
+def test_the_real_side_is_kept_if_so_wished() -> None:
+    metric = FID(backbone=LITE0, device="cpu")
+    one = metric.update(batch(9, 0), real=True).update(batch(8, 1)).compute()
+    again = metric.reset(keep_real=True).update(batch(8, 1)).compute()
+    assert float(again) == pytest.approx(float(one), rel=1e-6)
+    other = metric.reset(keep_real=True).update(batch(8, 2)).compute()
+    assert float(other) != pytest.approx(float(one), rel=1e-3)
+    assert metric.reset().update(batch(8, 1)) is metric
+    with pytest.raises(ComputationError, match="no real images yet"):
+        metric.compute()
+
+
+def test_references_of_every_kind(tmp_path: Path, folders: tuple[Path, Path]) -> None:
+    folder, fake = folders[0], batch(9, 3)
+    features = gm.extract_features(folder, backbone=LITE0)
+    asked: dict[str, Any] = {"backbone": LITE0, "device": "cpu"}
+    values = [
+        float(Metrics(["fid", "kid"], reference, **asked).update(fake).compute()["kid"])
+        for reference in (folder, features)
+    ]
+    assert values[0] == pytest.approx(values[1], rel=1e-4)
+    assert FID("ref:digits", device="cpu").update(fake).compute().n_real == 899
+    with pytest.raises(InputError, match="kid cannot be computed.*moments alone"):
+        KID(gm.compute_stats(folder, backbone=LITE0), **asked)
+    with pytest.raises(InputError, match="does not exist"):
+        FID(tmp_path / "none.npz", **asked)
+
+
+def test_what_is_not_fed_batch_by_batch() -> None:
+    for name in ("ppl", "lpips_diversity", "ct", "fld"):
+        with pytest.raises(UsageError, match=f"{name} is not fed batch by batch"):
+            Metrics([name], backbone=LITE0, device="cpu")
+    with pytest.raises(UsageError, match="unknown metric"):
+        Metrics(["fyd"], backbone=LITE0, device="cpu")
+    with pytest.raises(UsageError, match="maps of shape"):
+        FID(backbone=LITE0, layer="conv_head", pool="none", device="cpu").update(batch(2, 0))
+
+
+def test_a_bad_batch_leaves_nothing_behind() -> None:
+    class Fragile(torch.nn.Module):
+        preprocess = gm.Preprocess("exact", 8, "torch-bilinear", None, 255.0, (0,) * 3, (1,) * 3)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return 1 / (images.mean((2, 3)) > 0).float() * images.mean((2, 3))
+
+    metric = FID(backbone=Fragile(), device="cpu")
+    metric.update(batch(5, 0), real=True).update(batch(5, 1))
+    before = float(metric.compute())
+    with pytest.raises(ComputationError, match="NaN or infinity"):
+        metric.update(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
+    assert float(metric.compute()) == before
+
+
+def test_a_reference_s_factor_is_computed_once(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gan_metrics.metrics import coupling
+
+    made = []
+    own = coupling._pivoted_cholesky
+    monkeypatch.setattr(coupling, "_pivoted_cholesky", lambda cov: made.append(1) or own(cov))
+    reference = gm.compute_stats(folders[0], backbone=LITE0)
+    metric = FID(reference, device="cpu")
+    values = [float(metric.update(batch(4, seed)).compute()) for seed in range(3)]
+    assert len(made) == 1
+    assert len(set(values)) == 3
+
+
+class Painter(torch.nn.Module):
+    """Images of one colour each, whose mean and spread are learnt."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = torch.nn.Parameter(torch.tensor([-0.8, 0.8, -0.8]))
+        self.scale = torch.nn.Parameter(torch.full((3,), 0.05))
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return (self.shift + self.scale * z).clamp(-1, 1)[:, :, None, None].expand(-1, -1, 16, 16)
+
+
+class Colours(torch.nn.Module):
+    preprocess = gm.Preprocess("exact", 8, "torch-bilinear", None, 255.0, (0,) * 3, (1,) * 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        mean = images.mean((2, 3))
+        return torch.cat([mean, mean.roll(1, 1) * mean], 1)
+
+
+def of_colours(n: int) -> torch.Tensor:
+    rng = np.random.default_rng(0)
+    colours = np.clip(128 + 40 * rng.normal(size=(n, 3)), 0, 255).astype(np.uint8)
+    return torch.from_numpy(colours)[:, :, None, None].expand(-1, -1, 16, 16)
+
+
+def test_the_loss_lowers_the_distance_of_a_toy_generator() -> None:
+    network, reals = Colours(), of_colours(300)
+    backbone = gm.load_backbone(network, device="cpu")
+    reference = gm.Features([str(i) for i in range(300)], backbone(reals).numpy(), backbone.spec)
+    loss = FrechetLoss(reference, queue=96, backbone=network, device="cpu")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        painter = Painter()
+        step = torch.optim.Adam(painter.parameters(), 0.02)
+        values = []
+        for _ in range(150):
+            value = loss(painter(torch.randn(32, 3)))
+            step.zero_grad()
+            value.backward()
+            step.step()
+            values.append(value.item())
+    assert loss.held == 96
+    assert np.mean(values[-10:]) < 0.05 * values[0]
+    assert painter.shift.abs().max() < 0.2
+    assert painter.scale.abs().mean().item() == pytest.approx(40 / 127.5, rel=0.3)
+
+
+def test_the_loss_has_the_gradient_of_its_batch() -> None:
+    network, reals = Colours(), of_colours(50)
+    loss = FrechetLoss(
+        gm.Statistics(
+            gm.Moments.from_features(gm.load_backbone(network, device="cpu")(reals)),
+            gm.load_backbone(network).spec,
+        ),
+        queue=10, backbone=network, device="cpu",
+    )  # fmt: skip
+    earlier, now = (torch.rand(n, 3, 16, 16) * 2 - 1 for n in (10, 6))
+    with torch.no_grad():
+        loss(earlier)
+    free = now.clone().requires_grad_()
+    loss(free).backward()
+    assert free.grad is not None
+    direction = free.grad / free.grad.norm()
+    ends = []
+    for sign in (1, -1):
+        loss.reset()
+        with torch.no_grad():
+            loss(earlier)
+            ends.append(float(loss(now + sign * 0.05 * direction)))
+    assert (ends[0] - ends[1]) / 0.1 == pytest.approx(float(free.grad.norm()), rel=1e-3)
+
+
+def test_what_a_loss_refuses(folders: tuple[Path, Path]) -> None:
+    loss = FrechetLoss(gm.compute_stats(folders[0], backbone=LITE0), device="cpu", queue=3)
+    with pytest.raises(InputError, match="floating-point"):
+        loss(batch(2, 0))
+    with pytest.raises(InputError, match="NaN"):
+        loss(torch.full((2, 3, 32, 32), torch.nan))
+    with pytest.raises(ComputationError, match="at least two"):
+        loss(torch.zeros(1, 3, 32, 32))
+    for how in ({"queue": -1}, {"value_range": (0, 255)}):
+        with pytest.raises(UsageError, match=next(iter(how))):
+            FrechetLoss(folders[0], backbone=LITE0, device="cpu", **how)

@@ -50,12 +50,18 @@ class Embedder:
         for i, space in enumerate(wanted):
             together.setdefault(_network_of(space), []).append(i)
         found: dict[int, torch.Tensor] = {}
-        for key, mine in together.items():
-            if key not in self._networks:
-                self._networks[key] = Backbone(wanted[mine[0]], self._wanted)
-            features = self._networks[key].read(groups, [wanted[i] for i in mine])
+        for mine in together.values():
+            network = self.network(wanted[mine[0]])
+            features = network.read(groups, [wanted[i] for i in mine])
             found.update(zip(mine, features, strict=True))
         return [found[i] for i in range(len(wanted))]
+
+    def network(self, space: BackboneChoice) -> Backbone:
+        """The network of a space, which is built when it is first needed."""
+        key = _network_of(space)
+        if key not in self._networks:
+            self._networks[key] = Backbone(space, self._wanted)
+        return self._networks[key]
 
 
 def _network_of(space: BackboneChoice) -> FeatureSpec:

@@ -8,7 +8,9 @@ are no more images than dimensions, or the pivoted Cholesky factor of the covari
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +35,10 @@ _ROWS = 8192
 
 _NOT_A_COVARIANCE = 1e-4
 """Share of the largest entry that may be left over; files in float32 leave about 1e-6."""
+
+
+_FACTORS: MutableMapping[Moments, tuple[Array, npt.NDArray[np.intp]]] = WeakKeyDictionary()
+"""The factors of moments that are alive, so that a reference's is computed once."""
 
 
 class Gaussian:
@@ -70,6 +76,8 @@ class Gaussian:
     @property
     def factor(self) -> Array:
         """R of shape ``(D, r)`` with R Rᵀ = Σ."""
+        if self._factor is None and self.features is None and self.moments in _FACTORS:
+            self._factor, self._pivots = _FACTORS[self.moments]
         if self._factor is None:
             if self.from_samples:
                 assert self.features is not None  # noqa: S101
@@ -77,6 +85,8 @@ class Gaussian:
                 self._factor = centred.T / np.sqrt(len(centred) - 1)
             else:
                 self._factor, self._pivots = _pivoted_cholesky(self.moments.cov)
+                if self.features is None:  # a reference, which is compared with many a set
+                    _FACTORS[self.moments] = self._factor, self._pivots
         return self._factor
 
     def pull_back(self, columns: Array) -> Array:

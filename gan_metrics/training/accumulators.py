@@ -1,0 +1,393 @@
+"""Metrics that are fed batch by batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import torch
+
+from gan_metrics.backbones.choice import BackboneChoice
+from gan_metrics.backbones.embedder import Embedder
+from gan_metrics.backbones.network import Backbone
+from gan_metrics.embedding import embed_spaces, settle
+from gan_metrics.errors import ComputationError, InputError, MismatchError, UsageError
+from gan_metrics.features import Features
+from gan_metrics.metrics import registry
+from gan_metrics.options import Options, check_options
+from gan_metrics.plan import make_plan
+from gan_metrics.results import EvaluationResult, MetricResult
+from gan_metrics.scoring import Measured, Task, score_sets
+from gan_metrics.sides import Input, Side, open_side
+from gan_metrics.specs import FeatureSpec
+from gan_metrics.value_ranges import check_value_range, to_uint8
+
+__all__ = ["FID", "KID", "RANGES", "Fed", "InceptionScore", "Metrics", "PrecisionRecall"]
+
+RANGES = ((0.0, 1.0), (-1.0, 1.0))
+"""Of floating-point images."""
+
+Self = TypeVar("Self", bound="_Accumulator")
+
+
+class Fed:
+    """Stands for images that are yet to come, while it is settled what is done to them."""
+
+    names: ClassVar[Sequence[str]] = ()
+    warnings: ClassVar[Sequence[tuple[str, str]]] = ()
+
+    def __init__(self, description: str) -> None:
+        self.description = description
+
+    def read(self, index: int) -> bytes:
+        """There is none; see :meth:`ImageSource.read`."""
+        raise IndexError(index)
+
+
+class _Accumulator:
+    """Features of images, as they are fed, in the spaces that some metrics need.
+
+    Each batch passes each network once, whatever the number of metrics. The features are kept on
+    the host (4·D bytes for an image), so that every value has its error bar.
+    """
+
+    def __init__(
+        self,
+        metrics: str | Iterable[str],
+        reference: Input | None = None,
+        *,
+        backbone: Any = None,
+        layer: str | None = None,
+        pool: str | None = None,
+        protocol: str | None = None,
+        weights: str | os.PathLike[str] | None = None,
+        precision: str | None = None,
+        value_range: Sequence[float] | None = None,
+        device: str = "auto",
+        seed: int = 0,
+        error_bars: bool = True,
+        arguments: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.value_range = check_value_range(value_range, RANGES)
+        rows = registry.expand(metrics)
+        for name, row in rows.items():
+            if row.needs in registry.OF_IMAGES or row.held_out:
+                raise UsageError(f"{name} is not fed batch by batch; use gan_metrics.evaluate")
+        options = Options(
+            backbone=backbone,
+            layer=layer,
+            pool=pool,
+            protocol=protocol,
+            weights=weights if weights in (None, "random") else Path(weights),
+            precision=precision,
+            device=device,
+            seed=seed,
+            cache=False,
+        )
+        check_options(options)
+        settled = registry.check_arguments(arguments)
+        self.reference = None if reference is None else open_side(reference, options)
+        real = self.reference or Side(source=Fed("the real images"))
+        sides = [real, Side(source=Fed("the fake images"))]
+        choice = settle(sides, options)
+        assert choice is not None  # noqa: S101
+        plan = make_plan(rows, {"real": sides[:1], "fake": sides[1:]}, choice, options)
+        for error in plan.failed.values():
+            raise error
+        for name, reason in plan.not_computed.items():
+            raise InputError(f"{name} cannot be computed: {reason}")
+        self._main = choice
+        self._task = Task("", options, plan, plan.arguments(settled, options), error_bars)
+        self._spaces = {space.spec: space for space in plan.spaces.values()}
+        self._embedder = Embedder(device)
+        self._kept: dict[bool, dict[FeatureSpec, list[torch.Tensor]]] = {}
+        self._forget(real=True)
+        self._forget(real=False)
+        self._known = self._look_at(self.reference)
+
+    @property
+    def backbone(self) -> Backbone:
+        """The network of the main space."""
+        return self._embedder.network(self._main)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self._embedder.device
+
+    def to(self: Self, device: str | torch.device) -> Self:
+        """Move the networks; the features stay on the host.
+
+        Raises:
+            UsageError: When there is no such device.
+        """
+        self._embedder = Embedder(str(device))
+        return self
+
+    def update(self: Self, images: torch.Tensor, real: bool = False) -> Self:
+        """Embed a batch and keep its features.
+
+        Args:
+            images: ``N × 3 × H × W``, RGB; ``uint8``, or floating point in ``value_range``.
+            real: Whose images they are.
+
+        Returns:
+            This object.
+
+        Raises:
+            InputError: For another dtype, shape or range.
+        """
+        if real and self.reference is not None:
+            raise UsageError("the real side is the reference; update takes fake images only")
+        floor = self._main.protocol.floats == "floor"
+        pixels = to_uint8(images, self.value_range, floor=floor)
+        spaces = list(self._spaces.values())
+        found = self._embedder.embed([pixels], spaces)
+        for space, features in zip(spaces, found, strict=True):
+            if features.ndim != 2:
+                raise UsageError(
+                    f"layer {space.spec.layer!r} with pool {space.spec.pool} gives maps of shape "
+                    f"{tuple(features.shape[1:])}; metrics need vectors: choose another pool"
+                )
+            if not features.isfinite().all():
+                raise ComputationError(
+                    "the network gives NaN or infinity for an image of this batch; look at it, or "
+                    "at the weights and precision"
+                )
+        for space, features in zip(spaces, found, strict=True):  # all of them, or none
+            self._kept[real][space.spec].append(features.cpu())
+        return self
+
+    def reset(self: Self, *, keep_real: bool = False) -> Self:
+        """Forget all images; a reference stays.
+
+        Args:
+            keep_real: Keep those that were fed as real ones.
+
+        Returns:
+            This object.
+        """
+        self._forget(real=False)
+        if not keep_real:
+            self._forget(real=True)
+        return self
+
+    def merge(self: Self, other: _Accumulator) -> Self:
+        """Take in what another one was fed, after what this one was.
+
+        Raises:
+            MismatchError: When it is of other feature spaces.
+        """
+        return self.load_state_dict(other.state_dict(), add=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it was fed: fingerprint of each space to features, ``float32``, ``n × D``."""
+        return {
+            name: {spec.fingerprint(): _joined(parts) for spec, parts in self._kept[real].items()}
+            for name, real in _SIDES.items()
+        }
+
+    def load_state_dict(self: Self, state: Mapping[str, Any], *, add: bool = False) -> Self:
+        """Take in what :meth:`state_dict` gave.
+
+        Args:
+            state: The same.
+            add: To what is there; else in its place.
+
+        Raises:
+            MismatchError: When it is of other feature spaces.
+            InputError: When it is no such state.
+        """
+        mine = {spec.fingerprint(): spec for spec in self._spaces}
+        try:
+            given = {real: dict(state[name]) for name, real in _SIDES.items()}
+        except (KeyError, TypeError, ValueError):
+            raise InputError("expected what state_dict() gives: real and fake features") from None
+        for features in given.values():
+            if set(features) != set(mine):
+                raise MismatchError(
+                    f"the state is of the feature spaces {', '.join(sorted(features)) or 'none'}, "
+                    f"and this is of {', '.join(sorted(mine))}"
+                )
+        if not add:
+            self._forget(real=True)
+            self._forget(real=False)
+        for real, features in given.items():
+            for fingerprint, values in features.items():
+                if len(values):
+                    tensor = torch.as_tensor(values, dtype=torch.float32).cpu()
+                    self._kept[real][mine[fingerprint]].append(tensor)
+        return self
+
+    def _measured(self) -> Measured:
+        """All metrics of all that was taken in."""
+        plan = self._task.plan
+        wanted = any(row.sides == 2 for row in plan.rows.values())
+        fakes = {name: self._side(False, plan.spaces[name]) for name in plan.rows}
+        reals = dict(self._known)
+        fed = any(len(parts) for parts in self._kept[True].values())
+        if not reals and (wanted or fed):
+            reals = {name: self._side(True, plan.spaces[name]) for name in plan.rows}
+        return score_sets(self._task, reals or None, fakes, None, {})
+
+    def _look_at(self, reference: Side | None) -> dict[str, Side]:
+        """The reference in the space of each metric."""
+        if reference is None:
+            return {}
+        plan, options = self._task.plan, self._task.options
+        wanted = plan.of_side(reference, "real")
+        embedded = embed_spaces([reference], [wanted], options, moments=plan.moments)[0]
+        found = {}
+        for name, row in plan.rows.items():
+            stored = plan.stored(reference, name, "real")
+            found[name] = stored or embedded.get(name) or reference.of(row.needs)
+        return found
+
+    def _forget(self, *, real: bool) -> None:
+        self._kept[real] = {spec: [] for spec in self._spaces}
+        self._features: dict[tuple[bool, FeatureSpec], Features] = {}
+
+    def _side(self, real: bool, space: BackboneChoice) -> Side:
+        name = "real" if real else "fake"
+        parts = self._kept[real][space.spec]
+        if not parts:
+            hint = "give a reference, or update(images, real=True)" if real else "call update first"
+            raise ComputationError(f"there are no {name} images yet; {hint}")
+        if len(parts) > 1:
+            self._kept[real][space.spec] = parts = [torch.cat(parts)]
+        array = parts[0].numpy()
+        known = self._features.get((real, space.spec))
+        if known is None or len(known.array) != len(array):
+            known = Features(
+                names=[f"{name} {i}" for i in range(len(array))],
+                array=array,
+                spec=space.spec,
+                warnings=space.warnings,
+                protocol=space.protocol.name,
+                description=f"the {name} images",
+            )
+            self._features[real, space.spec] = known
+        return Side(features=known)
+
+
+_SIDES = {"real": True, "fake": False}
+
+
+def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.cat(list(parts)) if parts else torch.empty(0)
+
+
+class _Single(_Accumulator):
+    """One metric."""
+
+    _metric: ClassVar[str]
+
+    def __init__(self, reference: Input | None = None, **options: Any) -> None:
+        super().__init__([self._metric], reference, **options)
+
+    def compute(self) -> MetricResult:
+        """The value of all that was taken in, with its error bar.
+
+        Raises:
+            ComputationError: When a side has too few images.
+        """
+        measured = self._measured()
+        for error in measured.errors.values():
+            raise error
+        return measured.results[self._metric]
+
+
+class FID(_Single):
+    """The Fréchet distance, fed batch by batch.
+
+    The features of the images are kept (4·D bytes each), so that the result has its error bar.
+
+    Args:
+        reference: The real side: a statistics file, ``ref:NAME``, a folder of images (one pass
+            over it), or one of these as an object; ``None``: it is fed by ``update(…, real=True)``.
+        options: ``backbone``: by default what the reference says, else the 2015 Inception;
+            ``layer``, ``pool``, ``protocol``, ``weights``, ``precision``, ``device``, ``seed`` as
+            for :func:`gan_metrics.fid`; ``value_range``: of float images, ``(0, 1)`` or
+            ``(-1, 1)``, which become ``uint8`` in the protocol's way (rounded; torchmetrics cuts
+            off), ``None``: images must be ``uint8``; ``error_bars``; ``arguments``: of the metric,
+            such as ``{"fid": {"directions": 5}}``.
+
+    Raises:
+        UsageError: For an unknown name or range.
+        MismatchError: When the reference is of another feature space.
+        WeightsError: When the weights cannot be had.
+    """
+
+    _metric = "fid"
+
+
+class KID(_Single):
+    """The kernel distance, fed batch by batch; see :class:`FID`.
+
+    Args:
+        reference: As for :class:`FID`, but with images or features: moments alone do not do.
+        options: The same.
+    """
+
+    _metric = "kid"
+
+
+class InceptionScore(_Single):
+    """The Inception Score of the fake images, fed batch by batch; see :class:`FID`.
+
+    Args:
+        reference: Not needed.
+        options: As for :class:`FID`.
+    """
+
+    _metric = "is"
+
+
+class Metrics(_Accumulator):
+    """Several metrics, fed batch by batch, that share networks and their passes.
+
+    Args:
+        metrics: Names of metrics or families, such as ``["fid", "kid", "prdc"]``.
+        reference: As for :class:`FID`.
+        options: The same.
+
+    >>> import torch
+    >>> both = Metrics(["fid", "vendi"], backbone="efficientnet-lite0", device="cpu")
+    >>> images = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
+    >>> sorted(both.update(images, real=True).update(images).compute())
+    ['fid', 'vendi']
+    """
+
+    def __init__(
+        self, metrics: str | Iterable[str], reference: Input | None = None, **options: Any
+    ) -> None:
+        super().__init__(metrics, reference, **options)
+
+    def compute(self) -> EvaluationResult:
+        """Each metric of all that was taken in.
+
+        Returns:
+            Name, as it was asked for (families: their members), to result; what is impossible on
+            these images stands in ``.not_computed`` with the reason.
+
+        Raises:
+            ComputationError: When a side has no images.
+        """
+        measured = self._measured()
+        return EvaluationResult(
+            measured.results, {name: str(error) for name, error in measured.errors.items()}
+        )
+
+
+class PrecisionRecall(Metrics):
+    """Precision and recall, fed batch by batch; see :class:`FID`.
+
+    Args:
+        reference: As for :class:`KID`.
+        options: As for :class:`FID`.
+    """
+
+    def __init__(self, reference: Input | None = None, **options: Any) -> None:
+        super().__init__(["precision", "recall"], reference, **options)

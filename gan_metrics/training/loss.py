@@ -1,0 +1,107 @@
+"""The Fréchet distance as a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from gan_metrics.backbones.network import Backbone
+from gan_metrics.embedding import embed_all, settle
+from gan_metrics.errors import InputError, UsageError
+from gan_metrics.metrics.frechet import frechet_distance
+from gan_metrics.options import Options, check_options
+from gan_metrics.sides import Input, Side, open_side
+from gan_metrics.training.accumulators import RANGES, Fed
+from gan_metrics.value_ranges import check_value_range
+
+__all__ = ["FrechetLoss"]
+
+
+class FrechetLoss(nn.Module):
+    """The Fréchet distance between a reference and a generator's images, with gradients.
+
+    A covariance needs far more images than a batch has. So the features of earlier batches wait in
+    a queue, without gradients, and the distance is that of the queue and the batch together; its
+    gradient with respect to the batch is that of its influence (arXiv 2604.28190). The queue should
+    hold more images than there are dimensions, and fewer than the generator needs to change.
+
+    Args:
+        reference: The real side, as for :class:`~gan_metrics.training.FID`; its moments are used.
+        queue: So many images of earlier batches.
+        value_range: Of the images, ``(0, 1)`` or ``(-1, 1)``.
+        options: ``backbone``, ``layer``, ``pool``, ``protocol``, ``weights``, ``device``, ``seed``
+            as for :func:`gan_metrics.fid`.
+
+    Raises:
+        UsageError: For an unknown name or range.
+        MismatchError: When the reference is of another feature space.
+        WeightsError: When the weights cannot be had.
+    """
+
+    def __init__(
+        self,
+        reference: Input,
+        *,
+        queue: int = 4096,
+        value_range: Sequence[float] = (-1, 1),
+        device: str = "auto",
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        if not isinstance(queue, int) or queue < 0:
+            raise UsageError(f"queue={queue!r}: expected a whole number of at least 0")
+        low_high = check_value_range(value_range, RANGES)
+        assert low_high is not None  # noqa: S101
+        self.value_range = low_high
+        self.queue = queue
+        asked = Options(**options, device=device, cache=False)  # type: ignore[typeddict-item]
+        check_options(asked)
+        real = open_side(reference, asked)
+        choice = settle([real, Side(source=Fed("the generator's images"))], asked)
+        assert choice is not None  # noqa: S101
+        self.moments = embed_all([real], choice, asked)[0].moments
+        self._backbone = Backbone(choice, device)
+        self._waiting: list[torch.Tensor] = []
+
+    @property
+    def held(self) -> int:
+        """How many images wait in the queue."""
+        return sum(map(len, self._waiting))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """The distance of the queue and these images, which join the queue.
+
+        Args:
+            images: Floating point in ``value_range``, ``N × 3 × H × W``, RGB.
+
+        Returns:
+            A float64 scalar, differentiable with respect to the images.
+
+        Raises:
+            InputError: For another dtype or shape, or NaN.
+            ComputationError: When there is but one image, and none in the queue.
+        """
+        if not images.is_floating_point():
+            raise InputError(f"a loss needs floating-point images, not {images.dtype}")
+        if not images.detach().isfinite().all():
+            raise InputError("the images hold NaN or infinity")
+        low, high = self.value_range
+        features = self._backbone.differentiable((images.float() - low) * (255.0 / (high - low)))
+        loss = frechet_distance(torch.cat([*self._waiting, features]), self.moments)
+        self._push(features.detach())
+        return loss
+
+    def reset(self) -> None:
+        """Empty the queue."""
+        self._waiting = []
+
+    def _push(self, features: torch.Tensor) -> None:
+        self._waiting.append(features)
+        while self._waiting and self.held - len(self._waiting[0]) >= self.queue:
+            self._waiting.pop(0)
+        if (more := self.held - self.queue) > 0:
+            self._waiting[0] = self._waiting[0][more:]
+        self._waiting = [part for part in self._waiting if len(part)]
