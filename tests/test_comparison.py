@@ -171,7 +171,9 @@ def test_all_of_them_can_be_compared() -> None:
     rng = np.random.default_rng(0)
     found = gm.compare(sample(60, rng), {"a": sample(60, rng), "b": sample(60, rng)}, metrics="all")
     assert found.metric == "fid"
-    assert {"is", "sfid", "fd_dinov2", "ct", "fld"} == set(found.not_computed)
+    assert {"is", "sfid", "fd_dinov2", "ct", "fld", "lpips_diversity", "ppl"} == set(
+        found.not_computed
+    )
 
 
 def test_without_error_bars_nothing_is_claimed() -> None:

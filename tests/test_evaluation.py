@@ -289,12 +289,13 @@ def test_all_is_one_decode_and_one_pass(folders: Folders, monkeypatch: pytest.Mo
     }
     assert len(found) >= 15
     assert all(result.standard_error is not None for result in found.values())
-    assert list(found.not_computed) == ["sfid", "fd_dinov2", "ct", "fld"]
+    assert list(found.not_computed) == ["sfid", "fd_dinov2", "ct", "fld", *OF_IMAGES]
     assert "--held-out" in found.not_computed["ct"]
     assert "ask for it by name" in found.not_computed["fd_dinov2"]
     assert "efficientnet-lite0 has not" in found.not_computed["sfid"]
 
 
+OF_IMAGES = ("lpips_diversity", "ppl")
 SMALL = {"is": {"splits": 2}, "fd_infinity": {"sizes": 3}}
 
 
@@ -323,9 +324,10 @@ def test_each_value_is_that_of_its_function(folders: Folders) -> None:
         "authpct": gm.metrics.authpct(real, fake),
         "mifid": gm.metrics.mifid(real, fake),
     }
-    without = ("sfid", "fd_dinov2", "ct", "fld")
+    without = ("sfid", "fd_dinov2", "ct", "fld", *OF_IMAGES)
     assert list(found) == [name for name in METRICS if name not in without]
     assert "dinov2-vitl14 cannot be had" in found.not_computed["fd_dinov2"]
+    assert "torchvision:alexnet cannot be had" in found.not_computed["lpips_diversity"]
     for name, result in found.items():
         assert result.value == pytest.approx(expected[name], rel=1e-5, abs=1e-9), name
         assert result.n_fake == 11
@@ -389,7 +391,7 @@ def test_the_2015_inception_has_all_of_them_but_clip(
     folders: Folders, inception_weights: Path
 ) -> None:
     found = gm.evaluate(*folders, metrics="all", weights=inception_weights, arguments=SMALL)
-    assert list(found.not_computed) == ["fd_dinov2", "cmmd", "ct", "fld"]
+    assert list(found.not_computed) == ["fd_dinov2", "cmmd", "ct", "fld", *OF_IMAGES]
     assert "clip:" in found.not_computed["cmmd"]
     assert (found["fid"].metric, found["kid"].metric) == ("fid", "kid")
     assert found["is"].feature_spec.layer == "logits_unbiased"

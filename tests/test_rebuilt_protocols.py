@@ -111,6 +111,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     return write_folder(root / "real", real), write_folder(root / "fake", crops(2, 5, 60, 240))
 
 
+@pytest.mark.slow
 def test_edm2_and_dgm_eval_in_dinov2(few: Folders) -> None:
     expected = dinov2_tokens(few)
     found = gm.evaluate(*few, metrics="fd_dinov2", protocol=list(expected), weights="random")
@@ -152,6 +153,7 @@ def test_dgm_eval_s_neighbours(tmp_path: Path) -> None:
         assert found[name].arguments == arguments[name]
 
 
+@pytest.mark.slow
 def test_cmmd(few: Folders) -> None:
     pytest.importorskip("open_clip")
     found = gm.evaluate(*few, metrics="cmmd", weights="random")["cmmd"]
