@@ -133,7 +133,7 @@ class Generator:
         return z.to(self.device, self.dtype), y.to(self.device)
 
     def draw(self, seed: int, indices: Sequence[int]) -> npt.NDArray[np.uint8]:
-        """Images from their latents.
+        """Images from their latents, on the host.
 
         Args:
             seed: Of the latents, and of what the generator draws itself.
@@ -145,16 +145,35 @@ class Generator:
         Raises:
             InputError: When the generator fails, or gives something else than so many images.
         """
+        images = self.images(seed, indices)
+        return np.ascontiguousarray(images.permute(0, 2, 3, 1).cpu().numpy())
+
+    def images(
+        self, seed: int, indices: Sequence[int], z: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Images from their latents, where the generator is.
+
+        Args:
+            seed: Of the latents, and of what the generator draws itself.
+            indices: Which images.
+            z: Their latents; ``None``: those of :meth:`latents`.
+
+        Returns:
+            ``uint8``, N × 3 × H × W, or N × 1 × H × W.
+
+        Raises:
+            InputError: When the generator fails, or gives something else than so many images.
+        """
         if self.takes_number:
             own = int(np.random.SeedSequence([seed, *indices[:1]]).generate_state(1)[0])
             found = self.call(self.function, own, n=len(indices), seed=own)
         else:
-            z, labels = self.latents(seed, indices)
+            own_z, labels = self.latents(seed, indices)
+            z = own_z if z is None else z.to(own_z)
             found = self.call(
                 self.function, seed + indices[0], z, *([labels] * bool(self.num_classes))
             )
-        images = self.pixels(self.tensor(found, len(indices)))
-        return np.ascontiguousarray(images.permute(0, 2, 3, 1).cpu().numpy())
+        return self.pixels(self.tensor(found, len(indices)))
 
     def call(self, function: Callable[..., Any], chance: int, *args: Any, **kwargs: Any) -> Any:
         """Call it, without gradients, in eval mode, and leave modes and random states as they were.

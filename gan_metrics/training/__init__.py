@@ -10,6 +10,7 @@ True
 """
 
 from gan_metrics.training.accumulators import FID, KID, InceptionScore, Metrics, PrecisionRecall
+from gan_metrics.training.evaluator import Evaluator
 from gan_metrics.training.loss import FrechetLoss
 
-__all__ = ["FID", "KID", "FrechetLoss", "InceptionScore", "Metrics", "PrecisionRecall"]
+__all__ = ["FID", "KID", "Evaluator", "FrechetLoss", "InceptionScore", "Metrics", "PrecisionRecall"]

@@ -1,0 +1,191 @@
+"""A generator evaluated as it trains."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from gan_metrics.downloads import atomic_path, check_target
+from gan_metrics.errors import InputError, ResourceError, UsageError
+from gan_metrics.generators import Generator, load_generator
+from gan_metrics.metrics.registry import METRICS, expand
+from gan_metrics.results import EvaluationResult
+from gan_metrics.sides import Input
+from gan_metrics.training.accumulators import Metrics
+
+__all__ = ["Evaluator"]
+
+Latent = int | Sequence[int] | Callable[[int, int], torch.Tensor]
+"""Length or shape of a latent; or what gives so many of them for a seed."""
+
+Log = Callable[[int, EvaluationResult], Any]
+"""Told of a step and what was found there."""
+
+
+class Evaluator:
+    """Draws, embeds, computes, logs and keeps the best, every so many steps of a training.
+
+    The latents are the same each time, by their seed, so that points of a curve compare. The real
+    side is looked at once. The generator runs in eval mode and without gradients; its modes,
+    torch's random state and its device are afterwards as they were.
+
+    Args:
+        reference: The real side, as for :class:`~gan_metrics.training.FID`.
+        metrics: Names of metrics or families; the first one says which generator is the best.
+        n_fake: Images that are drawn each time.
+        latent: Length or shape of a latent, by default what the generator says; or a function of
+            ``(n, seed)`` that gives all of them, ``n × …``.
+        every: Evaluate at steps that this divides; others cost nothing.
+        batch_size: Images per call of the generator, and per pass of the network.
+        seed: Of the latents, of what the generator draws itself, and of the metrics.
+        value_range: What stands for black and white in the generator's images; by default its
+            attribute ``value_range``.
+        num_classes: Of a conditional generator, as for :class:`gan_metrics.Generated`.
+        log: A ``.jsonl`` that a line is appended to each time, a function of ``(step, result)``,
+            or several of these.
+        keep: Where the best generator's ``state_dict`` is written, or a function of ``(generator,
+            step, result)`` that is called for it.
+        options: ``backbone``, ``layer``, ``protocol``, ``weights``, ``precision``, ``device``,
+            ``error_bars``, ``arguments``, as for :class:`~gan_metrics.training.Metrics`.
+
+    Attributes:
+        history: Pairs of a step and what was found there.
+
+    Raises:
+        GanMetricsError: As for :class:`~gan_metrics.training.Metrics`.
+    """
+
+    def __init__(
+        self,
+        reference: Input,
+        metrics: str | Iterable[str] = ("fid",),
+        *,
+        n_fake: int = 10_000,
+        latent: Latent | None = None,
+        every: int = 1,
+        batch_size: int = 64,
+        seed: int = 0,
+        value_range: Sequence[float] | None = None,
+        num_classes: int | None = None,
+        log: str | os.PathLike[str] | Log | Sequence[str | os.PathLike[str] | Log] = (),
+        keep: str | os.PathLike[str] | Callable[[Any, int, EvaluationResult], Any] | None = None,
+        **options: Any,
+    ) -> None:
+        for name, value in (("n_fake", n_fake), ("every", every), ("batch_size", batch_size)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise UsageError(f"{name}={value!r}: expected a whole number of at least 1")
+        rows = expand(metrics)
+        self.leading = next(iter(rows))
+        self._better = METRICS[rows[self.leading].name].better
+        self.n_fake, self.every, self.batch_size, self.seed = n_fake, every, batch_size, seed
+        self._latent, self._latents = latent, None if not callable(latent) else latent(n_fake, seed)
+        if self._latents is not None and len(self._latents) != n_fake:
+            raise InputError(
+                f"latent({n_fake}, {seed}) gives {len(self._latents)} latents, not {n_fake}"
+            )
+        self._said: dict[str, Any] = {"value_range": value_range, "num_classes": num_classes}
+        logs: Sequence[Any] = log if isinstance(log, list | tuple) else [log]
+        self._logs = [one if callable(one) else _Lines(one) for one in logs]
+        if keep is not None and not callable(keep):
+            check_target(Path(keep))
+        self._keep = keep
+        self._metrics = Metrics(rows, reference, seed=seed, **options)
+        if self._metrics.reference is None:
+            raise UsageError("an Evaluator needs a reference: the real side does not change")
+        self.history: list[tuple[int, EvaluationResult]] = []
+        self._best: tuple[int, float] | None = None
+
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """The step of the best generator so far, and its value; ``None`` before the first."""
+        return self._best
+
+    def __call__(self, generator: Any, step: int = 0) -> EvaluationResult | None:
+        """Evaluate a generator.
+
+        Args:
+            generator: As for :class:`gan_metrics.Generated`; an average of weights is a generator
+                like any other.
+            step: Of the training.
+
+        Returns:
+            What was found; ``None`` at a step that ``every`` does not divide.
+
+        Raises:
+            InputError: When the generator fails, or gives NaN or something else than images.
+            ComputationError: When the leading metric is impossible on its images.
+        """
+        if step % self.every:
+            return None
+        drawn = self._generator(generator)
+        self._metrics.reset()
+        try:
+            for start in range(0, self.n_fake, self.batch_size):
+                indices = range(start, min(start + self.batch_size, self.n_fake))
+                z = None if self._latents is None else self._latents[indices.start : indices.stop]
+                images = drawn.images(self.seed, indices, z)
+                self._metrics.update(images.expand(-1, 3, -1, -1))
+            result = self._metrics.compute()
+        finally:
+            self._metrics.reset()
+        if self.leading not in result:
+            raise InputError(f"{self.leading} has no value: {result.not_computed[self.leading]}")
+        self.history.append((step, result))
+        for log in self._logs:
+            log(step, result)
+        if self._is_best(float(result[self.leading])):
+            self._best = (step, float(result[self.leading]))
+            self._keep_it(generator, step, result)
+        return result
+
+    def _generator(self, given: Any) -> Generator:
+        size = None if callable(self._latent) else self._latent
+        if self._latents is not None:
+            size = tuple(self._latents.shape[1:])
+        return load_generator(given, z_size=size, **self._said)
+
+    def _is_best(self, value: float) -> bool:
+        if not math.isfinite(value):
+            return False
+        if self._best is None:
+            return True
+        if self._better == "zero":
+            return abs(value) < abs(self._best[1])
+        return (value > self._best[1]) == (self._better == "higher") and value != self._best[1]
+
+    def _keep_it(self, generator: Any, step: int, result: EvaluationResult) -> None:
+        if self._keep is None:
+            return
+        if callable(self._keep):
+            self._keep(generator, step, result)
+            return
+        if not isinstance(generator, nn.Module):
+            raise UsageError(
+                f"keep={os.fspath(self._keep)} writes a module's state, and the generator is "
+                f"{type(generator).__name__}; give a function of (generator, step, result)"
+            )
+        with atomic_path(Path(self._keep)) as temporary:
+            torch.save(generator.state_dict(), temporary)
+
+
+class _Lines:
+    """A file of JSON lines."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        check_target(self._path)
+
+    def __call__(self, step: int, result: EvaluationResult) -> None:
+        line = json.dumps({"step": step, **result.to_json()})
+        try:
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise ResourceError(f"{self._path} cannot be written: {error.strerror}") from None
