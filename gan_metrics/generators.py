@@ -195,7 +195,10 @@ class Generator:
                 torch.no_grad(),
                 prints_to_stderr(),
             ):
-                torch.manual_seed(chance)
+                torch.default_generator.manual_seed(chance)  # and not those of other GPUs
+                if gpus:
+                    with torch.cuda.device(self.device):
+                        torch.cuda.manual_seed(chance)
                 return function(*args, **kwargs)
         except GanMetricsError:
             raise
@@ -271,7 +274,8 @@ class Generator:
             low, high = float(images.min()), float(images.max())
             raise InputError(
                 f"{whose} are {images.dtype} from {low:g} to {high:g}, and it does not say what "
-                "stands for black and white: declare it with --value-range -1,1 (or 0,1)"
+                "stands for black and white: declare it with --value-range=-1,1 or 0,1 "
+                "(value_range=(-1, 1))"
             )
         declared = self.value_range if images.is_floating_point() else None
         found = to_uint8(images, declared, beyond=_BEYOND, whose=whose)
@@ -353,7 +357,7 @@ def _imported(text: str) -> Any:
         made &= callable(found) and not isinstance(found, nn.Module)
         if made and _takes_nothing(found):
             with torch.random.fork_rng(devices=[]), prints_to_stderr():
-                torch.manual_seed(0)
+                torch.default_generator.manual_seed(0)
                 found = found()
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise UsageError(
