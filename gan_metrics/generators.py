@@ -30,6 +30,9 @@ _CLASSES = ("num_classes", "n_classes", "c_dim")
 _TORCHSCRIPT = (".pt", ".pth", ".ts", ".jit", ".torchscript")
 _ONNX = ".onnx"
 
+_TOLD = 1e-3
+"""Share of values from which on it is said that they were clipped."""
+
 _BEYOND = 0.5
 """Of a declared range's width, so far outside may a generator go: what has no final tanh does."""
 
@@ -55,7 +58,6 @@ class Generator:
         z_shape: Of one latent; empty where it takes ``n`` and ``seed``.
         num_classes: The same.
         class_names: Of the classes, by its attribute ``class_names``, else their numbers.
-        clipped: Share of values that were outside the range and clipped, so far.
 
     Raises:
         UsageError: When it is not callable, or what it does not say of itself is not given.
@@ -102,9 +104,13 @@ class Generator:
         self._values = self._outside = 0
 
     @property
-    def clipped(self) -> float:
-        """Share of values that were outside the declared range, so far."""
-        return self._outside / max(self._values, 1)
+    def warnings(self) -> Sequence[tuple[str, str]]:
+        """A pair ``("clipped-values", message)`` if it has often left its range so far."""
+        share = self._outside / max(self._values, 1)
+        if share <= _TOLD:
+            return ()
+        told = f"{self.name}: {share:.1%} of its values lie outside of {self.value_range} and were"
+        return [("clipped-values", f"{told} clipped")]
 
     def latents(
         self, seed: int, indices: Sequence[int], stream: int = 0

@@ -129,6 +129,18 @@ def test_logs(reference: gm.Features, tmp_path: Path) -> None:
     assert lines[0]["results"][0]["standard_error"] > 0
 
 
+def test_clipped_values_are_told_of(reference: gm.Features) -> None:
+    class Wide(Painter):
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            return 1.4 * super().forward(z)
+
+    evaluator = Evaluator(reference, ["fid", "vendi"], n_fake=20, **OWN)
+    for generator, told in ((Wide(2.0), True), (Painter(2.0), False)):
+        found = evaluator(generator)
+        for result in found.values():  # type: ignore[union-attr]
+            assert ("clipped-values" in dict(result.warnings)) == told
+
+
 def test_latents_of_one_s_own(reference: gm.Features) -> None:
     asked = []
 

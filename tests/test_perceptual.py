@@ -19,7 +19,9 @@ import gan_metrics as gm
 from gan_metrics.backbones.lpips import Lpips
 from gan_metrics.errors import ComputationError, ImageError, InputError, UsageError, WeightsError
 from gan_metrics.images.sources import Generated, open_source
-from gan_metrics.perceptual import _between, _draw_pairs, _Images, lpips_diversity, ppl
+from gan_metrics.perceptual import lpips_diversity, ppl
+from gan_metrics.perceptual.pairs import DecodedImages, _draw_pairs
+from gan_metrics.perceptual.paths import _between
 
 pytest.importorskip("lpips")
 RANDOM: dict[str, Any] = {"weights": "random", "device": "cpu"}
@@ -98,7 +100,7 @@ def test_weights_are_needed_and_it_is_said_how_to_get_them() -> None:
 
 @pytest.mark.parametrize(("n", "pairs"), [(2, 5), (5, 10), (5, 4), (40, 300)])
 def test_pairs_are_different_and_drawn_alike(n: int, pairs: int, tmp_path: Path) -> None:
-    images = _Images(open_source(write_folder(tmp_path, scenes(n, 0, 16))))
+    images = DecodedImages(open_source(write_folder(tmp_path, scenes(n, 0, 16))))
     drawn = _draw_pairs(images, pairs, False, 3)
     assert len(drawn) == min(pairs, n * (n - 1) // 2)
     unordered = {frozenset(pair) for pair in drawn.tolist()}
@@ -114,16 +116,16 @@ def test_pairs_are_different_and_drawn_alike(n: int, pairs: int, tmp_path: Path)
 def test_pairs_within_classes(tmp_path: Path) -> None:
     for name, count in (("cat", 4), ("dog", 3), ("lonely", 1)):
         write_folder(tmp_path / name, scenes(count, len(name), 16))
-    images = _Images(open_source(tmp_path))
+    images = DecodedImages(open_source(tmp_path))
     drawn = _draw_pairs(images, 1000, True, 0)
     assert len(drawn) == 6 + 3
     for one, other in drawn:
         assert images.names[one].split("/")[0] == images.names[other].split("/")[0]
-    flat = _Images(open_source(tmp_path / "cat"))
+    flat = DecodedImages(open_source(tmp_path / "cat"))
     with pytest.raises(InputError, match="a folder for each class"):
         _draw_pairs(flat, 1000, True, 0)
     with pytest.raises(ComputationError, match="no two images"):
-        _draw_pairs(_Images(open_source(tmp_path / "lonely")), 10, False, 0)
+        _draw_pairs(DecodedImages(open_source(tmp_path / "lonely")), 10, False, 0)
 
 
 def test_diversity_is_the_mean_over_pairs(alex: Lpips, tmp_path: Path) -> None:
@@ -156,7 +158,7 @@ def test_the_error_bar_of_diversity_is_that_of_redraws(pairs: int, tmp_path: Pat
     rng = np.random.default_rng(0)
     values, errors = [], []
     for seed in range(400):
-        images = _Images(Values())  # type: ignore[arg-type]
+        images = DecodedImages(Values())  # type: ignore[arg-type]
         grey = rng.uniform(0, 255, 40)
         images.pixels = lambda i, g=grey: np.full((3, 2, 2), g[i])  # type: ignore[assignment,misc]
         found = lpips_diversity(images, Mean(), pairs=pairs, seed=seed)  # type: ignore[arg-type]
@@ -255,6 +257,31 @@ def test_classes_are_the_same_at_both_ends() -> None:
         found = ppl(Generated(ByClass(), 100), Mean(), **asked)  # type: ignore[arg-type]
         plain = ppl(Generated(Flat(), 100), Mean(), **asked)  # type: ignore[arg-type]
         assert found.value == pytest.approx(plain.value, rel=1e-4)
+
+
+@pytest.mark.parametrize("draws", ["numpy", "numpy-legacy", "torch"])
+def test_latents_are_in_the_generator_s_precision(draws: str) -> None:
+    class Weighted(Flat):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(self.slope)
+
+        def synthesis(self, w: torch.Tensor) -> torch.Tensor:
+            value = 128 + (w.flip(1) / 2) @ self.weight
+            return value[:, None, None, None].expand(-1, 3, 16, 16)
+
+    asked: dict[str, Any] = {"epsilon": 0.5, "resize": None, "draws": draws, "discard": 0.0}
+    double = ppl(Generated(Weighted().double(), 50), Mean(), **asked)  # type: ignore[arg-type]
+    single = ppl(Generated(Weighted(), 50), Mean(), **asked)  # type: ignore[arg-type]
+    assert double.value == pytest.approx(single.value, rel=1e-4)
+
+
+def test_path_lengths_clip_nothing_and_do_not_say_so() -> None:
+    class Wide(Flat):
+        value_range = (121, 135)
+
+    found = gm.evaluate(None, Generated(Wide(), 20), metrics="ppl", weights="random")["ppl"]
+    assert "clipped-values" not in dict(found.warnings)
 
 
 def test_rounded_images_are_warned_of() -> None:

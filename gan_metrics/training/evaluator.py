@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from gan_metrics.downloads import atomic_path, check_target
 from gan_metrics.errors import InputError, ResourceError, UsageError
 from gan_metrics.generators import Generator, load_generator
 from gan_metrics.metrics.registry import METRICS, expand
-from gan_metrics.results import EvaluationResult
+from gan_metrics.results import EvaluationResult, Warning_, unique
 from gan_metrics.sides import Input
 from gan_metrics.training.accumulators import Metrics
 
@@ -132,7 +133,7 @@ class Evaluator:
                 z = None if self._latents is None else self._latents[indices.start : indices.stop]
                 images = drawn.images(self.seed, indices, z)
                 self._metrics.update(images.expand(-1, 3, -1, -1))
-            result = self._metrics.compute()
+            result = _with(self._metrics.compute(), drawn.warnings)
         finally:
             self._metrics.reset()
         if self.leading not in result:
@@ -173,6 +174,15 @@ class Evaluator:
             )
         with atomic_path(Path(self._keep)) as temporary:
             torch.save(generator.state_dict(), temporary)
+
+
+def _with(found: EvaluationResult, warnings: Sequence[Warning_]) -> EvaluationResult:
+    """The same with more to know of every value."""
+    told = {
+        name: replace(result, warnings=unique([*result.warnings, *warnings]))
+        for name, result in found.items()
+    }
+    return EvaluationResult(told, found.not_computed)
 
 
 class _Lines:

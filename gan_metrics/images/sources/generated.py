@@ -22,9 +22,6 @@ __all__ = ["Generated"]
 _KEPT = 3
 """Batches that are kept: threads read ahead of each other."""
 
-_TOLD = 1e-3
-"""Share of values from which on it is said that they were clipped."""
-
 
 class Generated:
     """Images drawn from a generator, in memory: a set that can be given wherever a folder can.
@@ -99,15 +96,8 @@ class Generated:
 
     @property
     def warnings(self) -> Sequence[tuple[str, str]]:
-        """A pair ``("clipped-values", message)`` if the generator often left its range."""
-        share = self.generator.clipped
-        if share <= _TOLD:
-            return ()
-        told = (
-            f"{self.description}: {share:.1%} of its values lie outside of "
-            f"{self.generator.value_range} and were clipped"
-        )
-        return [("clipped-values", told)]
+        """Those of the generator."""
+        return self.generator.warnings
 
     def redrawn(self, n: int, seed: int) -> Generated:
         """Other images of the same generator: so many, with this seed."""

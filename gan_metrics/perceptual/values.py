@@ -1,0 +1,117 @@
+"""From a side and a command to a perceptual value, and what a record says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gan_metrics.errors import UsageError
+from gan_metrics.extraction import draw_images
+from gan_metrics.images.sources import Generated
+from gan_metrics.metrics.estimates import Estimate
+from gan_metrics.options import Options, weights_of
+from gan_metrics.perceptual.pairs import DecodedImages, lpips_diversity
+from gan_metrics.perceptual.paths import ppl
+from gan_metrics.results import Warning_
+from gan_metrics.sides import Side
+from gan_metrics.specs import Decoding, FeatureSpec
+
+__all__ = ["Perceived", "network_of", "perceive"]
+
+
+@dataclass(frozen=True)
+class Perceived:
+    """A value in the space of LPIPS, and what a record says of it.
+
+    Attributes:
+        estimate: The value with its error bar.
+        spec: The network.
+        count: Images or paths.
+        digest: What stands for the images that were looked at.
+        skipped: Pairs of a name and a reason for images that were left out.
+        warnings: Pairs of a code and a message.
+    """
+
+    estimate: Estimate
+    spec: FeatureSpec
+    count: int
+    digest: str | None = None
+    skipped: Sequence[tuple[str, str]] = ()
+    warnings: Sequence[Warning_] = ()
+
+
+def network_of(metric: str, arguments: Mapping[str, Any]) -> str:
+    """The backbone whose weights a metric's LPIPS takes."""
+    from gan_metrics.backbones.lpips import NETS
+
+    return NETS[_net_of(metric, arguments)]
+
+
+def _net_of(metric: str, arguments: Mapping[str, Any]) -> str:
+    return str(arguments.get("net", "vgg" if metric == "ppl" else "alex"))
+
+
+def perceive(
+    metric: str,
+    side: Side,
+    options: Options,
+    arguments: Mapping[str, Any],
+    *,
+    error_bar: bool,
+    alone: bool,
+) -> Perceived:
+    """A metric of images or of a generator.
+
+    Args:
+        metric: ``"lpips_diversity"`` or ``"ppl"``.
+        side: The images, or what a generator draws.
+        options: Device, weights, seed, faults, progress.
+        arguments: Of the metric.
+        error_bar: Whether the error bar is wanted.
+        alone: Whether there is no other network that a weights file without a name is meant for.
+
+    Raises:
+        GanMetricsError: As for :func:`lpips_diversity` and :func:`ppl`.
+    """
+    from gan_metrics.backbones.lpips import Lpips
+
+    lpips = Lpips(
+        _net_of(metric, arguments),
+        weights=weights_of(options, network_of(metric, arguments), main=alone),
+        device=options.get("device", "auto"),
+        seed=options.get("seed", 0),
+        progress=options.get("progress"),
+    )
+    given = {name: value for name, value in arguments.items() if name != "net"}
+    how: dict[str, Any] = {
+        "seed": given.pop("seed", options.get("seed", 0)),
+        "error_bar": error_bar,
+        "progress": options.get("progress"),
+    }
+    source, most = side.source, options.get("max_images")
+    assert source is not None  # noqa: S101
+    decoding = Decoding(options.get("alpha") or "drop", options.get("exif") or "ignore")
+    if metric == "ppl":
+        if not isinstance(source, Generated):
+            raise UsageError("a path length is that of a generator; give --generator")
+        if most is not None and most < len(source.names):
+            source = source.redrawn(most, source.seed)
+        found = ppl(source, lpips, **given, **how)
+        count, digest, skipped = len(source.names), None, []
+        warned: Sequence[Warning_] = ()  # paths are not clipped
+    else:
+        rows = draw_images(len(source.names), most, options.get("seed", 0))
+        images = DecodedImages(source, options.get("on_error", "raise"), rows, decoding)
+        found = lpips_diversity(images, lpips, **given, **how)
+        count, digest = len(images) - len(images.skipped), images.digest
+        skipped, warned = list(images.skipped.items()), source.warnings
+    spec = replace(lpips.spec, departures=_departures(decoding))
+    return Perceived(found, spec, count, digest, skipped, [*lpips.warnings, *warned])
+
+
+def _departures(decoding: Decoding) -> tuple[tuple[str, str], ...]:
+    """What differs from the plain way of decoding."""
+    plain = Decoding()
+    ways = {"alpha": (decoding.alpha, plain.alpha), "exif": (decoding.exif, plain.exif)}
+    return tuple(sorted((name, way) for name, (way, usual) in ways.items() if way != usual))
