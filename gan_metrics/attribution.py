@@ -15,7 +15,7 @@ from gan_metrics.agreement import common_spec, declared_warnings
 from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.embedding import embed_all, settle
 from gan_metrics.errors import InputError, UsageError, unknown_name
-from gan_metrics.images.decode import decode
+from gan_metrics.images.named import images_by_name
 from gan_metrics.metrics.frechet import frechet_influence
 from gan_metrics.metrics.sensitivity import frechet_sensitivity
 from gan_metrics.options import Options, check_options
@@ -130,12 +130,12 @@ def attribute(
     gradients = frechet_sensitivity(fakes.array, against, rows)  # type: ignore[arg-type]
     typical = reals if reals.source is not None else fakes
     mapper = _Mapper(choice, options.get("device", "auto"), _some_pixels(typical, choice.decoding))
-    found = []
-    for row, gradient in zip(rows, gradients, strict=True):
-        name = fakes.features.names[row]
-        pixels = _pixels_of(fakes, name, choice.decoding)
-        places = mapper.places(pixels, gradient)
-        found.append(ImageAttribution(name, float(influence[row]), mapper.seen(pixels), places))
+    names = [fakes.features.names[row] for row in rows]
+    pixels = images_by_name(sides[1].source, names, choice.decoding)
+    found = [
+        ImageAttribution(name, float(influence[row]), mapper.seen(image), mapper.places(image, g))
+        for name, row, image, g in zip(names, rows, pixels, gradients, strict=True)
+    ]
     notes = [] if typical is reals else [_without_reals(reals)]
     warned = [warning for side in (reals, fakes) for warning in side.warnings]
     warned += declared_warnings(declared)
@@ -293,18 +293,12 @@ def _chosen(
     return [places[name] for name in names]
 
 
-def _pixels_of(side: Side, name: str, decoding: Decoding) -> npt.NDArray[np.uint8]:
-    """An image of a side, 3 × H × W."""
-    assert side.source is not None  # noqa: S101
-    return decode(side.source.read(list(side.source.names).index(name)), decoding)[0]
-
-
 def _some_pixels(side: Side, decoding: Decoding) -> list[npt.NDArray[np.uint8]]:
     """Some images of a side, evenly over their order."""
-    assert side.features is not None  # noqa: S101
+    assert side.features is not None and side.source is not None  # noqa: S101, PT018
     names = side.features.names
     rows = np.unique(np.linspace(0, len(names) - 1, _TYPICAL).round().astype(int))
-    return [_pixels_of(side, names[row], decoding) for row in rows]
+    return list(images_by_name(side.source, [names[row] for row in rows], decoding))
 
 
 def _without_reals(reals: Side) -> Warning_:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from typing_extensions import Unpack
 
 from gan_metrics.agreement import agree_with_command
@@ -22,8 +20,7 @@ from gan_metrics.errors import (
     unknown_name,
 )
 from gan_metrics.features import Features
-from gan_metrics.images.decode import decode
-from gan_metrics.images.sources import ImageSource
+from gan_metrics.images.named import images_by_name
 from gan_metrics.measurement import Arguments, measure
 from gan_metrics.metrics import registry
 from gan_metrics.options import Options, check_options
@@ -34,7 +31,6 @@ from gan_metrics.plan import sibling
 from gan_metrics.protocols import PROTOCOLS, protocol_for, several
 from gan_metrics.results import EvaluationResult, MetricResult
 from gan_metrics.sides import Input, open_side
-from gan_metrics.specs import Decoding
 from gan_metrics.stats import Statistics
 
 __all__ = [
@@ -299,7 +295,8 @@ def write_reference(
     pool3, spatial = features["pool3"], features["spatial"]
     assert pool3 is not None and spatial is not None  # noqa: S101, PT018
     kept = list(pool3.names)[:_IMAGES_OF_ADM]
-    images = _pixels(side.source, kept, choice.decoding)
+    decoded = images_by_name(side.source, kept, choice.decoding)
+    images = (pixels.transpose(1, 2, 0) for pixels in decoded)
     statistics = _statistics(pool3)
     return write_adm(path, statistics, _statistics(spatial), images), statistics
 
@@ -307,15 +304,6 @@ def write_reference(
 _KIND_BY_EXTENSION = {extension: kind for kind, (extension, _) in KINDS.items()}
 _TOOLS = {"adm": "adm", "torch-fidelity": "tf1", "edm2": "edm2"}
 _IMAGES_OF_ADM = 10_000
-
-
-def _pixels(
-    source: ImageSource, names: Sequence[str], decoding: Decoding
-) -> Iterator[npt.NDArray[np.uint8]]:
-    """Images by their names, ``uint8``, H × W × 3."""
-    index = {name: i for i, name in enumerate(source.names)}
-    for name in names:
-        yield decode(source.read(index[name]), decoding)[0].transpose(1, 2, 0)
 
 
 def _statistics(features: Features) -> Statistics:

@@ -1,0 +1,35 @@
+"""Images of a source by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_metrics.images.decode import decode
+from gan_metrics.images.sources import ImageSource
+from gan_metrics.specs import Decoding
+
+__all__ = ["images_by_name"]
+
+
+def images_by_name(
+    source: ImageSource, names: Iterable[str], decoding: Decoding
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """Decode some images of a source, one by one.
+
+    Args:
+        source: The images.
+        names: Of those that are wanted.
+        decoding: What to do with alpha and orientation.
+
+    Yields:
+        ``uint8``, 3 × H × W, in the order of the names.
+
+    Raises:
+        ImageError: When one cannot be decoded.
+    """
+    places = {name: i for i, name in enumerate(source.names)}
+    for name in names:
+        yield decode(source.read(places[name]), decoding)[0]
