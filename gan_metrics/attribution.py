@@ -13,10 +13,12 @@ from typing_extensions import Unpack
 
 from gan_metrics.agreement import common_spec, declared_warnings
 from gan_metrics.backbones.choice import BackboneChoice
+from gan_metrics.cautions import metric_cautions
 from gan_metrics.embedding import embed_all, settle
 from gan_metrics.errors import InputError, UsageError, unknown_name
 from gan_metrics.images.named import images_by_name
 from gan_metrics.metrics.frechet import frechet_influence
+from gan_metrics.metrics.registry import METRICS
 from gan_metrics.metrics.sensitivity import frechet_sensitivity
 from gan_metrics.options import Options, check_options
 from gan_metrics.results import Warning_, unique
@@ -138,6 +140,7 @@ def attribute(
     ]
     notes = [] if typical is reals else [_without_reals(reals)]
     warned = [warning for side in (reals, fakes) for warning in side.warnings]
+    warned += metric_cautions(METRICS["fid"], [reals, fakes], spec, error_bars=False)
     warned += declared_warnings(declared)
     return Attribution(found, mapper.layer, len(influence), spec, unique([*warned, *notes]))
 

@@ -21,6 +21,7 @@ from gan_metrics.errors import (
 )
 from gan_metrics.features import Features
 from gan_metrics.images.named import images_by_name
+from gan_metrics.labels import labels_of_both
 from gan_metrics.measurement import Arguments, measure
 from gan_metrics.metrics import registry
 from gan_metrics.options import Options, check_options
@@ -137,6 +138,8 @@ def evaluate(
         options["protocol"] = None
     if not isinstance(top, int) or top < 0:
         raise UsageError(f"top={top!r}: expected a whole number of at least 0")
+    by_class = per_class or labels is not None
+    both = labels_of_both(labels)  # before any work
     per_image = per_image or top > 0
     if per_image and protocols:
         raise UsageError("single images are looked at by one protocol; name one alone")
@@ -165,9 +168,9 @@ def evaluate(
         per_image=None if found.images is None else look_at_images(found.images),
         per_class=(
             measure_classes(
-                found.groups, {name: one.metric for name, one in found.results.items()}, labels
+                found.groups, {name: one.metric for name, one in found.results.items()}, both
             )
-            if per_class or labels is not None
+            if by_class
             else None
         ),
         top=top,

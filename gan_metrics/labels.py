@@ -12,7 +12,7 @@ from typing import Any
 
 from gan_metrics.errors import InputError, UsageError
 
-__all__ = ["Labels", "classes_of", "folder_classes", "read_labels"]
+__all__ = ["Labels", "classes_of", "folder_classes", "labels_of_both", "read_labels"]
 
 Labels = Mapping[str, str]
 """Name of an image to its class."""
@@ -55,20 +55,38 @@ def read_labels(path: str | os.PathLike[str]) -> dict[str, str]:
     return found
 
 
-def classes_of(
-    names: Sequence[str], labels: str | os.PathLike[str] | Labels | None, where: str
-) -> list[str]:
+def labels_of_both(given: Any) -> tuple[Labels | None, Labels | None]:
+    """The labels of the real and of the fake images.
+
+    Args:
+        given: A mapping from name to class, or what :func:`read_labels` reads, for both sets;
+            ``None``: they lie in class folders; or a pair of these.
+
+    Raises:
+        InputError: When a file cannot be read.
+        UsageError: When they are of another type or number.
+    """
+    pair = given if isinstance(given, tuple | list) else (given, given)
+    if len(pair) != 2:
+        raise UsageError(f"labels: expected one for both sets or two, not {len(pair)}")
+    real, fake = (read_labels(one) if isinstance(one, str | os.PathLike) else one for one in pair)
+    for one in (real, fake):
+        if not isinstance(one, Mapping | None):
+            raise UsageError(f"labels must be a file or a mapping from name to class, not {one!r}")
+    return real, fake
+
+
+def classes_of(names: Sequence[str], labels: Labels | None, where: str) -> list[str]:
     """The class of each image.
 
     Args:
         names: Of the images.
-        labels: What :func:`read_labels` gives, or its file; names are paths below the folder, or
-            file names where these are unique. ``None``: the first folder of each name.
+        labels: Name to class; names are paths below the folder, or file names where these are
+            unique. ``None``: the first folder of each name.
         where: Whose images, for a message.
 
     Raises:
         InputError: When an image has no label, or lies in no folder.
-        UsageError: When the labels are of another type.
     """
     if labels is None:
         found = folder_classes(names)
@@ -79,10 +97,6 @@ def classes_of(
                 "--labels FILE"
             )
         return found
-    if isinstance(labels, str | os.PathLike):
-        labels = read_labels(labels)
-    if not isinstance(labels, Mapping):
-        raise UsageError(f"labels must be a file or a mapping from name to class, not {labels!r}")
     known = {str(name): str(label) for name, label in labels.items()}
     bare = Counter(os.path.basename(name) for name in known)
     short = {os.path.basename(n): label for n, label in known.items()}

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics.errors import ComputationError, GanMetricsError, InputError, UsageError
+from gan_metrics.errors import ComputationError, GanMetricsError, InputError
 from gan_metrics.images.decode import Tally
-from gan_metrics.labels import classes_of
+from gan_metrics.labels import classes_of, labels_of_both
 from gan_metrics.results import Warning_, printable, value_text
 from gan_metrics.scoring import Group, Sets
 from gan_metrics.sides import Side
@@ -142,16 +142,13 @@ def measure_classes(
     Args:
         groups: What was computed for the whole sets.
         names: Name of each metric there to what its value calls itself.
-        labels: As for :func:`~gan_metrics.labels.classes_of`, for both sets; or a pair, for the
-            real and the fake images.
+        labels: As for :func:`~gan_metrics.labels.labels_of_both`.
 
     Raises:
         InputError: When a set is known by its moments alone, or an image has no class.
         UsageError: When the labels are of another type or number.
     """
-    pair = labels if isinstance(labels, tuple | list) else (labels, labels)
-    if len(pair) != 2:
-        raise UsageError(f"labels: expected one for both sets or two, not {len(pair)}")
+    pair = labels_of_both(labels)
     known: dict[int, dict[str, Indices]] = {}
     values: dict[str, dict[str, ClassValue]] = {}
     not_computed: dict[str, str] = {}

@@ -163,11 +163,23 @@ def test_which_label_an_image_has() -> None:
     with pytest.raises(InputError, match="2 of 2"):
         classes_of(["a/2.png", "b/2.png"], labels, "here")  # which of them is meant?
     with pytest.raises(UsageError, match="mapping"):
-        classes_of(["2.png"], 3, "here")  # type: ignore[arg-type]
+        labels_of_both(3)
     assert folder_classes(["a/b/1.png", "c/2.png"]) == ["a", "c"]
     assert folder_classes(["a/1.png", "2.png"]) is None
     with pytest.raises(InputError, match=r"2.png lies in no class folder"):
         classes_of(["a/1.png", "2.png"], None, "here")
+
+
+def test_labels_are_looked_at_before_any_work(tmp_path: Path) -> None:
+    """The folders do not exist: whoever looked at them first would say so."""
+    for labels, says in (
+        (tmp_path / "none.csv", "none.csv cannot be read"),
+        ([tmp_path / "none.csv", None], "none.csv cannot be read"),
+        (({}, {}, {}), "expected one for both sets or two, not 3"),
+        (3, "labels must be a file or a mapping"),
+    ):
+        with pytest.raises(gm.GanMetricsError, match=says):
+            gm.evaluate("no real", "no fake", metrics="fid", labels=labels)
 
 
 def test_at_the_shell(tmp_path: Path) -> None:
