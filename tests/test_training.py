@@ -271,7 +271,7 @@ def test_the_loss_lowers_the_distance_of_a_toy_generator() -> None:
     network, reals = Colours(), of_colours(300)
     backbone = gm.load_backbone(network, device="cpu")
     reference = gm.Features([str(i) for i in range(300)], backbone(reals).numpy(), backbone.spec)
-    loss = FrechetLoss(reference, queue=96, backbone=network, device="cpu")
+    loss = FrechetLoss(reference, queue=100, backbone=network, device="cpu")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         painter = Painter()
@@ -283,7 +283,7 @@ def test_the_loss_lowers_the_distance_of_a_toy_generator() -> None:
             value.backward()
             step.step()
             values.append(value.item())
-    assert loss.held == 96
+    assert loss.held == 100  # batches of 32 do not divide it
     assert np.mean(values[-10:]) < 0.05 * values[0]
     assert painter.shift.abs().max() < 0.2
     assert painter.scale.abs().mean().item() == pytest.approx(40 / 127.5, rel=0.3)

@@ -144,8 +144,7 @@ class _Accumulator:
         floor = self._main.protocol.floats == "floor"
         pixels = to_uint8(images, self.value_range, floor=floor)
         spaces = list(self._spaces.values())
-        with torch.autocast(self.device.type, enabled=False):  # that of the training, if any
-            found = self._embedder.embed([pixels], spaces)
+        found = self._embedder.embed([pixels], spaces)
         for space, features in zip(spaces, found, strict=True):
             if features.ndim != 2:
                 raise UsageError(
