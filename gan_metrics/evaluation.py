@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from gan_metrics.images.named import images_by_name
 from gan_metrics.labels import labels_of_both
 from gan_metrics.measurement import Arguments, measure
 from gan_metrics.metrics import registry
-from gan_metrics.options import Options, check_options
+from gan_metrics.options import Options, check_options, comm_of
 from gan_metrics.peer_files import KINDS, write_adm, write_statistics
 from gan_metrics.per_class import measure_classes
 from gan_metrics.per_image import look_at_images
@@ -284,7 +284,9 @@ def write_reference(
         options["protocol"] = own.name
     if kind != "adm":
         statistics = compute_stats(source, **options)
-        return write_statistics(statistics, path, kind), statistics
+        return _by_leader(
+            options, path, lambda: write_statistics(statistics, path, kind)
+        ), statistics
     check_options(options)
     side = open_side(source, options)
     if side.source is None:
@@ -300,8 +302,18 @@ def write_reference(
     kept = list(pool3.names)[:_IMAGES_OF_ADM]
     decoded = images_by_name(side.source, kept, choice.decoding)
     images = (pixels.transpose(1, 2, 0) for pixels in decoded)
-    statistics = _statistics(pool3)
-    return write_adm(path, statistics, _statistics(spatial), images), statistics
+    statistics, others = _statistics(pool3), _statistics(spatial)
+    return _by_leader(
+        options, path, lambda: write_adm(path, statistics, others, images)
+    ), statistics
+
+
+def _by_leader(options: Options, path: Path, write: Callable[[], Path]) -> Path:
+    """Let one rank write a file, and all of them know that it is there."""
+    comm = comm_of(options)
+    with comm.jointly():
+        written = write() if comm.leads else path
+    return comm.gather(written)[0]
 
 
 _KIND_BY_EXTENSION = {extension: kind for kind, (extension, _) in KINDS.items()}

@@ -1,101 +1,32 @@
-"""From a source and the networks to features, kept as they are made."""
+"""From a source and the networks to features: the chunks of all ranks, put together."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.backbones.choice import BackboneChoice
-from gan_metrics.cache import CHUNK, Cache, Chunk
-from gan_metrics.errors import ComputationError, ImageError, InputError, UsageError
+from gan_metrics.cache import CHUNK
+from gan_metrics.chunks import ChunkStream, Extraction, Finished, draw_images
+from gan_metrics.communication import Comm
+from gan_metrics.errors import ComputationError, ImageError, InputError
 from gan_metrics.features import Features
-from gan_metrics.images.decode import Facts, Tally, decode
+from gan_metrics.images.decode import Tally
 from gan_metrics.images.sources import ImageSource
-from gan_metrics.moments import MomentsStream
+from gan_metrics.moments import Moments, MomentsStream, merged
+from gan_metrics.results import unique
 from gan_metrics.rows import Rows
 
 if TYPE_CHECKING:
-    import torch
-
     from gan_metrics.backbones.embedder import Embedder
-    from gan_metrics.images.loading import Batch
 
-__all__ = ["Extraction", "Progress", "draw_images", "extract"]
-
-Progress = Callable[[str, int, int], None]
-"""Told what is going on, how many images are done, and how many there are."""
-
-_FEW = 8
-"""Images of a chunk that are decoded to see whether they can be, before a network is asked for."""
-
-_HASHED_AHEAD = 4
-"""Chunks that are hashed while the one before them is looked up or computed."""
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """How images are read and batched; it changes features in the last bits of float32 at most.
-
-    Attributes:
-        batch_size: Images per forward pass; ``None``: 8 on a CPU, 64 elsewhere.
-        workers: Processes that decode; 0: threads; ``None``: 0 on a CPU, up to 8 elsewhere.
-        on_error: ``"raise"``, or ``"skip"`` to leave out, count and list bad images.
-        max_images: Take this many, drawn with ``seed``; ``None``: all.
-        seed: Of that draw.
-        cache: Where features are kept; ``None``: nowhere.
-        moments: Whether mean and covariance are computed on the way.
-        progress: Told of the images as they are done.
-    """
-
-    batch_size: int | None = None
-    workers: int | None = None
-    on_error: str = "raise"
-    max_images: int | None = None
-    seed: int = 0
-    cache: Cache | None = None
-    moments: bool = True
-    progress: Progress | None = None
-
-    def __post_init__(self) -> None:
-        if self.on_error not in ("raise", "skip"):
-            raise UsageError(f"on_error={self.on_error!r}: expected raise or skip")
-        for name, least in (("batch_size", 1), ("workers", 0), ("max_images", 1)):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < least):
-                raise UsageError(f"{name}={value!r}: expected a whole number of at least {least}")
-
-
-@dataclass(frozen=True)
-class _Row:
-    """One image's features in each space: on the host and, if just computed, on the device.
-
-    ``None`` on the host: not known in that space.
-    """
-
-    host: tuple[npt.NDArray[np.float32] | None, ...]
-    device: tuple[Any, ...]
-    facts: Facts
-
-    @property
-    def whole(self) -> bool:
-        return all(features is not None for features in self.host)
-
-
-@dataclass(frozen=True)
-class _Finished:
-    """A chunk in each space; position to what went wrong; the features on the device, if a GPU."""
-
-    chunks: list[Chunk]
-    failures: dict[int, str]
-    on_device: list[Any]
+__all__ = ["extract"]
 
 
 def extract(
@@ -106,14 +37,15 @@ def extract(
 ) -> list[Features]:
     """Embed every image of a source, or take its features from the cache.
 
-    Each image is decoded once, and each network passed once, however many spaces there are.
+    Each image is decoded once, and each network passed once, however many spaces there are. Where
+    several ranks work together, each of them embeds chunks of its own, and all get all features.
 
     Args:
         source: The images.
         spaces: The feature spaces, of one way of decoding.
         networks: Gives what embeds into these spaces. Called, and torch imported, only if a chunk
             is missing.
-        how: Batches, workers, faults, cache.
+        how: Batches, workers, faults, cache, ranks.
 
     Returns:
         The features in each space.
@@ -121,371 +53,133 @@ def extract(
     Raises:
         ImageError: For the first bad image, unless ``how.on_error`` is ``"skip"``.
         ComputationError: When no image is left, or a feature is not finite.
-        ResourceError: When the disk is full or a decoding process dies.
+        ResourceError: When the disk is full, or a decoding process or a rank dies.
     """
-    return _Extractor(source, spaces, networks, how).run()
+    comm = how.comm
+    indices = draw_images(len(source.names), how.max_images, how.seed)
+    chunks = [indices[i : i + CHUNK] for i in range(0, len(indices), CHUNK)]
+    own = [chunk for number, chunk in enumerate(chunks) if comm.mine(number)]
+    stream = ChunkStream(source, spaces, networks, how, own, len(indices))
+    found = _Collected(source, spaces, how, len(indices))
+    with comm.jointly(), contextlib.closing(stream.run()) as mine:
+        _same_images(source, comm)
+        for first in range(0, len(chunks), comm.size):
+            made = next(mine, None)
+            told = made if made is None or comm.size == 1 else made.on_host()
+            there = chunks[first : first + comm.size]
+            for chunk, finished in zip(there, comm.gather(told), strict=False):
+                assert finished is not None  # noqa: S101
+                found.take(chunk, finished)
+            if made is not None:
+                found.sum_up(made)
+            stream.report(min((first + comm.size) * CHUNK, len(indices)))
+        next(mine, None)  # to its end
+        return found.features(indices, comm, stream.warnings)
 
 
-class _Extractor:
+def _same_images(source: ImageSource, comm: Comm) -> None:
+    """Refuse ranks that see different images under one name."""
+    names = hashlib.sha256("\0".join(source.names).encode("utf-8", "surrogateescape")).digest()
+    seen = comm.gather((len(source.names), names))
+    for rank, other in enumerate(seen):
+        if other != seen[0]:
+            raise InputError(
+                f"{source.description}: rank {rank} sees {other[0]} images there, and rank 0 "
+                f"{seen[0][0]}" + (" of other names" if other[0] == seen[0][0] else "") + "; all "
+                "ranks must be given the same ones, as by a file system that they share"
+            )
+
+
+class _Collected:
+    """The features of some chunks, in each space, and what is known of their images."""
+
     def __init__(
-        self,
-        source: ImageSource,
-        spaces: Sequence[BackboneChoice],
-        networks: Callable[[], Embedder],
-        how: Extraction,
+        self, source: ImageSource, spaces: Sequence[BackboneChoice], how: Extraction, n: int
     ) -> None:
-        self.source, self.spaces, self.networks, self.how = source, spaces, networks, how
-        self.decoding = spaces[0].decoding
-        self.indices = draw_images(len(source.names), how.max_images, how.seed)
-        self.chunks = [self.indices[i : i + CHUNK] for i in range(0, len(self.indices), CHUNK)]
-        self.digests: dict[int, bytes] = {}
-        self.warnings: list[tuple[str, str]] = []
-        self._unkept = False
-        self._hashing = ThreadPoolExecutor(2, thread_name_prefix="digest")
-        self._hashed: dict[int, list[Future[bytes | None]]] = {}
-        self._looked_up: tuple[int, dict[int, _Row | str]] = (-1, {})
+        self._source, self._spaces, self._how = source, spaces, how
+        self._rows = [Rows(n) for _ in spaces]
+        self._streams = [MomentsStream() for _ in spaces]
+        self._tally = Tally()
+        self._kept: list[int] = []
+        self._skipped: list[tuple[str, str]] = []
+        self._digests: dict[int, bytes] = {}
 
-    def run(self) -> list[Features]:
-        rows = [Rows(len(self.indices)) for _ in self.spaces]
-        streams = [MomentsStream() for _ in self.spaces]
-        tally = Tally()
-        kept: list[int] = []
-        skipped: list[tuple[str, str]] = []
-        done = 0
-        every = self._all_chunks()
-        try:
-            for indices, finished in zip(self.chunks, every, strict=True):
-                kept += self._take(indices, finished, rows, streams, tally, skipped)
-                done += len(indices)
-                self._report(done)
-        except Exception:
-            every.close()  # now, and not when the error is forgotten: threads may be at work
-            raise
-        if not kept:
-            raise ComputationError(
-                f"{self.source.description}: none of {len(self.indices)} images could be decoded"
-            )
-        if skipped:
-            self.warnings.append(
-                (
-                    "skipped-images",
-                    f"{self.source.description}: {len(skipped)} of {len(self.indices)} images "
-                    f"were left out, first {skipped[0][0]!r}: {skipped[0][1]}",
-                )
-            )
-        for code, message in tally.warnings(self.decoding):
-            self.warnings.append((code, f"{self.source.description}: {message}"))
-        return [
-            Features(
-                names=[self.source.names[index] for index in kept],
-                array=rows[i].array(),
-                spec=space.spec,
-                skipped=skipped,
-                tally=tally,
-                digest=self._digest(),
-                image_digests=[self.digests[index] for index in kept],
-                warnings=[*space.warnings, *self.source.warnings, *self.warnings],
-                protocol=space.protocol.name,
-                known_moments=streams[i].finish() if self.how.moments else None,
-                description=self.source.description,
-            )
-            for i, space in enumerate(self.spaces)
-        ]
+    def sum_up(self, finished: Finished) -> None:
+        """Take a chunk that was made here into the moments, where its features are."""
+        for stream, chunk, here in zip(
+            self._streams, finished.chunks, finished.on_device, strict=True
+        ):
+            if self._how.moments:
+                stream.add(chunk.features if here is None else here)
 
-    def _take(
-        self,
-        indices: Sequence[int],
-        finished: _Finished,
-        rows: Sequence[Rows],
-        streams: Sequence[MomentsStream],
-        tally: Tally,
-        skipped: list[tuple[str, str]],
-    ) -> list[int]:
-        """Add a chunk to what is known: the images of it that are kept."""
+    def take(self, indices: Sequence[int], finished: Finished) -> None:
+        """Take in a chunk, whoever made it."""
         for position, reason in sorted(finished.failures.items()):
-            name = self.source.names[indices[position]]
-            if self.how.on_error == "raise":
+            name = self._source.names[indices[position]]
+            if self._how.on_error == "raise":
                 raise ImageError(
-                    f"{os.path.join(self.source.description, name)!r}: {reason}. "
+                    f"{os.path.join(self._source.description, name)!r}: {reason}. "
                     "--on-error skip leaves bad images out and lists them"
                 )
-            skipped.append((name, reason))
+            self._skipped.append((name, reason))
         here = [indices[position] for position in finished.chunks[0].positions]
         for i, chunk in enumerate(finished.chunks):
             self._check_finite(chunk.features, here)
-            if here:
-                self._check_vectors(self.spaces[i], chunk.features.shape)
-            rows[i].add(chunk.features)
-            if self.how.moments:
-                on_device = finished.on_device[i]
-                streams[i].add(chunk.features if on_device is None else on_device)
+            if here and self._how.moments:
+                self._spaces[i].check_vectors(chunk.features.shape)
+            self._rows[i].add(chunk.features)
         for facts in finished.chunks[0].facts:
-            tally.add(facts)
-        return here
+            self._tally.add(facts)
+        self._kept += here
+        self._digests.update(finished.digests)
 
-    def _all_chunks(self) -> Generator[_Finished, None, None]:
-        """Every chunk in order: from the cache, or computed, missing images in one go."""
-        wrote = False
-        at = 0
-        try:
-            while at < len(self.chunks):
-                known = self._known(at)
-                if self._complete(known, at):
-                    yield self._assemble(self.chunks[at], known)
-                    at += 1
-                    continue
-                for finished in self._compute(at, known):
-                    wrote |= self._keep(at, finished.chunks)
-                    yield finished
-                    at += 1
-        finally:
-            self._hashing.shutdown(wait=False, cancel_futures=True)
-            if wrote and self.how.cache is not None:
-                self.how.cache.trim()
-
-    def _complete(self, known: dict[int, _Row | str], at: int) -> bool:
-        """Whether all of a chunk's images are known in all spaces."""
-        return len(known) == len(self.chunks[at]) and all(map(_settled, known.values()))
-
-    def _known(self, at: int) -> dict[int, _Row | str]:
-        """Of a chunk's images, what the cache knows; those that fail now as they failed then."""
-        if self.how.cache is None:
-            return {}
-        if at == self._looked_up[0]:
-            return self._looked_up[1]
-        indices = self.chunks[at]
-        digests = self._digests_of(at)
-        known: dict[int, _Row | str] = {}
-        chunk: Chunk | None = None
-        nothing = (None,) * len(self.spaces)
-        for number, space in enumerate(self.spaces):
-            found = self.how.cache.look_up(space.spec, self.decoding, digests)
-            if found is None:
-                continue
-            chunk = found
-            for i, features, facts in zip(
-                found.positions, found.features, found.facts, strict=True
-            ):
-                before = known.get(indices[i])
-                host = list(before.host if isinstance(before, _Row) else nothing)
-                host[number] = features
-                known[indices[i]] = _Row(tuple(host), nothing, facts)
-        if chunk is not None:
-            unknown = sorted(set(range(len(indices))) - {indices.index(index) for index in known})
-            # Bad images are in no cache; without this look at them they would cost a network.
-            for position in unknown if len(unknown) <= _FEW else chunk.failed:
-                try:
-                    decode(self.source.read(indices[position]), self.decoding)
-                except ImageError as error:
-                    known[indices[position]] = str(error)
-        self._looked_up = (at, known)
-        return known
-
-    def _digests_of(self, at: int) -> list[bytes | None]:
-        """SHA-256 of the bytes of a chunk's images; ``None`` for one that cannot be read.
-
-        Some chunks ahead are hashed meanwhile, so that neither the network nor the disk waits.
-        """
-        for ahead in range(at, min(at + 1 + _HASHED_AHEAD, len(self.chunks))):
-            if ahead not in self._hashed:
-                self._hashed[ahead] = [
-                    self._hashing.submit(self._digest_of, i) for i in self.chunks[ahead]
-                ]
-        digests = [future.result() for future in self._hashed[at]]
-        for done in [chunk for chunk in self._hashed if chunk < at - _HASHED_AHEAD]:
-            del self._hashed[done]
-        for index, digest in zip(self.chunks[at], digests, strict=True):
-            if digest is not None:
-                self.digests[index] = digest
-        return digests
-
-    def _digest_of(self, index: int) -> bytes | None:
-        try:
-            return hashlib.sha256(self.source.read(index)).digest()
-        except ImageError:
-            return None
-
-    def _keep(self, at: int, chunks: Sequence[Chunk]) -> bool:
-        if self.how.cache is None or not all(np.isfinite(c.features).all() for c in chunks):
-            return False  # a run that will end in an error; so may the cause of it
-        digests = [self.digests.get(index) for index in self.chunks[at]]
-        kept = False
-        for space, chunk in zip(self.spaces, chunks, strict=True):
-            why = self.how.cache.keep(space.spec, self.decoding, digests, chunk)
-            if why and not self._unkept:
-                self._unkept = True
-                self.warnings.append(("cache-not-written", f"features are not kept: {why}"))
-            kept |= why is None
-        return kept
-
-    def _missing(self, first: int, collected: dict[int, _Row | str]) -> Iterator[int]:
-        """The images that must be computed, from a chunk on, up to one that is wholly known.
-
-        What is known of the others is put to what is collected.
-        """
-        for at in range(first, len(self.chunks)):
-            known = self._known(at)
-            if at > first and self._complete(known, at):
-                return
-            collected |= known
-            yield from (i for i in self.chunks[at] if i not in known or not _settled(known[i]))
-
-    def _compute(self, at: int, known: dict[int, _Row | str]) -> Iterator[_Finished]:
-        """Decode and embed images as one stream of batches that do not end where chunks do."""
-        collected = dict(known)
-        for batch, features in self._embed(self._missing(at, collected), collected):
-            for index, digest in batch.digests.items():
-                if self.digests.setdefault(index, digest) != digest:
-                    raise InputError(
-                        f"{self.source.names[index]!r} in {self.source.description} changed "
-                        "while it was being read; run again once it is still"
-                    )
-            for i, index in enumerate(batch.indices):
-                before = collected.get(index)
-                host: list[Any] = [None] * len(self.spaces)
-                device: list[Any] = [None] * len(self.spaces)
-                if isinstance(before, _Row):
-                    host = list(before.host)
-                for number, (on_host, on_device) in features.items():
-                    host[number], device[number] = on_host[i], on_device[i]
-                collected[index] = _Row(tuple(host), tuple(device), batch.facts[i])
-            collected |= batch.failures
-            while at < len(self.chunks) and all(
-                i in collected and _settled(collected[i]) for i in self.chunks[at]
-            ):
-                yield self._assemble(self.chunks[at], collected)
-                at += 1
-            self._report(min(at * CHUNK + len(collected), len(self.indices)))
-
-    def _assemble(self, indices: Sequence[int], collected: dict[int, _Row | str]) -> _Finished:
-        """A chunk of what was collected, which is taken out."""
-        results = [collected.pop(index) for index in indices]
-        rows = {i: result for i, result in enumerate(results) if isinstance(result, _Row)}
-        failures = {i: result for i, result in enumerate(results) if isinstance(result, str)}
-        chunks, on_device = [], []
-        for number in range(len(self.spaces)):
-            features = [row.host[number] for row in rows.values()]
-            chunks.append(
-                Chunk(
-                    features=np.stack(features) if features else np.empty((0, 0), np.float32),  # type: ignore[arg-type]
-                    positions=tuple(rows),
-                    facts=tuple(row.facts for row in rows.values()),
-                    failed=tuple(failures),
+    def features(
+        self, indices: Sequence[int], comm: Comm, warnings: Sequence[tuple[str, str]]
+    ) -> list[Features]:
+        """All that was taken in."""
+        where = self._source.description
+        if not self._kept:
+            raise ComputationError(f"{where}: none of {len(indices)} images could be decoded")
+        told = comm.gather([*self._source.warnings, *warnings])
+        notes = [note for one in told for note in one]
+        if self._skipped:
+            name, why = self._skipped[0]
+            notes.append(
+                (
+                    "skipped-images",
+                    f"{where}: {len(self._skipped)} of {len(indices)} images were left out, "
+                    f"first {name!r}: {why}",
                 )
             )
-            devices = [row.device[number] for row in rows.values()]
-            on_gpu = devices and all(d is not None and d.device.type == "cuda" for d in devices)
-            on_device.append(_stacked(devices) if on_gpu else None)
-        return _Finished(chunks, failures, on_device)
-
-    def _embed(
-        self, indices: Iterable[int], collected: dict[int, _Row | str]
-    ) -> Iterator[tuple[Batch, dict[int, tuple[Any, Any]]]]:
-        """Batches, and for each space that one of its images lacks, the features of all of them.
-
-        On the host and on the device.
-        """
-        from gan_metrics.images.loading import load
-
-        embedder = self.networks()
-        on_cpu = embedder.device.type == "cpu"
-        workers = self.how.workers
-        if workers is None:
-            workers = 0 if on_cpu else min(8, os.cpu_count() or 1)
-        # A GPU works on one batch while the next one is launched and the last one is fetched.
-        launched: deque[tuple[Batch, dict[int, Any]]] = deque()
-        for batch in load(
-            self.source,
-            indices,
-            self.decoding,
-            batch_size=self.how.batch_size or (8 if on_cpu else 64),
-            workers=workers,
-            pin=embedder.device.type == "cuda",
-        ):
-            groups = batch.groups(embedder.device)
-            numbers = self._lacking(batch, collected) if groups else []
-            found = embedder.embed(groups, [self.spaces[i] for i in numbers])
-            for number, values in zip(numbers, found, strict=True):
-                self._check_vectors(self.spaces[number], values.shape)
-            launched.append((batch, dict(zip(numbers, map(_fetch, found), strict=True))))
-            if on_cpu or len(launched) > 1:
-                yield _fetched(launched.popleft())
-        yield from map(_fetched, launched)
-
-    def _lacking(self, batch: Batch, collected: dict[int, _Row | str]) -> list[int]:
-        """The spaces in which an image of a batch is not known yet."""
-        rows = [collected.get(index) for index in batch.indices]
+        decoding = self._spaces[0].decoding
+        notes += [(code, f"{where}: {text}") for code, text in self._tally.warnings(decoding)]
+        digest = hashlib.sha256(b"".join(self._digests.get(i, b"\0" * 32) for i in indices))
         return [
-            number
-            for number in range(len(self.spaces))
-            if any(not isinstance(row, _Row) or row.host[number] is None for row in rows)
+            Features(
+                names=[self._source.names[index] for index in self._kept],
+                array=self._rows[i].array(),
+                spec=space.spec,
+                skipped=self._skipped,
+                tally=self._tally,
+                digest=digest.hexdigest(),
+                image_digests=[self._digests[index] for index in self._kept],
+                warnings=unique([*space.warnings, *notes]),
+                protocol=space.protocol.name,
+                known_moments=self._moments(i, comm) if self._how.moments else None,
+                description=where,
+            )
+            for i, space in enumerate(self._spaces)
         ]
 
-    def _report(self, done: int) -> None:
-        if self.how.progress:
-            self.how.progress(self.source.description, done, len(self.indices))
-
-    def _digest(self) -> str:
-        hashed = hashlib.sha256()
-        for index in self.indices:
-            hashed.update(self.digests.get(index, b"\0" * 32))
-        return hashed.hexdigest()
-
-    def _check_vectors(self, space: BackboneChoice, shape: Sequence[int]) -> None:
-        if self.how.moments and len(shape) != 2:
-            raise UsageError(
-                f"layer {space.spec.layer!r} with pool {space.spec.pool} gives maps of "
-                f"shape {tuple(shape[1:])}; metrics need vectors: choose another --pool"
-            )
+    def _moments(self, number: int, comm: Comm) -> Moments:
+        stream = self._streams[number]
+        return merged(comm.gather(None if stream.empty else stream.finish()))
 
     def _check_finite(self, features: npt.NDArray[np.float32], indices: Sequence[int]) -> None:
         finite = np.isfinite(features).all(axis=tuple(range(1, features.ndim)))
         if not finite.all():
             raise ComputationError(
                 "the network gives NaN or infinity for "
-                f"{self.source.names[indices[int(np.argmin(finite))]]!r} in "
-                f"{self.source.description}; look at that image, or at the weights and precision"
+                f"{self._source.names[indices[int(np.argmin(finite))]]!r} in "
+                f"{self._source.description}; look at that image, or at the weights and precision"
             )
-
-
-def _settled(result: _Row | str) -> bool:
-    """Whether an image is known in all spaces, or known to fail."""
-    return isinstance(result, str) or result.whole
-
-
-def _stacked(rows: Sequence[Any]) -> Any:
-    import torch
-
-    return torch.stack(list(rows))
-
-
-def _fetch(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Any]:
-    """Begin to copy features to the host: there, on the device, and the event of its end."""
-    import torch
-
-    if features.device.type != "cuda":
-        return features.cpu(), features, None
-    host = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
-    host.copy_(features, non_blocking=True)
-    event: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    event.record()
-    return host, features, event
-
-
-def _fetched(item: tuple[Batch, dict[int, Any]]) -> tuple[Batch, dict[int, tuple[Any, Any]]]:
-    """The same, once the copies are there."""
-    batch, fetches = item
-    found = {}
-    for number, (host, device, event) in fetches.items():
-        if event is not None:
-            event.synchronize()
-        found[number] = (host.numpy(), device)
-    return batch, found
-
-
-def draw_images(n: int, wanted: int | None, seed: int) -> list[int]:
-    """All indices, or ``wanted`` of them without replacement, in rising order."""
-    if wanted is None or wanted >= n:
-        return list(range(n))
-    drawn = np.random.default_rng(seed).choice(n, wanted, replace=False)
-    return sorted(int(index) for index in drawn)

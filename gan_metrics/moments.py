@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ from gan_metrics.errors import ComputationError, InputError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Moments", "MomentsStream"]
+__all__ = ["Moments", "MomentsStream", "merged"]
 
 Array = npt.NDArray[np.float64]
 
@@ -93,6 +95,18 @@ class Moments:
         return Moments(n, self.mean + shift * (other.n / n), cov)
 
 
+def merged(parts: Iterable[Moments | None]) -> Moments:
+    """The moments of several sets together, one after the other; ``None`` is an empty set.
+
+    Raises:
+        InputError: As for :meth:`Moments.merge`, and when all sets are empty.
+    """
+    some = [part for part in parts if part is not None]
+    if not some:
+        raise InputError("there are no moments to merge")
+    return functools.reduce(Moments.merge, some)
+
+
 class MomentsStream:
     """Moments of vectors that arrive in pieces of any size, on the host or on a device.
 
@@ -119,6 +133,11 @@ class MomentsStream:
         self._waiting += len(features)
         if self._waiting >= _BLOCK:
             self._flush()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was added yet."""
+        return self._moments is None and not self._pieces
 
     def finish(self) -> Moments:
         """The moments of all that was added.

@@ -12,12 +12,13 @@ from typing_extensions import TypedDict
 
 from gan_metrics.backbones.registry import BACKBONES, LIBRARIES, is_built_in
 from gan_metrics.cache import FeatureCache
+from gan_metrics.chunks import Extraction, Progress
+from gan_metrics.communication import ALONE, Comm
 from gan_metrics.errors import UsageError, unknown_name
-from gan_metrics.extraction import Extraction, Progress
 from gan_metrics.protocols import protocol_for
 from gan_metrics.redis_cache import RedisCache, is_redis
 
-__all__ = ["Options", "check_options", "extraction_of", "open_cache", "weights_of"]
+__all__ = ["Options", "check_options", "comm_of", "extraction_of", "open_cache", "weights_of"]
 
 
 class Options(TypedDict, total=False):
@@ -44,6 +45,8 @@ class Options(TypedDict, total=False):
         cache: A folder, or the URL of a Redis server, ``redis://host:port/db[?expire=SECONDS]``;
             ``True`` (default): the user's folder; ``False``: none.
         progress: Called with a description, the images done, and their number.
+        comm: The ranks that share the work, such as :func:`gan_metrics.communication.world`: all
+            of them then make the same call, and all get the result. By default this process alone.
     """
 
     backbone: Any
@@ -63,6 +66,7 @@ class Options(TypedDict, total=False):
     on_error: str
     cache: bool | str | os.PathLike[str]
     progress: Progress | None
+    comm: Comm
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -100,7 +104,20 @@ def extraction_of(options: Options) -> Extraction:
         seed=options.get("seed", 0),
         cache=open_cache(options.get("cache", True)),
         progress=options.get("progress"),
+        comm=comm_of(options),
     )
+
+
+def comm_of(options: Options) -> Comm:
+    """The ranks that share the work.
+
+    Raises:
+        UsageError: When it is something else.
+    """
+    comm = options.get("comm", ALONE)
+    if not isinstance(comm, Comm):
+        raise UsageError(f"comm={comm!r}: expected what gan_metrics.communication.world() gives")
+    return comm
 
 
 def weights_of(

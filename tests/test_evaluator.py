@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import LITE0
-from torch import nn
+from toys import NoisyPainter
 
 import gan_metrics as gm
 from gan_metrics.errors import ComputationError, InputError, UsageError
@@ -20,28 +20,6 @@ Folders = tuple[Path, Path]
 OWN: dict[str, Any] = {"backbone": LITE0, "device": "cpu"}
 
 
-class Painter(nn.Module):
-    """Squares of one colour, with noise of its own, a BatchNorm and a Dropout."""
-
-    z_size = 6
-    value_range = (-1, 1)
-
-    def __init__(self, level: float = 0.0) -> None:
-        super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            self.net = nn.Sequential(nn.Linear(6, 12), nn.BatchNorm1d(12), nn.Linear(12, 3))
-        self.drop = nn.Dropout(0.5)
-        self.level = nn.Parameter(torch.tensor(level))
-        self.net[1].eval()
-        self.calls = 0
-
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        self.calls += 1
-        colour = (self.level + 0.3 * self.drop(self.net(z)))[:, :, None, None]
-        return (colour + 0.05 * torch.randn(len(z), 3, 24, 24, dtype=z.dtype)).tanh()
-
-
 @pytest.fixture(scope="module")
 def reference(folders: Folders) -> gm.Features:
     return gm.extract_features(folders[0], backbone=LITE0, cache=False)
@@ -49,9 +27,9 @@ def reference(folders: Folders) -> gm.Features:
 
 def test_it_gives_what_the_drawn_images_give(reference: gm.Features) -> None:
     evaluator = Evaluator(reference, ["fid", "kid"], n_fake=50, batch_size=32, **OWN)
-    found = evaluator(Painter(), step=0)
+    found = evaluator(NoisyPainter(), step=0)
     assert found is not None
-    drawn = gm.Generated(Painter(), 50, batch_size=32)
+    drawn = gm.Generated(NoisyPainter(), 50, batch_size=32)
     expected = gm.evaluate(reference, drawn, metrics=["fid", "kid"], backbone=LITE0)
     for name in ("fid", "kid"):
         assert float(found[name]) == pytest.approx(float(expected[name]), rel=1e-4)
@@ -62,17 +40,17 @@ def test_it_gives_what_the_drawn_images_give(reference: gm.Features) -> None:
 def test_points_of_a_curve_compare(reference: gm.Features) -> None:
     evaluator = Evaluator(reference, n_fake=20, **OWN)
     values = [
-        float(evaluator(Painter(level), step)["fid"])  # type: ignore[index]
+        float(evaluator(NoisyPainter(level), step)["fid"])  # type: ignore[index]
         for step, level in enumerate((0.0, 0.0, 1.0))
     ]
     assert values[0] == values[1] != values[2]
-    other = Evaluator(reference, n_fake=20, seed=1, **OWN)(Painter())
+    other = Evaluator(reference, n_fake=20, seed=1, **OWN)(NoisyPainter())
     assert float(other["fid"]) != values[0]  # type: ignore[index]
     assert [step for step, _ in evaluator.history] == [0, 1, 2]
 
 
 def test_the_training_goes_on_as_if_nothing_had_been(reference: gm.Features) -> None:
-    generator = Painter()
+    generator = NoisyPainter()
     generator.train()
     generator.net[1].eval()
     z = torch.zeros(2, 6, requires_grad=True)
@@ -91,7 +69,7 @@ def test_the_training_goes_on_as_if_nothing_had_been(reference: gm.Features) -> 
 
 
 def test_other_steps_cost_nothing(reference: gm.Features) -> None:
-    evaluator, generator = Evaluator(reference, n_fake=20, every=10, **OWN), Painter()
+    evaluator, generator = Evaluator(reference, n_fake=20, every=10, **OWN), NoisyPainter()
     assert [evaluator(generator, step) for step in (1, 5, 9)] == [None] * 3
     assert generator.calls == 0
     assert evaluator(generator, 20) is not None
@@ -100,7 +78,7 @@ def test_other_steps_cost_nothing(reference: gm.Features) -> None:
 @pytest.mark.parametrize("leading", ["fid", "vendi"])
 def test_the_best_is_kept(leading: str, reference: gm.Features, tmp_path: Path) -> None:
     evaluator = Evaluator(reference, [leading], n_fake=20, keep=tmp_path / "best.pt", **OWN)
-    generators = [Painter(-3.0), Painter(0.2), Painter(3.0)]
+    generators = [NoisyPainter(-3.0), NoisyPainter(0.2), NoisyPainter(3.0)]
     values = [float(evaluator(g, step)[leading]) for step, g in enumerate(generators)]  # type: ignore[index]
     at = int(np.argmin(values) if leading == "fid" else np.argmax(values))
     assert at > 0
@@ -122,7 +100,7 @@ def test_logs(reference: gm.Features, tmp_path: Path) -> None:
     logs = [tmp_path / "log.jsonl", lambda step, result: told.append((step, float(result["fid"])))]
     evaluator = Evaluator(reference, ["fid"], n_fake=20, log=logs, **OWN)
     for step in (0, 100):
-        evaluator(Painter(), step)
+        evaluator(NoisyPainter(), step)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [0, 100]
     assert [(line["step"], line["results"][0]["value"]) for line in lines] == told
@@ -130,12 +108,12 @@ def test_logs(reference: gm.Features, tmp_path: Path) -> None:
 
 
 def test_clipped_values_are_told_of(reference: gm.Features) -> None:
-    class Wide(Painter):
+    class Wide(NoisyPainter):
         def forward(self, z: torch.Tensor) -> torch.Tensor:
             return 1.4 * super().forward(z)
 
     evaluator = Evaluator(reference, ["fid", "vendi"], n_fake=20, **OWN)
-    for generator, told in ((Wide(2.0), True), (Painter(2.0), False)):
+    for generator, told in ((Wide(2.0), True), (NoisyPainter(2.0), False)):
         found = evaluator(generator)
         for result in found.values():  # type: ignore[union-attr]
             assert ("clipped-values" in dict(result.warnings)) == told
@@ -149,8 +127,8 @@ def test_latents_of_one_s_own(reference: gm.Features) -> None:
         return torch.zeros(n, 6)
 
     evaluator = Evaluator(reference, ["vendi"], n_fake=20, latent=latent, seed=4, **OWN)
-    still = evaluator(Painter())
-    own = Evaluator(reference, ["vendi"], n_fake=20, seed=4, **OWN)(Painter())
+    still = evaluator(NoisyPainter())
+    own = Evaluator(reference, ["vendi"], n_fake=20, seed=4, **OWN)(NoisyPainter())
     assert asked == [(20, 4)]
     assert float(still["vendi"]) < float(own["vendi"])  # type: ignore[index]
     with pytest.raises(InputError, match="gives 3 latents, not 20"):
@@ -158,13 +136,13 @@ def test_latents_of_one_s_own(reference: gm.Features) -> None:
 
 
 def test_averages_of_weights_and_autocast(reference: gm.Features) -> None:
-    generator = Painter(0.1)
+    generator = NoisyPainter(0.1)
     average = torch.optim.swa_utils.AveragedModel(generator)
     evaluator = Evaluator(reference, n_fake=20, latent=6, value_range=(-1, 1), **OWN)
     plain, averaged = evaluator(generator), evaluator(average)
     assert float(averaged["fid"]) == pytest.approx(float(plain["fid"]), rel=1e-6)  # type: ignore[index]
 
-    class Bytes(Painter):
+    class Bytes(NoisyPainter):
         def forward(self, z: torch.Tensor) -> torch.Tensor:
             with torch.autocast("cpu", enabled=False):
                 return super().forward(z.float())
@@ -178,9 +156,9 @@ def test_averages_of_weights_and_autocast(reference: gm.Features) -> None:
 
 def test_a_generator_that_fails_leaves_the_evaluator_whole(reference: gm.Features) -> None:
     evaluator = Evaluator(reference, n_fake=40, batch_size=16, **OWN)
-    before = float(evaluator(Painter(), 0)["fid"])  # type: ignore[index]
+    before = float(evaluator(NoisyPainter(), 0)["fid"])  # type: ignore[index]
 
-    class Bad(Painter):
+    class Bad(NoisyPainter):
         def forward(self, z: torch.Tensor) -> torch.Tensor:
             found = super().forward(z)
             return found * torch.nan if self.calls == 2 else found
@@ -191,7 +169,7 @@ def test_a_generator_that_fails_leaves_the_evaluator_whole(reference: gm.Feature
     assert generator.training
     assert [step for step, _ in evaluator.history] == [0]
     assert evaluator.best == (0, before)
-    assert float(evaluator(Painter(), 2)["fid"]) == before  # type: ignore[index]
+    assert float(evaluator(NoisyPainter(), 2)["fid"]) == before  # type: ignore[index]
 
 
 def test_what_it_refuses(reference: gm.Features, tmp_path: Path) -> None:
@@ -206,6 +184,6 @@ def test_what_it_refuses(reference: gm.Features, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="writes a module's state"):
         keeper(lambda n, seed: torch.zeros(n, 3, 8, 8, dtype=torch.uint8))
     with pytest.raises(InputError, match="fid has no value"):
-        Evaluator(reference, n_fake=1, **OWN)(Painter())
+        Evaluator(reference, n_fake=1, **OWN)(NoisyPainter())
     with pytest.raises(ComputationError):
         gm.training.FID(reference, **OWN).compute()

@@ -19,12 +19,14 @@ from data import crops, write_folder
 from PIL import Image
 
 import gan_metrics as gm
+from gan_metrics import chunks as chunks_module
 from gan_metrics import extraction as extraction_module
 from gan_metrics import rows as rows_module
 from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.backbones.embedder import Embedder
 from gan_metrics.backbones.registry import choose_backbone
 from gan_metrics.cache import FeatureCache, chunk_key
+from gan_metrics.chunks import Extraction
 from gan_metrics.errors import (
     ComputationError,
     ImageError,
@@ -32,7 +34,7 @@ from gan_metrics.errors import (
     ResourceError,
     UsageError,
 )
-from gan_metrics.extraction import Extraction, extract
+from gan_metrics.extraction import extract
 from gan_metrics.features import Features
 from gan_metrics.images.loading import load
 from gan_metrics.images.sources import ImageSource, open_source
@@ -241,7 +243,7 @@ def test_an_image_that_can_be_decoded_now_is_not_left_out(
 ) -> None:
     """As after the installation of a library with another codec: same bytes, another outcome."""
     cache = FeatureCache(tmp_path / "cache")
-    real_decode, victim = extraction_module.decode, (folder / "0001.png").read_bytes()
+    real_decode, victim = chunks_module.decode, (folder / "0001.png").read_bytes()
 
     def picky(data: bytes, decoding: Decoding) -> object:
         if data == victim:
@@ -250,7 +252,7 @@ def test_an_image_that_can_be_decoded_now_is_not_left_out(
 
     with monkeypatch.context() as patch:
         patch.setattr("gan_metrics.images.loading.decode", picky)
-        patch.setattr(extraction_module, "decode", picky)
+        patch.setattr(chunks_module, "decode", picky)
         assert len(network.extract(folder, on_error="skip", cache=cache).names) == 11
         before = network.embedded
         assert len(network.extract(folder, on_error="skip", cache=cache).names) == 11

@@ -8,6 +8,7 @@ import pytest
 import torch
 from conftest import LITE0
 from data import crops
+from toys import Colours, Painter, of_colours
 
 import gan_metrics as gm
 from gan_metrics.errors import ComputationError, InputError, MismatchError, UsageError
@@ -239,32 +240,6 @@ def test_a_reference_s_factor_is_computed_once(
     values = [float(metric.update(batch(4, seed)).compute()) for seed in range(3)]
     assert len(made) == 1
     assert len(set(values)) == 3
-
-
-class Painter(torch.nn.Module):
-    """Images of one colour each, whose mean and spread are learnt."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.shift = torch.nn.Parameter(torch.tensor([-0.8, 0.8, -0.8]))
-        self.scale = torch.nn.Parameter(torch.full((3,), 0.05))
-
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        return (self.shift + self.scale * z).clamp(-1, 1)[:, :, None, None].expand(-1, -1, 16, 16)
-
-
-class Colours(torch.nn.Module):
-    preprocess = gm.Preprocess("exact", 8, "torch-bilinear", None, 255.0, (0,) * 3, (1,) * 3)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        mean = images.mean((2, 3))
-        return torch.cat([mean, mean.roll(1, 1) * mean], 1)
-
-
-def of_colours(n: int) -> torch.Tensor:
-    rng = np.random.default_rng(0)
-    colours = np.clip(128 + 40 * rng.normal(size=(n, 3)), 0, 255).astype(np.uint8)
-    return torch.from_numpy(colours)[:, :, None, None].expand(-1, -1, 16, 16)
 
 
 def test_the_loss_lowers_the_distance_of_a_toy_generator() -> None:

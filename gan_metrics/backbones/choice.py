@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gan_metrics.backbones.weights import WeightsSource
+from gan_metrics.errors import UsageError
 from gan_metrics.protocols import Protocol
 from gan_metrics.specs import Decoding, FeatureSpec, Preprocess
 
@@ -113,3 +114,18 @@ class BackboneChoice:
     weights: Path | str | None
     seed: int = 0
     warnings: tuple[tuple[str, str], ...] = ()
+
+    def check_vectors(self, shape: Sequence[int]) -> None:
+        """Refuse features of a shape that no metric takes.
+
+        Args:
+            shape: Of the features of some images.
+
+        Raises:
+            UsageError: When they are maps.
+        """
+        if len(shape) != 2:
+            raise UsageError(
+                f"layer {self.spec.layer!r} with pool {self.spec.pool} gives maps of shape "
+                f"{tuple(shape[1:])}; metrics need vectors: choose another --pool"
+            )

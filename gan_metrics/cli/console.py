@@ -20,21 +20,25 @@ from gan_metrics.errors import GanMetricsError, ResourceError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gan_metrics.communication import Comm
+
 __all__ = [
     "STATE",
     "check_outputs",
     "emit",
     "guarded",
+    "helpers_end",
     "leave",
     "note",
     "print_json",
     "progress",
+    "ranks",
     "show_warnings",
     "table",
 ]
 
-STATE = {"quiet": False, "debug": False}
-"""What ``--quiet`` and ``--debug`` set, for the whole command."""
+STATE = {"quiet": False, "debug": False, "leads": True}
+"""What ``--quiet`` and ``--debug`` set, for the whole command, and whether this rank prints."""
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 
@@ -47,7 +51,7 @@ def guarded(verb: Callable[..., None]) -> Callable[..., None]:
         try:
             verb(*args, **kwargs)
         except GanMetricsError as error:
-            leave(str(error), error.exit_code)
+            leave(str(error), error.exit_code, told=_is_told(error))
         except KeyboardInterrupt:
             leave("interrupted", 130)
         except MemoryError:
@@ -66,19 +70,66 @@ def guarded(verb: Callable[..., None]) -> Callable[..., None]:
                 leave("out of memory; try a smaller --batch-size, or --max-images", 6)
             if kind == "OutOfMemoryError":
                 leave("the device is out of memory; try a smaller --batch-size", 6)
-            leave(f"this is a fault of gan-metrics ({kind}: {error}); --debug shows where", 1)
+            fault = f"this is a fault of gan-metrics ({kind}: {error}); --debug shows where"
+            leave(fault, 1, told=_is_told(error))
 
     # A line of the docstring is none of the help: only blank and indented lines are kept apart.
     wrapper.__doc__ = re.sub(r"(?<!\n)\n(?![\n ])", " ", inspect.cleandoc(verb.__doc__ or ""))
     return wrapper
 
 
-def leave(message: str, code: int) -> NoReturn:
-    """Say a last word on stderr and end with an exit code."""
+def leave(message: str, code: int, *, told: bool = False) -> NoReturn:
+    """Say a last word on stderr and end with an exit code.
+
+    Args:
+        message: The word.
+        code: The code.
+        told: Whether the leading rank says it too: the others then do not.
+    """
     if STATE["debug"]:
         traceback.print_exc()
-    print(printable(f"gan-metrics: {message}"), file=sys.stderr)  # noqa: T201
+    if STATE["leads"] or not told:
+        print(printable(f"gan-metrics: {message}"), file=sys.stderr)  # noqa: T201
     raise typer.Exit(code)
+
+
+def _is_told(error: Exception) -> bool:
+    """Whether all ranks know of an error."""
+    from gan_metrics.communication import is_shared
+
+    return is_shared(error)
+
+
+@contextlib.contextmanager
+def ranks() -> Iterator[Comm]:
+    """The processes that share the work of a verb, if ``torchrun`` started several.
+
+    All of them end in the same way; those that only help end at :func:`helpers_end`.
+    """
+    from gan_metrics.communication import joined
+
+    with joined() as comm:
+        STATE["leads"] = comm.leads
+        with comm.jointly():
+            leaving = None
+            try:
+                yield comm
+            except _HelpedEnough:
+                pass
+            except typer.Exit as error:  # the verb has said its last word
+                leaving = error
+        if leaving is not None:
+            raise leaving
+
+
+def helpers_end() -> None:
+    """The place from which on only the leading rank prints and writes."""
+    if not STATE["leads"]:
+        raise _HelpedEnough
+
+
+class _HelpedEnough(Exception):  # noqa: N818
+    """Nothing is left to do for this rank."""
 
 
 def check_outputs(*paths: Path | None) -> None:
@@ -96,7 +147,7 @@ def check_outputs(*paths: Path | None) -> None:
 
 def note(message: str) -> None:
     """Say something on stderr, unless ``--quiet``."""
-    if not STATE["quiet"]:
+    if STATE["leads"] and not STATE["quiet"]:
         print(printable(message), file=sys.stderr)  # noqa: T201
 
 
@@ -148,6 +199,7 @@ def emit(
         json: Print JSON in any case.
         written: What is written to the file; ``None``: its JSON.
     """
+    helpers_end()
     from gan_metrics.downloads import atomic_path
 
     output: Path | None = to["output"]
@@ -177,7 +229,7 @@ def emit(
 @contextlib.contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None] | None]:
     """A progress bar with rate and time left on stderr; nothing where that is no terminal."""
-    if STATE["quiet"] or not sys.stderr.isatty():
+    if STATE["quiet"] or not STATE["leads"] or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console

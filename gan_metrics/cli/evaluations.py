@@ -249,6 +249,7 @@ def reproduce(
     keep_freed_memory()
     with console.progress() as report:
         found = compute(record, real, fake, held_out=held_out, progress=report, **stated)
+    console.helpers_end()
     console.show_warnings(found.warnings)
     if json:
         console.print_json(found.to_json())

@@ -58,6 +58,7 @@ def attribution(
     keep_freed_memory()
     with console.progress() as report:
         found = attribute(real, fake, top=top, names=name or (), progress=report, **options)
+    console.helpers_end()
     save_attribution(found, output)
     console.show_warnings(found.warnings)
     print(f"{output}: {len(found)} images, {found.layer}")  # noqa: T201

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
+from gan_metrics.cli import console
 from gan_metrics.errors import UsageError
 from gan_metrics.specs import ALPHAS, EXIFS, POOLS, PRECISIONS
 
@@ -314,7 +315,11 @@ def _takes(template: Callable[..., dict[str, Any]], keyword: str) -> Callable[[A
         def wrapper(**given: Any) -> None:
             taken = template(**{p.name: given.pop(p.name) for p in shared})
             _stand_in(given, taken, wanted)
-            verb(**given, **{keyword: taken})
+            if template is not _features:
+                verb(**given, **{keyword: taken})
+                return
+            with console.ranks() as comm:
+                verb(**given, **{keyword: {**taken, "comm": comm}})
 
         hints.pop(keyword, None)
         for name in wanted:

@@ -65,6 +65,7 @@ def stats(
     keep_freed_memory()
     with console.progress() as report:
         path, statistics = write_reference(source, output, kind=format_, progress=report, **options)
+    console.helpers_end()
     console.show_warnings(statistics.warnings)
     if json:
         console.print_json({**statistics.header(), "path": str(path)})
@@ -117,6 +118,7 @@ def features(
     keep_freed_memory()
     with console.progress() as report:
         found = extract_features(source, progress=report, **options)
+    console.helpers_end()
     path = save_features(found, output)
     console.show_warnings(found.warnings)
     spec, shape = found.spec, list(found.array.shape)
@@ -199,6 +201,7 @@ def search(
             progress=report,
             **options,
         )
+    console.helpers_end()
     console.show_warnings(found.warnings)
     if json:
         console.print_json(found.to_json())
@@ -272,6 +275,7 @@ def map_(
             progress=report,
             **options,
         )
+    console.helpers_end()
     save_map(drawn, output)
     console.show_warnings(drawn.warnings)
     print(f"{output}: {len(drawn.names)} images")  # noqa: T201

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from gan_metrics.chunks import Progress
 from gan_metrics.errors import ComputationError, ImageError, InputError, UsageError
-from gan_metrics.extraction import Progress
 from gan_metrics.images.decode import decode
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.labels import folder_classes

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gan_metrics.chunks import Progress
 from gan_metrics.errors import ComputationError, InputError, UsageError
-from gan_metrics.extraction import Progress
 from gan_metrics.images.sources import Generated
 from gan_metrics.metrics.arguments import (
     PATHS,

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch
 
 from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.backbones.embedder import Embedder
 from gan_metrics.backbones.network import Backbone
+from gan_metrics.communication import Comm, world
 from gan_metrics.embedding import embed_spaces, settle
 from gan_metrics.errors import ComputationError, InputError, MismatchError, UsageError
 from gan_metrics.features import Features
@@ -20,8 +22,9 @@ from gan_metrics.options import Options, check_options
 from gan_metrics.plan import make_plan
 from gan_metrics.results import EvaluationResult, MetricResult
 from gan_metrics.scoring import Measured, Task, score_sets
-from gan_metrics.sides import Input, Side, open_side
+from gan_metrics.sides import Side, open_side
 from gan_metrics.specs import FeatureSpec
+from gan_metrics.training.loaders import Reference, batches_of, is_loader
 from gan_metrics.value_ranges import check_value_range, to_uint8
 
 __all__ = ["FID", "KID", "RANGES", "Fed", "InceptionScore", "Metrics", "PrecisionRecall"]
@@ -56,7 +59,7 @@ class _Accumulator:
     def __init__(
         self,
         metrics: str | Iterable[str],
-        reference: Input | None = None,
+        reference: Reference | None = None,
         *,
         backbone: Any = None,
         layer: str | None = None,
@@ -69,7 +72,9 @@ class _Accumulator:
         seed: int = 0,
         error_bars: bool = True,
         arguments: Mapping[str, Mapping[str, Any]] | None = None,
+        comm: Comm | None = None,
     ) -> None:
+        self.comm = world() if comm is None else comm
         self.value_range = check_value_range(value_range, RANGES)
         rows = registry.expand(metrics)
         for name, row in rows.items():
@@ -85,10 +90,16 @@ class _Accumulator:
             device=device,
             seed=seed,
             cache=False,
+            comm=self.comm,
         )
         check_options(options)
         settled = registry.check_arguments(arguments)
-        self.reference = None if reference is None else open_side(reference, options)
+        loader = reference if is_loader(reference) else None
+        self.reference = None
+        if loader is not None:
+            self.reference = Side(source=Fed("the images of the loader"))
+        elif reference is not None:
+            self.reference = open_side(reference, options)  # type: ignore[arg-type]
         real = self.reference or Side(source=Fed("the real images"))
         sides = [real, Side(source=Fed("the fake images"))]
         choice = settle(sides, options)
@@ -103,9 +114,14 @@ class _Accumulator:
         self._spaces = {space.spec: space for space in plan.spaces.values()}
         self._embedder = Embedder(device)
         self._kept: dict[bool, dict[FeatureSpec, list[torch.Tensor]]] = {}
+        self._gathered: dict[tuple[bool, FeatureSpec], tuple[int, Features]] = {}
         self._forget(real=True)
         self._forget(real=False)
-        self._known = self._look_at(self.reference)
+        self._known: dict[str, Side] = {}
+        if loader is not None:
+            self._read(loader)  # type: ignore[arg-type]
+        elif self.reference is not None:
+            self._known = self._look_at(self.reference)
 
     @property
     def backbone(self) -> Backbone:
@@ -141,16 +157,16 @@ class _Accumulator:
         """
         if real and self.reference is not None:
             raise UsageError("the real side is the reference; update takes fake images only")
+        self._add(images, real)
+        return self
+
+    def _add(self, images: torch.Tensor, real: bool) -> None:
         floor = self._main.protocol.floats == "floor"
         pixels = to_uint8(images, self.value_range, floor=floor)
         spaces = list(self._spaces.values())
         found = self._embedder.embed([pixels], spaces)
         for space, features in zip(spaces, found, strict=True):
-            if features.ndim != 2:
-                raise UsageError(
-                    f"layer {space.spec.layer!r} with pool {space.spec.pool} gives maps of shape "
-                    f"{tuple(features.shape[1:])}; metrics need vectors: choose another pool"
-                )
+            space.check_vectors(features.shape)
             if not features.isfinite().all():
                 raise ComputationError(
                     "the network gives NaN or infinity for an image of this batch; look at it, or "
@@ -158,7 +174,15 @@ class _Accumulator:
                 )
         for space, features in zip(spaces, found, strict=True):  # all of them, or none
             self._kept[real][space.spec].append(features.cpu())
-        return self
+
+    def _read(self, loader: Iterable[Any]) -> None:
+        """Take one pass over a loader for the real side."""
+        with self.comm.jointly():
+            for images in batches_of(loader, self.comm):
+                self._add(images, True)
+            spaces = self._task.plan.spaces
+            self._known = {name: self._side(True, spaces[name]) for name in self._task.plan.rows}
+        self._forget(real=True)
 
     def reset(self: Self, *, keep_real: bool = False) -> Self:
         """Forget all images; a reference stays.
@@ -222,20 +246,19 @@ class _Accumulator:
         return self
 
     def _measured(self) -> Measured:
-        """All metrics of all that was taken in."""
+        """All metrics of all that the ranks took in."""
         plan = self._task.plan
         wanted = any(row.sides == 2 for row in plan.rows.values())
-        fakes = {name: self._side(False, plan.spaces[name]) for name in plan.rows}
-        reals = dict(self._known)
-        fed = any(len(parts) for parts in self._kept[True].values())
-        if not reals and (wanted or fed):
-            reals = {name: self._side(True, plan.spaces[name]) for name in plan.rows}
-        return score_sets(self._task, reals or None, fakes, None, {})
+        with self.comm.jointly():
+            fakes = {name: self._side(False, plan.spaces[name]) for name in plan.rows}
+            reals = dict(self._known)
+            fed = any(self.comm.gather(any(map(len, self._kept[True].values()))))
+            if not reals and (wanted or fed):
+                reals = {name: self._side(True, plan.spaces[name]) for name in plan.rows}
+            return score_sets(self._task, reals or None, fakes, None, {})
 
-    def _look_at(self, reference: Side | None) -> dict[str, Side]:
+    def _look_at(self, reference: Side) -> dict[str, Side]:
         """The reference in the space of each metric."""
-        if reference is None:
-            return {}
         plan, options = self._task.plan, self._task.options
         wanted = plan.of_side(reference, "real")
         embedded = embed_spaces([reference], [wanted], options, moments=plan.moments)[0]
@@ -247,29 +270,37 @@ class _Accumulator:
 
     def _forget(self, *, real: bool) -> None:
         self._kept[real] = {spec: [] for spec in self._spaces}
-        self._features: dict[tuple[bool, FeatureSpec], Features] = {}
+        self._gathered = {key: kept for key, kept in self._gathered.items() if key[0] != real}
 
     def _side(self, real: bool, space: BackboneChoice) -> Side:
-        name = "real" if real else "fake"
+        """The images of one side that all ranks were fed, in their order."""
+        key = (real, space.spec)
         parts = self._kept[real][space.spec]
-        if not parts:
-            hint = "give a reference, or update(images, real=True)" if real else "call update first"
-            raise ComputationError(f"there are no {name} images yet; {hint}")
         if len(parts) > 1:
             self._kept[real][space.spec] = parts = [torch.cat(parts)]
-        array = parts[0].numpy()
-        known = self._features.get((real, space.spec))
-        if known is None or len(known.array) != len(array):
-            known = Features(
+        own = parts[0].numpy() if parts else np.empty((0, 0), np.float32)
+        kept = self._gathered.get(key)
+        fresh = kept is not None and kept[0] == len(own)
+        if not all(self.comm.gather(fresh)):
+            array = self.comm.gather_rows(own)
+            name = "real" if real else "fake"
+            if not len(array):
+                hint = "give a reference, or update(images, real=True)" if real else "call update"
+                raise ComputationError(f"there are no {name} images yet; {hint} first")
+            loader = self.reference if real else None
+            where = f"the {name} images" if loader is None else loader.description
+            features = Features(
                 names=[f"{name} {i}" for i in range(len(array))],
                 array=array,
                 spec=space.spec,
                 warnings=space.warnings,
                 protocol=space.protocol.name,
-                description=f"the {name} images",
+                description=where,
             )
-            self._features[real, space.spec] = known
-        return Side(features=known)
+            kept = (len(own), features)
+            self._gathered[key] = kept
+        assert kept is not None  # noqa: S101
+        return Side(features=kept[1])
 
 
 _SIDES = {"real": True, "fake": False}
@@ -284,8 +315,19 @@ class _Single(_Accumulator):
 
     _metric: ClassVar[str]
 
-    def __init__(self, reference: Input | None = None, **options: Any) -> None:
+    def __init__(self, reference: Reference | None = None, **options: Any) -> None:
         super().__init__([self._metric], reference, **options)
+
+    @property
+    def known(self) -> Side:
+        """The reference in the metric's space.
+
+        Raises:
+            UsageError: When there is none.
+        """
+        if self.reference is None:
+            raise UsageError("there is no reference: the real side is fed")
+        return self._known[self._metric]
 
     def compute(self) -> MetricResult:
         """The value of all that was taken in, with its error bar.
@@ -306,13 +348,16 @@ class FID(_Single):
 
     Args:
         reference: The real side: a statistics file, ``ref:NAME``, a folder of images (one pass
-            over it), or one of these as an object; ``None``: it is fed by ``update(…, real=True)``.
+            over it), or one of these as an object; a loader of batches of images, alone or before
+            their labels (one pass); ``None``: it is fed by ``update(…, real=True)``.
         options: ``backbone``: by default what the reference says, else the 2015 Inception;
             ``layer``, ``pool``, ``protocol``, ``weights``, ``precision``, ``device``, ``seed`` as
             for :func:`gan_metrics.fid`; ``value_range``: of float images, ``(0, 1)`` or
             ``(-1, 1)``, which become ``uint8`` in the protocol's way (rounded; torchmetrics cuts
             off), ``None``: images must be ``uint8``; ``error_bars``; ``arguments``: of the metric,
-            such as ``{"fid": {"directions": 5}}``.
+            such as ``{"fid": {"directions": 5}}``; ``comm``: the ranks that are fed a share each,
+            by default all of torch's default process group. Then every rank makes the object and
+            calls ``compute``, and gets the value of all images.
 
     Raises:
         UsageError: For an unknown name or range.
@@ -361,7 +406,7 @@ class Metrics(_Accumulator):
     """
 
     def __init__(
-        self, metrics: str | Iterable[str], reference: Input | None = None, **options: Any
+        self, metrics: str | Iterable[str], reference: Reference | None = None, **options: Any
     ) -> None:
         super().__init__(metrics, reference, **options)
 
@@ -389,5 +434,5 @@ class PrecisionRecall(Metrics):
         options: As for :class:`FID`.
     """
 
-    def __init__(self, reference: Input | None = None, **options: Any) -> None:
+    def __init__(self, reference: Reference | None = None, **options: Any) -> None:
         super().__init__(["precision", "recall"], reference, **options)

@@ -12,14 +12,16 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
+from gan_metrics.communication import Comm
 from gan_metrics.downloads import atomic_path, check_target
 from gan_metrics.errors import InputError, ResourceError, UsageError
 from gan_metrics.generators import Generator, load_generator
 from gan_metrics.metrics.registry import METRICS, expand
 from gan_metrics.results import EvaluationResult, Warning_, unique
-from gan_metrics.sides import Input
 from gan_metrics.training.accumulators import Metrics
+from gan_metrics.training.loaders import Reference
 
 __all__ = ["Evaluator"]
 
@@ -54,7 +56,9 @@ class Evaluator:
         keep: Where the best generator's ``state_dict`` is written, or a function of ``(generator,
             step, result)`` that is called for it.
         options: ``backbone``, ``layer``, ``protocol``, ``weights``, ``precision``, ``device``,
-            ``error_bars``, ``arguments``, as for :class:`~gan_metrics.training.Metrics`.
+            ``error_bars``, ``arguments``, ``comm``, as for
+            :class:`~gan_metrics.training.Metrics`. Where ranks work together, each of them draws
+            its share of the same images, and the leading one logs and keeps.
 
     Attributes:
         history: Pairs of a step and what was found there.
@@ -65,7 +69,7 @@ class Evaluator:
 
     def __init__(
         self,
-        reference: Input,
+        reference: Reference,
         metrics: str | Iterable[str] = ("fid",),
         *,
         n_fake: int = 10_000,
@@ -125,26 +129,44 @@ class Evaluator:
         """
         if step % self.every:
             return None
-        drawn = self._generator(generator)
+        if isinstance(generator, DistributedDataParallel):
+            generator = generator.module  # else ranks would wait for each other at each call
         self._metrics.reset()
         try:
-            for start in range(0, self.n_fake, self.batch_size):
-                indices = range(start, min(start + self.batch_size, self.n_fake))
-                z = None if self._latents is None else self._latents[indices.start : indices.stop]
-                images = drawn.images(self.seed, indices, z)
-                self._metrics.update(images.expand(-1, 3, -1, -1))
-            result = _with(self._metrics.compute(), drawn.warnings)
+            with self.comm.jointly():
+                warnings = self._draw(self._generator(generator))
+                result = _with(self._metrics.compute(), warnings)
         finally:
             self._metrics.reset()
         if self.leading not in result:
             raise InputError(f"{self.leading} has no value: {result.not_computed[self.leading]}")
+        best = self._is_best(float(result[self.leading]))
+        with self.comm.jointly():
+            if self.comm.leads:
+                for log in self._logs:
+                    log(step, result)
+                if best:
+                    self._keep_it(generator, step, result)
         self.history.append((step, result))
-        for log in self._logs:
-            log(step, result)
-        if self._is_best(float(result[self.leading])):
+        if best:
             self._best = (step, float(result[self.leading]))
-            self._keep_it(generator, step, result)
         return result
+
+    @property
+    def comm(self) -> Comm:
+        """The ranks that share the work."""
+        return self._metrics.comm
+
+    def _draw(self, drawn: Generator) -> list[Warning_]:
+        """Draw and embed this rank's share of the images; warnings of all ranks."""
+        batches = range(0, self.n_fake, self.batch_size)
+        for number in self.comm.share(len(batches)):
+            indices = range(self.n_fake)[batches[number] : batches[number] + self.batch_size]
+            z = None if self._latents is None else self._latents[indices.start : indices.stop]
+            images = drawn.images(self.seed, indices, z)
+            self._metrics.update(images.expand(-1, 3, -1, -1))
+        told = self.comm.gather(list(drawn.warnings))
+        return list({code: (code, text) for one in reversed(told) for code, text in one}.values())
 
     def _generator(self, given: Any) -> Generator:
         size = None if callable(self._latent) else self._latent

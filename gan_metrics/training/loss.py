@@ -8,13 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_metrics.backbones.network import Backbone
-from gan_metrics.embedding import embed_all, settle
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.metrics.frechet import frechet_distance
-from gan_metrics.options import Options, check_options
-from gan_metrics.sides import Input, Side, open_side
-from gan_metrics.training.accumulators import RANGES, Fed
+from gan_metrics.training.accumulators import FID, RANGES
+from gan_metrics.training.loaders import Reference
 from gan_metrics.value_ranges import check_value_range
 
 __all__ = ["FrechetLoss"]
@@ -30,10 +27,12 @@ class FrechetLoss(nn.Module):
 
     Args:
         reference: The real side, as for :class:`~gan_metrics.training.FID`; its moments are used.
-        queue: So many images of earlier batches.
+        queue: So many images of earlier batches, of all ranks together.
         value_range: Of the images, ``(0, 1)`` or ``(-1, 1)``.
-        options: ``backbone``, ``layer``, ``pool``, ``protocol``, ``weights``, ``device``, ``seed``
-            as for :func:`gan_metrics.fid`.
+        options: ``backbone``, ``layer``, ``pool``, ``protocol``, ``weights``, ``device``,
+            ``seed``, ``comm`` as for :class:`~gan_metrics.training.FID`. Where ranks work
+            together, the distance is that of all their images, and the mean of their gradients,
+            as ``DistributedDataParallel`` takes it, is its gradient.
 
     Raises:
         UsageError: For an unknown name or range.
@@ -43,7 +42,7 @@ class FrechetLoss(nn.Module):
 
     def __init__(
         self,
-        reference: Input,
+        reference: Reference,
         *,
         queue: int = 4096,
         value_range: Sequence[float] = (-1, 1),
@@ -57,13 +56,9 @@ class FrechetLoss(nn.Module):
         assert low_high is not None  # noqa: S101
         self.value_range = low_high
         self.queue = queue
-        asked = Options(**options, device=device, cache=False)  # type: ignore[typeddict-item]
-        check_options(asked)
-        real = open_side(reference, asked)
-        choice = settle([real, Side(source=Fed("the generator's images"))], asked)
-        assert choice is not None  # noqa: S101
-        self.moments = embed_all([real], choice, asked)[0].moments
-        self._backbone = Backbone(choice, device)
+        fid = FID(reference, device=device, error_bars=False, **options)
+        self.comm = fid.comm
+        self.moments, self._backbone = fid.known.moments, fid.backbone
         self._waiting: list[torch.Tensor] = []
 
     @property
@@ -90,9 +85,24 @@ class FrechetLoss(nn.Module):
             raise InputError("the images hold NaN or infinity")
         low, high = self.value_range
         features = self._backbone.differentiable((images.float() - low) * (255.0 / (high - low)))
-        loss = frechet_distance(torch.cat([*self._waiting, features]), self.moments)
-        self._push(features.detach())
+        batch = self._of_all_ranks(features)
+        loss = frechet_distance(torch.cat([*self._waiting, batch]), self.moments)
+        self._push(batch.detach())
         return loss
+
+    def _of_all_ranks(self, features: torch.Tensor) -> torch.Tensor:
+        """The features of all ranks; gradients go to one's own, times the number of ranks.
+
+        The mean of the ranks' gradients, which ``DistributedDataParallel`` takes, is then that of
+        the distance of all images.
+        """
+        if self.comm.size == 1:
+            return features
+        own = features.detach()
+        parts = self.comm.gather(own.cpu().numpy())
+        found = [torch.from_numpy(part).to(own) for part in parts]
+        found[self.comm.rank] = own + self.comm.size * (features - own)
+        return torch.cat(found)
 
     def reset(self) -> None:
         """Empty the queue."""

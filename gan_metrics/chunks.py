@@ -1,0 +1,400 @@
+"""From images to features, chunk by chunk: looked up, or computed and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_metrics.backbones.choice import BackboneChoice
+from gan_metrics.cache import Cache, Chunk
+from gan_metrics.communication import ALONE, Comm
+from gan_metrics.errors import ImageError, InputError, UsageError
+from gan_metrics.images.decode import Facts, decode
+from gan_metrics.images.sources import ImageSource
+
+if TYPE_CHECKING:
+    import torch
+
+    from gan_metrics.backbones.embedder import Embedder
+    from gan_metrics.images.loading import Batch
+
+__all__ = ["ChunkStream", "Extraction", "Finished", "Progress", "draw_images"]
+
+Progress = Callable[[str, int, int], None]
+"""Told what is going on, how many images are done, and how many there are."""
+
+_FEW = 8
+"""Images of a chunk that are decoded to see whether they can be, before a network is asked for."""
+
+_HASHED_AHEAD = 4
+"""Chunks that are hashed while the one before them is looked up or computed."""
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """How images are read and batched; it changes features in the last bits of float32 at most.
+
+    Attributes:
+        batch_size: Images per forward pass; ``None``: 8 on a CPU, 64 elsewhere.
+        workers: Processes that decode; 0: threads; ``None``: 0 on a CPU, up to 8 elsewhere.
+        on_error: ``"raise"``, or ``"skip"`` to leave out, count and list bad images.
+        max_images: Take this many, drawn with ``seed``; ``None``: all.
+        seed: Of that draw.
+        cache: Where features are kept; ``None``: nowhere.
+        moments: Whether mean and covariance are computed on the way.
+        progress: Told of the images as they are done.
+        comm: The ranks that share the work.
+    """
+
+    batch_size: int | None = None
+    workers: int | None = None
+    on_error: str = "raise"
+    max_images: int | None = None
+    seed: int = 0
+    cache: Cache | None = None
+    moments: bool = True
+    progress: Progress | None = None
+    comm: Comm = ALONE
+
+    def __post_init__(self) -> None:
+        if self.on_error not in ("raise", "skip"):
+            raise UsageError(f"on_error={self.on_error!r}: expected raise or skip")
+        for name, least in (("batch_size", 1), ("workers", 0), ("max_images", 1)):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < least):
+                raise UsageError(f"{name}={value!r}: expected a whole number of at least {least}")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One image's features in each space: on the host and, if just computed, on the device.
+
+    ``None`` on the host: not known in that space.
+    """
+
+    host: tuple[npt.NDArray[np.float32] | None, ...]
+    device: tuple[Any, ...]
+    facts: Facts
+
+    @property
+    def whole(self) -> bool:
+        return all(features is not None for features in self.host)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What became of a chunk of images.
+
+    Attributes:
+        chunks: The features, in each space.
+        failures: Position of an image to what went wrong.
+        digests: Index of an image to the SHA-256 of its bytes, where they could be read.
+        on_device: In each space the features where they were made; ``None``: on the host.
+    """
+
+    chunks: Sequence[Chunk]
+    failures: Mapping[int, str]
+    digests: Mapping[int, bytes]
+    on_device: Sequence[Any] = ()
+
+    def on_host(self) -> Finished:
+        """The same without what cannot leave this process."""
+        return replace(self, on_device=())
+
+
+class ChunkStream:
+    """Chunks of a source, one after the other: from the cache, or computed.
+
+    Args:
+        source: The images.
+        spaces: The feature spaces, of one way of decoding.
+        networks: Gives what embeds into these spaces. Called, and torch imported, only if a chunk
+            is missing.
+        how: Batches, workers, cache.
+        chunks: Of each chunk, the indices of its images.
+        n: How many images there are for all ranks together.
+
+    Attributes:
+        warnings: Pairs of a code and a message; complete at the end.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        spaces: Sequence[BackboneChoice],
+        networks: Callable[[], Embedder],
+        how: Extraction,
+        chunks: Sequence[Sequence[int]],
+        n: int,
+    ) -> None:
+        self.source, self.spaces, self.networks, self.how = source, spaces, networks, how
+        self.decoding = spaces[0].decoding
+        self.chunks, self.n = chunks, n
+        self.digests: dict[int, bytes] = {}
+        self.warnings: list[tuple[str, str]] = []
+        self._unkept = False
+        self._hashing = ThreadPoolExecutor(2, thread_name_prefix="digest")
+        self._hashed: dict[int, list[Future[bytes | None]]] = {}
+        self._looked_up: tuple[int, dict[int, _Row | str]] = (-1, {})
+
+    def run(self) -> Generator[Finished, None, None]:
+        """Every chunk in order; missing images are computed in one go.
+
+        Raises:
+            InputError: When an image changes while it is read.
+            ResourceError: When a decoding process dies.
+        """
+        wrote = False
+        at = 0
+        try:
+            while at < len(self.chunks):
+                known = self._known(at)
+                if self._complete(known, at):
+                    yield self._assemble(self.chunks[at], known)
+                    at += 1
+                    continue
+                for finished in self._compute(at, known):
+                    wrote |= self._keep(at, finished.chunks)
+                    yield finished
+                    at += 1
+        finally:
+            self._hashing.shutdown(wait=False, cancel_futures=True)
+            if wrote and self.how.cache is not None:
+                self.how.cache.trim()
+
+    def _complete(self, known: dict[int, _Row | str], at: int) -> bool:
+        """Whether all of a chunk's images are known in all spaces."""
+        return len(known) == len(self.chunks[at]) and all(map(_settled, known.values()))
+
+    def _known(self, at: int) -> dict[int, _Row | str]:
+        """Of a chunk's images, what the cache knows; those that fail now as they failed then."""
+        if self.how.cache is None:
+            return {}
+        if at == self._looked_up[0]:
+            return self._looked_up[1]
+        indices = self.chunks[at]
+        digests = self._digests_of(at)
+        known: dict[int, _Row | str] = {}
+        chunk: Chunk | None = None
+        nothing = (None,) * len(self.spaces)
+        for number, space in enumerate(self.spaces):
+            found = self.how.cache.look_up(space.spec, self.decoding, digests)
+            if found is None:
+                continue
+            chunk = found
+            for i, features, facts in zip(
+                found.positions, found.features, found.facts, strict=True
+            ):
+                before = known.get(indices[i])
+                host = list(before.host if isinstance(before, _Row) else nothing)
+                host[number] = features
+                known[indices[i]] = _Row(tuple(host), nothing, facts)
+        if chunk is not None:
+            unknown = sorted(set(range(len(indices))) - {indices.index(index) for index in known})
+            # Bad images are in no cache; without this look at them they would cost a network.
+            for position in unknown if len(unknown) <= _FEW else chunk.failed:
+                try:
+                    decode(self.source.read(indices[position]), self.decoding)
+                except ImageError as error:
+                    known[indices[position]] = str(error)
+        self._looked_up = (at, known)
+        return known
+
+    def _digests_of(self, at: int) -> list[bytes | None]:
+        """SHA-256 of the bytes of a chunk's images; ``None`` for one that cannot be read.
+
+        Some chunks ahead are hashed meanwhile, so that neither the network nor the disk waits.
+        """
+        for ahead in range(at, min(at + 1 + _HASHED_AHEAD, len(self.chunks))):
+            if ahead not in self._hashed:
+                self._hashed[ahead] = [
+                    self._hashing.submit(self._digest_of, i) for i in self.chunks[ahead]
+                ]
+        digests = [future.result() for future in self._hashed[at]]
+        for done in [chunk for chunk in self._hashed if chunk < at - _HASHED_AHEAD]:
+            del self._hashed[done]
+        for index, digest in zip(self.chunks[at], digests, strict=True):
+            if digest is not None:
+                self.digests[index] = digest
+        return digests
+
+    def _digest_of(self, index: int) -> bytes | None:
+        try:
+            return hashlib.sha256(self.source.read(index)).digest()
+        except ImageError:
+            return None
+
+    def _keep(self, at: int, chunks: Sequence[Chunk]) -> bool:
+        if self.how.cache is None or not all(np.isfinite(c.features).all() for c in chunks):
+            return False  # a run that will end in an error; so may the cause of it
+        digests = [self.digests.get(index) for index in self.chunks[at]]
+        kept = False
+        for space, chunk in zip(self.spaces, chunks, strict=True):
+            why = self.how.cache.keep(space.spec, self.decoding, digests, chunk)
+            if why and not self._unkept:
+                self._unkept = True
+                self.warnings.append(("cache-not-written", f"features are not kept: {why}"))
+            kept |= why is None
+        return kept
+
+    def _missing(self, first: int, collected: dict[int, _Row | str]) -> Iterator[int]:
+        """The images that must be computed, from a chunk on, up to one that is wholly known.
+
+        What is known of the others is put to what is collected.
+        """
+        for at in range(first, len(self.chunks)):
+            known = self._known(at)
+            if at > first and self._complete(known, at):
+                return
+            collected |= known
+            yield from (i for i in self.chunks[at] if i not in known or not _settled(known[i]))
+
+    def _compute(self, at: int, known: dict[int, _Row | str]) -> Iterator[Finished]:
+        """Decode and embed images as one stream of batches that do not end where chunks do."""
+        collected = dict(known)
+        for batch, features in self._embed(self._missing(at, collected), collected):
+            for index, digest in batch.digests.items():
+                if self.digests.setdefault(index, digest) != digest:
+                    raise InputError(
+                        f"{self.source.names[index]!r} in {self.source.description} changed "
+                        "while it was being read; run again once it is still"
+                    )
+            for i, index in enumerate(batch.indices):
+                before = collected.get(index)
+                host: list[Any] = [None] * len(self.spaces)
+                device: list[Any] = [None] * len(self.spaces)
+                if isinstance(before, _Row):
+                    host = list(before.host)
+                for number, (on_host, on_device) in features.items():
+                    host[number], device[number] = on_host[i], on_device[i]
+                collected[index] = _Row(tuple(host), tuple(device), batch.facts[i])
+            collected |= batch.failures
+            while at < len(self.chunks) and all(
+                i in collected and _settled(collected[i]) for i in self.chunks[at]
+            ):
+                yield self._assemble(self.chunks[at], collected)
+                at += 1
+            done = sum(map(len, self.chunks[:at])) + len(collected)
+            self.report(min(done * self.how.comm.size, self.n))
+
+    def _assemble(self, indices: Sequence[int], collected: dict[int, _Row | str]) -> Finished:
+        """A chunk of what was collected, which is taken out."""
+        results = [collected.pop(index) for index in indices]
+        rows = {i: result for i, result in enumerate(results) if isinstance(result, _Row)}
+        failures = {i: result for i, result in enumerate(results) if isinstance(result, str)}
+        chunks, on_device = [], []
+        for number in range(len(self.spaces)):
+            features = [row.host[number] for row in rows.values()]
+            chunks.append(
+                Chunk(
+                    features=np.stack(features) if features else np.empty((0, 0), np.float32),  # type: ignore[arg-type]
+                    positions=tuple(rows),
+                    facts=tuple(row.facts for row in rows.values()),
+                    failed=tuple(failures),
+                )
+            )
+            devices = [row.device[number] for row in rows.values()]
+            on_gpu = devices and all(d is not None and d.device.type == "cuda" for d in devices)
+            on_device.append(_stacked(devices) if on_gpu else None)
+        digests = {index: self.digests[index] for index in indices if index in self.digests}
+        return Finished(chunks, failures, digests, on_device)
+
+    def _embed(
+        self, indices: Iterable[int], collected: dict[int, _Row | str]
+    ) -> Iterator[tuple[Batch, dict[int, tuple[Any, Any]]]]:
+        """Batches, and for each space that one of its images lacks, the features of all of them.
+
+        On the host and on the device.
+        """
+        from gan_metrics.images.loading import load
+
+        embedder = self.networks()
+        on_cpu = embedder.device.type == "cpu"
+        workers = self.how.workers
+        if workers is None:
+            workers = 0 if on_cpu else min(8, os.cpu_count() or 1)
+        # A GPU works on one batch while the next one is launched and the last one is fetched.
+        launched: deque[tuple[Batch, dict[int, Any]]] = deque()
+        for batch in load(
+            self.source,
+            indices,
+            self.decoding,
+            batch_size=self.how.batch_size or (8 if on_cpu else 64),
+            workers=workers,
+            pin=embedder.device.type == "cuda",
+        ):
+            groups = batch.groups(embedder.device)
+            numbers = self._lacking(batch, collected) if groups else []
+            found = embedder.embed(groups, [self.spaces[i] for i in numbers])
+            for number, values in zip(numbers, found, strict=True):
+                if self.how.moments:
+                    self.spaces[number].check_vectors(values.shape)
+            launched.append((batch, dict(zip(numbers, map(_fetch, found), strict=True))))
+            if on_cpu or len(launched) > 1:
+                yield _fetched(launched.popleft())
+        yield from map(_fetched, launched)
+
+    def _lacking(self, batch: Batch, collected: dict[int, _Row | str]) -> list[int]:
+        """The spaces in which an image of a batch is not known yet."""
+        rows = [collected.get(index) for index in batch.indices]
+        return [
+            number
+            for number in range(len(self.spaces))
+            if any(not isinstance(row, _Row) or row.host[number] is None for row in rows)
+        ]
+
+    def report(self, done: int) -> None:
+        """Tell of so many images that are done, on all ranks together."""
+        if self.how.progress:
+            self.how.progress(self.source.description, done, self.n)
+
+
+def _settled(result: _Row | str) -> bool:
+    """Whether an image is known in all spaces, or known to fail."""
+    return isinstance(result, str) or result.whole
+
+
+def _stacked(rows: Sequence[Any]) -> Any:
+    import torch
+
+    return torch.stack(list(rows))
+
+
+def _fetch(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Any]:
+    """Begin to copy features to the host: there, on the device, and the event of its end."""
+    import torch
+
+    if features.device.type != "cuda":
+        return features.cpu(), features, None
+    host = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
+    host.copy_(features, non_blocking=True)
+    event: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record()
+    return host, features, event
+
+
+def _fetched(item: tuple[Batch, dict[int, Any]]) -> tuple[Batch, dict[int, tuple[Any, Any]]]:
+    """The same, once the copies are there."""
+    batch, fetches = item
+    found = {}
+    for number, (host, device, event) in fetches.items():
+        if event is not None:
+            event.synchronize()
+        found[number] = (host.numpy(), device)
+    return batch, found
+
+
+def draw_images(n: int, wanted: int | None, seed: int) -> list[int]:
+    """All indices, or ``wanted`` of them without replacement, in rising order."""
+    if wanted is None or wanted >= n:
+        return list(range(n))
+    drawn = np.random.default_rng(seed).choice(n, wanted, replace=False)
+    return sorted(int(index) for index in drawn)

@@ -1,0 +1,83 @@
+"""A loader of a training as the real side: one pass, and each image counted once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch.utils.data.distributed import DistributedSampler
+
+from gan_metrics.communication import Comm
+from gan_metrics.errors import InputError, UsageError
+from gan_metrics.features import Features
+from gan_metrics.images.sources import Generated
+from gan_metrics.sides import Input
+from gan_metrics.stats import Statistics
+
+__all__ = ["Reference", "batches_of", "is_loader"]
+
+Reference = Input | Iterable[Any]
+"""The real side: a set of images or what is known of one, or a loader of batches of images."""
+
+_KEYS = ("image", "images", "img", "pixel_values")
+"""Where a batch that is a mapping has its images."""
+
+
+def is_loader(given: Any) -> bool:
+    """Whether something gives batches of images, and is no set of images by itself."""
+    is_set = isinstance(given, str | os.PathLike | Statistics | Features | Generated)
+    return not is_set and isinstance(given, Iterable) and not isinstance(given, torch.Tensor)
+
+
+def batches_of(loader: Iterable[Any], comm: Comm) -> Iterator[torch.Tensor]:
+    """The images of a loader, batch by batch, on this rank.
+
+    A ``DistributedSampler`` repeats some images so that every rank has as many; these are left out.
+
+    Args:
+        loader: Gives tensors, or tuples that begin with one, or mappings that have one.
+        comm: The ranks that share the work.
+
+    Raises:
+        UsageError: When several ranks work together, and nothing shares the images among them.
+        InputError: When a batch has no images, or there is none.
+    """
+    sampler = getattr(loader, "sampler", None)
+    left = None
+    if isinstance(sampler, DistributedSampler):
+        if comm.size == 1 and sampler.num_replicas > 1:
+            raise UsageError(
+                f"the loader gives rank {sampler.rank} of {sampler.num_replicas} its share, and "
+                "this process works alone: give it a loader of all images"
+            )
+        left = len(range(sampler.rank, len(sampler.dataset), sampler.num_replicas))  # type: ignore[arg-type]
+    elif comm.size > 1:
+        raise UsageError(
+            f"{comm.size} ranks are given a loader each, and it does not say how they share the "
+            "images: give it a DistributedSampler, or feed update(images, real=True) yourself"
+        )
+    there = False
+    for batch in loader:
+        images = _images(batch)
+        there = True
+        yield images if left is None else images[:left]
+        left = None if left is None else max(0, left - len(images))
+    if not there and comm.size == 1:
+        raise InputError("the loader gives no batch; a second pass needs one that begins anew")
+
+
+def _images(batch: Any) -> torch.Tensor:
+    found = batch
+    if isinstance(batch, Mapping):
+        found = next((batch[key] for key in _KEYS if key in batch), None)
+    elif isinstance(batch, tuple | list) and batch:
+        found = batch[0]
+    if not isinstance(found, torch.Tensor):
+        what = f"a mapping of {', '.join(map(str, batch))}" if isinstance(batch, Mapping) else ""
+        raise InputError(
+            f"the loader gives {what or type(batch).__name__}; expected a tensor of images, a "
+            f"tuple that begins with one, or a mapping with {' or '.join(map(repr, _KEYS))}"
+        )
+    return found
