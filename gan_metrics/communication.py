@@ -48,12 +48,13 @@ class Comm:
         return item % self.size == self.rank
 
     def share(self, n: int) -> range:
-        """This rank's part of ``n`` pieces of work that lie beside each other.
+        """This rank's part of ``n`` pieces of work that lie beside each other; the first's first.
 
         >>> [list(Comm(rank, 3).share(5)) for rank in range(3)]
-        [[0], [1, 2], [3, 4]]
+        [[0, 1], [2, 3], [4]]
         """
-        return range(n * self.rank // self.size, n * (self.rank + 1) // self.size)
+        ends = (-(-n * rank // self.size) for rank in (self.rank, self.rank + 1))
+        return range(*ends)
 
     def gather(self, value: T) -> list[T]:
         """The value of every rank, in their order, on every rank; pickled on the way.

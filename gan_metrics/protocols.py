@@ -9,6 +9,7 @@ How each row was held against its tool stands in ``docs/protocols.md``.
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -33,6 +34,14 @@ CLIP = "clip:ViT-L-14-336/openai"
 
 DINOV2 = "dinov2-vitl14"
 """What FD-DINOv2 is defined on."""
+
+
+def _frozen(items: dict[Any, Any]) -> MappingProxyType[Any, Any]:
+    return MappingProxyType(items)
+
+
+# What a protocol settles goes to other processes too.
+copyreg.pickle(MappingProxyType, lambda frozen: (_frozen, (dict(frozen),)))
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,7 @@ FLOORS = {
     "maps": 4,
     "report": 5,
     "training": 5,
+    "integrations": 6,
     "demo": 5,
     "cli": 7,
     "__main__": 8,

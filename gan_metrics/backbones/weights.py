@@ -47,7 +47,7 @@ class WeightsSource:
     package: str | None = None
     hub: str | None = None
     hub_files: tuple[str, ...] = ()
-    from_environment: Callable[[], Path | None] = lambda: None
+    from_environment: Callable[[], Path | None] | None = None
     variable: str | None = None
 
 
@@ -108,7 +108,7 @@ def find(
     """
     if path is not None:
         return _named(Path(path), "--weights")
-    if (named := source.from_environment()) is not None:
+    if source.from_environment and (named := source.from_environment()) is not None:
         return _named(named, str(source.variable))
     looked = []
     for place in _places(source):

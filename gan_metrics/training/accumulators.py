@@ -27,12 +27,21 @@ from gan_metrics.specs import FeatureSpec
 from gan_metrics.training.loaders import Reference, batches_of, is_loader
 from gan_metrics.value_ranges import check_value_range, to_uint8
 
-__all__ = ["FID", "KID", "RANGES", "Fed", "InceptionScore", "Metrics", "PrecisionRecall"]
+__all__ = [
+    "FID",
+    "KID",
+    "RANGES",
+    "Accumulator",
+    "Fed",
+    "InceptionScore",
+    "Metrics",
+    "PrecisionRecall",
+]
 
 RANGES = ((0.0, 1.0), (-1.0, 1.0))
 """Of floating-point images."""
 
-Self = TypeVar("Self", bound="_Accumulator")
+Self = TypeVar("Self", bound="Accumulator")
 
 
 class Fed:
@@ -49,7 +58,7 @@ class Fed:
         raise IndexError(index)
 
 
-class _Accumulator:
+class Accumulator:
     """Features of images, as they are fed, in the spaces that some metrics need.
 
     Each batch passes each network once, whatever the number of metrics. The features are kept on
@@ -74,7 +83,7 @@ class _Accumulator:
         arguments: Mapping[str, Mapping[str, Any]] | None = None,
         comm: Comm | None = None,
     ) -> None:
-        self.comm = world() if comm is None else comm
+        self._comm = comm
         self.value_range = check_value_range(value_range, RANGES)
         rows = registry.expand(metrics)
         for name, row in rows.items():
@@ -122,6 +131,11 @@ class _Accumulator:
             self._read(loader)  # type: ignore[arg-type]
         elif self.reference is not None:
             self._known = self._look_at(self.reference)
+
+    @property
+    def comm(self) -> Comm:
+        """The ranks that are fed a share each."""
+        return world() if self._comm is None else self._comm
 
     @property
     def backbone(self) -> Backbone:
@@ -184,6 +198,10 @@ class _Accumulator:
             self._known = {name: self._side(True, spaces[name]) for name in self._task.plan.rows}
         self._forget(real=True)
 
+    def compute(self) -> Any:
+        """What was found; see :class:`FID` and :class:`Metrics`."""
+        raise NotImplementedError
+
     def reset(self: Self, *, keep_real: bool = False) -> Self:
         """Forget all images; a reference stays.
 
@@ -198,7 +216,7 @@ class _Accumulator:
             self._forget(real=True)
         return self
 
-    def merge(self: Self, other: _Accumulator) -> Self:
+    def merge(self: Self, other: Accumulator) -> Self:
         """Take in what another one was fed, after what this one was.
 
         Raises:
@@ -310,7 +328,7 @@ def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.cat(list(parts)) if parts else torch.empty(0)
 
 
-class _Single(_Accumulator):
+class _Single(Accumulator):
     """One metric."""
 
     _metric: ClassVar[str]
@@ -390,7 +408,7 @@ class InceptionScore(_Single):
     _metric = "is"
 
 
-class Metrics(_Accumulator):
+class Metrics(Accumulator):
     """Several metrics, fed batch by batch, that share networks and their passes.
 
     Args:

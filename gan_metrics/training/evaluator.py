@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ Latent = int | Sequence[int] | Callable[[int, int], torch.Tensor]
 """Length or shape of a latent; or what gives so many of them for a seed."""
 
 Log = Callable[[int, EvaluationResult], Any]
-"""Told of a step and what was found there."""
+"""Told of a step and what was found there. If it has a method ``samples(step, images)``, it is
+told of the first images too, ``uint8``, N × 3 × H × W."""
 
 
 class Evaluator:
@@ -51,8 +52,8 @@ class Evaluator:
         value_range: What stands for black and white in the generator's images; by default its
             attribute ``value_range``.
         num_classes: Of a conditional generator, as for :class:`gan_metrics.Generated`.
-        log: A ``.jsonl`` that a line is appended to each time, a function of ``(step, result)``,
-            or several of these.
+        log: A ``.jsonl`` that a line is appended to each time, a function of ``(step, result)``
+            such as those of :mod:`gan_metrics.integrations`, or several of these.
         keep: Where the best generator's ``state_dict`` is written, or a function of ``(generator,
             step, result)`` that is called for it.
         options: ``backbone``, ``layer``, ``protocol``, ``weights``, ``precision``, ``device``,
@@ -134,7 +135,7 @@ class Evaluator:
         self._metrics.reset()
         try:
             with self.comm.jointly():
-                warnings = self._draw(self._generator(generator))
+                warnings, first = self._draw(self._generator(generator))
                 result = _with(self._metrics.compute(), warnings)
         finally:
             self._metrics.reset()
@@ -145,6 +146,8 @@ class Evaluator:
             if self.comm.leads:
                 for log in self._logs:
                     log(step, result)
+                    if first is not None and hasattr(log, "samples"):
+                        log.samples(step, first)
                 if best:
                     self._keep_it(generator, step, result)
         self.history.append((step, result))
@@ -157,16 +160,33 @@ class Evaluator:
         """The ranks that share the work."""
         return self._metrics.comm
 
-    def _draw(self, drawn: Generator) -> list[Warning_]:
-        """Draw and embed this rank's share of the images; warnings of all ranks."""
+    def to(self, device: str | torch.device) -> Evaluator:
+        """Move the networks that look at the images."""
+        self._metrics.to(device)
+        return self
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a training that goes on must know: the best so far."""
+        return {"best": self._best}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up what :meth:`state_dict` gave."""
+        best = state["best"]
+        self._best = None if best is None else (int(best[0]), float(best[1]))
+
+    def _draw(self, drawn: Generator) -> tuple[list[Warning_], torch.Tensor | None]:
+        """Draw and embed this rank's share of the images: warnings of all ranks, first batch."""
+        first: torch.Tensor | None = None
         batches = range(0, self.n_fake, self.batch_size)
         for number in self.comm.share(len(batches)):
             indices = range(self.n_fake)[batches[number] : batches[number] + self.batch_size]
             z = None if self._latents is None else self._latents[indices.start : indices.stop]
-            images = drawn.images(self.seed, indices, z)
-            self._metrics.update(images.expand(-1, 3, -1, -1))
+            images = drawn.images(self.seed, indices, z).expand(-1, 3, -1, -1)
+            self._metrics.update(images)
+            first = images if first is None else first
         told = self.comm.gather(list(drawn.warnings))
-        return list({code: (code, text) for one in reversed(told) for code, text in one}.values())
+        notes = {code: (code, text) for one in reversed(told) for code, text in one}
+        return list(notes.values()), first
 
     def _generator(self, given: Any) -> Generator:
         size = None if callable(self._latent) else self._latent

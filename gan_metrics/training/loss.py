@@ -57,8 +57,8 @@ class FrechetLoss(nn.Module):
         self.value_range = low_high
         self.queue = queue
         fid = FID(reference, device=device, error_bars=False, **options)
-        self.comm = fid.comm
-        self.moments, self._backbone = fid.known.moments, fid.backbone
+        self._fid = fid
+        self.moments = fid.known.moments
         self._waiting: list[torch.Tensor] = []
 
     @property
@@ -84,7 +84,9 @@ class FrechetLoss(nn.Module):
         if not images.detach().isfinite().all():
             raise InputError("the images hold NaN or infinity")
         low, high = self.value_range
-        features = self._backbone.differentiable((images.float() - low) * (255.0 / (high - low)))
+        features = self._fid.backbone.differentiable(
+            (images.float() - low) * (255.0 / (high - low))
+        )
         batch = self._of_all_ranks(features)
         loss = frechet_distance(torch.cat([*self._waiting, batch]), self.moments)
         self._push(batch.detach())
@@ -96,12 +98,12 @@ class FrechetLoss(nn.Module):
         The mean of the ranks' gradients, which ``DistributedDataParallel`` takes, is then that of
         the distance of all images.
         """
-        if self.comm.size == 1:
+        comm = self._fid.comm
+        if comm.size == 1:
             return features
         own = features.detach()
-        parts = self.comm.gather(own.cpu().numpy())
-        found = [torch.from_numpy(part).to(own) for part in parts]
-        found[self.comm.rank] = own + self.comm.size * (features - own)
+        found = [torch.from_numpy(part).to(own) for part in comm.gather(own.cpu().numpy())]
+        found[comm.rank] = own + comm.size * (features - own)
         return torch.cat(found)
 
     def reset(self) -> None:

@@ -1,0 +1,1 @@
+"""What trainers and loggers of others take: an :class:`~gan_metrics.training.Evaluator` in each."""

@@ -1,0 +1,42 @@
+"""A handler for pytorch-ignite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from gan_metrics.extras import require
+from gan_metrics.integrations.loggers import scalars
+from gan_metrics.training.evaluator import Evaluator
+
+__all__ = ["GanMetricsHandler"]
+
+
+class GanMetricsHandler:
+    """Evaluates a generator at an event of an engine, and puts the values into its metrics.
+
+    They stand in ``engine.state.metrics`` as ``fid``, ``fid_low`` and ``fid_high``, where ignite's
+    loggers, ``Checkpoint`` and ``EarlyStopping`` find them.
+
+    Args:
+        evaluator: What evaluates. Its ``every`` counts iterations.
+        generator: The generator, or a function without arguments that gives it.
+    """
+
+    def __init__(self, evaluator: Evaluator, generator: nn.Module | Callable[[], Any]) -> None:
+        self.evaluator, self._generator = evaluator, generator
+
+    def attach(self, engine: Any, event: Any = None) -> None:
+        """Let it run at an event; by default at the end of each epoch."""
+        events = require("ignite.engine", "ignite").Events
+        engine.add_event_handler(events.EPOCH_COMPLETED if event is None else event, self)
+
+    def __call__(self, engine: Any) -> None:
+        """Evaluate now."""
+        found = self._generator
+        generator = found if isinstance(found, nn.Module) else found()
+        result = self.evaluator(generator, engine.state.iteration)
+        if result is not None:
+            engine.state.metrics.update(scalars(result))

@@ -1,0 +1,132 @@
+"""A callback for Lightning."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from gan_metrics.errors import UsageError
+from gan_metrics.extras import require
+from gan_metrics.integrations.loggers import scalars
+from gan_metrics.training.evaluator import Evaluator
+
+if TYPE_CHECKING:
+    from gan_metrics.training.loaders import Reference
+
+__all__ = ["GanMetricsCallback"]
+
+# The same package has two names; that which the program uses is taken.
+_NAME = "pytorch_lightning" if "pytorch_lightning" in sys.modules else "lightning.pytorch"
+_Callback: Any = require(_NAME, "lightning").Callback
+
+
+class GanMetricsCallback(_Callback):  # type: ignore[misc]
+    """Evaluates the generator of a ``LightningModule`` as it trains.
+
+    The trainer's loggers are told ``fid``, and ``fid_low`` and ``fid_high``, the ends of its error
+    bar; ``ModelCheckpoint(monitor="fid")`` and ``EarlyStopping`` can go by them. With several
+    devices each of them draws and embeds its share.
+
+    Args:
+        reference: The real side, as for :class:`~gan_metrics.training.Evaluator`.
+        metrics: Names of metrics or families.
+        generator: The name of the module's attribute that is the generator, such as an average of
+            weights; or a function that gives it for the module.
+        every_n_steps: Of the optimizers; ``None``: after each validation, and without one after
+            each epoch.
+        checkpoint: Where the trainer's checkpoint is written each time the first metric is better
+            than before.
+        options: Of :class:`~gan_metrics.training.Evaluator`: ``n_fake``, ``latent``,
+            ``value_range``, ``backbone`` and so on.
+
+    Attributes:
+        evaluator: The evaluator, once the training was set up.
+    """
+
+    def __init__(
+        self,
+        reference: Reference,
+        metrics: str | Iterable[str] = ("fid",),
+        *,
+        generator: str | Callable[[Any], Any] = "generator",
+        every_n_steps: int | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        if every_n_steps is not None and (not isinstance(every_n_steps, int) or every_n_steps < 1):
+            raise UsageError(f"every_n_steps={every_n_steps!r}: expected a whole number above 0")
+        if "every" in options:
+            raise UsageError("a callback takes every_n_steps, not every")
+        self._arguments = (reference, metrics)
+        self._options = options
+        self._generator, self._every = generator, every_n_steps
+        self._checkpoint = checkpoint
+        self.evaluator: Evaluator | None = None
+        self._saved: dict[str, Any] | None = None
+        self._seen = -1
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Make the evaluator on this rank's device; looks at the reference."""
+        self._found(pl_module)  # a wrong name is said now, and not after an epoch
+        if self.evaluator is None:
+            options = {"device": str(trainer.strategy.root_device), **self._options}
+            self.evaluator = Evaluator(*self._arguments, **options)
+            if self._saved is not None:
+                self.evaluator.load_state_dict(self._saved)
+
+    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Evaluate, if it is time."""
+        if self._every is None and not trainer.sanity_checking:
+            self._evaluate(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Evaluate, if there is no validation."""
+        if self._every is None and not trainer.enable_validation:
+            self._evaluate(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Evaluate, if it is time."""
+        step = trainer.global_step
+        if self._every is not None and step // self._every > max(self._seen, 0) // self._every:
+            self._evaluate(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        return {} if self.evaluator is None else self.evaluator.state_dict()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take up what a checkpoint kept."""
+        if "best" not in state_dict:
+            return
+        self._saved = dict(state_dict)
+        if self.evaluator is not None:
+            self.evaluator.load_state_dict(self._saved)
+
+    def _evaluate(self, trainer: Any, pl_module: Any) -> None:
+        assert self.evaluator is not None  # noqa: S101
+        step = self._seen = trainer.global_step
+        before = self.evaluator.best
+        result = self.evaluator(self._found(pl_module), step)
+        assert result is not None  # noqa: S101
+        values = scalars(result)
+        # What a module logs in a step goes to the loggers again and again until the epoch ends.
+        pl_module.log_dict(values, logger=False)
+        for logger in trainer.loggers:
+            logger.log_metrics(values, step)
+        if self._checkpoint is not None and self.evaluator.best != before:
+            trainer.save_checkpoint(self._checkpoint)
+
+    def _found(self, pl_module: Any) -> Any:
+        if callable(self._generator):
+            return self._generator(pl_module)
+        if not hasattr(pl_module, self._generator):
+            raise UsageError(
+                f"{type(pl_module).__name__} has no attribute {self._generator!r}; name that of "
+                "the generator, or give a function of the module"
+            )
+        return getattr(pl_module, self._generator)

@@ -1,0 +1,105 @@
+"""Logs of an evaluator: values with their error bars, and a grid of samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torchvision.utils import make_grid
+
+from gan_metrics.errors import UsageError
+from gan_metrics.extras import require
+from gan_metrics.results import EvaluationResult
+
+__all__ = ["TensorBoardLog", "WandbLog", "scalars"]
+
+_SAMPLES = 64
+
+
+def scalars(result: EvaluationResult) -> dict[str, float]:
+    """The values by name; where there is an error bar, its ends as ``name_low``, ``name_high``."""
+    found = {}
+    for name, one in result.items():
+        found[name] = float(one)
+        if one.ci95 is not None:
+            found[f"{name}_low"], found[f"{name}_high"] = one.ci95
+    return found
+
+
+class TensorBoardLog:
+    """Writes to TensorBoard.
+
+    The values stand under SCALARS; with their error bars, as bands, under CUSTOM SCALARS; the first
+    images under IMAGES.
+
+    Args:
+        writer: A ``torch.utils.tensorboard.SummaryWriter``, or the folder of one.
+        prefix: Before each name.
+        samples: So many images at most.
+    """
+
+    def __init__(self, writer: Any, prefix: str = "gan-metrics", samples: int = _SAMPLES) -> None:
+        if not hasattr(writer, "add_scalar"):
+            writer = require("torch.utils.tensorboard", "tensorboard").SummaryWriter(writer)
+        self.writer, self.prefix, self._samples = writer, prefix, samples
+        self._bands: set[str] = set()
+
+    def __call__(self, step: int, result: EvaluationResult) -> None:
+        """Write the values of a step."""
+        found = scalars(result)
+        for name, value in found.items():
+            self.writer.add_scalar(f"{self.prefix}/{name}", value, step)
+        bands = {name for name in found if f"{name}_low" in found}
+        if bands - self._bands:
+            self._bands |= bands
+            ends = ("", "_low", "_high")
+            charts = {
+                name: ["Margin", [f"{self.prefix}/{name}{end}" for end in ends]]
+                for name in sorted(self._bands)
+            }
+            self.writer.add_custom_scalars({self.prefix: charts})
+        self.writer.flush()
+
+    def samples(self, step: int, images: torch.Tensor) -> None:
+        """Write a grid of images, ``uint8``, N × 3 × H × W."""
+        self.writer.add_image(f"{self.prefix}/samples", grid(images[: self._samples]), step)
+        self.writer.flush()
+
+
+class WandbLog:
+    """Writes to Weights & Biases: the values, the ends of their error bars, and a grid of samples.
+
+    Args:
+        run: What ``wandb.init`` gave; by default the one that is running.
+        prefix: Before each name.
+        samples: So many images at most.
+
+    Raises:
+        UsageError: When no run was begun.
+    """
+
+    def __init__(
+        self, run: Any = None, prefix: str = "gan-metrics", samples: int = _SAMPLES
+    ) -> None:
+        self._wandb = require("wandb", "wandb")
+        self.run = self._wandb.run if run is None else run
+        if self.run is None:
+            raise UsageError("there is no run of Weights & Biases: call wandb.init first")
+        self.prefix, self._samples = prefix, samples
+
+    def __call__(self, step: int, result: EvaluationResult) -> None:
+        """Write the values of a step."""
+        found = {f"{self.prefix}/{name}": value for name, value in scalars(result).items()}
+        self.run.log(found, step=step)
+
+    def samples(self, step: int, images: torch.Tensor) -> None:
+        """Write a grid of images, ``uint8``, N × 3 × H × W."""
+        pixels = grid(images[: self._samples]).permute(1, 2, 0).numpy()
+        self.run.log({f"{self.prefix}/samples": self._wandb.Image(pixels)}, step=step)
+
+
+def grid(images: torch.Tensor) -> torch.Tensor:
+    """One image of many, ``uint8``, 3 × H × W, about as many in a row as there are rows."""
+    columns = max(1, round(len(images) ** 0.5))
+    found: torch.Tensor = make_grid(images.cpu(), nrow=columns, padding=2, pad_value=255)
+    return found

@@ -1,0 +1,72 @@
+"""The training's objects as metrics of torchmetrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from gan_metrics.extras import require
+from gan_metrics.results import EvaluationResult
+from gan_metrics.training.accumulators import Accumulator
+
+__all__ = ["TorchMetric"]
+
+_Metric: Any = require("torchmetrics", "torchmetrics").Metric
+
+
+class TorchMetric(_Metric):  # type: ignore[misc]
+    """An object of :mod:`gan_metrics.training` as a ``torchmetrics.Metric``.
+
+    For Lightning's ``self.log`` and for ``MetricCollection``. ``compute`` gives a scalar tensor, or
+    for :class:`~gan_metrics.training.Metrics` a dictionary of them; the whole results, with error
+    bars, stand in ``.result``. Ranks are joined by the object itself. ``forward`` takes images in
+    and computes nothing.
+
+    Args:
+        metric: The object.
+        keep_real: Whether ``reset`` leaves fed real images.
+
+    Attributes:
+        result: What the last ``compute`` found.
+    """
+
+    full_state_update = False
+    is_differentiable = False
+
+    def __init__(self, metric: Accumulator, keep_real: bool = True) -> None:
+        super().__init__(sync_on_compute=False)
+        self.metric, self._keep_real = metric, keep_real
+        self.result: Any = None
+        self.register_buffer("_place", torch.empty(0), persistent=False)
+
+    def update(self, images: torch.Tensor, real: bool = False) -> None:
+        """Take a batch in; see :meth:`gan_metrics.training.FID.update`."""
+        self.metric.update(images, real=real)
+
+    def compute(self) -> Any:
+        """The value of all images; a dictionary where there are several."""
+        self.result = self.metric.compute()
+        if isinstance(self.result, EvaluationResult):
+            return {name: self._tensor(one) for name, one in self.result.items()}
+        return self._tensor(self.result)
+
+    def forward(self, images: torch.Tensor, real: bool = False) -> None:
+        """Take a batch in; a value of a single batch means nothing here."""
+        self.update(images, real=real)
+
+    def reset(self) -> None:
+        """Forget the images."""
+        super().reset()
+        self.metric.reset(keep_real=self._keep_real)
+
+    def _tensor(self, value: Any) -> torch.Tensor:
+        return torch.tensor(float(value), device=self._place.device)
+
+    def _apply(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        before = self._place.device
+        found = super()._apply(fn, *args, **kwargs)
+        if self._place.device != before:
+            self.metric.to(self._place.device)
+        return found
