@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gan_metrics.images.sources import Generated
     from gan_metrics.maps import feature_map
     from gan_metrics.matches import search
+    from gan_metrics.merging import merge_stats
     from gan_metrics.metrics.registry import METRICS
     from gan_metrics.moments import Moments
     from gan_metrics.protocols import PROTOCOLS
@@ -73,6 +74,7 @@ __all__ = [
     "load_backbone",
     "load_features",
     "load_stats",
+    "merge_stats",
     "metrics",
     "reproduce",
     "save_features",
@@ -100,6 +102,7 @@ _HOMES = {
     "gan_metrics.images.sources": ("Generated",),
     "gan_metrics.maps": ("feature_map",),
     "gan_metrics.matches": ("search",),
+    "gan_metrics.merging": ("merge_stats",),
     "gan_metrics.moments": ("Moments",),
     "gan_metrics.protocols": ("PROTOCOLS",),
     "gan_metrics.metrics.registry": ("METRICS",),

@@ -42,6 +42,7 @@ FLOORS = {
     "sides": 3,
     "agreement": 3,
     "embedding": 3,
+    "merging": 3,
     "stats": 3,
     "peer_files": 3,
     "references": 3,

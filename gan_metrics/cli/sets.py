@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +12,10 @@ from gan_metrics.cli.allocator import keep_freed_memory
 from gan_metrics.cli.options import takes_features
 from gan_metrics.cli.root import Debug, Quiet, app
 
-__all__ = ["features", "map_", "search", "stats"]
+if TYPE_CHECKING:
+    from gan_metrics.stats import Statistics
+
+__all__ = ["features", "map_", "merge", "search", "stats"]
 
 _PANEL = "Output"
 _AS_JSON = typer.Option("--json", help="Print JSON.", rich_help_panel=_PANEL)
@@ -66,15 +69,48 @@ def stats(
     with console.progress() as report:
         path, statistics = write_reference(source, output, kind=format_, progress=report, **options)
     console.helpers_end()
+    _show_statistics(path, statistics, json)
+
+
+@app.command()
+@console.guarded
+def merge(
+    parts: Annotated[
+        list[str], typer.Argument(metavar="A.npz B.npz …", help="Statistics of parts of a set.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The file to write.", metavar="ALL.npz")
+    ],
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the header as JSON.", rich_help_panel="Output")
+    ] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Join the statistics of parts of a set exactly, as if they had been computed in one go.
+
+    So any scheduler can spread the work: each job writes the statistics of its part.
+
+    Examples:
+      gan-metrics merge part-*.npz -o all.npz
+    """
+    from gan_metrics.merging import merge_stats
+
+    console.check_outputs(output)
+    statistics = merge_stats(parts)
+    _show_statistics(statistics.save(output), statistics, json)
+
+
+def _show_statistics(path: Path, statistics: Statistics, json: bool) -> None:
+    """Say what was written."""
     console.show_warnings(statistics.warnings)
     if json:
         console.print_json({**statistics.header(), "path": str(path)})
-    else:
-        spec, moments = statistics.spec, statistics.moments
-        print(f"{path}: {moments.n} images, {moments.dim} dimensions")  # noqa: T201
-        space = f"{spec.backbone} {spec.layer}, {statistics.protocol}"
-        print(f"  features     {space}")  # noqa: T201
-        print(f"  fingerprint  {spec.fingerprint()}")  # noqa: T201
+        return
+    spec, moments = statistics.spec, statistics.moments
+    print(f"{path}: {moments.n} images, {moments.dim} dimensions")  # noqa: T201
+    print(f"  features     {spec.backbone} {spec.layer}, {statistics.protocol}")  # noqa: T201
+    print(f"  fingerprint  {spec.fingerprint()}")  # noqa: T201
 
 
 @app.command()
