@@ -16,9 +16,10 @@ import numpy.typing as npt
 from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.cache import Cache, Chunk
 from gan_metrics.communication import ALONE, Comm
-from gan_metrics.errors import ImageError, InputError, UsageError
+from gan_metrics.errors import ImageError, InputError, UsageError, unknown_name
 from gan_metrics.images.decode import Facts, decode
 from gan_metrics.images.sources import ImageSource
+from gan_metrics.moments import Moments, MomentsStream
 
 if TYPE_CHECKING:
     import torch
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
     from gan_metrics.backbones.embedder import Embedder
     from gan_metrics.images.loading import Batch
 
-__all__ = ["ChunkStream", "Extraction", "Finished", "Progress", "draw_images"]
+__all__ = ["ENGINES", "ChunkStream", "Extraction", "Finished", "Progress", "draw_images"]
 
 Progress = Callable[[str, int, int], None]
 """Told what is going on, how many images are done, and how many there are."""
+
+ENGINES = ("local", "ray")
 
 _FEW = 8
 """Images of a chunk that are decoded to see whether they can be, before a network is asked for."""
@@ -50,8 +53,11 @@ class Extraction:
         seed: Of that draw.
         cache: Where features are kept; ``None``: nowhere.
         moments: Whether mean and covariance are computed on the way.
+        features: Whether the features are kept; else their moments alone.
         progress: Told of the images as they are done.
         comm: The ranks that share the work.
+        engine: ``"local"``, or ``"ray"``: a pool of Ray's actors embeds.
+        device: Of the networks.
     """
 
     batch_size: int | None = None
@@ -61,10 +67,17 @@ class Extraction:
     seed: int = 0
     cache: Cache | None = None
     moments: bool = True
+    features: bool = True
     progress: Progress | None = None
     comm: Comm = ALONE
+    engine: str = "local"
+    device: str = "auto"
 
     def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise unknown_name("engine", self.engine, ENGINES)
+        if self.engine != "local" and self.comm.size > 1:
+            raise UsageError(f"--engine {self.engine} spreads the work itself; leave torchrun out")
         if self.on_error not in ("raise", "skip"):
             raise UsageError(f"on_error={self.on_error!r}: expected raise or skip")
         for name, least in (("batch_size", 1), ("workers", 0), ("max_images", 1)):
@@ -97,17 +110,20 @@ class Finished:
         chunks: The features, in each space.
         failures: Position of an image to what went wrong.
         digests: Index of an image to the SHA-256 of its bytes, where they could be read.
-        on_device: In each space the features where they were made; ``None``: on the host.
     """
 
     chunks: Sequence[Chunk]
     failures: Mapping[int, str]
     digests: Mapping[int, bytes]
-    on_device: Sequence[Any] = ()
 
-    def on_host(self) -> Finished:
-        """The same without what cannot leave this process."""
-        return replace(self, on_device=())
+    def summed_up(self) -> Finished:
+        """The same without the features that are in the moments already."""
+        return replace(self, chunks=[_without_features(chunk) for chunk in self.chunks])
+
+
+def _without_features(chunk: Chunk) -> Chunk:
+    in_moments = chunk.features.ndim == 2 and np.isfinite(chunk.features).all()
+    return replace(chunk, features=chunk.features[:, :0].copy()) if in_moments else chunk
 
 
 class ChunkStream:
@@ -140,6 +156,7 @@ class ChunkStream:
         self.chunks, self.n = chunks, n
         self.digests: dict[int, bytes] = {}
         self.warnings: list[tuple[str, str]] = []
+        self._moments = [MomentsStream() for _ in spaces]
         self._unkept = False
         self._hashing = ThreadPoolExecutor(2, thread_name_prefix="digest")
         self._hashed: dict[int, list[Future[bytes | None]]] = {}
@@ -169,6 +186,15 @@ class ChunkStream:
             self._hashing.shutdown(wait=False, cancel_futures=True)
             if wrote and self.how.cache is not None:
                 self.how.cache.trim()
+
+    def moments(self, number: int) -> Moments | None:
+        """Of all features so far in a space; ``None`` where there are none, or none that is finite.
+
+        Args:
+            number: Which space.
+        """
+        stream = self._moments[number]
+        return None if stream.empty else stream.finish()
 
     def _complete(self, known: dict[int, _Row | str], at: int) -> bool:
         """Whether all of a chunk's images are known in all spaces."""
@@ -290,7 +316,7 @@ class ChunkStream:
         results = [collected.pop(index) for index in indices]
         rows = {i: result for i, result in enumerate(results) if isinstance(result, _Row)}
         failures = {i: result for i, result in enumerate(results) if isinstance(result, str)}
-        chunks, on_device = [], []
+        chunks = []
         for number in range(len(self.spaces)):
             features = [row.host[number] for row in rows.values()]
             chunks.append(
@@ -301,11 +327,17 @@ class ChunkStream:
                     failed=tuple(failures),
                 )
             )
-            devices = [row.device[number] for row in rows.values()]
-            on_gpu = devices and all(d is not None and d.device.type == "cuda" for d in devices)
-            on_device.append(_stacked(devices) if on_gpu else None)
+            self._sum_up(number, chunks[-1], [row.device[number] for row in rows.values()])
         digests = {index: self.digests[index] for index in indices if index in self.digests}
-        return Finished(chunks, failures, digests, on_device)
+        return Finished(chunks, failures, digests)
+
+    def _sum_up(self, number: int, chunk: Chunk, on_device: Sequence[Any]) -> None:
+        """Take a chunk into the moments of a space, on the GPU if its features are there."""
+        vectors = self.how.moments and chunk.features.ndim == 2
+        if not vectors or not np.isfinite(chunk.features).all():  # refused by who collects them
+            return
+        on_gpu = on_device and all(d is not None and d.device.type == "cuda" for d in on_device)
+        self._moments[number].add(_stacked(on_device) if on_gpu else chunk.features)
 
     def _embed(
         self, indices: Iterable[int], collected: dict[int, _Row | str]

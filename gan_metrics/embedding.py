@@ -83,6 +83,7 @@ def embed_all(
     options: Options,
     *,
     moments: bool = True,
+    features: bool = True,
 ) -> list[Side]:
     """The sides with their images embedded in one space.
 
@@ -91,11 +92,12 @@ def embed_all(
         choice: The feature space, if there are images.
         options: Batches, workers, faults, cache.
         moments: Whether the features are needed as vectors, and their moments computed on the way.
+        features: Whether they are kept; else their moments alone.
     """
     if choice is None:
         return list(sides)
     spaces = [{"": choice} for _ in sides]
-    done = embed_spaces(sides, spaces, options, moments=moments)
+    done = embed_spaces(sides, spaces, options, moments=moments, features=features)
     return [found.get("", side) for side, found in zip(sides, done, strict=True)]
 
 
@@ -105,6 +107,7 @@ def embed_spaces(
     options: Options,
     *,
     moments: bool = True,
+    features: bool = True,
 ) -> list[dict[str, Side]]:
     """Each side's images embedded in several spaces, in one pass; networks are built when needed.
 
@@ -113,6 +116,7 @@ def embed_spaces(
         wanted: For each side, name to feature space.
         options: Batches, workers, faults, cache.
         moments: Whether the features are needed as vectors, and their moments computed on the way.
+        features: Whether they are kept; else their moments alone.
 
     Returns:
         For each side, name to the side in that space; empty where there are no images.
@@ -125,7 +129,7 @@ def embed_spaces(
 
         return Embedder(options.get("device", "auto"))
 
-    how = replace(extraction_of(options), moments=moments)
+    how = replace(extraction_of(options), moments=moments, features=features)
     if any(c.recipe.weights is None for c in every):  # a network of the user's own may change
         how = replace(how, cache=None)
     done: list[dict[str, Side]] = []
@@ -138,7 +142,7 @@ def embed_spaces(
             ways.setdefault(choice.decoding, {})[choice.spec] = choice
         embedded: dict[FeatureSpec, Features] = {}
         drawn = isinstance(side.source, Generated)  # here, and never twice
-        mine = replace(how, cache=None, workers=0) if drawn else how
+        mine = replace(how, cache=None, workers=0, engine="local") if drawn else how
         for spaces in ways.values():
             assert side.source is not None  # noqa: S101
             features = extract(side.source, [*spaces.values()], networks, mine)

@@ -238,7 +238,7 @@ def compute_stats(source: Input, **options: Unpack[Options]) -> Statistics:
         raise InputError(f"{side.description} holds statistics already")
     agree_with_command(side, options)
     choice = settle([side], options)
-    features = embed_all([side], choice, options)[0].features
+    features = embed_all([side], choice, options, features=False)[0].features
     assert features is not None  # noqa: S101
     return _statistics(features)
 
@@ -295,7 +295,7 @@ def write_reference(
     assert choice is not None  # noqa: S101
     template = PROTOCOLS["adm"].metrics["sfid"].template
     spaces = {"pool3": choice, "spatial": sibling(choice, template)}
-    found = embed_spaces([replace(side, stored={})], [spaces], options)[0]
+    found = embed_spaces([replace(side, stored={})], [spaces], options, features=False)[0]
     features = {name: one.features for name, one in found.items()}
     pool3, spatial = features["pool3"], features["spatial"]
     assert pool3 is not None and spatial is not None  # noqa: S101, PT018

@@ -19,7 +19,8 @@ from gan_metrics.errors import ComputationError, ImageError, InputError
 from gan_metrics.features import Features
 from gan_metrics.images.decode import Tally
 from gan_metrics.images.sources import ImageSource
-from gan_metrics.moments import Moments, MomentsStream, merged
+from gan_metrics.moments import merged
+from gan_metrics.ray_chunks import RayStream
 from gan_metrics.results import unique
 from gan_metrics.rows import Rows
 
@@ -59,22 +60,26 @@ def extract(
     indices = draw_images(len(source.names), how.max_images, how.seed)
     chunks = [indices[i : i + CHUNK] for i in range(0, len(indices), CHUNK)]
     own = [chunk for number, chunk in enumerate(chunks) if comm.mine(number)]
-    stream = ChunkStream(source, spaces, networks, how, own, len(indices))
+    stream: ChunkStream | RayStream
+    if how.engine == "ray":
+        stream = RayStream(source, spaces, how, own, len(indices))
+    else:
+        stream = ChunkStream(source, spaces, networks, how, own, len(indices))
     found = _Collected(source, spaces, how, len(indices))
     with comm.jointly(), contextlib.closing(stream.run()) as mine:
         _same_images(source, comm)
         for first in range(0, len(chunks), comm.size):
-            made = next(mine, None)
-            told = made if made is None or comm.size == 1 else made.on_host()
-            there = chunks[first : first + comm.size]
-            for chunk, finished in zip(there, comm.gather(told), strict=False):
+            made = comm.gather(_kept(next(mine, None), how))
+            for chunk, finished in zip(chunks[first : first + comm.size], made, strict=False):
                 assert finished is not None  # noqa: S101
                 found.take(chunk, finished)
-            if made is not None:
-                found.sum_up(made)
             stream.report(min((first + comm.size) * CHUNK, len(indices)))
         next(mine, None)  # to its end
-        return found.features(indices, comm, stream.warnings)
+        return found.features(indices, comm, stream)
+
+
+def _kept(finished: Finished | None, how: Extraction) -> Finished | None:
+    return finished if finished is None or how.features else finished.summed_up()
 
 
 def _same_images(source: ImageSource, comm: Comm) -> None:
@@ -98,19 +103,10 @@ class _Collected:
     ) -> None:
         self._source, self._spaces, self._how = source, spaces, how
         self._rows = [Rows(n) for _ in spaces]
-        self._streams = [MomentsStream() for _ in spaces]
         self._tally = Tally()
         self._kept: list[int] = []
         self._skipped: list[tuple[str, str]] = []
         self._digests: dict[int, bytes] = {}
-
-    def sum_up(self, finished: Finished) -> None:
-        """Take a chunk that was made here into the moments, where its features are."""
-        for stream, chunk, here in zip(
-            self._streams, finished.chunks, finished.on_device, strict=True
-        ):
-            if self._how.moments:
-                stream.add(chunk.features if here is None else here)
 
     def take(self, indices: Sequence[int], finished: Finished) -> None:
         """Take in a chunk, whoever made it."""
@@ -127,20 +123,21 @@ class _Collected:
             self._check_finite(chunk.features, here)
             if here and self._how.moments:
                 self._spaces[i].check_vectors(chunk.features.shape)
-            self._rows[i].add(chunk.features)
+            if self._how.features:
+                self._rows[i].add(chunk.features)
         for facts in finished.chunks[0].facts:
             self._tally.add(facts)
         self._kept += here
         self._digests.update(finished.digests)
 
     def features(
-        self, indices: Sequence[int], comm: Comm, warnings: Sequence[tuple[str, str]]
+        self, indices: Sequence[int], comm: Comm, stream: ChunkStream | RayStream
     ) -> list[Features]:
         """All that was taken in."""
         where = self._source.description
         if not self._kept:
             raise ComputationError(f"{where}: none of {len(indices)} images could be decoded")
-        told = comm.gather([*self._source.warnings, *warnings])
+        told = comm.gather([*self._source.warnings, *stream.warnings])
         notes = [note for one in told for note in one]
         if self._skipped:
             name, why = self._skipped[0]
@@ -157,7 +154,7 @@ class _Collected:
         return [
             Features(
                 names=[self._source.names[index] for index in self._kept],
-                array=self._rows[i].array(),
+                array=self._array(i),
                 spec=space.spec,
                 skipped=self._skipped,
                 tally=self._tally,
@@ -165,15 +162,15 @@ class _Collected:
                 image_digests=[self._digests[index] for index in self._kept],
                 warnings=unique([*space.warnings, *notes]),
                 protocol=space.protocol.name,
-                known_moments=self._moments(i, comm) if self._how.moments else None,
+                known_moments=merged(comm.gather(stream.moments(i))) if self._how.moments else None,
                 description=where,
             )
             for i, space in enumerate(self._spaces)
         ]
 
-    def _moments(self, number: int, comm: Comm) -> Moments:
-        stream = self._streams[number]
-        return merged(comm.gather(None if stream.empty else stream.finish()))
+    def _array(self, number: int) -> npt.NDArray[np.float32]:
+        empty = np.empty((len(self._kept), 0), np.float32)
+        return self._rows[number].array() if self._how.features else empty
 
     def _check_finite(self, features: npt.NDArray[np.float32], indices: Sequence[int]) -> None:
         finite = np.isfinite(features).all(axis=tuple(range(1, features.ndim)))

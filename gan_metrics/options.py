@@ -35,7 +35,9 @@ class Options(TypedDict, total=False):
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         precision: ``"fp32"``, ``"tf32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``.
         batch_size: Images per forward pass.
-        workers: Processes that decode; 0: threads.
+        workers: Processes that decode, 0: threads; with ``engine="ray"``, actors.
+        engine: ``"local"`` (default), or ``"ray"``: a pool of Ray's actors embeds the images, on
+            this machine or on the cluster that Ray is connected to.
         max_images: Take this many of each set, drawn with ``seed``.
         seed: Of every random choice; 0 by default.
         recursive: Whether to go into folders below; ``True`` by default.
@@ -58,6 +60,7 @@ class Options(TypedDict, total=False):
     precision: str | None
     batch_size: int | None
     workers: int | None
+    engine: str
     max_images: int | None
     seed: int
     recursive: bool
@@ -105,6 +108,8 @@ def extraction_of(options: Options) -> Extraction:
         cache=open_cache(options.get("cache", True)),
         progress=options.get("progress"),
         comm=comm_of(options),
+        engine=options.get("engine", "local"),
+        device=options.get("device", "auto"),
     )
 
 

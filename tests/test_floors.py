@@ -36,6 +36,7 @@ FLOORS = {
     "rows": 1,
     "features": 3,
     "chunks": 3,
+    "ray_chunks": 3,
     "extraction": 3,
     "feature_files": 3,
     "options": 3,

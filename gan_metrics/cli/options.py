@@ -130,6 +130,15 @@ def _features(
         int | None,
         _option("Decoding processes; 0: threads (default: 0 on a CPU, up to 8).", panel=_MACHINE),
     ] = None,
+    engine: Annotated[
+        str,
+        _option(
+            "Who embeds: this process, or a pool of Ray's actors, --workers of them (default: "
+            "local).",
+            panel=_MACHINE,
+            metavar="local|ray",
+        ),
+    ] = "local",
     cache: Annotated[
         str | None,
         _option(
@@ -192,6 +201,7 @@ def _features(
         "device": device,
         "batch_size": batch_size,
         "workers": workers,
+        "engine": engine,
         "cache": False if no_cache else (cache or True),
         _DRAWN: _generated(
             generator,

@@ -1,0 +1,161 @@
+"""A pool of Ray's actors: the values of one process, also when an actor is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import LITE0
+from data import crops, write_folder
+from test_cli import refused
+
+import gan_metrics as gm
+from gan_metrics import extraction
+from gan_metrics.errors import ComputationError, ImageError, ResourceError, UsageError
+from gan_metrics.ray_chunks import RayStream
+
+ray = pytest.importorskip("ray")
+OWN: dict[str, Any] = {"backbone": LITE0, "device": "cpu", "cache": False}
+POOL: dict[str, Any] = {**OWN, "engine": "ray", "workers": 2}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cluster() -> Iterator[None]:
+    """Two actors' worth of a cluster, whatever the machine has."""
+    begin()
+    yield
+    ray.shutdown()
+
+
+def begin() -> None:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(
+        num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=200 << 20
+    )
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extraction, "CHUNK", 2)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("ray") / "images", crops(41, seed=1))
+
+
+def same(found: gm.Features, expected: gm.Features) -> None:
+    assert found.names == expected.names
+    assert found.digest == expected.digest
+    np.testing.assert_allclose(found.array, expected.array, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.moments.mean, found.array.mean(0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        found.moments.cov, np.cov(found.array.astype(float), rowvar=False), rtol=1e-6, atol=1e-9
+    )
+
+
+def test_the_pool_finds_what_one_process_finds(folder: Path, folders: tuple[Path, Path]) -> None:
+    done: list[int] = []
+    found = gm.extract_features(folder, **POOL, progress=lambda _, n, total: done.append(n))
+    same(found, gm.extract_features(folder, **OWN))
+    assert done == sorted(done)
+    assert done[-1] == 41
+    pooled, alone = (
+        gm.evaluate(*folders, metrics=["fid", "kid", "prdc"], **how) for how in (POOL, OWN)
+    )
+    for name, one in alone.items():
+        assert float(pooled[name]) == pytest.approx(float(one), rel=1e-6, abs=1e-9)
+        assert pooled[name].digests == one.digests
+    stats, expected = (gm.compute_stats(folder, **how) for how in (POOL, OWN))
+    np.testing.assert_allclose(stats.moments.cov, expected.moments.cov, rtol=1e-5, atol=1e-7)
+    assert stats.identity == expected.identity
+
+
+def test_an_actor_that_is_killed_costs_nothing_but_time(folder: Path) -> None:
+    killed: list[int] = []
+
+    def kill(_: str, done: int, total: int) -> None:
+        if 0 < done < total and not killed:
+            killed.append(os.getpid())
+            for pid in actors():
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+
+    found = gm.extract_features(folder, **POOL, progress=kill)
+    assert len(killed) == 3  # this process' own number, and both actors
+    same(found, gm.extract_features(folder, **OWN))
+
+
+def actors() -> list[int]:
+    """The processes of the actors that are at work."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if status.read_bytes().startswith(b"ray::_Worker"):
+                found.append(int(status.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_actors_that_always_die_are_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dying:
+        description, warnings = "dying", ()
+        names = ("a.png",) * 6
+
+        def read(self, index: int) -> bytes:
+            os.kill(os.getpid(), signal.SIGKILL)
+            return b""
+
+    monkeypatch.setattr("gan_metrics.sides.open_source", lambda *_, **__: Dying())
+    with pytest.raises(ResourceError, match="died 4 times"):
+        gm.extract_features(folder, **{**POOL, "workers": 1})
+
+
+def test_errors_are_those_of_one_process(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "broken", crops(5, seed=3))
+    (folder / "0002.png").write_bytes(b"no image")
+    with pytest.raises(ImageError, match=r"0002\.png"):
+        gm.extract_features(folder, **POOL)
+    found = gm.extract_features(folder, **POOL, on_error="skip")
+    same(found, gm.extract_features(folder, **OWN, on_error="skip"))
+    assert [name for name, _ in found.skipped] == ["0002.png"]
+    for file in folder.iterdir():
+        file.write_bytes(b"no image")
+    with pytest.raises(ComputationError, match="none of 5"):
+        gm.extract_features(folder, **POOL, on_error="skip")
+    with pytest.raises(UsageError, match="2 CPUs to give"):
+        gm.extract_features(folder, **{**POOL, "workers": 3})
+    with pytest.raises(UsageError, match="unknown engine 'spark'"):
+        gm.extract_features(folder, **{**POOL, "engine": "spark"})
+    refused(2, "fid", folder, folder, "--engine", "dask", says=("local, ray",))
+
+
+def test_what_is_drawn_stays_here(folders: tuple[Path, Path]) -> None:
+    def paint(n: int, seed: int) -> np.ndarray:
+        return np.random.default_rng(seed).integers(0, 256, (n, 3, 32, 32), np.uint8)
+
+    pooled, alone = (gm.fid(folders[0], gm.Generated(paint, 9), **how) for how in (POOL, OWN))
+    assert float(pooled) == pytest.approx(float(alone), rel=1e-6)
+
+
+@pytest.mark.slow
+def test_ray_is_begun_and_ended_with_the_work(folder: Path) -> None:
+    ray.shutdown()
+    try:
+        found = gm.extract_features(folder, **{**POOL, "workers": 1})
+        assert not ray.is_initialized()
+        assert len(found.array) == 41
+    finally:
+        begin()
+
+
+def test_a_missing_ray_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(UsageError, match=r"gan-metrics\[ray\]"):
+        RayStream(None, [], None, [], 0)  # type: ignore[arg-type]
