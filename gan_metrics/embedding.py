@@ -145,8 +145,8 @@ def embed_spaces(
         mine = replace(how, cache=None, workers=0, engine="local") if drawn else how
         for spaces in ways.values():
             assert side.source is not None  # noqa: S101
-            features = extract(side.source, [*spaces.values()], networks, mine)
-            embedded.update(zip(spaces, features, strict=True))
+            made = extract(side.source, [*spaces.values()], networks, mine)
+            embedded.update(zip(spaces, made, strict=True))
         for name, choice in named.items():
             if choice.spec in embedded:
                 found[name] = replace(side, features=embedded[choice.spec])

@@ -32,7 +32,7 @@ class Options(TypedDict, total=False):
         protocol: A key of ``PROTOCOLS``, or an alias; ``evaluate`` takes several.
         weights: A file, or ``"random"``; where a protocol has several networks, a mapping from
             backbone to file, with ``""`` for the main one.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or a ``torch.device``.
         precision: ``"fp32"``, ``"tf32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``.
         batch_size: Images per forward pass.
         workers: Processes that decode, 0: threads; with ``engine="ray"``, actors.
@@ -56,7 +56,7 @@ class Options(TypedDict, total=False):
     pool: str | None
     protocol: Any
     weights: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]] | None
-    device: str
+    device: Any
     precision: str | None
     batch_size: int | None
     workers: int | None
@@ -82,7 +82,7 @@ def check_options(options: Mapping[str, Any]) -> None:
         if name not in Options.__annotations__:
             raise unknown_name("option", name, Options.__annotations__)
     device = options.get("device", "auto")
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+    if not re.fullmatch(r"auto|(cpu|mps)(:0)?|cuda(:\d+)?", str(device)):
         raise UsageError(f"unknown device {device!r}; expected auto, cpu, cuda, cuda:1 or mps")
     protocol_for(options.get("protocol"))
     weights = options.get("weights")
@@ -109,7 +109,7 @@ def extraction_of(options: Options) -> Extraction:
         progress=options.get("progress"),
         comm=comm_of(options),
         engine=options.get("engine", "local"),
-        device=options.get("device", "auto"),
+        device=str(options.get("device", "auto")),
     )
 
 

@@ -441,3 +441,18 @@ def test_a_killed_run_is_taken_up_where_it_stopped(tmp_path: Path, chunks: int) 
     assert {path: path.stat().st_ino for path in whole} == whole
     again = gm.fid(real, fake, backbone=LITE0, cache=cache, batch_size=2)
     assert again.value == taken_up.value
+
+
+def test_statistics_need_no_room_for_features(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise ResourceError("no room")
+
+    expected = gm.extract_features(folder, backbone=LITE0, cache=False).moments
+    monkeypatch.setattr("gan_metrics.rows.Rows.add", full)
+    found = gm.compute_stats(folder, backbone=LITE0, cache=False).moments
+    assert found.n == expected.n
+    np.testing.assert_array_equal(found.cov, expected.cov)
+    with pytest.raises(ResourceError):
+        gm.extract_features(folder, backbone=LITE0, cache=False)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -300,3 +301,47 @@ def test_what_a_loss_refuses(folders: tuple[Path, Path]) -> None:
     for how in ({"queue": -1}, {"value_range": (0, 255)}):
         with pytest.raises(UsageError, match=next(iter(how))):
             FrechetLoss(folders[0], backbone=LITE0, device="cpu", **how)
+
+
+def test_devices_by_any_name_and_pickled(folders: tuple[Path, Path]) -> None:
+    values = set()
+    for device in ("cpu", "cpu:0", torch.device("cpu"), torch.device("cpu", 0)):
+        metric = FID(backbone=LITE0, device=device).update(batch(5, 0), real=True)
+        values.add(float(metric.update(batch(4, 1)).compute()))
+        assert metric.device == torch.device("cpu")
+    assert len(values) == 1
+    assert float(gm.fid(*folders, backbone=LITE0, device=torch.device("cpu"))) > 0
+    again = pickle.loads(pickle.dumps(metric))  # as for processes that are begun anew
+    assert float(again.compute()) in values
+
+
+def test_a_loader_is_the_real_side() -> None:
+    images = batch(9, 0)
+    labels = torch.arange(9)
+    fake = batch(7, 1)
+    expected = FID(backbone=LITE0, device="cpu").update(images, real=True).update(fake).compute()
+    data = torch.utils.data.TensorDataset(images, labels)
+    loaders: list[Any] = [
+        torch.utils.data.DataLoader(data, 4),
+        [images[:4], images[4:]],
+        ({"image": part, "label": 0} for part in (images[:5], images[5:])),
+    ]
+    for loader in loaders:
+        metric = FID(loader, backbone=LITE0, device="cpu")
+        result = metric.update(fake).compute()
+        assert float(result) == pytest.approx(float(expected), rel=1e-6)
+        assert (result.n_real, result.n_fake) == (9, 7)
+        assert float(metric.reset().update(fake).compute()) == result.value
+    with pytest.raises(UsageError, match="takes fake images only"):
+        metric.update(images, real=True)
+    with pytest.raises(InputError, match="begins anew"):
+        FID(loaders[2], backbone=LITE0, device="cpu")  # used up
+    with pytest.raises(InputError, match="mapping of picture"):
+        FID([{"picture": images}], backbone=LITE0, device="cpu")
+    with pytest.raises(InputError, match="gives int"):
+        FID([3], backbone=LITE0, device="cpu")
+    shared = torch.utils.data.DataLoader(
+        data, 4, sampler=torch.utils.data.DistributedSampler(data, num_replicas=3, rank=1)
+    )
+    with pytest.raises(UsageError, match="rank 1 of 3"):
+        FID(shared, backbone=LITE0, device="cpu")

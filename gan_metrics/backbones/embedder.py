@@ -29,7 +29,7 @@ class Embedder:
         GanMetricsError: As for :class:`~gan_metrics.backbones.network.Backbone`.
     """
 
-    def __init__(self, device: str = "auto") -> None:
+    def __init__(self, device: str | torch.device = "auto") -> None:
         self._wanted = device
         self.device = pick_device(device)
         self._networks: dict[FeatureSpec, Backbone] = {}

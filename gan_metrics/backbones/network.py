@@ -53,7 +53,7 @@ class Backbone:
         WeightsError: When the weights do not fit the network.
     """
 
-    def __init__(self, choice: BackboneChoice, device: str = "auto") -> None:
+    def __init__(self, choice: BackboneChoice, device: str | torch.device = "auto") -> None:
         self.choice = choice
         self.device = pick_device(device)
         _check_precision(str(choice.spec.precision), self.device)
@@ -235,7 +235,7 @@ class Backbone:
         return module.to(self.device)
 
 
-def pick_device(name: str) -> torch.device:
+def pick_device(name: str | torch.device) -> torch.device:
     """The device of that name.
 
     Raises:
@@ -257,7 +257,7 @@ def pick_device(name: str) -> torch.device:
         raise UsageError("--device mps: there is no such device here; try auto")
     if device.type not in ("cpu", "mps"):
         raise UsageError(f"unknown device {name!r}; expected auto, cpu, cuda, cuda:1, mps")
-    return device
+    return torch.device(device.type)  # and not cpu:0, which is no other
 
 
 def _check_precision(precision: str, device: torch.device) -> None:

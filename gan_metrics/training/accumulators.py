@@ -77,7 +77,7 @@ class Accumulator:
         weights: str | os.PathLike[str] | None = None,
         precision: str | None = None,
         value_range: Sequence[float] | None = None,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         seed: int = 0,
         error_bars: bool = True,
         arguments: Mapping[str, Mapping[str, Any]] | None = None,

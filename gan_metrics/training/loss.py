@@ -46,7 +46,7 @@ class FrechetLoss(nn.Module):
         *,
         queue: int = 4096,
         value_range: Sequence[float] = (-1, 1),
-        device: str = "auto",
+        device: str | torch.device = "auto",
         **options: Any,
     ) -> None:
         super().__init__()

@@ -1,0 +1,70 @@
+"""The examples run as they are written; the whole training is the slow part."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from data import digits, write_folder
+from PIL import Image
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def run(example: str, *args: object, ranks: int = 1) -> str:
+    """What an example prints."""
+    several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+    done = subprocess.run(
+        [sys.executable, *(several if ranks > 1 else []), str(EXAMPLES / example), *map(str, args)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def scores(folder: Path) -> list[tuple[int, float]]:
+    lines = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
+    return [(line["step"], line["results"][0]["value"]) for line in lines]
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_short_training(ranks: int, tmp_path: Path) -> None:
+    images = write_folder(tmp_path / "images", digits(70, seed=0))
+    out = tmp_path / "out"
+    said = run(
+        "train_gan.py", "--images", images, "--steps", 4, "--every", 2, "--n-fake", 9,
+        "--batch-size", 8, "--output", out, ranks=ranks,
+    )  # fmt: skip
+    assert [step for step, _ in scores(out)] == [2, 4]
+    assert len(said.strip().splitlines()) == 3  # one rank speaks
+    best = min(scores(out), key=lambda one: one[1])
+    assert f"best: step {best[0]}, {best[1]:.3f}" in said
+    assert (out / "best.pt").stat().st_size > 100_000
+    with Image.open(out / "curve.png") as curve, Image.open(out / "samples.png") as samples:
+        assert curve.size == (900, 540)
+        assert samples.size == (274, 274)
+
+
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_accelerate(ranks: int, tmp_path: Path) -> None:
+    said = run("accelerate_loop.py", "--output", tmp_path, ranks=ranks)
+    found = scores(tmp_path)
+    assert [step for step, _ in found] == [20, 40, 60]
+    assert found[-1][1] < 0.2 * found[0][1]
+    assert len(said.strip().splitlines()) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_the_whole_training_lowers_the_distance(ranks: int, tmp_path: Path) -> None:
+    run("train_gan.py", "--output", tmp_path, ranks=ranks)
+    found = dict(scores(tmp_path))
+    assert list(found) == list(range(200, 2401, 200))
+    assert found[2400] < 0.4 * found[200]
