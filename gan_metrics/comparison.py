@@ -314,7 +314,7 @@ def _models(
         fakes = [fakes]
     if isinstance(fakes, Mapping):
         models: dict[str, list[Input]] = {
-            str(name): [*given] if isinstance(given, list | tuple) else [given]  # type: ignore[list-item]
+            str(name): [*given] if isinstance(given, list | tuple) else [given]
             for name, given in fakes.items()
         }
     else:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +15,16 @@ from gan_metrics.errors import InputError, UsageError
 from gan_metrics.feature_files import is_features, load_features
 from gan_metrics.features import Features
 from gan_metrics.images.sources import (
+    Copied,
     Generated,
     ImageSource,
+    Place,
     SingleSource,
     is_image,
     is_image_batch,
+    is_object,
+    is_remote,
+    open_object,
     open_source,
 )
 from gan_metrics.moments import Moments
@@ -37,9 +43,10 @@ from gan_metrics.stats import Statistics
 
 __all__ = ["Input", "Side", "open_side"]
 
-Input = str | os.PathLike[str] | Statistics | Features | Generated
-"""A folder or a batch of images, a file of statistics or of features, ``ref:NAME`` for registered
-statistics, or one of these as an object; or the images that a generator draws."""
+Input = str | os.PathLike[str] | Statistics | Features | Generated | Iterable[Any]
+"""A set of images by its path, URL or name (:func:`~gan_metrics.images.sources.open_source`), a
+file of statistics or of features, ``ref:NAME`` for registered statistics, or one of these as an
+object; the images that a generator draws; or a tensor, array, list, dataset or loader of images."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,13 @@ class Side:
         """The side as the moments that its file holds of a kind of features, if it does."""
         kept = self.stored.get(kind) if self.source is None else None
         return self if kept is None else replace(self, statistics=kept)
+
+    def called(self, description: str) -> Side:
+        """The same statistics or features under the name of where they come from."""
+        statistics = self.statistics and replace(self.statistics, description=description)
+        features = self.features and replace(self.features, description=description)
+        stored = {k: replace(one, description=description) for k, one in self.stored.items()}
+        return replace(self, statistics=statistics, features=features, stored=stored)
 
     @property
     def stated(self) -> FeatureSpec | None:
@@ -180,17 +194,21 @@ def open_side(given: Input, options: Options, *, single: bool = False) -> Side:
         return Side(features=given)
     if isinstance(given, Generated):
         return Side(source=given)
+    if is_object(given):
+        return Side(source=open_object(given))
     if not isinstance(given, str | os.PathLike):
         raise UsageError(
-            f"expected a path, statistics or features, not {type(given).__name__}; arrays go to "
-            "the functions of gan_metrics.metrics, or into gan_metrics.Features(names, array, "
-            "spec), generators into gan_metrics.Generated(generator, n)"
+            f"expected a path, images, statistics or features, not {type(given).__name__}; "
+            "generators go into gan_metrics.Generated(generator, n), features into "
+            "gan_metrics.Features(names, array, spec)"
         )
     if os.fspath(given) == "":
         raise InputError("a side is empty text; give a folder of images or a statistics file")
     if isinstance(given, str) and given.startswith(_REGISTERED):
         name = given.removeprefix(_REGISTERED)
         return _of_reference(open_reference(name, progress=options.get("progress")))
+    if is_remote(given):
+        return _open_remote(Place(os.fspath(given)), options)
     if single and is_image(given):
         return Side(source=SingleSource(Path(given)))
     if is_features_tensor(given):
@@ -209,6 +227,20 @@ def open_side(given: Input, options: Options, *, single: bool = False) -> Side:
         return _of_reference(read_reference(given))
     return Side(source=open_source(given, recursive=options.get("recursive", True)))
 
+
+def _open_remote(place: Place, options: Options) -> Side:
+    """What lies at a URL; a file that may hold statistics or features is copied and looked at."""
+    if Path(place.name).suffix.lower() not in _WHOLE:
+        return Side(source=open_source(place.url, recursive=options.get("recursive", True)))
+    copy = place.fetch()
+    found = open_side(copy.path, options).called(place.url)
+    if found.source is None:
+        return found
+    return replace(found, source=Copied(place, copy, found.source))
+
+
+_WHOLE = frozenset((".npy", ".npz", ".parquet", ".pkl", ".pt", ".pth", ".safetensors"))
+"""Extensions of remote files that may be statistics or features."""
 
 _REGISTERED = "ref:"
 """Before the name of a registered reference."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from gan_metrics.downloads import atomic_path
 from gan_metrics.results import as_text
 
-__all__ = ["Cell", "enlarge", "save_png", "save_sheet", "thumbnail"]
+__all__ = ["Cell", "enlarge", "file_of", "save_png", "save_sheet", "thumbnail"]
 
 
 def save_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
@@ -105,3 +106,19 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, wi
     while text and font.getlength(text + "…") > width:
         text = text[:-1]
     return text + "…"
+
+
+def file_of(image: Any) -> bytes | None:
+    """A Pillow image as a file, without loss and with its mode.
+
+    Args:
+        image: Of any type; ``None`` is returned for what is no image of Pillow's.
+    """
+    if not isinstance(image, Image.Image):
+        return None
+    file = io.BytesIO()
+    try:
+        image.save(file, "PNG", compress_level=1)
+    except (OSError, ValueError):  # a mode that a PNG does not have
+        image.save(file, "TIFF")
+    return file.getvalue()

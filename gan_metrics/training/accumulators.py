@@ -108,7 +108,7 @@ class Accumulator:
         if loader is not None:
             self.reference = Side(source=Fed("the images of the loader"))
         elif reference is not None:
-            self.reference = open_side(reference, options)  # type: ignore[arg-type]
+            self.reference = open_side(reference, options)
         real = self.reference or Side(source=Fed("the real images"))
         sides = [real, Side(source=Fed("the fake images"))]
         choice = settle(sides, options)

@@ -13,6 +13,7 @@ from gan_metrics.communication import Comm
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.features import Features
 from gan_metrics.images.sources import Generated
+from gan_metrics.images.sources.objects import KEYS, image_of
 from gan_metrics.sides import Input
 from gan_metrics.stats import Statistics
 
@@ -20,9 +21,6 @@ __all__ = ["Reference", "batches_of", "is_loader"]
 
 Reference = Input | Iterable[Any]
 """The real side: a set of images or what is known of one, or a loader of batches of images."""
-
-_KEYS = ("image", "images", "img", "pixel_values")
-"""Where a batch that is a mapping has its images."""
 
 
 def is_loader(given: Any) -> bool:
@@ -69,15 +67,11 @@ def batches_of(loader: Iterable[Any], comm: Comm) -> Iterator[torch.Tensor]:
 
 
 def _images(batch: Any) -> torch.Tensor:
-    found = batch
-    if isinstance(batch, Mapping):
-        found = next((batch[key] for key in _KEYS if key in batch), None)
-    elif isinstance(batch, tuple | list) and batch:
-        found = batch[0]
+    found = image_of(batch)
     if not isinstance(found, torch.Tensor):
         what = f"a mapping of {', '.join(map(str, batch))}" if isinstance(batch, Mapping) else ""
         raise InputError(
             f"the loader gives {what or type(batch).__name__}; expected a tensor of images, a "
-            f"tuple that begins with one, or a mapping with {' or '.join(map(repr, _KEYS))}"
+            f"tuple that begins with one, or a mapping with {' or '.join(map(repr, KEYS))}"
         )
     return found

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import threading
-import weakref
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics.errors import ImageError, InputError, ResourceError
+from gan_metrics.errors import ImageError, InputError
 from gan_metrics.images.sources.netpbm import netpbm
+from gan_metrics.images.sources.temporary import Temporary, no_room
 from gan_metrics.npz import StoredArray, reading, stored_arrays
 
 __all__ = ["EXTENSIONS", "ArraySource", "image_size", "is_image_batch"]
@@ -116,9 +115,8 @@ class ArraySource:
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the care for the temporary file, which stays with this object."""
         self.prepare()
-        return {k: value for k, value in vars(self).items() if k not in ("_remove", "_lock")}
+        return {k: value for k, value in vars(self).items() if k != "_lock"}
 
     def prepare(self) -> tuple[Path, int]:
         """See that the values can be read from their places: the file, and where they begin.
@@ -179,21 +177,10 @@ class ArraySource:
 
     def _unpacked(self, chosen: StoredArray) -> Path:
         """The member's bytes in a file of their own, for as long as this object lives."""
-        try:
-            handle, name = tempfile.mkstemp(prefix="gan-metrics-", suffix=".npy")
-        except OSError as error:
-            raise ResourceError(f"no temporary file can be made: {error.strerror}") from None
-        self._remove = weakref.finalize(self, _remove, name, os.getpid())
-        with open(handle, "wb") as file, reading(chosen.path, "save the images again"):
+        self._copy = Temporary("images.npy")
+        with self._copy.create() as file, reading(chosen.path, "save the images again"):
             _copy(chosen, file)
-        return Path(name)
-
-
-def _remove(name: str, owner: int) -> None:
-    """Remove a temporary file, unless this is a process that was forked off its owner."""
-    if os.getpid() == owner:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
+        return self._copy.path
 
 
 def _copy(chosen: StoredArray, target: Any) -> None:
@@ -210,11 +197,7 @@ def _copy(chosen: StoredArray, target: Any) -> None:
                 if target is not None:
                     target.write(piece)
             except OSError as error:
-                raise ResourceError(
-                    f"{chosen.path} is compressed, and its images do not fit into "
-                    f"{tempfile.gettempdir()}: {error.strerror or error}; set TMPDIR to a larger "
-                    "disk, or save it with np.savez"
-                ) from None
+                raise no_room(error) from None
 
 
 def _is_batch(array: StoredArray) -> bool:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import Counter
 from pathlib import Path
 
 from gan_metrics.errors import ImageError, InputError
-from gan_metrics.images.decode import EXTENSIONS
+from gan_metrics.images.sources.listing import Listing
 
 __all__ = ["FolderSource", "read_file"]
 
@@ -36,25 +35,27 @@ class FolderSource:
     def __init__(self, root: Path, *, recursive: bool = True) -> None:
         self.root = root
         self.description = str(root)
-        self._others: Counter[str] = Counter()
+        listing = Listing(str(root))
         self._unentered = 0
         found: list[str] = []
-        self._list("", found, frozenset(), recursive)
+        self._list("", found, frozenset(), recursive, listing)
         self.names = sorted(found, key=os.fsencode)
         if not self.names:
-            raise InputError(self._nothing_found())
-        self.warnings = (
-            [("other-files", f"{self.root}: not taken for images: {self._seen()}")]
-            if self._others
-            else []
-        )
+            unentered = f"{self._unentered} folders were not entered (--no-recursive)"
+            raise listing.nothing_found(unentered if self._unentered else "")
+        self.warnings = listing.warnings
 
     def read(self, index: int) -> bytes:
         """The bytes of one file; see :meth:`ImageSource.read`."""
         return read_file(self.root / self.names[index])
 
     def _list(
-        self, prefix: str, found: list[str], above: frozenset[tuple[int, int]], recursive: bool
+        self,
+        prefix: str,
+        found: list[str],
+        above: frozenset[tuple[int, int]],
+        recursive: bool,
+        listing: Listing,
     ) -> None:
         folder = self.root / prefix
         try:
@@ -67,31 +68,13 @@ class FolderSource:
             return
         for entry in entries:
             name = prefix + entry.name
-            if entry.name.startswith("."):
-                self._others["hidden"] += 1
-            elif _is_folder(entry):
+            if not entry.name.startswith(".") and _is_folder(entry):
                 if recursive:
-                    self._list(name + "/", found, above | {here}, recursive)
+                    self._list(name + "/", found, above | {here}, recursive, listing)
                 else:
                     self._unentered += 1
-            elif (extension := os.path.splitext(entry.name)[1].lower()) in EXTENSIONS:
+            elif listing.takes(entry.name):
                 found.append(name)
-            else:
-                self._others[extension or "no extension"] += 1
-
-    def _seen(self) -> str:
-        return ", ".join(f"{n} {kind}" for kind, n in self._others.most_common(8))
-
-    def _nothing_found(self) -> str:
-        if not self._others and not self._unentered:
-            return f"{self.root} is empty; expected a folder of images"
-        seen = [f"it holds {self._seen()}"] if self._others else []
-        if self._unentered:
-            seen.append(f"{self._unentered} folders were not entered (--no-recursive)")
-        return (
-            f"{self.root} holds no images: {'; '.join(seen)}. "
-            f"Taken for images are {' '.join(sorted(EXTENSIONS))}"
-        )
 
 
 def read_file(path: Path) -> bytes:

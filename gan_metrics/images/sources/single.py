@@ -6,15 +6,15 @@ import os
 from pathlib import Path
 
 from gan_metrics.errors import InputError
-from gan_metrics.images.decode import EXTENSIONS
 from gan_metrics.images.sources.folder import read_file
+from gan_metrics.images.sources.listing import is_image_name
 
 __all__ = ["SingleSource", "is_image"]
 
 
 def is_image(path: str | os.PathLike[str]) -> bool:
     """Whether a path names an image file, by its extension and by not being a folder."""
-    return Path(path).suffix.lower() in EXTENSIONS and not os.path.isdir(path)
+    return is_image_name(os.fspath(path)) and not os.path.isdir(path)
 
 
 class SingleSource:

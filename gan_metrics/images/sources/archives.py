@@ -1,0 +1,260 @@
+"""Zip and tar archives, read in place; compressed tars are read through once."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import tarfile
+import threading
+import zipfile
+import zlib
+from typing import Any, BinaryIO
+
+from gan_metrics.errors import ImageError, InputError
+from gan_metrics.images.sources.listing import Listing
+from gan_metrics.images.sources.places import Place
+from gan_metrics.images.sources.temporary import Temporary, no_room
+
+__all__ = ["TarSource", "ZipSource", "archive_kind"]
+
+_LARGEST = 1 << 30
+"""Bytes of an encoded image; what claims more is refused."""
+
+_RATIO = 100
+_FREE = 1 << 30
+"""A compressed tar may unpack to so many times its size and these bytes."""
+
+_MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz"}
+_READERS: dict[str, Any] = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
+_BLOCK = 512
+_PIECE = 1 << 20
+
+_BROKEN = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    EOFError,
+    ValueError,
+    IndexError,
+    OverflowError,
+    NotImplementedError,
+    RuntimeError,
+    UnicodeError,
+    gzip.BadGzipFile,
+    lzma.LZMAError,
+    zlib.error,
+)
+
+
+def archive_kind(place: Place) -> str | None:
+    """``"zip"``, ``"tar"``, ``"gz"``, ``"bz2"``, ``"xz"`` (a compressed tar), by the first bytes.
+
+    Args:
+        place: A file. ``None``: it is no archive of these kinds.
+
+    Raises:
+        InputError, ResourceError: As for :meth:`Place.read`.
+    """
+    head = place.read(0, _BLOCK)
+    if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+        return "zip"
+    if _is_tar_header(head):
+        return "tar"
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            try:
+                with place.open() as file, _READERS[kind](file) as unpacked:
+                    return kind if _is_tar_header(unpacked.read(_BLOCK)) else None
+            except (OSError, *_BROKEN):
+                return kind  # which reading it will explain
+    return None
+
+
+def _is_tar_header(block: bytes) -> bool:
+    if len(block) < _BLOCK:
+        return False
+    try:
+        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
+class ZipSource:
+    """The images of a zip archive, sorted by name, read where they lie.
+
+    Nothing is unpacked to the disk, and names are names only. A member's checksum is checked each
+    time that it is read.
+
+    Args:
+        place: The archive.
+
+    Attributes:
+        description: Its path.
+        names: Of the images in it, sorted by their bytes.
+        warnings: A pair ``("other-files", message)`` if it holds other things.
+
+    Raises:
+        InputError: When it is broken or encrypted, or holds no image.
+        ResourceError: When the network gives out.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self.description = place.url
+        self._open = threading.local()
+        self._owner = os.getpid()
+        try:
+            with place.open() as file, zipfile.ZipFile(file) as archive:
+                members = {info.filename: info for info in archive.infolist()}
+        except (OSError, *_BROKEN) as error:
+            raise _unreadable(place, error) from None
+        listing = Listing(place.url)
+        self._members = {
+            name: info
+            for name, info in members.items()
+            if not info.is_dir() and listing.takes(name)
+        }
+        if not self._members:
+            raise listing.nothing_found()
+        if locked := [name for name, info in self._members.items() if info.flag_bits & 1]:
+            raise InputError(
+                f"{place.url} is encrypted ({locked[0]!r}); unpack it into a folder first"
+            )
+        self.names = sorted(self._members, key=_as_bytes)
+        self.warnings = listing.warnings
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != "_open"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _open=threading.local())
+
+    def read(self, index: int) -> bytes:
+        """The bytes of one image; see :meth:`ImageSource.read`."""
+        info = self._members[self.names[index]]
+        if info.file_size > _LARGEST:
+            raise ImageError(f"it claims to be {info.file_size} bytes long, which no image is")
+        try:
+            with self._archive().open(info) as member:
+                return member.read()
+        except InputError as error:  # the archive itself is gone
+            raise ImageError(str(error)) from None
+        except (OSError, KeyError, *_BROKEN) as error:
+            self._open = threading.local()
+            raise ImageError(f"it cannot be unpacked: {error}") from None
+
+    def _archive(self) -> zipfile.ZipFile:
+        """One for each thread of each process: they share no position in the file."""
+        if self._owner != os.getpid():
+            self._open, self._owner = threading.local(), os.getpid()
+        if not hasattr(self._open, "archive"):
+            self._open.archive = zipfile.ZipFile(self._place.open())
+        found: zipfile.ZipFile = self._open.archive
+        return found
+
+
+class TarSource:
+    """The images of a tar archive, sorted by name, read where they lie.
+
+    A compressed one is unpacked first, into a temporary file that is removed with this object.
+
+    Args:
+        place: The archive.
+
+    Attributes:
+        description: Its path.
+        names: Of the images in it, sorted by their bytes; of one that is there twice, the last
+            counts, as when it is unpacked.
+        warnings: A pair ``("other-files", message)`` if it holds other things.
+
+    Raises:
+        InputError: When it is broken or cut off, unpacks without end, or holds no image.
+        ResourceError: When the disk is full, or the network gives out.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place, self._unpacked = place, None
+        self.description = place.url
+        self._places: dict[str, tuple[int, int]] = {}
+        listing = Listing(place.url)
+        try:
+            kind = archive_kind(place)
+            if kind in _READERS:
+                self._unpacked = _unpacked(place, str(kind))
+                self._place = Place(str(self._unpacked.path))
+            with self._place.open() as file:
+                self._look_up(file, listing)
+        except (OSError, *_BROKEN) as error:
+            raise _unreadable(place, error) from None
+        if not self._places:
+            raise listing.nothing_found()
+        self.names = sorted(self._places, key=_as_bytes)
+        self.warnings = listing.warnings
+
+    def read(self, index: int) -> bytes:
+        """The bytes of one image; see :meth:`ImageSource.read`."""
+        start, size = self._places[self.names[index]]
+        if size > _LARGEST:
+            raise ImageError(f"it claims to be {size} bytes long, which no image is")
+        try:
+            data = self._place.read(start, size)
+        except InputError as error:
+            raise ImageError(str(error)) from None
+        if len(data) < size:
+            raise ImageError(f"it is cut off: {len(data)} of its {size} bytes are there")
+        return data
+
+    def _look_up(self, file: BinaryIO, listing: Listing) -> None:
+        with tarfile.open(fileobj=file, mode="r:") as archive:
+            for member in archive:
+                name = member.name.removeprefix("./")
+                if member.isdir():
+                    continue
+                if not member.isreg() or member.issparse():
+                    listing.others["links and devices"] += 1
+                elif listing.takes(name):
+                    listing.others["earlier versions"] += name in self._places
+                    self._places[name] = (member.offset_data, member.size)
+            listing.others = +listing.others
+            end = archive.offset
+        # A header that is broken, and a file that is cut off, look like the end of the archive.
+        file.seek(end)
+        block = file.read(_BLOCK)
+        if block.strip(b"\0") or len(block) < _BLOCK:
+            raise tarfile.ReadError(f"no end mark at byte {end}")
+        if file.read(_BLOCK * 40).strip(b"\0"):
+            raise tarfile.ReadError(f"something else follows its end at byte {end}")
+
+
+def _unpacked(place: Place, kind: str) -> Temporary:
+    """A compressed archive without its compression."""
+    most = _RATIO * place.size() + _FREE
+    found = Temporary("unpacked.tar")
+    with place.open() as file, _READERS[kind](file) as packed, found.create() as out:
+        done = 0
+        while data := packed.read(_PIECE):
+            done += len(data)
+            if done > most:
+                raise InputError(
+                    f"{place.url} unpacks to more than {most} bytes, {_RATIO} times its size; "
+                    "unpack it yourself if it is what it says"
+                )
+            try:
+                out.write(data)
+            except OSError as error:
+                raise no_room(error) from None
+    return found
+
+
+def _unreadable(place: Place, error: Exception) -> InputError:
+    if isinstance(error, InputError):
+        return error
+    return InputError(
+        f"{place.url} is broken or cut off ({type(error).__name__}: {error}); get it again"
+    )
+
+
+def _as_bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")

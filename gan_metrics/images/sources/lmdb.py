@@ -1,0 +1,77 @@
+"""An LMDB database of encoded images."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+from gan_metrics.errors import ImageError, InputError
+from gan_metrics.extras import require
+
+__all__ = ["LmdbSource", "is_lmdb"]
+
+_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*", b"P5", b"P6")
+"""What encoded images begin with."""
+
+
+def is_lmdb(path: Path) -> bool:
+    """Whether a path is a database: its folder, or its file."""
+    return (path / "data.mdb").is_file() if path.is_dir() else path.suffix.lower() == ".mdb"
+
+
+class LmdbSource:
+    """Every entry of a database that begins as an image does, sorted by key.
+
+    Args:
+        path: Its folder or file.
+
+    Attributes:
+        description: The path.
+        names: The keys, as text.
+        warnings: A pair ``("other-files", message)`` if there were entries that are no images.
+
+    Raises:
+        InputError: When it is broken or holds no image.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self.description = path.resolve(), str(path)
+        self._keys: list[bytes] = []
+        others = 0
+        try:
+            with _opened(self._path, os.getpid()).begin(buffers=True) as transaction:
+                for key, value in transaction.cursor():
+                    if bytes(value[:4]).startswith(_MAGIC):
+                        self._keys.append(bytes(key))
+                    else:
+                        others += 1
+        except Exception as error:  # lmdb's own kinds
+            raise InputError(f"{path} is broken or no LMDB database: {error}") from None
+        if not self._keys:
+            raise InputError(f"{path} holds no images, and {others} other entries")
+        self.names = [key.decode("utf-8", "backslashreplace") for key in self._keys]
+        told = f"{path}: {others} entries are not taken for images"
+        self.warnings = [("other-files", told)] if others else []
+
+    def read(self, index: int) -> bytes:
+        """The bytes of one image; see :meth:`ImageSource.read`."""
+        key = self._keys[index]
+        try:
+            with _opened(self._path, os.getpid()).begin() as transaction:
+                data = transaction.get(key)
+        except Exception as error:  # lmdb's own kinds
+            raise ImageError(f"it cannot be read: {error}") from None
+        if data is None:
+            raise ImageError("it is gone from the database")
+        return bytes(data)
+
+
+@functools.lru_cache(maxsize=16)
+def _opened(path: Path, process: int) -> Any:
+    """A database; a process must not open it twice, nor use what its parent has opened."""
+    del process
+    return require("lmdb", "formats").open(
+        os.fspath(path), subdir=path.is_dir(), readonly=True, lock=False, create=False
+    )

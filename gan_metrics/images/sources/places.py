@@ -1,0 +1,219 @@
+"""Where bytes lie: a file of this machine, or one that fsspec reaches."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from gan_metrics import locations
+from gan_metrics.errors import InputError, ResourceError, UsageError
+from gan_metrics.extras import require
+from gan_metrics.images.sources.temporary import Temporary
+
+__all__ = ["Place", "is_remote"]
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+
+_SCHEMES = frozenset(
+    ("abfs", "abfss", "az", "gcs", "gs", "hf", "http", "https", "memory", "oss", "r2", "s3")
+)
+"""Those of stores. Others run programs or read other files of this machine."""
+
+
+def is_remote(path: Any) -> bool:
+    """Whether a path is the URL of a place that fsspec reaches.
+
+    Raises:
+        UsageError: When it is a URL of another kind.
+    """
+    found = _SCHEME.search(path) if isinstance(path, str) else None
+    if found is None or (found.start() and "::" not in path[: found.start()]):
+        return False
+    if found.start() or found[1].lower() not in _SCHEMES or "::" in path:
+        raise UsageError(
+            f"{path}: images are read from {', '.join(sorted(_SCHEMES))} and from files; "
+            "not from other URLs, nor from chains of them"
+        )
+    return True
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file or folder, here or remote.
+
+    Attributes:
+        url: A path, or a URL.
+    """
+
+    url: str
+
+    @property
+    def remote(self) -> bool:
+        """Whether it is not on this machine."""
+        return is_remote(self.url)
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return os.path.basename(self.url.rstrip("/").partition("?")[0])
+
+    def is_folder(self) -> bool:
+        """Whether it is a folder."""
+        if not self.remote:
+            return os.path.isdir(self.url)
+        if self.url.lower().startswith("http"):  # a page is no folder, but that of one may be
+            return self.url.endswith("/")
+        system, path = self._system()
+        with _reaching(self.url):
+            return bool(system.isdir(path))
+
+    def exists(self) -> bool:
+        """Whether something is there; of a web page only reading it can tell."""
+        if not self.remote:
+            return os.path.lexists(self.url)
+        system, path = self._system()
+        if self.url.lower().startswith("http"):  # fsspec takes a server's fault for absence
+            return True
+        with _reaching(self.url):
+            return bool(system.exists(path))
+
+    def files(self) -> list[str]:
+        """Of a remote folder, the names of all files below it, in no order.
+
+        Raises:
+            InputError: When it cannot be listed.
+            ResourceError: When the network gives out.
+        """
+        system, path = self._system()
+        with _reaching(self.url):
+            found = system.find(path)
+        root = system._strip_protocol(path).rstrip("/") + "/"
+        names = (system._strip_protocol(one).partition("?")[0] for one in found)
+        return [name.removeprefix(root) for name in names if name.startswith(root)]
+
+    def matches(self) -> list[str]:
+        """The URLs that a remote pattern with ``*`` names, sorted by their bytes.
+
+        Raises:
+            InputError, ResourceError: As for :meth:`files`.
+        """
+        system, path = self._system()
+        with _reaching(self.url):
+            found = system.glob(path)
+        return sorted((str(system.unstrip_protocol(one)) for one in found), key=str.encode)
+
+    def below(self, name: str) -> Place:
+        """A file in this folder."""
+        return Place(self.url.rstrip("/") + "/" + name)
+
+    def size(self) -> int:
+        """The length in bytes."""
+        if not self.remote:
+            return os.path.getsize(self.url)
+        system, path = self._system()
+        with _reaching(self.url):
+            size = system.size(path)
+        if size is None:
+            raise InputError(f"{self.url}: its server does not say how long it is; download it")
+        return int(size)
+
+    def open(self) -> BinaryIO:
+        """The bytes, as a file that can be sought in.
+
+        Raises:
+            InputError: When it is not there, or must not be read.
+            ResourceError: When the network gives out.
+        """
+        if not self.remote:
+            try:
+                return open(self.url, "rb")
+            except OSError as error:
+                raise InputError(f"{self.url} cannot be read: {error.strerror or error}") from None
+        system, path = self._system()
+        with _reaching(self.url):
+            found: BinaryIO = system.open(path, "rb")
+        return found
+
+    def read(self, start: int | None = None, size: int | None = None) -> bytes:
+        """Some bytes, or all of them; fewer where it ends before.
+
+        Raises:
+            InputError, ResourceError: As for :meth:`open`.
+        """
+        if not self.remote:
+            try:
+                with open(self.url, "rb") as file:
+                    file.seek(start or 0)
+                    return file.read(-1 if size is None else size)
+            except OSError as error:
+                raise InputError(f"{self.url} cannot be read: {error.strerror or error}") from None
+        system, path = self._system()
+        end = None if size is None else (start or 0) + size
+        with _reaching(self.url):
+            if start is None and end is None:
+                return bytes(system.cat_file(path))
+            data = bytes(system.cat_file(path, start=start, end=end))
+        if size is not None and len(data) > size:
+            raise InputError(f"{self.url}: its server gives no parts of a file; download it")
+        return data
+
+    def has_parts(self) -> bool:
+        """Whether parts of it can be read, and not only all of it."""
+        try:
+            return not self.remote or len(self.read(0, 1)) <= 1
+        except InputError:
+            return False
+
+    def fetch(self) -> Temporary:
+        """A copy of a remote file, under the same name.
+
+        Raises:
+            InputError, ResourceError: As for :meth:`open`.
+        """
+        system, path = self._system()
+        copy = Temporary(self.name)
+        with _reaching(self.url):
+            system.get_file(path, os.fspath(copy.path))
+        return copy
+
+    def _system(self) -> tuple[Any, str]:
+        if locations.offline() and not self.url.startswith("memory:"):
+            raise InputError(
+                f"{self.url} is remote, and GAN_METRICS_OFFLINE forbids connections; unset it, or "
+                "copy the images here"
+            )
+        fsspec = require("fsspec", "remote")
+        try:
+            system, path = fsspec.core.url_to_fs(self.url)
+        except ImportError as error:
+            raise UsageError(
+                f"{self.url}: {error}; pip install 'gan-metrics[remote]' brings what most need"
+            ) from None
+        except ValueError as error:
+            raise UsageError(f"{self.url}: {error}") from None
+        return system, str(path)
+
+
+@contextlib.contextmanager
+def _reaching(url: str) -> Iterator[None]:
+    """Tell what is not there from a network that gives out.
+
+    Only the first is a fault of the input, and neither is a broken image that can be left out.
+    """
+    try:
+        yield
+    except (InputError, ResourceError):
+        raise
+    except FileNotFoundError:
+        raise InputError(f"{url} does not exist") from None
+    except PermissionError as error:
+        raise InputError(f"{url} must not be read: {error}") from None
+    except Exception as error:  # each store has its own
+        first = str(error).strip().partition("\n")[0]
+        raise ResourceError(
+            f"{url} cannot be reached: {type(error).__name__}: {first}; run again, nothing is lost"
+        ) from None

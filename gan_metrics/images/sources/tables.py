@@ -1,0 +1,129 @@
+"""Parquet files with a column of encoded images."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+from gan_metrics.errors import ImageError, InputError
+from gan_metrics.extras import require
+
+__all__ = ["ParquetSource", "is_image_table"]
+
+_BYTES = "bytes"
+_KEPT = 2
+"""Row groups that are kept: threads read ahead of each other."""
+
+
+def is_image_table(path: Path) -> bool:
+    """Whether a Parquet file has a column that can be one of images, by its schema."""
+    try:
+        return bool(_columns(path))
+    except InputError:
+        return False
+
+
+class ParquetSource:
+    """The images of a column: bytes, or a struct with ``bytes`` as ``datasets`` writes it.
+
+    Memory does not grow with the file: two of its row groups are held.
+
+    Args:
+        path: The file.
+        column: The column; ``None``: the only one of such a type, or that named ``image``.
+
+    Attributes:
+        description: The file's path.
+        names: ``"000000"``, ``"000001"``, …: the rows.
+        warnings: None.
+
+    Raises:
+        InputError: When it is broken, or the column is not there or not the only one.
+    """
+
+    warnings = ()
+
+    def __init__(self, path: Path, column: str | None = None) -> None:
+        self.description, self._path = str(path), path
+        found = _columns(path)
+        if column is None and len(found) > 1:
+            column = next((name for name in ("image", "img") if name in found), None)
+            if column is None:
+                raise InputError(
+                    f"{path} has several columns of bytes: {', '.join(found)}; name one, as in "
+                    f"{path}:{found[0]}"
+                )
+        column = found[0] if column is None and found else column
+        if column not in found:
+            raise InputError(
+                f"{path} has no column of images{f' named {column!r}' if column else ''}; those of "
+                f"bytes are: {', '.join(found) or 'none'}"
+            )
+        self._column = column
+        about = _open(path).metadata
+        groups = (about.row_group(i).num_rows for i in range(about.num_row_groups))
+        self._ends = list(itertools.accumulate(groups))
+        if not self._ends or not self._ends[-1]:
+            raise InputError(f"{path} has no rows")
+        digits = max(6, len(str(self._ends[-1] - 1)))
+        self.names = [f"{i:0{digits}d}" for i in range(self._ends[-1])]
+        self._reset()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: value for k, value in vars(self).items() if k not in ("_lock", "_groups")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._groups: OrderedDict[int, Any] = OrderedDict()
+
+    def read(self, index: int) -> bytes:
+        """The bytes of one image; see :meth:`ImageSource.read`."""
+        index = range(len(self.names))[index]
+        which = bisect.bisect_right(self._ends, index)
+        start = self._ends[which - 1] if which else 0
+        with self._lock:
+            if which not in self._groups:
+                try:
+                    table = _open(self._path).read_row_group(which, columns=[self._column])
+                except Exception as error:  # of pyarrow's kinds, and OSError
+                    raise ImageError(f"row group {which} cannot be read: {error}") from None
+                self._groups[which] = table.column(0)
+                if len(self._groups) > _KEPT:
+                    self._groups.popitem(last=False)
+            self._groups.move_to_end(which)
+            cell = self._groups[which][index - start].as_py()
+        data = cell.get(_BYTES) if isinstance(cell, dict) else cell
+        if not data:
+            raise ImageError("there are no bytes in this row")
+        return bytes(data)
+
+
+def _open(path: Path) -> Any:
+    parquet = require("pyarrow.parquet", "formats")
+    try:
+        return parquet.ParquetFile(path)
+    except Exception as error:  # of pyarrow's kinds, and OSError
+        raise InputError(f"{path} is broken or no Parquet file: {error}") from None
+
+
+def _columns(path: Path) -> list[str]:
+    """Columns that may hold encoded images."""
+    pa = require("pyarrow", "formats")
+
+    def of_bytes(kind: Any) -> bool:
+        if pa.types.is_struct(kind):
+            return any(
+                kind.field(i).name == _BYTES and of_bytes(kind.field(i).type)
+                for i in range(kind.num_fields)
+            )
+        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+    return [field.name for field in _open(path).schema_arrow if of_bytes(field.type)]
