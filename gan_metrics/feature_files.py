@@ -34,6 +34,7 @@ from gan_metrics.downloads import atomic_path, check_target
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.extras import require
 from gan_metrics.features import Features
+from gan_metrics.images.sources.tables import is_image_table
 from gan_metrics.results import as_text, dumps, versions
 from gan_metrics.specs import FeatureSpec
 
@@ -74,7 +75,7 @@ def is_features(path: str | os.PathLike[str]) -> bool:
         with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
             return "features.npy" in archive.namelist()
         return False
-    return True
+    return suffix != ".parquet" or not is_image_table(Path(path))
 
 
 def save_features(features: Features, path: str | os.PathLike[str]) -> Path:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import os
 import signal
+import tarfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from conftest import LITE0
 from data import crops, write_folder
+from pyarrow import parquet
 from test_cli import refused
 
 import gan_metrics as gm
@@ -59,21 +65,41 @@ def same(found: gm.Features, expected: gm.Features) -> None:
     )
 
 
-def test_the_pool_finds_what_one_process_finds(folder: Path, folders: tuple[Path, Path]) -> None:
+def test_the_pool_finds_what_one_process_finds(folder: Path) -> None:
     done: list[int] = []
     found = gm.extract_features(folder, **POOL, progress=lambda _, n, total: done.append(n))
     same(found, gm.extract_features(folder, **OWN))
     assert done == sorted(done)
     assert done[-1] == 41
-    pooled, alone = (
-        gm.evaluate(*folders, metrics=["fid", "kid", "prdc"], **how) for how in (POOL, OWN)
-    )
-    for name, one in alone.items():
-        assert float(pooled[name]) == pytest.approx(float(one), rel=1e-6, abs=1e-9)
-        assert pooled[name].digests == one.digests
     stats, expected = (gm.compute_stats(folder, **how) for how in (POOL, OWN))
     np.testing.assert_allclose(stats.moments.cov, expected.moments.cov, rtol=1e-5, atol=1e-7)
     assert stats.identity == expected.identity
+
+
+@pytest.mark.parametrize("kind", ["shards", "parquet", "url"])
+def test_other_sources(kind: str, folder: Path, tmp_path: Path) -> None:
+    data = {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+    expected = gm.extract_features(folder, **OWN).array
+    if kind == "parquet":
+        parquet.write_table(pa.table({"image": list(data.values())}), tmp_path / "x.parquet")
+        found = gm.extract_features(tmp_path / "x.parquet", **POOL)
+    else:
+        for number, half in enumerate((list(data)[:20], list(data)[20:])):
+            with tarfile.open(tmp_path / f"{number}.tar", "w") as tar:
+                for name in half:
+                    tar.add(folder / name, name)
+        where = str(tmp_path)
+        if kind == "url":
+            server = http.server.ThreadingHTTPServer(
+                ("127.0.0.1", 0),
+                functools.partial(http.server.SimpleHTTPRequestHandler, directory=where),
+            )
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            where = f"http://127.0.0.1:{server.server_address[1]}"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("GAN_METRICS_OFFLINE")
+            found = gm.extract_features(where + "/{0..1}.tar", **POOL)
+    np.testing.assert_allclose(found.array, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_an_actor_that_is_killed_costs_nothing_but_time(folder: Path) -> None:
@@ -142,6 +168,16 @@ def test_what_is_drawn_stays_here(folders: tuple[Path, Path]) -> None:
 
     pooled, alone = (gm.fid(folders[0], gm.Generated(paint, 9), **how) for how in (POOL, OWN))
     assert float(pooled) == pytest.approx(float(alone), rel=1e-6)
+
+
+@pytest.mark.slow
+def test_the_pool_gives_the_metrics_of_one_process(folders: tuple[Path, Path]) -> None:
+    pooled, alone = (
+        gm.evaluate(*folders, metrics=["fid", "kid", "prdc"], **how) for how in (POOL, OWN)
+    )
+    for name, one in alone.items():
+        assert float(pooled[name]) == pytest.approx(float(one), rel=1e-6, abs=1e-9)
+        assert pooled[name].digests == one.digests
 
 
 @pytest.mark.slow

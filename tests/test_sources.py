@@ -250,6 +250,23 @@ def test_archives_give_the_number_of_the_folder(source: str, root: Path) -> None
         assert "1 hidden" in told
 
 
+@pytest.mark.parametrize("kind", ["tar.gz", "npz", "remote"])
+def test_a_machine_without_the_temporary_file_makes_its_own(kind: str, root: Path) -> None:
+    if kind == "tar.gz":
+        source: Any = open_source(in_tar(root, "w:gz", name="images.tar.gz"))
+        place = source._unpacked.path
+    elif kind == "npz":
+        np.savez_compressed(root / "packed.npz", np.stack(IMAGES))
+        source = open_source(root / "packed.npz")
+        place = source.prepare()[0]
+    else:
+        source = open_source(remote(in_npy)(root))
+        place = source._copy.path
+    sent = pickle.dumps(source)
+    place.unlink()
+    np.testing.assert_array_equal(pixels(pickle.loads(sent)), np.stack(IMAGES))
+
+
 def tensors() -> torch.Tensor:
     return torch.from_numpy(np.stack(IMAGES)).permute(0, 3, 1, 2)
 

@@ -168,10 +168,15 @@ class Copied:
     """
 
     def __init__(self, place: Place, copy: Temporary, source: ImageSource | None = None) -> None:
-        self._copy = copy
+        self._place, self._copy = place, copy
         self._source = source or _local(copy.path, recursive=False)
         self.description, self.names = place.url, self._source.names
         self.warnings = self._source.warnings
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if not self._copy.path.exists():  # on another machine
+            self.__init__(self._place, self._place.fetch())  # type: ignore[misc]
 
     def read(self, index: int) -> bytes:
         """The bytes of one image; see :meth:`ImageSource.read`."""

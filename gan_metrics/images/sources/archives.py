@@ -175,7 +175,8 @@ class TarSource:
     """
 
     def __init__(self, place: Place) -> None:
-        self._place, self._unpacked = place, None
+        self._archive, self._place = place, place
+        self._unpacked: Temporary | None = None
         self.description = place.url
         self._places: dict[str, tuple[int, int]] = {}
         listing = Listing(place.url)
@@ -192,6 +193,11 @@ class TarSource:
             raise listing.nothing_found()
         self.names = sorted(self._places, key=_as_bytes)
         self.warnings = listing.warnings
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self._unpacked is not None and not self._unpacked.path.exists():  # another machine
+            self.__init__(self._archive)  # type: ignore[misc]
 
     def read(self, index: int) -> bytes:
         """The bytes of one image; see :meth:`ImageSource.read`."""

@@ -118,6 +118,11 @@ class ArraySource:
         self.prepare()
         return {k: value for k, value in vars(self).items() if k != "_lock"}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.Lock())
+        if self._place is not None and not self._place[0].exists():  # on another machine
+            self._place = None
+
     def prepare(self) -> tuple[Path, int]:
         """See that the values can be read from their places: the file, and where they begin.
 

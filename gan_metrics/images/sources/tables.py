@@ -15,14 +15,18 @@ from gan_metrics.extras import require
 __all__ = ["ParquetSource", "is_image_table"]
 
 _BYTES = "bytes"
+_FEATURES = "features"
+"""The column of a file of saved features."""
+
 _KEPT = 2
 """Row groups that are kept: threads read ahead of each other."""
 
 
 def is_image_table(path: Path) -> bool:
-    """Whether a Parquet file has a column that can be one of images, by its schema."""
+    """Whether a Parquet file has a column that can be one of images, and none of features."""
     try:
-        return bool(_columns(path))
+        names = _open(path).schema_arrow.names
+        return _FEATURES not in names and bool(_columns(path))
     except InputError:
         return False
 
