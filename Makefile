@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check slow clean
+.PHONY: demo test lint check slow clean
 
 demo: $(VENV)/.installed
 	$(BIN)/gan-metrics demo
@@ -12,10 +12,12 @@ test: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/pytest --cov --cov-report= -q -n auto --maxprocesses 4
 	$(BIN)/coverage report --skip-covered --fail-under=90
 
-check: $(VENV)/.installed-test
+lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+check: lint
 	$(BIN)/pytest -q tests/test_floors.py tests/test_imports.py tests/test_public_api.py
 	$(BIN)/pytest -q --doctest-modules gan_metrics
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gan_metrics.feature_files import load_features, save_features
     from gan_metrics.features import Features
     from gan_metrics.images.sources import Generated
+    from gan_metrics.inspection import Inspection, inspect_images
     from gan_metrics.maps import feature_map
     from gan_metrics.matches import search
     from gan_metrics.merging import merge_stats
@@ -55,6 +56,7 @@ __all__ = [
     "Generated",
     "ImageError",
     "InputError",
+    "Inspection",
     "MetricResult",
     "MismatchError",
     "Moments",
@@ -71,6 +73,7 @@ __all__ = [
     "extract_features",
     "feature_map",
     "fid",
+    "inspect_images",
     "load_backbone",
     "load_features",
     "load_stats",
@@ -100,6 +103,7 @@ _HOMES = {
     "gan_metrics.feature_files": ("load_features", "save_features"),
     "gan_metrics.features": ("Features",),
     "gan_metrics.images.sources": ("Generated",),
+    "gan_metrics.inspection": ("Inspection", "inspect_images"),
     "gan_metrics.maps": ("feature_map",),
     "gan_metrics.matches": ("search",),
     "gan_metrics.merging": ("merge_stats",),

@@ -36,7 +36,7 @@ CHUNK = 128
 """Images per chunk: what a kill can cost, at most."""
 
 _FORMAT = "gan-metrics features 1"
-_REVISION = 1
+_REVISION = 2
 """To be raised with every change of decoding, preprocessing or networks that moves a feature."""
 
 _STALE_AFTER = 3600.0
@@ -76,7 +76,13 @@ class Cache(Protocol):
 
     A cache that is not to be had costs time and nothing else: :meth:`look_up` then finds nothing,
     and :meth:`keep` returns the reason.
+
+    Attributes:
+        damaged: How many entries failed their checksum since this was last set to 0. They are not
+            used.
     """
+
+    damaged: int
 
     def look_up(
         self, spec: FeatureSpec, decoding: Decoding, digests: Sequence[bytes | None]
@@ -144,6 +150,7 @@ class FeatureCache:
         self.root = (root or locations.cache_dir()) / "features"
         self.description = str(self.root)
         self.limit = locations.cache_limit() if limit is None else limit
+        self.damaged = 0
 
     def look_up(
         self, spec: FeatureSpec, decoding: Decoding, digests: Sequence[bytes | None]
@@ -182,6 +189,7 @@ class FeatureCache:
         except MemoryError:
             raise
         except Exception:  # zipfile and numpy raise nearly anything on broken bytes
+            self.damaged += 1
             with contextlib.suppress(OSError):
                 path.unlink()
             return None

@@ -184,8 +184,21 @@ class ChunkStream:
                     at += 1
         finally:
             self._hashing.shutdown(wait=False, cancel_futures=True)
+            self._tell_of_damage()
             if wrote and self.how.cache is not None:
                 self.how.cache.trim()
+
+    def _tell_of_damage(self) -> None:
+        cache = self.how.cache
+        if cache is not None and cache.damaged:
+            self.warnings.append(
+                (
+                    "damaged-cache",
+                    f"{cache.damaged} entries of the cache failed their checksum; they were "
+                    "computed again. If this happens often, look at that disk",
+                )
+            )
+            cache.damaged = 0
 
     def moments(self, number: int) -> Moments | None:
         """Of all features so far in a space; ``None`` where there are none, or none that is finite.
@@ -373,6 +386,14 @@ class ChunkStream:
             if on_cpu or len(launched) > 1:
                 yield _fetched(launched.popleft())
         yield from map(_fetched, launched)
+        if embedder.most is not None:
+            self.warnings.append(
+                (
+                    "smaller-batches",
+                    f"the device had no room for a batch, and took at most {embedder.most} images "
+                    "at a time; --batch-size spares the trying",
+                )
+            )
 
     def _lacking(self, batch: Batch, collected: dict[int, _Row | str]) -> list[int]:
         """The spaces in which an image of a batch is not known yet."""

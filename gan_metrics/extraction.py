@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Sequence
@@ -66,16 +65,21 @@ def extract(
     else:
         stream = ChunkStream(source, spaces, networks, how, own, len(indices))
     found = _Collected(source, spaces, how, len(indices))
-    with comm.jointly(), contextlib.closing(stream.run()) as mine:
-        _same_images(source, comm)
-        for first in range(0, len(chunks), comm.size):
-            made = comm.gather(_kept(next(mine, None), how))
-            for chunk, finished in zip(chunks[first : first + comm.size], made, strict=False):
-                assert finished is not None  # noqa: S101
-                found.take(chunk, finished)
-            stream.report(min((first + comm.size) * CHUNK, len(indices)))
-        next(mine, None)  # to its end
-        return found.features(indices, comm, stream)
+    mine = stream.run()
+    with comm.jointly():
+        try:
+            _same_images(source, comm)
+            for first in range(0, len(chunks), comm.size):
+                made = comm.gather(_kept(next(mine, None), how))
+                for chunk, finished in zip(chunks[first : first + comm.size], made, strict=False):
+                    assert finished is not None  # noqa: S101
+                    found.take(chunk, finished)
+                stream.report(min((first + comm.size) * CHUNK, len(indices)))
+            next(mine, None)  # to its end
+            return found.features(indices, comm, stream)
+        except Exception:
+            mine.close()  # now, and not when the error is forgotten: threads may be at work
+            raise
 
 
 def _kept(finished: Finished | None, how: Extraction) -> Finished | None:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from gan_metrics.errors import InputError, UsageError
+from gan_metrics.images.sources.lists import COLUMNS
 
 __all__ = ["Labels", "classes_of", "folder_classes", "labels_of_both", "read_labels"]
 
 Labels = Mapping[str, str]
 """Name of an image to its class."""
 
-_NAME_HEADS = ("name", "file", "filename", "file_name", "path", "image")
 _CLASS_HEADS = ("label", "class", "category", "target", "class_name", "label_name")
 
 
@@ -124,8 +124,8 @@ def _of_table(path: Path, text: str) -> Iterable[tuple[str, str]]:
         raise InputError(f"{path} is empty")
     names, classes = 0, 1
     head = [cell.strip().lower() for cell in rows[0]]
-    if any(cell in _CLASS_HEADS for cell in head) and any(cell in _NAME_HEADS for cell in head):
-        names = next(i for i, cell in enumerate(head) if cell in _NAME_HEADS)
+    if any(cell in _CLASS_HEADS for cell in head) and any(cell in COLUMNS for cell in head):
+        names = next(i for i, cell in enumerate(head) if cell in COLUMNS)
         classes = next(i for i, cell in enumerate(head) if cell in _CLASS_HEADS)
         rows = rows[1:]
     for number, row in enumerate(rows, 1):

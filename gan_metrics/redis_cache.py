@@ -47,12 +47,14 @@ class RedisCache:
 
     Attributes:
         description: The URL without its password.
+        damaged: Values that failed their checksum.
 
     Raises:
         UsageError: When the URL cannot be understood or the extra ``redis`` is not installed.
     """
 
     def __init__(self, url: str) -> None:
+        self._url, self.damaged = url, 0
         try:
             parts = urlsplit(url)
         except ValueError as error:
@@ -79,6 +81,9 @@ class RedisCache:
             raise UsageError(f"--cache {self.description}: expected redis://host:port/db") from None
         self._away = ""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RedisCache, (self._url,)  # a connection is not for two processes
+
     def look_up(
         self, spec: FeatureSpec, decoding: Decoding, digests: Sequence[bytes | None]
     ) -> Chunk | None:
@@ -96,6 +101,8 @@ class RedisCache:
             row = None if value is None else _unpack(key, value)
             if row is not None:
                 rows[position] = row
+            elif value is not None:
+                self.damaged += 1
         shapes = {features.shape for features, _ in rows.values()}
         if len(shapes) != 1:
             return None

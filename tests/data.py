@@ -97,3 +97,13 @@ def random_inception_weights(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(state, path)
     return path
+
+
+def same_features(found: np.ndarray, expected: np.ndarray) -> None:
+    """Equal as float32 networks are, whose sums depend on batches and threads: 1e-5 of the largest.
+
+    Raises:
+        AssertionError: When they are not.
+    """
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * float(np.abs(expected).max()))

@@ -173,7 +173,7 @@ def in_view(box: tuple[int, int], size: int) -> tuple[float, float, float]:
     [
         (LITE0, "bn2", 2.0),
         ("resnet18", "layer4", 1.5),
-        ("inception", "Mixed_7c", 1.5),
+        pytest.param("inception", "Mixed_7c", 1.5, marks=pytest.mark.slow),
     ],
 )
 def test_a_planted_patch_is_found(

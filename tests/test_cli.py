@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 import gan_metrics as gm
 from gan_metrics.cli import console
 from gan_metrics.cli.app import app
+from gan_metrics.communication import ALONE
 from gan_metrics.stats import Statistics
 
 Folders = tuple[Path, Path]
@@ -98,6 +99,7 @@ def test_every_option_reaches_the_library(
     done = call("fid", "R", "F", *flags, "--no-recursive", "--no-cache", "--no-error-bars")
     assert done.code == 0, done.err
     expected = {**given, "recursive": False, "cache": False, "error_bars": False}
+    expected |= {"comm": ALONE, "engine": "local"}
     assert {k: v for k, v in taken.items() if k != "progress"} == {
         **expected, "names": "fid", "real": "R", "fake": "F",
         "arguments": {"fid": {}},
@@ -145,8 +147,8 @@ def test_a_folder_without_images(folders: Folders, tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_source(folders: Folders, tmp_path: Path) -> None:
-    (tmp_path / "x.txt").write_text("x")
-    refused(3, "fid", folders[0], tmp_path / "x.txt", *OFFLINE, says=("neither a folder", ".npz"))
+    (tmp_path / "x.dat").write_text("x")
+    refused(3, "fid", folders[0], tmp_path / "x.dat", *OFFLINE, says=("neither a folder", ".npz"))
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def scores(folder: Path) -> list[tuple[int, float]]:
     return [(line["step"], line["results"][0]["value"]) for line in lines]
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_short_training(ranks: int, tmp_path: Path) -> None:
     images = write_folder(tmp_path / "images", digits(70, seed=0))
     out = tmp_path / "out"

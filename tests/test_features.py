@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -418,7 +419,7 @@ gm.fid(sys.argv[1], sys.argv[2], backbone="efficientnet-lite0", cache=sys.argv[3
 """
 
 
-@pytest.mark.parametrize("chunks", [1, 3])
+@pytest.mark.parametrize("chunks", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_killed_run_is_taken_up_where_it_stopped(tmp_path: Path, chunks: int) -> None:
     real = write_folder(tmp_path / "real", crops(300, seed=1, low=32, high=32))
     fake = write_folder(tmp_path / "fake", crops(300, seed=2, low=32, high=32))
@@ -456,3 +457,33 @@ def test_statistics_need_no_room_for_features(
     np.testing.assert_array_equal(found.cov, expected.cov)
     with pytest.raises(ResourceError):
         gm.extract_features(folder, backbone=LITE0, cache=False)
+
+
+def test_a_device_without_room_gets_smaller_batches(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = gm.extract_features(folder, backbone=LITE0, cache=False)
+    own, seen = Embedder._pass, []
+
+    def small(self: Embedder, groups: list[torch.Tensor], wanted: list[Any]) -> list[torch.Tensor]:
+        n = sum(map(len, groups))
+        seen.append(n)
+        if n > 3:
+            raise torch.OutOfMemoryError("no room")
+        return own(self, groups, wanted)
+
+    monkeypatch.setattr(Embedder, "_pass", small)
+    found = gm.extract_features(folder, backbone=LITE0, cache=False, batch_size=8)
+    np.testing.assert_allclose(found.array, expected.array, rtol=1e-5, atol=1e-6)
+    assert found.names == expected.names
+    assert len([n for n in seen if n > 3]) <= 2  # it learns
+    told = [message for code, message in found.warnings if code == "smaller-batches"]
+    assert len(told) == 1
+    assert "at most 2 images" in told[0]
+    monkeypatch.setattr(Embedder, "_pass", lambda *_: no_room())
+    with pytest.raises(torch.OutOfMemoryError):
+        gm.extract_features(folder, backbone=LITE0, cache=False)
+
+
+def no_room() -> None:
+    raise torch.OutOfMemoryError("no room")

@@ -64,6 +64,7 @@ FLOORS = {
     "attribution": 4,
     "perceptual": 4,
     "matches": 4,
+    "inspection": 4,
     "maps": 4,
     "report": 5,
     "training": 5,

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from conftest import LITE0
-from data import crops, write_folder
+from data import crops, same_features, write_folder
 from pyarrow import parquet
 from test_cli import refused
 
@@ -58,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def same(found: gm.Features, expected: gm.Features) -> None:
     assert found.names == expected.names
     assert found.digest == expected.digest
-    np.testing.assert_allclose(found.array, expected.array, rtol=1e-5, atol=1e-6)
+    same_features(found.array, expected.array)
     np.testing.assert_allclose(found.moments.mean, found.array.mean(0), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(
         found.moments.cov, np.cov(found.array.astype(float), rowvar=False), rtol=1e-6, atol=1e-9
@@ -72,11 +72,13 @@ def test_the_pool_finds_what_one_process_finds(folder: Path) -> None:
     assert done == sorted(done)
     assert done[-1] == 41
     stats, expected = (gm.compute_stats(folder, **how) for how in (POOL, OWN))
-    np.testing.assert_allclose(stats.moments.cov, expected.moments.cov, rtol=1e-5, atol=1e-7)
+    same_features(stats.moments.cov, expected.moments.cov)
     assert stats.identity == expected.identity
 
 
-@pytest.mark.parametrize("kind", ["shards", "parquet", "url"])
+@pytest.mark.parametrize(
+    "kind", ["url", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("shards", "parquet"))]
+)
 def test_other_sources(kind: str, folder: Path, tmp_path: Path) -> None:
     data = {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
     expected = gm.extract_features(folder, **OWN).array
@@ -99,7 +101,7 @@ def test_other_sources(kind: str, folder: Path, tmp_path: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.delenv("GAN_METRICS_OFFLINE")
             found = gm.extract_features(where + "/{0..1}.tar", **POOL)
-    np.testing.assert_allclose(found.array, expected, rtol=1e-5, atol=1e-6)
+    same_features(found.array, expected)
 
 
 def test_an_actor_that_is_killed_costs_nothing_but_time(folder: Path) -> None:
@@ -129,6 +131,7 @@ def actors() -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_actors_that_always_die_are_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Dying:
         description, warnings = "dying", ()
@@ -162,6 +165,7 @@ def test_errors_are_those_of_one_process(tmp_path: Path) -> None:
     refused(2, "fid", folder, folder, "--engine", "dask", says=("local, ray",))
 
 
+@pytest.mark.slow
 def test_what_is_drawn_stays_here(folders: tuple[Path, Path]) -> None:
     def paint(n: int, seed: int) -> np.ndarray:
         return np.random.default_rng(seed).integers(0, 256, (n, 3, 32, 32), np.uint8)

@@ -33,11 +33,20 @@ class Embedder:
         self._wanted = device
         self.device = pick_device(device)
         self._networks: dict[FeatureSpec, Backbone] = {}
+        self._most: int | None = None
+
+    @property
+    def most(self) -> int | None:
+        """Images per pass that the device has had room for, once a batch was too many for it."""
+        return self._most
 
     def embed(
         self, groups: Sequence[torch.Tensor], wanted: Sequence[BackboneChoice]
     ) -> list[torch.Tensor]:
         """Features of images of several sizes.
+
+        Where the device has no room for a batch, halves of it pass one after the other, and so do
+        all batches after it.
 
         Args:
             groups: ``uint8``, ``N × 3 × H × W``, one tensor for each size.
@@ -45,7 +54,28 @@ class Embedder:
 
         Returns:
             For each of these ``float32`` features, ``N × D``, on the device.
+
+        Raises:
+            torch.OutOfMemoryError: When there is no room for a single image.
         """
+        import torch
+
+        n = sum(map(len, groups))
+        if self._most is None or n <= self._most:
+            try:
+                return self._pass(groups, wanted)
+            except torch.OutOfMemoryError:
+                if n < 2:
+                    raise
+                self._most = n // 2
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        halves = [self.embed(half, wanted) for half in _halves(groups, n - n // 2)]
+        return [torch.cat(parts) for parts in zip(*halves, strict=True)]
+
+    def _pass(
+        self, groups: Sequence[torch.Tensor], wanted: Sequence[BackboneChoice]
+    ) -> list[torch.Tensor]:
         together: dict[FeatureSpec, list[int]] = {}
         for i, space in enumerate(wanted):
             together.setdefault(_network_of(space), []).append(i)
@@ -67,3 +97,14 @@ class Embedder:
 def _network_of(space: BackboneChoice) -> FeatureSpec:
     """What two spaces have in common that are cuts of one network, fed with the same pixels."""
     return replace(space.spec, layer=None, pool=None)
+
+
+def _halves(groups: Sequence[torch.Tensor], first: int) -> list[list[torch.Tensor]]:
+    """The first so many images, and the rest."""
+    found: list[list[torch.Tensor]] = [[], []]
+    for group in groups:
+        for half, part in zip(found, (group[:first], group[first:]), strict=True):
+            if len(part):
+                half.append(part)
+        first = max(0, first - len(group))
+    return found

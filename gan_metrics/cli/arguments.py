@@ -18,8 +18,8 @@ __all__ = [
     "metric_option",
 ]
 
-SIDE = "A folder or batch (.npz) of images, saved features, statistics, or ref:NAME."
-_IMAGES = "A folder or batch (.npz) of images, or saved features."
+SIDE = "A set of images (folder, archive, batch, URL, …), saved features, statistics, or ref:NAME."
+_IMAGES = "A set of images (folder, archive, batch, URL, …), or saved features."
 METRIC_PANEL = "Metric"
 Real = Annotated[str, typer.Argument(metavar="REAL", help=SIDE)]
 Fake = Annotated[str, typer.Argument(metavar="FAKE", help=SIDE)]

@@ -15,7 +15,7 @@ from gan_metrics.cli.root import Debug, Quiet, app
 if TYPE_CHECKING:
     from gan_metrics.stats import Statistics
 
-__all__ = ["features", "map_", "merge", "search", "stats"]
+__all__ = ["features", "inspect", "map_", "merge", "search", "stats"]
 
 _PANEL = "Output"
 _AS_JSON = typer.Option("--json", help="Print JSON.", rich_help_panel=_PANEL)
@@ -99,6 +99,51 @@ def merge(
     console.check_outputs(output)
     statistics = merge_stats(parts)
     _show_statistics(statistics.save(output), statistics, json)
+
+
+@app.command()
+@console.guarded
+def inspect(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A set of images.")],
+    recursive: Annotated[
+        bool, typer.Option("--recursive/--no-recursive", help="Go into the folders below.")
+    ] = True,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Write a picture of up to 64 of the images.",
+            metavar="SHEET.png",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    json: Annotated[bool, _AS_JSON] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """What a set of images is made of: count, sizes, formats, broken files, duplicates, classes.
+
+    Every image is decoded once; no network is needed. Broken ones are listed, and the exit code is
+    0 all the same.
+
+    Examples:
+      gan-metrics inspect images/
+
+      gan-metrics inspect train.zip -o sheet.png
+
+      gan-metrics inspect "shards/{000..099}.tar" --json
+    """
+    from gan_metrics.inspection import inspect_images
+
+    console.check_outputs(output)
+    with console.progress() as report:
+        found = inspect_images(source, sheet=output, recursive=recursive, progress=report)
+    console.show_warnings(found.warnings)
+    if json:
+        console.print_json(found.to_json())
+    else:
+        print(found.to_text())  # noqa: T201
 
 
 def _show_statistics(path: Path, statistics: Statistics, json: bool) -> None:

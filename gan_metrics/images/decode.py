@@ -161,12 +161,16 @@ def _to_rgb(image: Image.Image, decoding: Decoding) -> tuple[npt.NDArray[np.uint
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         flags.append("frames")
     depth = _depth(image)
-    orientation = _orientation(image)
+    # Pillow turns a TIFF as it loads it. Of a PNG it loads the pixels to find the EXIF block, and
+    # what is wrong with them would then be taken for a fault of that block.
+    orientation = _orientation(image) if image.format == "TIFF" else None
     icc = image.info.get("icc_profile") or b""
     keyed = "transparency" in image.info
     width, height, mode, format_ = image.width, image.height, image.mode, image.format or "?"
     white_is_zero = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
     image.load()
+    if format_ != "TIFF":
+        orientation = _orientation(image)
     if depth > 8:
         flags.append("sixteen-bit")
     if depth > 8 and image.mode.startswith("I"):  # elsewhere Pillow keeps the high byte by itself

@@ -103,6 +103,7 @@ def test_its_arithmetic_on_moments() -> None:
     assert gm.metrics.frechet_distance(a, b) == pytest.approx(theirs, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_its_whole_command(weights: Path, many: Folders) -> None:
     command = [sys.executable, "-m", "pytorch_fid", *map(str, many), "--dims", "192",
                "--batch-size", "1", "--device", "cpu", "--num-workers", "0"]  # fmt: skip

@@ -12,12 +12,12 @@ from pathlib import Path
 from gan_metrics.errors import InputError
 from gan_metrics.images.sources.folder import read_file
 
-__all__ = ["EXTENSIONS", "FilesSource", "list_files", "matches"]
+__all__ = ["COLUMNS", "EXTENSIONS", "FilesSource", "list_files", "matches"]
 
 EXTENSIONS = frozenset((".csv", ".lst", ".tsv", ".txt"))
 """Lower-case extensions of files that list images."""
 
-_COLUMNS = ("path", "file", "file_name", "filename", "image", "name")
+COLUMNS = ("path", "file", "file_name", "filename", "image", "name")
 """Of a table, those that may hold the paths."""
 
 
@@ -78,11 +78,11 @@ def list_files(path: Path) -> FilesSource:
     except csv.Error as error:
         raise InputError(f"{path} is no table: {error}") from None
     header = list(rows[0]) if rows else []
-    column = next((name for name in _COLUMNS if name in header), None)
+    column = next((name for name in COLUMNS if name in header), None)
     if column is None:
         raise InputError(
             f"{path} has the columns {', '.join(map(str, header)) or 'none'}; expected one named "
-            f"{', '.join(_COLUMNS[:-1])} or {_COLUMNS[-1]}"
+            f"{', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}"
         )
     if empty := next((i for i, row in enumerate(rows, 2) if not row[column]), None):
         raise InputError(f"{path}, line {empty}: there is no {column}")

@@ -1,0 +1,226 @@
+"""What a set of images is made of: one look at each of them, and no network."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_metrics.chunks import Progress
+from gan_metrics.errors import ImageError, InputError
+from gan_metrics.images.decode import Facts, Tally, decode
+from gan_metrics.images.encode import save_sheet
+from gan_metrics.images.sources import ImageSource
+from gan_metrics.labels import folder_classes
+from gan_metrics.options import Options
+from gan_metrics.results import Warning_, as_text, dumps, printable
+from gan_metrics.sides import Input, open_side
+from gan_metrics.specs import Decoding
+
+__all__ = ["Inspection", "inspect_images"]
+
+_AHEAD = 4
+_SHOWN = 8
+_SHEET = 64
+_CELL = 96
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found.
+
+    Attributes:
+        description: Where the images are.
+        names: Of all images.
+        tally: Counts of the facts about those that can be decoded: sizes, formats, oddities.
+        modes: How many images there are of each of Pillow's modes.
+        broken: Name to the reason for those that cannot be decoded.
+        duplicates: Groups of names whose files have the same bytes.
+        classes: How many images lie in each first folder; ``None``: they are not in folders.
+        size: Of the encoded files together, in bytes.
+        digest: SHA-256, in hex, over the SHA-256 of each file, in order; what results name.
+        warnings: Pairs of a code and a message.
+    """
+
+    description: str
+    names: Sequence[str]
+    tally: Tally
+    modes: Counter[str]
+    broken: Mapping[str, str]
+    duplicates: Sequence[Sequence[str]]
+    classes: Counter[str] | None
+    size: int
+    digest: str
+    warnings: Sequence[Warning_] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        sizes = self.tally.sizes.most_common()
+        return {
+            "source": self.description,
+            "count": len(self.names),
+            "decoded": sum(self.modes.values()),
+            "bytes": self.size,
+            "sizes": [[width, height, n] for (width, height), n in sizes],
+            "formats": dict(self.tally.formats.most_common()),
+            "modes": dict(self.modes.most_common()),
+            "broken": {as_text(name): why for name, why in self.broken.items()},
+            "duplicates": [[as_text(name) for name in group] for group in self.duplicates],
+            "classes": None if self.classes is None else dict(sorted(self.classes.items())),
+            "digest": self.digest,
+            "warnings": [{"code": code, "message": message} for code, message in self.warnings],
+        }
+
+    def dumps(self, indent: int | None = None) -> str:
+        """The JSON text."""
+        return dumps(self.to_json(), indent=indent)
+
+    def to_text(self) -> str:
+        """Some lines for a person."""
+        sizes = [((f"{w}×{h}"), n) for (w, h), n in self.tally.sizes.most_common()]
+        lines = [
+            f"{printable(self.description)}: {len(self.names)} images, {self.size / 2**20:.1f} MiB",
+            f"  sizes       {_counts(sizes)}",
+            f"  formats     {_counts(self.tally.formats.most_common())}",
+            f"  modes       {_counts(self.modes.most_common())}",
+        ]
+        if self.classes is not None:
+            each = self.classes.most_common()
+            lines.append(f"  classes     {len(each)}: {_counts(each)}")
+        copies = sum(len(group) - 1 for group in self.duplicates)
+        lines.append(f"  duplicates  {copies} files repeat another one byte for byte")
+        lines += [f"              {_listed(group)}" for group in self.duplicates[:_SHOWN]]
+        lines.append(f"  broken      {len(self.broken)}")
+        for name, why in list(self.broken.items())[:_SHOWN]:
+            lines.append(f"              {printable(name)}: {why}")
+        lines.append(f"  digest      {self.digest}")
+        return "\n".join(lines)
+
+
+def inspect_images(
+    source: Input,
+    *,
+    sheet: str | os.PathLike[str] | None = None,
+    recursive: bool = True,
+    progress: Progress | None = None,
+) -> Inspection:
+    """Look at every image of a set.
+
+    Args:
+        source: A set of images.
+        sheet: Where a picture of up to 64 of them is written, drawn evenly from the set.
+        recursive: Whether folders below are entered.
+        progress: Told of the images as they are done.
+
+    Raises:
+        InputError: When nothing is there, or no images.
+        ResourceError: When the disk or the network gives out.
+    """
+    options = Options(recursive=recursive, progress=progress)
+    side = open_side(source, options, single=True)
+    if side.source is None:
+        raise InputError(
+            f"{side.description} holds statistics or features, and no images to look at"
+        )
+    images = side.source
+    n = len(images.names)
+    shown = set(np.linspace(0, n - 1, min(n, _SHEET)).round().astype(int)) if sheet else set()
+    tally, modes = Tally(), Counter[str]()
+    broken: dict[str, str] = {}
+    cells: list[tuple[npt.NDArray[np.uint8], str]] = []
+    same: dict[bytes, list[str]] = {}
+    whole = hashlib.sha256()
+    size = 0
+    for index, one in enumerate(_looked_at(images, shown)):
+        name = images.names[index]
+        whole.update(one.digest or b"\0" * 32)
+        size += one.size
+        if one.digest is not None:
+            same.setdefault(one.digest, []).append(name)
+        if one.facts is None:
+            broken[name] = one.why
+        else:
+            tally.add(one.facts)
+            modes[one.facts.mode] += 1
+        if one.pixels is not None:
+            cells.append((np.ascontiguousarray(one.pixels.transpose(1, 2, 0)), name))
+        if progress:
+            progress(images.description, index + 1, n)
+    if sheet is not None and cells:
+        rows = [("", cells[i : i + _SHOWN]) for i in range(0, len(cells), _SHOWN)]
+        save_sheet(Path(sheet), rows, cell=_CELL)
+    classes = folder_classes(images.names)
+    told = [(code, f"{images.description}: {text}") for code, text in tally.warnings(Decoding())]
+    return Inspection(
+        description=images.description,
+        names=images.names,
+        tally=tally,
+        modes=modes,
+        broken=broken,
+        duplicates=[group for group in same.values() if len(group) > 1],
+        classes=None if classes is None else Counter(classes),
+        size=size,
+        digest=whole.hexdigest(),
+        warnings=[*images.warnings, *told],
+    )
+
+
+@dataclass(frozen=True)
+class _Look:
+    size: int = 0
+    digest: bytes | None = None
+    facts: Facts | None = None
+    pixels: npt.NDArray[np.uint8] | None = None
+    why: str = ""
+
+
+def _looked_at(images: ImageSource, shown: set[int]) -> Iterator[_Look]:
+    """Every image, in order; some threads decode ahead."""
+
+    def look(index: int) -> _Look:
+        try:
+            data = images.read(index)
+        except ImageError as error:
+            return _Look(why=str(error))
+        size, digest = len(data), hashlib.sha256(data).digest()
+        try:
+            pixels, facts = decode(data, Decoding())
+        except ImageError as error:
+            return _Look(size, digest, why=str(error))
+        return _Look(size, digest, facts, pixels if index in shown else None)
+
+    threads = os.cpu_count() or 1
+    waiting: deque[Future[_Look]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for index in range(len(images.names)):
+                waiting.append(pool.submit(look, index))
+                if len(waiting) > _AHEAD * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _counts(pairs: Sequence[tuple[str, int]]) -> str:
+    """Names and how often they occur; the rest together."""
+    found = [f"{printable(name)} ({n})" for name, n in pairs[:_SHOWN]]
+    rest = sum(n for _, n in pairs[_SHOWN:])
+    if rest:
+        found.append(f"{len(pairs) - _SHOWN} others ({rest})")
+    return ", ".join(found) or "none"
+
+
+def _listed(names: Sequence[str]) -> str:
+    found = [printable(name) for name in names[:_SHOWN]]
+    return ", ".join(found) + (", …" if len(names) > _SHOWN else "")

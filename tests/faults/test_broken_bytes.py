@@ -1,0 +1,131 @@
+"""Broken files: an error that names the file, or the picture that a strict Pillow sees."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import LITE0
+from data import crops
+from PIL import Image
+from records import record
+
+import gan_metrics as gm
+from gan_metrics.errors import ImageError
+from gan_metrics.images.decode import decode
+from gan_metrics.specs import Decoding
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+PLAIN = ("RGB", "L", "P", "1")
+
+
+def file(format_: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(crops(1, seed=3, low=48, high=48)[0]).save(buffer, format_)
+    return buffer.getvalue()
+
+
+def strict(data: bytes) -> tuple[str, np.ndarray] | None:
+    """The mode and the picture as Pillow alone has them; ``None``: it refuses."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                image.load()
+                return image.mode, np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+        except Exception:
+            return None
+
+
+def judged(data: bytes) -> str:
+    """``"error"`` or ``"same"``; fails where a picture comes out that Pillow does not have."""
+    try:
+        pixels, _ = decode(data, Decoding())
+    except ImageError:
+        return "error"
+    expected = strict(data)
+    assert expected is not None, "a picture where Pillow has none"
+    if expected[0] in PLAIN:
+        np.testing.assert_array_equal(pixels, expected[1])
+    return "same"
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_truncated(format_: str) -> None:
+    whole = file(format_)
+    places = np.linspace(0, len(whole) - 1, 20).astype(int)
+    seen = Counter(judged(whole[:place]) for place in places)
+    assert seen["error"] >= 18  # a few bytes at the end may be padding
+    record(f"{format_} truncated", 20, f"{seen['error']} errors, {seen['same']} as Pillow")
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_random_bytes_flipped(format_: str) -> None:
+    whole = file(format_)
+    rng = np.random.default_rng(0)
+    seen: Counter[str] = Counter()
+    for _ in range(200):
+        broken = bytearray(whole)
+        broken[rng.integers(len(whole))] ^= int(rng.integers(1, 256))
+        seen[judged(bytes(broken))] += 1
+    record(f"{format_}, a byte flipped", 200, f"{seen['error']} errors, {seen['same']} as Pillow")
+
+
+def oddities(folder: Path) -> dict[str, str]:
+    """Puts what is no image into a folder, under the names of images; name to kind."""
+    found = {
+        "empty.png": "zero length",
+        "text.jpg": "a text",
+        "dangling.png": "a dangling link",
+        "circle.png": "a link to itself",
+        "pipe.png": "a named pipe",
+        "line\nbreak.png": "a line break in its name",
+        os.fsdecode(b"not-utf8-\xff.png"): "a name that is no UTF-8",
+        "\N{CAT FACE}.png": "an emoji in its name",
+    }
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.jpg").write_text("hello")
+    (folder / "dangling.png").symlink_to(folder / "nowhere")
+    (folder / "circle.png").symlink_to("circle.png")
+    os.mkfifo(folder / "pipe.png")
+    for name, kind in found.items():
+        if "name" in kind and not (folder / name).exists() and "pipe" not in kind:
+            (folder / name).write_bytes(b"no image")
+    return found
+
+
+def test_what_is_no_image_is_named_or_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    (folder / "folder.png").mkdir(parents=True)
+    for i, image in enumerate(crops(5, seed=0)):
+        Image.fromarray(image).save(folder / "folder.png" / f"good{i}.png")
+    jpeg_named_png = folder / "jpeg.png"
+    Image.fromarray(crops(1, seed=9)[0]).save(jpeg_named_png, "JPEG")
+    found = oddities(folder)
+    features = gm.extract_features(folder, backbone=LITE0, on_error="skip")
+    assert {name for name, _ in features.skipped} == set(found)
+    assert len(features.names) == 6  # the JPEG too, which is one whatever its name
+    for name in found:
+        alone = tmp_path / "alone"
+        alone.mkdir(exist_ok=True)
+        for old in alone.iterdir():
+            old.unlink()
+        os.rename(folder / name, alone / name)
+        with pytest.raises(ImageError) as caught:
+            gm.extract_features(alone, backbone=LITE0)
+        assert repr(name)[1:-1] in str(caught.value) or name in str(caught.value)
+        record(f"in a folder: {found[name]}", 2, "named, or left out and listed")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(tmp_path: Path) -> None:
+    Image.fromarray(crops(1, seed=0)[0]).save(tmp_path / "a.png")
+    (tmp_path / "a.png").chmod(0)
+    with pytest.raises(ImageError, match=r"a\.png.*Permission"):
+        gm.extract_features(tmp_path, backbone=LITE0)
+    record("in a folder: no permission", 1, "named")

@@ -1,0 +1,69 @@
+"""What a set is made of, said without a network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import LITE0
+from data import crops, write_folder
+from PIL import Image
+from test_cli import call, refused
+
+import gan_metrics as gm
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two classes: mixed formats, modes and sizes, a copy, a broken file, a text."""
+    folder = tmp_path / "set"
+    write_folder(folder / "cats", crops(4, seed=0, low=40, high=40))
+    write_folder(folder / "dogs", crops(2, seed=1, low=60, high=60), "jpg")
+    Image.fromarray(crops(1, seed=2)[0][:30, :20]).convert("L").save(folder / "dogs" / "grey.png")
+    (folder / "cats" / "zcopy.png").write_bytes((folder / "cats" / "0001.png").read_bytes())
+    (folder / "dogs" / "broken.png").write_bytes(b"no image")
+    (folder / "notes.txt").write_text("hello")
+    return folder
+
+
+def test_it_counts_what_is_there(folder: Path, tmp_path: Path) -> None:
+    found = json.loads(call("inspect", folder, "--json").out)
+    assert (found["count"], found["decoded"]) == (9, 8)
+    assert found["sizes"] == [[40, 40, 5], [60, 60, 2], [20, 30, 1]]
+    assert found["formats"] == {"PNG": 6, "JPEG": 2}
+    assert found["modes"] == {"RGB": 7, "L": 1}
+    assert list(found["broken"]) == ["dogs/broken.png"]
+    assert found["duplicates"] == [["cats/0001.png", "cats/zcopy.png"]]
+    assert found["classes"] == {"cats": 5, "dogs": 4}
+    assert found["bytes"] == sum(
+        file.stat().st_size for file in folder.rglob("*") if file.suffix in (".png", ".jpg")
+    )
+    features = gm.extract_features(folder, backbone=LITE0, on_error="skip")
+    assert found["digest"] == features.digest
+    codes = [warning["code"] for warning in found["warnings"]]
+    assert "other-files" in codes
+
+
+def test_the_text_says_it_too(folder: Path) -> None:
+    done = call("inspect", folder)
+    for part in ("9 images", "40×40 (5)", "PNG (6)", "cats (5), dogs (4)", "1 files repeat",
+                 "cats/0001.png, cats/zcopy.png", "dogs/broken.png:", "broken      1"):  # fmt: skip
+        assert part in done.out, done.out
+    assert "warning[other-files]" in done.err
+
+
+def test_a_sheet_shows_some_of_them(folder: Path, tmp_path: Path) -> None:
+    call("inspect", folder, "-o", tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        pixels = np.asarray(sheet)
+    assert pixels.shape == (4 + 116, 24 + 8 * 100, 3)  # one row: eight can be decoded
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 1000
+
+
+def test_what_holds_no_images(folder: Path, tmp_path: Path) -> None:
+    stats = gm.compute_stats(folder / "cats", backbone=LITE0).save(tmp_path / "stats.npz")
+    refused(3, "inspect", stats, says=("no images to look at",))
+    refused(3, "inspect", tmp_path / "none", says=("does not exist",))
+    assert "1 images" in call("inspect", folder / "dogs" / "grey.png").out
