@@ -23,6 +23,7 @@ check: lint
 
 slow: $(VENV)/.installed-test
 	$(BIN)/pytest -q -m slow
+	$(BIN)/python benchmarks/faults.py > docs/faults-table.md
 	$(BIN)/python benchmarks/error_bars.py > docs/error-bars-table.md
 	$(BIN)/python benchmarks/backbones.py > docs/backbones-table.md
 	$(BIN)/python benchmarks/protocols.py > docs/protocols-table.md

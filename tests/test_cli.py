@@ -363,6 +363,7 @@ def test_interrupted(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "gan_metrics", "fid", folder, folder, *OFFLINE],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # also in the background
     )  # fmt: skip
     cache = Path(os.environ["GAN_METRICS_CACHE"])
     while not list(cache.glob("features/*/*.npz")):

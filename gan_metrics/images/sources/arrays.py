@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ImageError, InputError
+from gan_metrics.images.sources.listing import numbered
 from gan_metrics.images.sources.netpbm import netpbm
 from gan_metrics.images.sources.temporary import Temporary, no_room
 from gan_metrics.npz import StoredArray, reading, stored_arrays
@@ -108,8 +109,7 @@ class ArraySource:
             raise InputError(_wrong_type(chosen))
         self._layout = _layout(chosen)
         self.size = (self._layout.width, self._layout.height)
-        digits = max(6, len(str(self._layout.n - 1)))
-        self.names = [f"{i:0{digits}d}" for i in range(self._layout.n)]
+        self.names = numbered(self._layout.n)
         self._chosen = chosen
         self._place: tuple[Path, int] | None = None
         self._lock = threading.Lock()

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import GanMetricsError, UsageError
+from gan_metrics.images.sources.listing import numbered
 from gan_metrics.images.sources.netpbm import netpbm
 
 if TYPE_CHECKING:
@@ -84,8 +85,7 @@ class Generated:
         self.description = self.generator.name
         self.seed = seed
         self.batch_size = batch_size
-        digits = max(6, len(str(n - 1)))
-        self.names: list[str] = [f"{i:0{digits}d}" for i in range(n)]
+        self.names: list[str] = numbered(n)
         if self.generator.num_classes:
             _, labels = self.generator.latents(seed, range(n))
             classes = [self.generator.class_names[label] for label in labels.tolist()]

@@ -11,6 +11,7 @@ import numpy as np
 
 from gan_metrics.errors import ImageError, InputError
 from gan_metrics.extras import require
+from gan_metrics.images.sources.listing import numbered
 from gan_metrics.images.sources.netpbm import netpbm
 
 __all__ = ["EXTENSIONS", "Hdf5Source"]
@@ -60,8 +61,7 @@ class Hdf5Source:
         self._dataset, self._count = chosen, count
         self._first = len(shape) == 4 and shape[3] not in (1, 3)
         self.description = f"{path}:{chosen}"
-        digits = max(6, len(str(count - 1)))
-        self.names = [f"{i:0{digits}d}" for i in range(count)]
+        self.names = numbered(count)
         self._reset()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections import Counter
 from gan_metrics.errors import InputError
 from gan_metrics.images.decode import EXTENSIONS
 
-__all__ = ["Listing", "is_image_name"]
+__all__ = ["Listing", "is_image_name", "numbered"]
 
 _LITTER = "__MACOSX"
 """A folder that one system's archiver puts beside the images."""
@@ -18,6 +18,17 @@ _LITTER = "__MACOSX"
 def is_image_name(name: str) -> bool:
     """Whether a name ends like that of an image, whatever the case."""
     return os.path.splitext(name)[1].lower() in EXTENSIONS
+
+
+def numbered(n: int, stride: int = 1) -> list[str]:
+    """Names of images that have none: ``"000000"``, ``"000001"``, …, in the order of their bytes.
+
+    Args:
+        n: How many numbers there are.
+        stride: From one name to the next.
+    """
+    digits = max(6, len(str(n - 1)))
+    return [f"{i:0{digits}d}" for i in range(0, n, stride)]
 
 
 class Listing:

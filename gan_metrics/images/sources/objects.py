@@ -11,6 +11,7 @@ import numpy as np
 from gan_metrics.errors import ImageError, InputError
 from gan_metrics.images.encode import file_of
 from gan_metrics.images.sources.folder import read_file
+from gan_metrics.images.sources.listing import numbered
 from gan_metrics.images.sources.netpbm import netpbm
 from gan_metrics.images.sources.spool import Spool
 
@@ -50,8 +51,7 @@ class DatasetSource:
         n = len(data)
         if not n:
             raise InputError(f"{self.description} is empty")
-        digits = max(6, len(str(n - 1)))
-        self.names = [f"{i:0{digits}d}" for i in range(n)]
+        self.names = numbered(n)
         encoded(data[0], self.description)  # what is wrong with all of them is said now
 
     def read(self, index: int) -> bytes:
@@ -97,8 +97,7 @@ class IteratedSource:
         self._spool.close()
         if not len(self._spool):
             raise InputError(f"{self.description} gives no image")
-        digits = max(6, len(str(len(self._spool) - 1)))
-        self.names = [f"{i:0{digits}d}" for i in range(len(self._spool))]
+        self.names = numbered(len(self._spool))
 
     def read(self, index: int) -> bytes:
         """The bytes of one image; see :meth:`ImageSource.read`."""

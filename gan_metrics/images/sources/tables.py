@@ -11,6 +11,7 @@ from typing import Any
 
 from gan_metrics.errors import ImageError, InputError
 from gan_metrics.extras import require
+from gan_metrics.images.sources.listing import numbered
 
 __all__ = ["ParquetSource", "is_image_table"]
 
@@ -73,8 +74,7 @@ class ParquetSource:
         self._ends = list(itertools.accumulate(groups))
         if not self._ends or not self._ends[-1]:
             raise InputError(f"{path} has no rows")
-        digits = max(6, len(str(self._ends[-1] - 1)))
-        self.names = [f"{i:0{digits}d}" for i in range(self._ends[-1])]
+        self.names = numbered(self._ends[-1])
         self._reset()
 
     def __getstate__(self) -> dict[str, Any]:

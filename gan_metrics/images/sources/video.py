@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from gan_metrics.errors import ImageError, InputError, UsageError
 from gan_metrics.extras import require
+from gan_metrics.images.sources.listing import numbered
 from gan_metrics.images.sources.netpbm import netpbm
 
 __all__ = ["EXTENSIONS", "VideoSource"]
@@ -57,8 +58,7 @@ class VideoSource:
             raise InputError(f"{path} is broken or no video: {error}") from None
         if not frames:
             raise InputError(f"{path} has no frames")
-        digits = max(6, len(str(frames - 1)))
-        self.names = [f"{i:0{digits}d}" for i in range(0, frames, stride)]
+        self.names = numbered(frames, stride)
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: vars(self)[k] for k in ("_path", "_stride", "description", "names")}
