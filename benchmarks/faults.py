@@ -47,13 +47,9 @@ def main() -> None:
     print("|---|---|---|")
     for fault, times in tried.items():
         print(f"| {fault} | {times} | {'; '.join(outcomes[fault])} |")
-    print(
-        f"\n{sum(tried.values())} in all. *As Pillow*: the picture that a strict Pillow has. Formats"
-    )
-    print(
-        "without checksums (BMP, PPM, TIFF) cannot tell a flipped byte from another picture. *Hit*:"
-    )
-    print("still running when the signal came.")
+    print(f"\n{sum(tried.values())} in all. *As Pillow*: the picture that a strict Pillow has.")
+    print("Formats without checksums (BMP, PPM, TIFF) cannot tell a flipped byte from another")
+    print("picture. *Hit*: still running when the signal came.")
 
 
 if __name__ == "__main__":
