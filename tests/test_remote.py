@@ -20,7 +20,7 @@ from moto.server import ThreadedMotoServer
 
 import gan_metrics as gm
 from gan_metrics.errors import ImageError, InputError, ResourceError, UsageError
-from gan_metrics.images.sources import open_source
+from gan_metrics.images.sources import Place, open_source
 
 IMAGES = crops(6, seed=8, low=24, high=24)
 OWN: dict[str, Any] = {"backbone": LITE0, "device": "cpu", "cache": False}
@@ -75,7 +75,7 @@ def bucket(root: Path) -> Iterator[str]:
     server.stop()
 
 
-PLACES = ["images", "images.zip", "shard-{0..1}.tar", "shard-*.tar", "images.npz"]
+PLACES = ["images", "images/*.png", "images.zip", "shard-{0..1}.tar", "shard-*.tar", "images.npz"]
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -230,7 +230,7 @@ def test_a_server_that_is_not_there(root: Path) -> None:
 def test_a_network_that_gives_out_ends_the_run(web: str, monkeypatch: pytest.MonkeyPatch) -> None:
     source = open_source(f"{web}/images/")
     monkeypatch.setattr("gan_metrics.sides.open_source", lambda *_, **__: source)
-    monkeypatch.setattr(source, "_place", type(source._place)(f"{web}/busy"))
+    monkeypatch.setattr(source, "_places", [Place(f"{web}/busy/{i}.png") for i in range(6)])
     with pytest.raises(ResourceError, match="cannot be reached"):
         gm.extract_features("x", **OWN, on_error="skip")  # not left out as bad images
 
