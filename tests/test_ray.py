@@ -21,7 +21,7 @@ from pyarrow import parquet
 from test_cli import refused
 
 import gan_metrics as gm
-from gan_metrics import extraction
+from gan_metrics import extraction, ray_chunks
 from gan_metrics.errors import ComputationError, ImageError, ResourceError, UsageError
 from gan_metrics.ray_chunks import RayStream
 
@@ -48,6 +48,7 @@ def begin() -> None:
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extraction, "CHUNK", 2)
+    monkeypatch.setattr(ray_chunks, "_FAN", 2)  # so that moments are merged in more than one level
 
 
 @pytest.fixture(scope="module")
