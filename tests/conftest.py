@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ LITE0 = "efficientnet-lite0"
 
 
 @pytest.fixture(autouse=True)
-def _own_places(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_places(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
     place = tmp_path_factory.mktemp("places")
     monkeypatch.setenv("GAN_METRICS_CACHE", str(place / "cache"))
     monkeypatch.setenv("GAN_METRICS_HOME", str(place / "home"))
@@ -24,6 +27,8 @@ def _own_places(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     monkeypatch.setenv("GAN_METRICS_OFFLINE", "1")
     monkeypatch.delenv("GAN_METRICS_INCEPTION", raising=False)
     monkeypatch.delenv("GAN_METRICS_CACHE_SIZE", raising=False)
+    yield
+    shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -423,8 +423,10 @@ def test_a_listing_is_in_the_order_of_the_pass() -> None:
 
 def test_a_pass_that_ends_early_takes_less_time() -> None:
     rows = {name: row for row in list_layers("resnet18", time=True) for name in row.names}
-    assert rows["layer1"].share is not None
-    assert rows["layer1"].share < 0.7 < rows["avgpool"].share < 1.3  # type: ignore[operator]
+    early, late = rows["layer1"].share, rows["avgpool"].share
+    assert early is not None
+    assert late is not None
+    assert 0 < early < 0.7 * late
 
 
 def test_crops_of_one_photograph_are_nearest_to_each_other() -> None:
