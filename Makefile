@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint check slow clean
+.PHONY: demo test lint audit lock check slow clean
 
 demo: $(VENV)/.installed
 	$(BIN)/gan-metrics demo
@@ -16,6 +16,10 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml gan_metrics
+
+audit: $(VENV)/.installed-test
+	$(BIN)/python .ci/audit.py
 
 check: lint
 	$(BIN)/pytest -q tests/test_floors.py tests/test_imports.py tests/test_public_api.py

@@ -35,7 +35,7 @@ from gan_metrics.errors import InputError, UsageError
 from gan_metrics.extras import require
 from gan_metrics.features import Features
 from gan_metrics.images.sources.tables import is_image_table
-from gan_metrics.results import as_text, dumps, versions
+from gan_metrics.results import as_text, dumps, loads, versions
 from gan_metrics.specs import FeatureSpec
 
 __all__ = ["FORMATS", "check_format", "is_features", "load_features", "save_features"]
@@ -310,7 +310,7 @@ def _read_npz(path: Path) -> tuple[_Array, list[str], dict[str, Any]]:
     with np.load(path, allow_pickle=False) as archive:
         if set(archive.files) not in ({"features"}, {"features", "names", "header"}):
             raise ValueError(f"it holds {', '.join(archive.files)}, not features, names and header")
-        header = json.loads(str(archive["header"][()])) if "header" in archive.files else {}
+        header = loads(str(archive["header"][()])) if "header" in archive.files else {}
         names = [str(n) for n in archive["names"]] if "names" in archive.files else None
         return archive["features"], names, header  # type: ignore[return-value]
 
@@ -319,7 +319,7 @@ def _read_npy(path: Path) -> tuple[_Array, list[str] | None, dict[str, Any]]:
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     if not _beside(path).exists():
         return array, None, {}
-    header = json.loads(_beside(path).read_bytes())
+    header = loads(_beside(path).read_bytes())
     return array, [str(n) for n in header.pop("names")], header
 
 
@@ -328,7 +328,7 @@ def _read_safetensors(path: Path) -> tuple[_Array, list[str] | None, dict[str, A
         (length,) = struct.unpack("<Q", file.read(8))
         if length > os.path.getsize(path):
             raise ValueError("its header is longer than the file")
-        about = json.loads(file.read(length))
+        about = loads(file.read(length))
         if extra := set(about) - {"features", "names", "__metadata__"}:
             raise ValueError(f"it holds {', '.join(sorted(extra))} besides features")
         entry = about["features"]
@@ -342,12 +342,12 @@ def _read_safetensors(path: Path) -> tuple[_Array, list[str] | None, dict[str, A
         if "names" in about:
             first, last = about["names"]["data_offsets"]
             file.seek(8 + length + first)
-            names = [str(n) for n in json.loads(file.read(last - first))]
+            names = [str(n) for n in loads(file.read(last - first))]
     array = np.memmap(path, np.dtype("<f4"), "r", offset=8 + length + begin, shape=shape)
     text = about.get("__metadata__", {}).get("gan_metrics")
     if names is not None and not text:
         raise ValueError("it has names and no header")
-    return array, names, json.loads(text) if text else {}
+    return array, names, loads(text) if text else {}
 
 
 def _read_parquet(path: Path) -> tuple[_Array, list[str], dict[str, Any]]:
@@ -356,7 +356,7 @@ def _read_parquet(path: Path) -> tuple[_Array, list[str], dict[str, Any]]:
     with open(path, "rb") as opened, parquet.ParquetFile(opened) as file:
         metadata = file.schema_arrow.metadata or {}
         text = metadata.get(b"gan_metrics")
-        header = json.loads(text) if text else {}
+        header = loads(text) if text else {}
         parts, names = [], []
         lengths: set[int | None] = set()
         for batch in file.iter_batches(_ROWS):

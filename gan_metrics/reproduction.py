@@ -6,7 +6,6 @@ weights that are not the published ones must be named again.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ from gan_metrics.images.sources import Generated
 from gan_metrics.metrics.registry import OF_IMAGES, Metric, check_arguments, expand
 from gan_metrics.options import Options
 from gan_metrics.protocols import PROTOCOLS
-from gan_metrics.results import EvaluationResult, MetricResult, Warning_, dumps, unique
+from gan_metrics.results import EvaluationResult, MetricResult, Warning_, dumps, loads, unique
 from gan_metrics.sides import Input
 from gan_metrics.specs import FeatureSpec
 
@@ -240,9 +239,9 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         try:
-            document = json.loads(text)
+            document = loads(text)
         except ValueError:  # lines of JSON, of which the last one counts
-            document = json.loads((text.strip().splitlines() or [""])[-1])
+            document = loads((text.strip().splitlines() or [""])[-1])
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
     except ValueError as error:

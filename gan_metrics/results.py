@@ -20,6 +20,7 @@ __all__ = [
     "Warning_",
     "as_text",
     "dumps",
+    "loads",
     "printable",
     "unique",
     "versions",
@@ -365,6 +366,22 @@ def dumps(
     """JSON that can be written anywhere: NaN is refused, file names of any bytes are escaped."""
     text = json.dumps(document, indent=indent, allow_nan=False, ensure_ascii=ascii_only)
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def loads(text: str | bytes) -> Any:
+    """JSON, of which every number is one.
+
+    Raises:
+        ValueError: When it is no JSON, or holds NaN or a number that float64 cannot hold.
+    """
+    return json.loads(text, parse_constant=_number, parse_float=_number)
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"it holds {text}")
+    return value
 
 
 def value_text(value: float, error: float | None) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 from gan_metrics.downloads import atomic_path
 from gan_metrics.errors import InputError, MismatchError
 from gan_metrics.moments import Moments
-from gan_metrics.results import versions
+from gan_metrics.results import loads, versions
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.stored_moments import StoredMoments, read_moments
 
@@ -312,7 +312,7 @@ def _read_header(path: Path, text: Any) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        header = json.loads(str(text[()]))
+        header = loads(str(text[()]))
         format_ = header["format"]
     except Exception as error:  # a header may hold anything
         raise InputError(f"{path}: its header is broken ({error!r}); compute it again") from None

@@ -18,7 +18,7 @@ _MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0
 
 def is_lmdb(path: Path) -> bool:
     """Whether a path is a database: its folder, or its file."""
-    return (path / "data.mdb").is_file() if path.is_dir() else path.suffix.lower() == ".mdb"
+    return (path / "data.mdb").is_file() if path.is_dir() else path.suffix.lower() in (".mdb", ".lmdb")
 
 
 class LmdbSource:
@@ -41,6 +41,7 @@ class LmdbSource:
         self._keys: list[bytes] = []
         others = 0
         try:
+            _check_length(self._path)
             with _opened(self._path, os.getpid()).begin(buffers=True) as transaction:
                 for key, value in transaction.cursor():
                     if bytes(value[:4]).startswith(_MAGIC):
@@ -66,6 +67,15 @@ class LmdbSource:
         if data is None:
             raise ImageError("it is gone from the database")
         return bytes(data)
+
+
+def _check_length(path: Path) -> None:
+    """The library maps the file, and a page that is not there would end the process."""
+    database = _opened(path, os.getpid())
+    needs = (database.info()["last_pgno"] + 1) * database.stat()["psize"]
+    has = os.path.getsize(path / "data.mdb" if path.is_dir() else path)
+    if has < needs:
+        raise ValueError(f"it has {has} bytes of {needs}")
 
 
 @functools.lru_cache(maxsize=16)
