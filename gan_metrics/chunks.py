@@ -16,7 +16,7 @@ import numpy.typing as npt
 from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.cache import Cache, Chunk
 from gan_metrics.communication import ALONE, Comm
-from gan_metrics.errors import ImageError, InputError, UsageError, unknown_name
+from gan_metrics.errors import ImageError, InputError, UsageError, failed_device, unknown_name
 from gan_metrics.images.decode import Facts, decode
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.moments import Moments, MomentsStream
@@ -167,7 +167,7 @@ class ChunkStream:
 
         Raises:
             InputError: When an image changes while it is read.
-            ResourceError: When a decoding process dies.
+            ResourceError: When a decoding process dies, or the device fails.
         """
         wrote = False
         at = 0
@@ -182,6 +182,10 @@ class ChunkStream:
                     wrote |= self._keep(at, finished.chunks)
                     yield finished
                     at += 1
+        except RuntimeError as error:
+            if lost := failed_device(error):
+                raise lost from error
+            raise
         finally:
             self._hashing.shutdown(wait=False, cancel_futures=True)
             self._tell_of_damage()

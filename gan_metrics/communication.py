@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gan_metrics.errors import GanMetricsError, ResourceError
+from gan_metrics.errors import GanMetricsError, ResourceError, failed_device
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -122,7 +122,9 @@ class Comm:
         """Tell the others why there is nothing more to come from here."""
         kind: type[Exception] = type(error)
         why = str(error)
-        if not isinstance(error, GanMetricsError):
+        if lost := failed_device(error):
+            kind, why = ResourceError, str(lost)
+        elif not isinstance(error, GanMetricsError):
             out = isinstance(error, MemoryError | OSError) or kind.__name__ == "OutOfMemoryError"
             kind, why = ResourceError if out else RuntimeError, f"{kind.__name__}: {error}"
         said = _Said(None, kind, why)

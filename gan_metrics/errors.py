@@ -26,6 +26,7 @@ __all__ = [
     "ResourceError",
     "UsageError",
     "WeightsError",
+    "failed_device",
     "unknown_name",
 ]
 
@@ -74,6 +75,25 @@ class ResourceError(GanMetricsError):
     """The disk, the memory or another resource gave out."""
 
     exit_code = 6
+
+
+_DEVICE = ("CUDA error", "cuDNN error", "CUDNN_STATUS_", "CUBLAS_STATUS_", "HIP error")
+"""What torch's errors say where an accelerator, not a program, has failed."""
+
+
+def failed_device(error: BaseException) -> ResourceError | None:
+    """What to raise for an error that means that an accelerator was lost; ``None`` for others.
+
+    After such an error nothing more can be computed there in this process.
+    """
+    lost = type(error).__name__ == "AcceleratorError" or any(sign in str(error) for sign in _DEVICE)
+    if not lost or not isinstance(error, RuntimeError):
+        return None
+    first = (str(error).strip().splitlines() or ["no reason given"])[0]
+    return ResourceError(
+        f"the device failed ({first}); what it was given last is not used, and whole chunks are in "
+        "the cache. Run the same again, or with --device cpu if the device stays away"
+    )
 
 
 _LISTED = 40

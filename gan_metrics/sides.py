@@ -233,7 +233,8 @@ def _open_remote(place: Place, options: Options) -> Side:
     if Path(place.name).suffix.lower() not in _WHOLE:
         return Side(source=open_source(place.url, recursive=options.get("recursive", True)))
     copy = place.fetch()
-    found = open_side(copy.path, options).called(place.url)
+    with place.speaks_for(copy):
+        found = open_side(copy.path, options).called(place.url)
     if found.source is None:
         return found
     return replace(found, source=Copied(place, copy, found.source))

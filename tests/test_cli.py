@@ -6,10 +6,8 @@ import json
 import os
 import pty
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -356,27 +354,6 @@ def test_out_of_memory(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> Non
 
         monkeypatch.setattr("gan_metrics.evaluation.score", starved)
         refused(6, "fid", *folders, says=("out of memory", "--batch-size"))
-
-
-def test_interrupted(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "images", crops(400, 0, 32, 32))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gan_metrics", "fid", folder, folder, *OFFLINE],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # also in the background
-    )  # fmt: skip
-    cache = Path(os.environ["GAN_METRICS_CACHE"])
-    while not list(cache.glob("features/*/*.npz")):
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    start = time.monotonic()
-    out, err = process.communicate(timeout=20)
-    assert time.monotonic() - start < 2
-    assert process.returncode == 130
-    assert out == ""
-    assert "interrupted" in err
-    assert "Traceback" not in err
 
 
 def test_a_progress_bar_only_for_a_terminal(folders: Folders) -> None:

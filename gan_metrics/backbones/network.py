@@ -17,7 +17,7 @@ from gan_metrics.backbones.cut import pool_output, run_until
 from gan_metrics.backbones.folding import fold_batchnorm, touches
 from gan_metrics.backbones.layers import cut_of
 from gan_metrics.backbones.quantization import quantize_linear
-from gan_metrics.errors import InputError, UsageError
+from gan_metrics.errors import InputError, UsageError, failed_device
 from gan_metrics.streams import prints_to_stderr
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class Backbone:
             memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or (
                 "alloc" in str(error)
             )
-            if as_meant or memory or isinstance(error, UsageError):
+            if as_meant or memory or failed_device(error) or isinstance(error, UsageError):
                 raise
             raise UsageError(
                 f"{self.spec.backbone} fails on images of {height}×{width} "

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import typer
 
-from gan_metrics.errors import GanMetricsError, ResourceError
+from gan_metrics.errors import GanMetricsError, ResourceError, failed_device
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,6 +70,8 @@ def guarded(verb: Callable[..., None]) -> Callable[..., None]:
                 leave("out of memory; try a smaller --batch-size, or --max-images", 6)
             if kind == "OutOfMemoryError":
                 leave("the device is out of memory; try a smaller --batch-size", 6)
+            if lost := failed_device(error):
+                leave(str(lost), lost.exit_code, told=_is_told(error))
             fault = f"this is a fault of gan-metrics ({kind}: {error}); --debug shows where"
             leave(fault, 1, told=_is_told(error))
 

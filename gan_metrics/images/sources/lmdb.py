@@ -18,7 +18,9 @@ _MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0
 
 def is_lmdb(path: Path) -> bool:
     """Whether a path is a database: its folder, or its file."""
-    return (path / "data.mdb").is_file() if path.is_dir() else path.suffix.lower() in (".mdb", ".lmdb")
+    if path.is_dir():
+        return (path / "data.mdb").is_file()
+    return path.suffix.lower() in (".mdb", ".lmdb")
 
 
 class LmdbSource:

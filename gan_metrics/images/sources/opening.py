@@ -148,9 +148,10 @@ class Copied:
 
     def __init__(self, place: Place, copy: Temporary, source: ImageSource | None = None) -> None:
         self._place, self._copy = place, copy
-        self._source = source or _local(copy.path, recursive=False)
+        with place.speaks_for(copy):
+            self._source = source or _local(copy.path, recursive=False)
         self.description, self.names = place.url, self._source.names
-        self.warnings = self._source.warnings
+        self.warnings = [(code, place.as_of(copy, told)) for code, told in self._source.warnings]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

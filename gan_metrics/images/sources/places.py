@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from gan_metrics import locations
-from gan_metrics.errors import InputError, ResourceError, UsageError
+from gan_metrics.errors import GanMetricsError, InputError, ResourceError, UsageError
 from gan_metrics.extras import require
 from gan_metrics.images.sources.temporary import Temporary
 
@@ -180,6 +180,18 @@ class Place:
             system.get_file(path, os.fspath(copy.path))
         return copy
 
+    @contextlib.contextmanager
+    def speaks_for(self, copy: Temporary) -> Iterator[None]:
+        """Errors about a copy name the place that it is of."""
+        try:
+            yield
+        except GanMetricsError as error:
+            raise type(error)(self.as_of(copy, str(error))) from None
+
+    def as_of(self, copy: Temporary, text: str) -> str:
+        """A text about a copy, as one about the place that it is of."""
+        return text.replace(os.fspath(copy.path), self.url)
+
     def _system(self) -> tuple[Any, str]:
         if locations.offline() and not self.url.startswith("memory:"):
             raise InputError(
@@ -187,8 +199,10 @@ class Place:
                 "copy the images here"
             )
         fsspec = require("fsspec", "remote")
+        web = self.url.lower().startswith("http")  # where proxies are not asked unless told to
+        options = {"client_kwargs": {"trust_env": True}} if web else {}
         try:
-            system, path = fsspec.core.url_to_fs(self.url)
+            system, path = fsspec.core.url_to_fs(self.url, **options)
         except ImportError as error:
             raise UsageError(
                 f"{self.url}: {error}; pip install 'gan-metrics[remote]' brings what most need"
