@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# The versions of the test environment; with another Python, or for the newest: make test LOCK=
+LOCK ?= requirements-test.txt
 
 .PHONY: demo test lint audit lock check slow clean
 
@@ -21,6 +23,13 @@ lint: $(VENV)/.installed-test
 audit: $(VENV)/.installed-test
 	$(BIN)/python .ci/audit.py
 
+lock: $(VENV)/bin/pip
+	$(BIN)/pip install --quiet --upgrade --upgrade-strategy eager --editable '.[test]'
+	sed -n '/^#/p' requirements-test.txt > $(VENV)/lock
+	$(BIN)/pip freeze --exclude-editable \
+	    | grep -viE '^(torch|torchvision|triton|nvidia-.*|cuda-.*|pip|setuptools)==' >> $(VENV)/lock
+	mv $(VENV)/lock requirements-test.txt
+
 check: lint
 	$(BIN)/pytest -q tests/test_floors.py tests/test_imports.py tests/test_public_api.py
 	$(BIN)/pytest -q --doctest-modules gan_metrics
@@ -28,6 +37,7 @@ check: lint
 slow: $(VENV)/.installed-test
 	$(BIN)/pytest -q -m slow
 	$(BIN)/python benchmarks/faults.py > docs/faults-table.md
+	$(BIN)/python benchmarks/soak.py > docs/soak-table.md
 	$(BIN)/python benchmarks/error_bars.py > docs/error-bars-table.md
 	$(BIN)/python benchmarks/backbones.py > docs/backbones-table.md
 	$(BIN)/python benchmarks/protocols.py > docs/protocols-table.md
@@ -43,8 +53,8 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/pip
 	$(BIN)/pip install --quiet --editable .
 	touch $@
 
-$(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/pip
-	$(BIN)/pip install --quiet --editable '.[test]'
+$(VENV)/.installed-test: pyproject.toml $(LOCK) | $(VENV)/bin/pip
+	$(BIN)/pip install --quiet --editable '.[test]' $(if $(LOCK),--constraint $(LOCK))
 	touch $@ $(VENV)/.installed
 
 clean:

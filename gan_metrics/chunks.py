@@ -179,7 +179,7 @@ class ChunkStream:
                     at += 1
                     continue
                 for finished in self._compute(at, known):
-                    wrote |= self._keep(at, finished.chunks)
+                    wrote |= self._keep(at, finished)
                     yield finished
                     at += 1
         except RuntimeError as error:
@@ -275,12 +275,13 @@ class ChunkStream:
         except ImageError:
             return None
 
-    def _keep(self, at: int, chunks: Sequence[Chunk]) -> bool:
-        if self.how.cache is None or not all(np.isfinite(c.features).all() for c in chunks):
+    def _keep(self, at: int, finished: Finished) -> bool:
+        finite = all(np.isfinite(chunk.features).all() for chunk in finished.chunks)
+        if self.how.cache is None or not finite:
             return False  # a run that will end in an error; so may the cause of it
-        digests = [self.digests.get(index) for index in self.chunks[at]]
+        digests = [finished.digests.get(index) for index in self.chunks[at]]
         kept = False
-        for space, chunk in zip(self.spaces, chunks, strict=True):
+        for space, chunk in zip(self.spaces, finished.chunks, strict=True):
             why = self.how.cache.keep(space.spec, self.decoding, digests, chunk)
             if why and not self._unkept:
                 self._unkept = True
@@ -303,6 +304,7 @@ class ChunkStream:
     def _compute(self, at: int, known: dict[int, _Row | str]) -> Iterator[Finished]:
         """Decode and embed images as one stream of batches that do not end where chunks do."""
         collected = dict(known)
+        before_these = sum(map(len, self.chunks[:at]))
         for batch, features in self._embed(self._missing(at, collected), collected):
             for index, digest in batch.digests.items():
                 if self.digests.setdefault(index, digest) != digest:
@@ -324,8 +326,9 @@ class ChunkStream:
                 i in collected and _settled(collected[i]) for i in self.chunks[at]
             ):
                 yield self._assemble(self.chunks[at], collected)
+                before_these += len(self.chunks[at])
                 at += 1
-            done = sum(map(len, self.chunks[:at])) + len(collected)
+            done = before_these + len(collected)
             self.report(min(done * self.how.comm.size, self.n))
 
     def _assemble(self, indices: Sequence[int], collected: dict[int, _Row | str]) -> Finished:
@@ -345,7 +348,7 @@ class ChunkStream:
                 )
             )
             self._sum_up(number, chunks[-1], [row.device[number] for row in rows.values()])
-        digests = {index: self.digests[index] for index in indices if index in self.digests}
+        digests = {index: self.digests.pop(index) for index in indices if index in self.digests}
         return Finished(chunks, failures, digests)
 
     def _sum_up(self, number: int, chunk: Chunk, on_device: Sequence[Any]) -> None:

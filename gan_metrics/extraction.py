@@ -14,6 +14,7 @@ from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.cache import CHUNK
 from gan_metrics.chunks import ChunkStream, Extraction, Finished, draw_images
 from gan_metrics.communication import Comm
+from gan_metrics.digests import Digests
 from gan_metrics.errors import ComputationError, ImageError, InputError
 from gan_metrics.features import Features
 from gan_metrics.images.decode import Tally
@@ -99,6 +100,10 @@ def _same_images(source: ImageSource, comm: Comm) -> None:
             )
 
 
+_UNREADABLE = bytes(32)
+"""Stands for the digest of an image of which no byte could be read."""
+
+
 class _Collected:
     """The features of some chunks, in each space, and what is known of their images."""
 
@@ -110,10 +115,11 @@ class _Collected:
         self._tally = Tally()
         self._kept: list[int] = []
         self._skipped: list[tuple[str, str]] = []
-        self._digests: dict[int, bytes] = {}
+        self._digest = hashlib.sha256()
+        self._digests = Digests()
 
     def take(self, indices: Sequence[int], finished: Finished) -> None:
-        """Take in a chunk, whoever made it."""
+        """Take in a chunk, whoever made it; the chunks come in their order."""
         for position, reason in sorted(finished.failures.items()):
             name = self._source.names[indices[position]]
             if self._how.on_error == "raise":
@@ -132,7 +138,10 @@ class _Collected:
         for facts in finished.chunks[0].facts:
             self._tally.add(facts)
         self._kept += here
-        self._digests.update(finished.digests)
+        for index in indices:
+            self._digest.update(finished.digests.get(index, _UNREADABLE))
+        for index in here:
+            self._digests.append(finished.digests[index])
 
     def features(
         self, indices: Sequence[int], comm: Comm, stream: ChunkStream | RayStream
@@ -154,7 +163,6 @@ class _Collected:
             )
         decoding = self._spaces[0].decoding
         notes += [(code, f"{where}: {text}") for code, text in self._tally.warnings(decoding)]
-        digest = hashlib.sha256(b"".join(self._digests.get(i, b"\0" * 32) for i in indices))
         return [
             Features(
                 names=[self._source.names[index] for index in self._kept],
@@ -162,8 +170,8 @@ class _Collected:
                 spec=space.spec,
                 skipped=self._skipped,
                 tally=self._tally,
-                digest=digest.hexdigest(),
-                image_digests=[self._digests[index] for index in self._kept],
+                digest=self._digest.hexdigest(),
+                image_digests=self._digests,
                 warnings=unique([*space.warnings, *notes]),
                 protocol=space.protocol.name,
                 known_moments=merged(comm.gather(stream.moments(i))) if self._how.moments else None,

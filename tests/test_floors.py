@@ -27,6 +27,7 @@ FLOORS = {
     "resampling": 1,
     "moments": 1,
     "communication": 1,
+    "digests": 1,
     "downloads": 1,
     "results": 1,
     "backbones": 2,

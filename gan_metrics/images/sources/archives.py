@@ -5,12 +5,15 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import operator
 import os
 import tarfile
 import threading
 import zipfile
 import zlib
 from typing import Any, BinaryIO
+
+import numpy as np
 
 from gan_metrics.errors import ImageError, InputError
 from gan_metrics.images.sources.listing import Listing
@@ -29,6 +32,9 @@ _FREE = 1 << 30
 _MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz"}
 _READERS: dict[str, Any] = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
 _BLOCK = 512
+_FACTS = ("header_offset", "compress_size", "file_size", "CRC", "compress_type", "flag_bits")
+"""What must be known of an entry of a zip to read it."""
+
 _PIECE = 1 << 20
 
 _BROKEN = (
@@ -103,56 +109,89 @@ class ZipSource:
     def __init__(self, place: Place) -> None:
         self._place = place
         self.description = place.url
-        self._open = threading.local()
-        self._owner = os.getpid()
         try:
             with place.open() as file, zipfile.ZipFile(file) as archive:
                 members = {info.filename: info for info in archive.infolist()}
         except (OSError, *_BROKEN) as error:
             raise _unreadable(place, error) from None
         listing = Listing(place.url)
-        self._members = {
+        found = {
             name: info
             for name, info in members.items()
             if not info.is_dir() and listing.takes(name)
         }
-        if not self._members:
+        if not found:
             raise listing.nothing_found()
-        if locked := [name for name, info in self._members.items() if info.flag_bits & 1]:
+        if locked := [name for name, info in found.items() if info.flag_bits & 1]:
             raise InputError(
                 f"{place.url} is encrypted ({locked[0]!r}); unpack it into a folder first"
             )
-        self.names = sorted(self._members, key=_as_bytes)
+        self.names = sorted(found, key=_as_bytes)
         self.warnings = listing.warnings
+        # A million of zipfile's entries fill half a gigabyte, their numbers a tenth of that.
+        facts = operator.attrgetter(*_FACTS)
+        try:
+            self._facts = np.array([facts(found[name]) for name in self.names], np.int64)
+        except OverflowError as error:  # sizes that no file has
+            raise _unreadable(place, error) from None
+        # Unicode is another name for what the bytes of an old archive are in its headers.
+        self._written = {
+            name: found[name].orig_filename
+            for name in self.names
+            if found[name].orig_filename != name
+        }
+        self._reset()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key != "_open"}
+        return {k: v for k, v in vars(self).items() if k not in ("_lock", "_file", "_owner")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _open=threading.local())
+        vars(self).update(state)
+        self._reset()
 
     def read(self, index: int) -> bytes:
         """The bytes of one image; see :meth:`ImageSource.read`."""
-        info = self._members[self.names[index]]
+        info = self._entry(index)
         if info.file_size > _LARGEST:
             raise ImageError(f"it claims to be {info.file_size} bytes long, which no image is")
         try:
-            with self._archive().open(info) as member:
+            archive = self._archive()
+            with self._lock:  # the archive counts its open members, and no two threads may count
+                member = archive.open(info)
+            try:
                 return member.read()
+            finally:
+                with self._lock:
+                    member.close()
         except InputError as error:  # the archive itself is gone
             raise ImageError(str(error)) from None
         except (OSError, KeyError, *_BROKEN) as error:
-            self._open = threading.local()
             raise ImageError(f"it cannot be unpacked: {error}") from None
 
+    def _entry(self, index: int) -> zipfile.ZipInfo:
+        name = self.names[index]
+        info = zipfile.ZipInfo(name)
+        info.orig_filename = self._written.get(name, name)
+        for fact, value in zip(_FACTS, self._facts[index].tolist(), strict=True):
+            setattr(info, fact, value)
+        return info
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._file: zipfile.ZipFile | None = None
+        self._owner = -1
+
     def _archive(self) -> zipfile.ZipFile:
-        """One for each thread of each process: they share no position in the file."""
+        """One for each process: two share no position in the file."""
         if self._owner != os.getpid():
-            self._open, self._owner = threading.local(), os.getpid()
-        if not hasattr(self._open, "archive"):
-            self._open.archive = zipfile.ZipFile(self._place.open())
-        found: zipfile.ZipFile = self._open.archive
-        return found
+            self._reset()
+            self._owner = os.getpid()
+        with self._lock:
+            if self._file is None:
+                self._file = zipfile.ZipFile(self._place.open())
+                self._file.filelist.clear()  # it is told of each entry
+                self._file.NameToInfo.clear()
+            return self._file
 
 
 class TarSource:
@@ -214,7 +253,8 @@ class TarSource:
 
     def _look_up(self, file: BinaryIO, listing: Listing) -> None:
         with tarfile.open(fileobj=file, mode="r:") as archive:
-            for member in archive:
+            while (member := archive.next()) is not None:
+                archive.members.clear()  # type: ignore[attr-defined]  # which it would keep
                 name = member.name.removeprefix("./")
                 if member.isdir():
                     continue

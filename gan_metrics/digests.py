@@ -1,0 +1,54 @@
+"""SHA-256 of many images, beside each other in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import overload
+
+__all__ = ["Digests"]
+
+_LENGTH = 32
+
+
+class Digests(Sequence[bytes]):
+    """A sequence of digests of 32 bytes each, which takes up no more than these.
+
+    Args:
+        digests: The first ones.
+    """
+
+    def __init__(self, digests: Iterable[bytes] = ()) -> None:
+        self._bytes = bytearray()
+        for digest in digests:
+            self.append(digest)
+
+    def append(self, digest: bytes) -> None:
+        """Put one behind the others.
+
+        Raises:
+            ValueError: When it is not 32 bytes long.
+        """
+        if len(digest) != _LENGTH:
+            raise ValueError(f"a digest of {len(digest)} bytes; expected {_LENGTH}")
+        self._bytes += digest
+
+    def __len__(self) -> int:
+        return len(self._bytes) // _LENGTH
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> Digests: ...
+    def __getitem__(self, index: int | slice) -> bytes | Digests:
+        if isinstance(index, slice):
+            return Digests(self[i] for i in range(*index.indices(len(self))))
+        start = _LENGTH * range(len(self))[index]
+        return bytes(self._bytes[start : start + _LENGTH])
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (self[i] for i in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, Sequence) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
