@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import tempfile
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +113,8 @@ def test_what_is_no_image_is_named_or_left_out(tmp_path: Path) -> None:
     features = gm.extract_features(folder, backbone=LITE0, on_error="skip")
     assert {name for name, _ in features.skipped} == set(found)
     assert len(features.names) == 6  # the JPEG too, which is one whatever its name
+    record("in a folder: a folder named x.png", 1, "its images")
+    record("in a folder: another format than the name says", 1, "decoded as what it is")
     for name in found:
         alone = tmp_path / "alone"
         alone.mkdir(exist_ok=True)
@@ -122,10 +127,43 @@ def test_what_is_no_image_is_named_or_left_out(tmp_path: Path) -> None:
         record(f"in a folder: {found[name]}", 2, "named, or left out and listed")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_no_permission(tmp_path: Path) -> None:
-    Image.fromarray(crops(1, seed=0)[0]).save(tmp_path / "a.png")
-    (tmp_path / "a.png").chmod(0)
-    with pytest.raises(ImageError, match=r"a\.png.*Permission"):
-        gm.extract_features(tmp_path, backbone=LITE0)
-    record("in a folder: no permission", 1, "named")
+def test_no_permission() -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own are for their owner alone
+        folder = Path(name)
+        folder.chmod(0o755)
+        for file in ("a.png", "b.png"):
+            Image.fromarray(crops(1, seed=0)[0]).save(folder / file)
+        (folder / "a.png").chmod(0)
+        with nobody():
+            with pytest.raises(ImageError, match=r"a\.png.*Permission"):
+                gm.extract_features(folder, backbone=LITE0, cache=False)
+            found = gm.extract_features(folder, backbone=LITE0, cache=False, on_error="skip")
+        assert found.names == ["b.png"]
+        assert found.skipped[0][0] == "a.png"
+    record("in a folder: no permission", 2, "named, or left out and listed")
+
+
+@contextlib.contextmanager
+def nobody() -> Iterator[None]:
+    """As a user who may not read everything, where the tests are run by one who may."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_links_in_circles(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    (folder / "deep").mkdir(parents=True)
+    for i, image in enumerate(crops(3, seed=0)):
+        Image.fromarray(image).save(folder / "deep" / f"{i}.png")
+    (folder / "deep" / "up").symlink_to(folder)
+    (folder / "self").symlink_to("self")
+    (folder / "a").symlink_to("b")
+    (folder / "b").symlink_to("a")
+    assert len(gm.extract_features(folder, backbone=LITE0, cache=False).names) == 3
+    record("in a folder: links to folders in circles", 3, "each image once")
