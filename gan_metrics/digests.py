@@ -15,10 +15,12 @@ class Digests(Sequence[bytes]):
 
     Args:
         digests: The first ones.
+        room: For how many memory is taken now, and not bit by bit.
     """
 
-    def __init__(self, digests: Iterable[bytes] = ()) -> None:
-        self._bytes = bytearray()
+    def __init__(self, digests: Iterable[bytes] = (), *, room: int = 0) -> None:
+        self._bytes = bytearray(b"\xff") * (_LENGTH * room)  # written to, and so really there
+        self._n = 0
         for digest in digests:
             self.append(digest)
 
@@ -30,10 +32,12 @@ class Digests(Sequence[bytes]):
         """
         if len(digest) != _LENGTH:
             raise ValueError(f"a digest of {len(digest)} bytes; expected {_LENGTH}")
-        self._bytes += digest
+        start = _LENGTH * self._n
+        self._bytes[start : start + _LENGTH] = digest
+        self._n += 1
 
     def __len__(self) -> int:
-        return len(self._bytes) // _LENGTH
+        return self._n
 
     @overload
     def __getitem__(self, index: int) -> bytes: ...

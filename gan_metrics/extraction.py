@@ -116,7 +116,7 @@ class _Collected:
         self._kept: list[int] = []
         self._skipped: list[tuple[str, str]] = []
         self._digest = hashlib.sha256()
-        self._digests = Digests()
+        self._digests = Digests(room=n)
 
     def take(self, indices: Sequence[int], finished: Finished) -> None:
         """Take in a chunk, whoever made it; the chunks come in their order."""

@@ -12,8 +12,9 @@ from gan_metrics.digests import Digests
 LIST = [hashlib.sha256(bytes([i])).digest() for i in range(7)]
 
 
-def test_it_is_a_sequence() -> None:
-    found = Digests(LIST[:5])
+@pytest.mark.parametrize("room", [0, 3, 5, 100])
+def test_it_is_a_sequence(room: int) -> None:
+    found = Digests(LIST[:5], room=room)
     for digest in LIST[5:]:
         found.append(digest)
     assert found == LIST
@@ -23,7 +24,7 @@ def test_it_is_a_sequence() -> None:
     assert found != LIST[:6]
     assert LIST[3] in found
     assert pickle.loads(pickle.dumps(found)) == LIST
-    assert not Digests()
+    assert not Digests(room=room)
     with pytest.raises(IndexError):
         found[7]
 
