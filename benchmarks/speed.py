@@ -45,7 +45,7 @@ _, status, usage = os.wait4(process.pid, 0)
 print([time.perf_counter() - start, usage.ru_maxrss], flush=True)
 sys.exit(bool(status))
 """
-"""Runs a command. A process counts the memory of its parent as its own; that of this one is small."""
+"""Runs a command. A process counts its parent's memory as its own; that of this one is small."""
 
 
 @dataclass
