@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ OWN: dict[str, Any] = {"backbone": LITE0, "device": "cpu"}
 
 
 @pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Networks built, passes and the images in them, files read, images decoded."""
     counts: Counter[str] = Counter()
 
@@ -46,7 +45,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     count(FolderSource, "read", "reads")
     for module in (loading, chunks):
         count(module, "decode", "decoded")
-    yield counts
+    return counts
 
 
 @pytest.fixture
@@ -93,7 +92,7 @@ SOLVERS = ("eigh", "eigvalsh", "eig", "eigvals", "svd", "svdvals", "sqrtm")
 
 
 @pytest.fixture
-def solved(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[tuple[str, int]]]:
+def solved(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, int]]:
     """Factorisations of matrices, by kind and by their smaller side."""
     import scipy.linalg
 
@@ -113,7 +112,7 @@ def solved(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[tuple[str, int]]
             if hasattr(library, name):
                 count(library, name, "eigenvalues")
     count(scipy.linalg.lapack, "dpstrf", "factors")
-    yield counts
+    return counts
 
 
 def moments(n: int, dim: int, seed: int) -> gm.Moments:
