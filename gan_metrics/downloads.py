@@ -18,12 +18,28 @@ from filelock import FileLock
 from gan_metrics import locations
 from gan_metrics.errors import ResourceError, UsageError, WeightsError
 
-__all__ = ["DownloadError", "atomic_path", "check_target", "fetch", "pin", "pinned", "sha256_of"]
+__all__ = [
+    "ATTEMPTS",
+    "RETRIED",
+    "DownloadError",
+    "atomic_path",
+    "check_target",
+    "fetch",
+    "pin",
+    "pinned",
+    "seconds_to_wait",
+    "sha256_of",
+]
 
 Progress = Callable[[str, int, int], None]
 """Told what is going on, how much of it is done, and how much there is (0: not known)."""
 
-_ATTEMPTS = 4
+ATTEMPTS = 4
+"""How often a server is asked."""
+
+RETRIED = frozenset((429, 500, 502, 503, 504))
+"""What a server answers that may answer otherwise the next time."""
+
 _TIMEOUT = 30.0
 _PIECE = 1 << 20
 
@@ -173,24 +189,24 @@ def fetch(
 
 def _fetch_locked(url: str, path: Path, sha256_prefix: str, progress: Progress | None) -> str:
     part = path.with_name(path.name + ".part")
-    for attempt in range(_ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         try:
             _transfer(url, part, progress)
             break
         except urllib.error.HTTPError as error:
-            retry = error.code in (429, 500, 502, 503, 504)
-            if not retry or attempt == _ATTEMPTS - 1:
+            retry = error.code in RETRIED
+            if not retry or attempt == ATTEMPTS - 1:
                 raise DownloadError(f"{url}: HTTP {error.code} {error.reason}") from None
-            wait = _seconds(error.headers.get("Retry-After"), attempt)
+            wait = seconds_to_wait(error.headers.get("Retry-After"), attempt)
         except (
             urllib.error.URLError,
             http.client.HTTPException,
             ConnectionError,
             TimeoutError,
         ) as e:
-            if attempt == _ATTEMPTS - 1:
+            if attempt == ATTEMPTS - 1:
                 raise DownloadError(f"{url}: {getattr(e, 'reason', None) or e}") from None
-            wait = _seconds(None, attempt)
+            wait = seconds_to_wait(None, attempt)
         time.sleep(wait)
     found = sha256_of(part)
     if not found.startswith(sha256_prefix):
@@ -231,7 +247,13 @@ def _transfer(url: str, part: Path, progress: Progress | None) -> None:
         raise ConnectionError(f"cut off after {have} of {total} bytes")
 
 
-def _seconds(retry_after: str | None, attempt: int) -> float:
+def seconds_to_wait(retry_after: str | None, attempt: int) -> float:
+    """How long to wait before a server is asked again.
+
+    Args:
+        retry_after: What it said itself; at most a minute of it is heard.
+        attempt: How often it was asked before, from 0.
+    """
     if retry_after and retry_after.isdigit():
         return min(float(retry_after), 60.0)
     return 0.5 * 2.0**attempt

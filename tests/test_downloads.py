@@ -75,7 +75,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.delenv("GAN_METRICS_OFFLINE")
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(downloads, "_seconds", lambda *_: 0.0)
+    monkeypatch.setattr(downloads, "seconds_to_wait", lambda *_: 0.0)
     running = Server()
     thread = threading.Thread(target=running.serve_forever, daemon=True)
     thread.start()
@@ -177,10 +177,10 @@ def test_several_at_once_download_once(server: Server, tmp_path: Path) -> None:
 
 
 def test_retry_after_is_heard_and_bounded() -> None:
-    assert downloads._seconds("7", 0) == 7
-    assert downloads._seconds("9999", 0) == 60
-    assert downloads._seconds("Wed, 21 Oct 2026 07:28:00 GMT", 2) == 2.0
-    assert downloads._seconds(None, 0) == 0.5
+    assert downloads.seconds_to_wait("7", 0) == 7
+    assert downloads.seconds_to_wait("9999", 0) == 60
+    assert downloads.seconds_to_wait("Wed, 21 Oct 2026 07:28:00 GMT", 2) == 2.0
+    assert downloads.seconds_to_wait(None, 0) == 0.5
 
 
 def test_a_pin_holds() -> None:

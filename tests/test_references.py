@@ -88,7 +88,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.delenv("GAN_METRICS_OFFLINE")
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(downloads, "_seconds", lambda *_: 0.0)
+    monkeypatch.setattr(downloads, "seconds_to_wait", lambda *_: 0.0)
     running = Server()
     threading.Thread(target=running.serve_forever, daemon=True).start()
     yield running

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
-from gan_metrics import locations
+from gan_metrics import downloads, locations
 from gan_metrics.errors import GanMetricsError, InputError, ResourceError, UsageError
 from gan_metrics.extras import require
 from gan_metrics.images.sources.temporary import Temporary
 
 __all__ = ["Place", "is_remote"]
+
+_T = TypeVar("_T")
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
@@ -68,8 +71,7 @@ class Place:
         if self.url.lower().startswith("http"):  # a page is no folder, but that of one may be
             return self.url.endswith("/")
         system, path = self._system()
-        with _reaching(self.url):
-            return bool(system.isdir(path))
+        return bool(_reached(self.url, lambda: system.isdir(path)))
 
     def exists(self) -> bool:
         """Whether something is there; of a web page only reading it can tell."""
@@ -78,8 +80,7 @@ class Place:
         system, path = self._system()
         if self.url.lower().startswith("http"):  # fsspec takes a server's fault for absence
             return True
-        with _reaching(self.url):
-            return bool(system.exists(path))
+        return bool(_reached(self.url, lambda: system.exists(path)))
 
     def files(self) -> list[str]:
         """Of a remote folder, the names of all files below it, in no order.
@@ -89,8 +90,7 @@ class Place:
             ResourceError: When the network gives out.
         """
         system, path = self._system()
-        with _reaching(self.url):
-            found = system.find(path)
+        found = _reached(self.url, lambda: system.find(path))
         root = system._strip_protocol(path).rstrip("/") + "/"
         names = (system._strip_protocol(one).partition("?")[0] for one in found)
         return [name.removeprefix(root) for name in names if name.startswith(root)]
@@ -102,8 +102,7 @@ class Place:
             InputError, ResourceError: As for :meth:`files`.
         """
         system, path = self._system()
-        with _reaching(self.url):
-            found = system.glob(path)
+        found = _reached(self.url, lambda: system.glob(path))
         return sorted((str(system.unstrip_protocol(one)) for one in found), key=str.encode)
 
     def below(self, name: str) -> Place:
@@ -115,8 +114,7 @@ class Place:
         if not self.remote:
             return os.path.getsize(self.url)
         system, path = self._system()
-        with _reaching(self.url):
-            size = system.size(path)
+        size = _reached(self.url, lambda: system.size(path))
         if size is None:
             raise InputError(f"{self.url}: its server does not say how long it is; download it")
         return int(size)
@@ -134,8 +132,7 @@ class Place:
             except OSError as error:
                 raise InputError(f"{self.url} cannot be read: {error.strerror or error}") from None
         system, path = self._system()
-        with _reaching(self.url):
-            found: BinaryIO = system.open(path, "rb")
+        found: BinaryIO = _reached(self.url, lambda: system.open(path, "rb"))
         return found
 
     def read(self, start: int | None = None, size: int | None = None) -> bytes:
@@ -153,10 +150,9 @@ class Place:
                 raise InputError(f"{self.url} cannot be read: {error.strerror or error}") from None
         system, path = self._system()
         end = None if size is None else (start or 0) + size
-        with _reaching(self.url):
-            if start is None and end is None:
-                return bytes(system.cat_file(path))
-            data = bytes(system.cat_file(path, start=start, end=end))
+        if start is None and end is None:
+            return bytes(_reached(self.url, lambda: system.cat_file(path)))
+        data = bytes(_reached(self.url, lambda: system.cat_file(path, start=start, end=end)))
         if size is not None and len(data) > size:
             raise InputError(f"{self.url}: its server gives no parts of a file; download it")
         return data
@@ -176,8 +172,7 @@ class Place:
         """
         system, path = self._system()
         copy = Temporary(self.name)
-        with _reaching(self.url):
-            system.get_file(path, os.fspath(copy.path))
+        _reached(self.url, lambda: system.get_file(path, os.fspath(copy.path)))
         return copy
 
     @contextlib.contextmanager
@@ -212,22 +207,37 @@ class Place:
         return system, str(path)
 
 
-@contextlib.contextmanager
-def _reaching(url: str) -> Iterator[None]:
-    """Tell what is not there from a network that gives out.
+def _reached(url: str, ask: Callable[[], _T]) -> _T:
+    """What a store answers; one that is busy or breaks off is asked again, as it says itself.
 
-    Only the first is a fault of the input, and neither is a broken image that can be left out.
+    What is not there is told from a network that gives out: only the first is a fault of the
+    input, and neither is a broken image that can be left out.
     """
-    try:
-        yield
-    except (InputError, ResourceError):
-        raise
-    except FileNotFoundError:
-        raise InputError(f"{url} does not exist") from None
-    except PermissionError as error:
-        raise InputError(f"{url} must not be read: {error}") from None
-    except Exception as error:  # each store has its own
-        first = str(error).strip().partition("\n")[0]
-        raise ResourceError(
-            f"{url} cannot be reached: {type(error).__name__}: {first}; run again, nothing is lost"
-        ) from None
+    for attempt in range(downloads.ATTEMPTS):
+        try:
+            return ask()
+        except (InputError, ResourceError):
+            raise
+        except FileNotFoundError:
+            raise InputError(f"{url} does not exist") from None
+        except PermissionError as error:
+            raise InputError(f"{url} must not be read: {error}") from None
+        except Exception as error:  # each store has its own
+            if attempt < downloads.ATTEMPTS - 1 and _passes(error):
+                headers = getattr(error, "headers", None) or {}
+                time.sleep(downloads.seconds_to_wait(headers.get("Retry-After"), attempt))
+                continue
+            first = str(error).strip().partition("\n")[0]
+            raise ResourceError(
+                f"{url} cannot be reached: {type(error).__name__}: {first}; run again, nothing is "
+                "lost"
+            ) from None
+    raise AssertionError  # the last attempt returns or raises
+
+
+def _passes(error: Exception) -> bool:
+    """Whether a fault of the web may be gone the next time; other stores try again themselves."""
+    if not type(error).__module__.startswith("aiohttp"):
+        return isinstance(error, ConnectionError | TimeoutError)
+    status = getattr(error, "status", None)
+    return status in downloads.RETRIED if isinstance(status, int) and status >= 400 else True
