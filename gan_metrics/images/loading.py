@@ -25,7 +25,7 @@ _THREADS = 2
 """Without worker processes; Pillow lets go of the interpreter lock for part of its work."""
 
 _PIECE = 8
-"""Images that a thread takes at a time: handing over one costs as much as a tenth of decoding it."""
+"""Images that a thread takes at a time: to hand one over costs a tenth of decoding a small one."""
 
 _AHEAD = 2
 """Batches that wait decoded, so that the network never does."""
