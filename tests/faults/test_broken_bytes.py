@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import subprocess
+import sys
 import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import lmdb
 import numpy as np
 import pytest
 from conftest import LITE0
@@ -167,3 +170,40 @@ def test_links_in_circles(tmp_path: Path) -> None:
     (folder / "b").symlink_to("a")
     assert len(gm.extract_features(folder, backbone=LITE0, cache=False).names) == 3
     record("in a folder: links to folders in circles", 3, "each image once")
+
+
+LMDB = """
+import sys
+from gan_metrics.errors import InputError
+from gan_metrics.images.sources import open_source
+for path in sys.argv[1:]:
+    try:
+        source = open_source(path)
+        [source.read(i) for i in range(len(source.names))]
+    except InputError:
+        print("refused")
+    else:
+        print("whole")
+"""
+
+
+def test_a_database_that_is_cut_short(tmp_path: Path) -> None:
+    """In a process of its own: the library would end it with a bus error."""
+    whole = tmp_path / "whole.lmdb"
+    with (
+        lmdb.open(str(whole), subdir=False, map_size=1 << 20) as database,
+        database.begin(write=True) as write,
+    ):
+        for i in range(30):
+            write.put(f"{i:03d}".encode(), file("PNG"))
+    data = whole.read_bytes()
+    paths = [str(whole)]
+    for keep in np.linspace(0, len(data) - 1, 20).astype(int):
+        paths.append(str(tmp_path / f"{keep}.lmdb"))
+        Path(paths[-1]).write_bytes(data[:keep])
+    done = subprocess.run(
+        [sys.executable, "-c", LMDB, *paths], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["whole"] + ["refused"] * 20
+    record("LMDB truncated", 20, "20 errors")
