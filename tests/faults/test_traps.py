@@ -95,7 +95,9 @@ BOMBS: dict[str, tuple[str, Callable[[Path], None], str]] = {
 }
 
 
-@pytest.mark.parametrize("bomb", BOMBS)
+@pytest.mark.parametrize(
+    "bomb", [pytest.param(b, marks=[pytest.mark.slow] if "tar" in b else []) for b in BOMBS]
+)
 def test_a_bomb(bomb: str, tmp_path: Path, folder: Path) -> None:
     name, make, says = BOMBS[bomb]
     make(tmp_path / name)

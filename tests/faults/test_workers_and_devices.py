@@ -38,7 +38,7 @@ def expected(folder: Path) -> np.ndarray:
     return gm.extract_features(folder, cache=False, **OWN).array
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_worker_that_is_killed(workers: int, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "images", crops(400, seed=4, low=64, high=64))
     ours = psutil.Process()
