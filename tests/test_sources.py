@@ -524,6 +524,18 @@ def test_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         open_source(path)
 
 
+def test_a_zip_whose_headers_have_another_name(tmp_path: Path) -> None:
+    """What stands behind a NUL is no part of a name, and still in the member's own header."""
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.png+.txt", b"first")
+        archive.writestr("b.png", b"second")
+    path.write_bytes(path.read_bytes().replace(b"a.png+.txt", b"a.png\0.txt"))
+    source = open_source(path)
+    assert source.names == ["a.png", "b.png"]
+    assert [source.read(0), source.read(1)] == [b"first", b"second"]
+
+
 def test_names_in_archives_are_names_only(tmp_path: Path) -> None:
     path = tmp_path / "slip.zip"
     with zipfile.ZipFile(path, "w") as archive:

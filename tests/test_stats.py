@@ -101,6 +101,19 @@ def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
     assert mark.exists()  # it would have gone off
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_header_that_holds_no_number(tmp_path: Path, number: str) -> None:
+    header = json.dumps({**STATS.header(), "source": {"digest": "d", "seen": 7.5}})
+    path = tmp_path / "x.npz"
+    for text, good in ((header, True), (header.replace("7.5", number), False)):
+        np.savez(path, mu=MOMENTS.mean, sigma=MOMENTS.cov, n=50, header=text)
+        if good:
+            assert load_stats(path).source["seen"] == 7.5
+        else:
+            with pytest.raises(InputError, match="its header is broken"):
+                load_stats(path)
+
+
 INDEFINITE = 10 * (np.full((4, 4), -0.9) + 1.9 * np.eye(4))
 NAN = MOMENTS.cov.copy()
 NAN[1, 2] = np.nan

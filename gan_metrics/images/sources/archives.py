@@ -134,7 +134,7 @@ class ZipSource:
             self._facts = np.array([facts(found[name]) for name in self.names], np.int64)
         except OverflowError as error:  # sizes that no file has
             raise _unreadable(place, error) from None
-        # Unicode is another name for what the bytes of an old archive are in its headers.
+        # A name that ends at a NUL, or stands in a field of its own, is another in the header.
         self._written = {
             name: found[name].orig_filename
             for name in self.names
