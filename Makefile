@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 	$(BIN)/gan-metrics demo
 
 test: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/pytest --cov --cov-report= -q -n auto --maxprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest --cov --cov-report= -q -n auto --maxprocesses 4
 	$(BIN)/coverage report --skip-covered --fail-under=90
 
 lint: $(VENV)/.installed-test

@@ -12,6 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data import crops, random_inception_weights, write_folder
+from hypothesis import settings
+
+# How long an example takes says how busy the machine is, and nothing of what is tested.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 LITE0 = "efficientnet-lite0"
 
