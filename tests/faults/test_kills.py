@@ -63,9 +63,13 @@ def command(*args: object) -> list[str]:
 )
 def test_statistics(times: int, cached: bool, folder: Path, tmp_path: Path) -> None:
     out, cache = tmp_path / "out.npz", tmp_path / "cache"
-    expected = gm.compute_stats(folder, backbone=LITE0, cache=False).moments
+    early = "blocks.1"  # where the pass ends: enough work to be killed in, and little of it
+    expected = gm.compute_stats(
+        folder, backbone=LITE0, layer=early, pool="avg", cache=False
+    ).moments
     options = ["--cache", cache] if cached else ["--no-cache"]
-    program = command("stats", folder, "-o", out, "--backbone", LITE0, "-q", *options)
+    program = command("stats", folder, "-o", out, "--backbone", LITE0, "--layer", early,
+                      "--pool", "avg", "-q", *options)  # fmt: skip
 
     def whole() -> None:
         found = gm.load_stats(out).moments
