@@ -194,3 +194,45 @@ def test_a_file_that_changes_or_goes_between_listing_and_reading(tmp_path: Path)
         same(changed, found.array)  # a byte behind the end changes no pixel
     assert seen
     record("files that change while they are read", 2, "an error, or the same number")
+
+
+NO_FILES_LEFT = """
+import resource, sys
+import gan_metrics as gm
+from gan_metrics.errors import ResourceError
+from gan_metrics.images.sources import open_source
+source = open_source(sys.argv[1])
+held = []
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+try:
+    while True:
+        held.append(open("/dev/null"))
+except OSError:
+    pass
+try:
+    source.read(0)
+except ResourceError as error:
+    print(error)
+del held
+assert source.read(0)
+"""
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar", "*.zip"])
+def test_no_image_is_broken_because_too_many_files_are_open(
+    kind: str, folder: Path, tmp_path: Path
+) -> None:
+    path = folder
+    if kind != "folder":
+        suffix = kind.removeprefix("*.")
+        path = Path(shutil.make_archive(str(tmp_path / "x"), suffix, folder))
+    if "*" in kind:
+        shutil.copy(path, tmp_path / "y.zip")
+        path = tmp_path / kind
+    done = subprocess.run(
+        [sys.executable, "-c", NO_FILES_LEFT, str(path)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "ulimit -n" in done.stdout
+    record("too many files open", 1, "exit code 6, whatever --on-error says")

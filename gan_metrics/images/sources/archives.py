@@ -11,11 +11,13 @@ import tarfile
 import threading
 import zipfile
 import zlib
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from gan_metrics.errors import ImageError, InputError
+from gan_metrics.images.sources.base import check_files_left
 from gan_metrics.images.sources.listing import Listing
 from gan_metrics.images.sources.places import Place
 from gan_metrics.images.sources.temporary import Temporary, no_room
@@ -140,14 +142,13 @@ class ZipSource:
             for name in self.names
             if found[name].orig_filename != name
         }
-        self._reset()
+        self._open: _Opened | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in vars(self).items() if k not in ("_lock", "_file", "_owner")}
+        return {key: value for key, value in vars(self).items() if key != "_open"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._reset()
+        vars(self).update(state, _open=None)
 
     def read(self, index: int) -> bytes:
         """The bytes of one image; see :meth:`ImageSource.read`."""
@@ -155,17 +156,18 @@ class ZipSource:
         if info.file_size > _LARGEST:
             raise ImageError(f"it claims to be {info.file_size} bytes long, which no image is")
         try:
-            archive = self._archive()
-            with self._lock:  # the archive counts its open members, and no two threads may count
-                member = archive.open(info)
+            opened = self._opened()
+            with opened.lock:
+                member = opened.archive.open(info)
             try:
                 return member.read()
             finally:
-                with self._lock:
+                with opened.lock:
                     member.close()
         except InputError as error:  # the archive itself is gone
             raise ImageError(str(error)) from None
         except (OSError, KeyError, *_BROKEN) as error:
+            check_files_left(error)
             raise ImageError(f"it cannot be unpacked: {error}") from None
 
     def _entry(self, index: int) -> zipfile.ZipInfo:
@@ -176,22 +178,24 @@ class ZipSource:
             setattr(info, fact, value)
         return info
 
-    def _reset(self) -> None:
-        self._lock = threading.Lock()
-        self._file: zipfile.ZipFile | None = None
-        self._owner = -1
-
-    def _archive(self) -> zipfile.ZipFile:
+    def _opened(self) -> _Opened:
         """One for each process: two share no position in the file."""
-        if self._owner != os.getpid():
-            self._reset()
-            self._owner = os.getpid()
-        with self._lock:
-            if self._file is None:
-                self._file = zipfile.ZipFile(self._place.open())
-                self._file.filelist.clear()  # it is told of each entry
-                self._file.NameToInfo.clear()
-            return self._file
+        found = self._open
+        if found is None or found.process != os.getpid():
+            archive = zipfile.ZipFile(self._place.open())
+            archive.filelist.clear()  # it is told of each entry
+            archive.NameToInfo.clear()
+            found = self._open = _Opened(os.getpid(), archive)
+        return found
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """An archive counts its open members, and no two threads may count at a time."""
+
+    process: int
+    archive: zipfile.ZipFile
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class TarSource:

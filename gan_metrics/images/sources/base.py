@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from typing import Protocol
 
-__all__ = ["ImageSource"]
+from gan_metrics.errors import ResourceError
+
+__all__ = ["ImageSource", "check_files_left"]
 
 
 class ImageSource(Protocol):
@@ -31,5 +34,18 @@ class ImageSource(Protocol):
 
         Raises:
             ImageError: When they cannot be read.
+            ResourceError: When this is no fault of the image.
         """
         ...
+
+
+def check_files_left(error: Exception) -> None:
+    """See that a file could not be opened for its own sake.
+
+    Raises:
+        ResourceError: When too many are open already; an image is not broken for that.
+    """
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        raise ResourceError(
+            f"{error.strerror}: raise the limit (ulimit -n), or use fewer --workers"
+        ) from None

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from gan_metrics.errors import ImageError, InputError
+from gan_metrics.images.sources.base import check_files_left
 from gan_metrics.images.sources.listing import Listing
 
 __all__ = ["FolderSource", "read_file"]
@@ -88,6 +89,7 @@ def read_file(path: Path) -> bytes:
             raise ImageError("it is not a regular file")
         return path.read_bytes()
     except OSError as error:
+        check_files_left(error)
         raise ImageError(f"it cannot be read: {error.strerror or error}") from None
 
 

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, TypeVar
 from gan_metrics import downloads, locations
 from gan_metrics.errors import GanMetricsError, InputError, ResourceError, UsageError
 from gan_metrics.extras import require
+from gan_metrics.images.sources.base import check_files_left
 from gan_metrics.images.sources.temporary import Temporary
 
 __all__ = ["Place", "is_remote"]
@@ -130,6 +131,7 @@ class Place:
             try:
                 return open(self.url, "rb")
             except OSError as error:
+                check_files_left(error)
                 raise InputError(f"{self.url} cannot be read: {error.strerror or error}") from None
         system, path = self._system()
         found: BinaryIO = _reached(self.url, lambda: system.open(path, "rb"))
@@ -147,6 +149,7 @@ class Place:
                     file.seek(start or 0)
                     return file.read(-1 if size is None else size)
             except OSError as error:
+                check_files_left(error)
                 raise InputError(f"{self.url} cannot be read: {error.strerror or error}") from None
         system, path = self._system()
         end = None if size is None else (start or 0) + size

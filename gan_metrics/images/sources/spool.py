@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gan_metrics.errors import ImageError
+from gan_metrics.images.sources.base import check_files_left
 from gan_metrics.images.sources.temporary import Temporary, no_room
 
 __all__ = ["Spool"]
@@ -62,6 +63,7 @@ class Spool:
                 file.seek(start)
                 piece = file.read(end - start)
         except OSError as error:
+            check_files_left(error)
             raise ImageError(f"it cannot be read: {error.strerror or error}") from None
         if len(piece) < end - start:
             raise ImageError(f"it is cut off: {len(piece)} of its {end - start} bytes are there")
