@@ -22,9 +22,10 @@ from gan_metrics.methods import bibtex_of, methods_of
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.estimates import difference_error
 from gan_metrics.options import Options
-from gan_metrics.results import MetricResult, Warning_, as_text, dumps, unique
+from gan_metrics.results import MetricResult, Warning_, unique
 from gan_metrics.scoring import Measured
 from gan_metrics.sides import Input
+from gan_metrics.texts import as_text, dumps
 
 __all__ = ["Comparison", "Difference", "Standing", "compare"]
 

@@ -21,9 +21,10 @@ from gan_metrics.images.encode import save_sheet
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.labels import folder_classes
 from gan_metrics.options import Options
-from gan_metrics.results import Warning_, as_text, dumps, printable
+from gan_metrics.results import Warning_
 from gan_metrics.sides import Input, open_side
 from gan_metrics.specs import Decoding
+from gan_metrics.texts import as_text, dumps, printable
 
 __all__ = ["Inspection", "inspect_images"]
 

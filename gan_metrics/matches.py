@@ -18,9 +18,10 @@ from gan_metrics.extras import require
 from gan_metrics.features import Features
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.options import Options, check_options
-from gan_metrics.results import Warning_, as_text, unique, versions
+from gan_metrics.results import Warning_, unique, versions
 from gan_metrics.sides import Input, Side, open_side
 from gan_metrics.specs import Decoding, FeatureSpec
+from gan_metrics.texts import as_text
 
 __all__ = ["DISTANCES", "INDEXES", "Matches", "search"]
 

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from gan_metrics.errors import ComputationError, GanMetricsError, InputError
 from gan_metrics.images.decode import Tally
 from gan_metrics.labels import classes_of, labels_of_both
-from gan_metrics.results import Warning_, printable, value_text
+from gan_metrics.results import Warning_, value_text
 from gan_metrics.scoring import Group, Sets
 from gan_metrics.sides import Side
+from gan_metrics.texts import printable
 
 __all__ = ["SMALL", "ClassValue", "PerClass", "measure_classes"]
 

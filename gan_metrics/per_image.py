@@ -18,9 +18,10 @@ from gan_metrics.errors import GanMetricsError, InputError, UsageError
 from gan_metrics.extras import require
 from gan_metrics.metrics.frechet import frechet_terms
 from gan_metrics.metrics.pointwise import Pointwise, pointwise
-from gan_metrics.results import Warning_, as_text, printable
+from gan_metrics.results import Warning_
 from gan_metrics.scoring import Sets, told
 from gan_metrics.specs import FeatureSpec
+from gan_metrics.texts import as_text, printable
 
 __all__ = ["COLUMNS", "PerImage", "check_table", "look_at_images"]
 

@@ -22,9 +22,10 @@ from gan_metrics.images.sources import Generated
 from gan_metrics.metrics.registry import OF_IMAGES, Metric, check_arguments, expand
 from gan_metrics.options import Options
 from gan_metrics.protocols import PROTOCOLS
-from gan_metrics.results import EvaluationResult, MetricResult, Warning_, dumps, loads, unique
+from gan_metrics.results import EvaluationResult, MetricResult, Warning_, unique
 from gan_metrics.sides import Input
 from gan_metrics.specs import FeatureSpec
+from gan_metrics.texts import dumps, loads
 
 __all__ = ["Reproduced", "Reproduction", "draw_again", "reproduce"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import math
 import platform
 import textwrap
@@ -13,15 +12,12 @@ from typing import Any
 
 from gan_metrics.methods import bibtex_of, methods_of
 from gan_metrics.specs import FeatureSpec
+from gan_metrics.texts import dumps
 
 __all__ = [
     "EvaluationResult",
     "MetricResult",
     "Warning_",
-    "as_text",
-    "dumps",
-    "loads",
-    "printable",
     "unique",
     "versions",
 ]
@@ -360,30 +356,6 @@ class EvaluationResult(Mapping[str, MetricResult]):
         return dumps(self.to_json(), indent)
 
 
-def dumps(
-    document: Mapping[str, Any], indent: int | None = None, *, ascii_only: bool = False
-) -> str:
-    """JSON that can be written anywhere: NaN is refused, file names of any bytes are escaped."""
-    text = json.dumps(document, indent=indent, allow_nan=False, ensure_ascii=ascii_only)
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def loads(text: str | bytes) -> Any:
-    """JSON, of which every number is one.
-
-    Raises:
-        ValueError: When it is no JSON, or holds NaN or a number that float64 cannot hold.
-    """
-    return json.loads(text, parse_constant=_number, parse_float=_number)
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"it holds {text}")
-    return value
-
-
 def value_text(value: float, error: float | None) -> str:
     """A value and its standard error, with as many digits as these have a meaning."""
     decimals = _decimals(value, error)
@@ -394,18 +366,6 @@ def value_text(value: float, error: float | None) -> str:
 def unique(warnings: Iterable[Warning_]) -> list[Warning_]:
     """Each warning once, in order."""
     return list(dict.fromkeys(warnings))
-
-
-def as_text(name: str) -> str:
-    """A file name that may hold bytes that are no text, with those escaped."""
-    return name.encode("utf-8", "backslashreplace").decode()
-
-
-def printable(name: str) -> str:
-    """The same for a terminal, with line breaks and other control characters escaped too."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in as_text(name)
-    )
 
 
 def versions() -> dict[str, str]:

@@ -17,6 +17,7 @@ FLOORS = {
     "protocols": 0,
     "locations": 0,
     "streams": 0,
+    "texts": 0,
     "citations": 0,
     "methods": 1,
     "arithmetic": 1,

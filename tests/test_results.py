@@ -5,8 +5,9 @@ import math
 
 import pytest
 
-from gan_metrics.results import EvaluationResult, MetricResult, printable, versions
+from gan_metrics.results import EvaluationResult, MetricResult, versions
 from gan_metrics.specs import FeatureSpec
+from gan_metrics.texts import printable
 
 RESULT = MetricResult(
     metric="fd",

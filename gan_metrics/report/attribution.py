@@ -11,7 +11,7 @@ from gan_metrics.attribution import Attribution, ImageAttribution
 from gan_metrics.downloads import atomic_path, check_target
 from gan_metrics.errors import UsageError
 from gan_metrics.extras import require
-from gan_metrics.results import as_text
+from gan_metrics.texts import as_text
 
 __all__ = ["check_figure_format", "save_attribution"]
 

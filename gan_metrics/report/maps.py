@@ -13,7 +13,7 @@ from gan_metrics.errors import UsageError
 from gan_metrics.extras import require
 from gan_metrics.maps import FeatureMap
 from gan_metrics.report.thumbnails import Thumbnails
-from gan_metrics.results import as_text
+from gan_metrics.texts import as_text
 
 __all__ = ["check_map_format", "save_map"]
 
