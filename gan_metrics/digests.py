@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
-__all__ = ["Digests"]
+__all__ = ["UNREADABLE", "Digests"]
 
 _LENGTH = 32
+
+UNREADABLE = bytes(_LENGTH)
+"""Stands for the digest of an image of which no byte could be read."""
 
 
 class Digests(Sequence[bytes]):

@@ -14,7 +14,7 @@ from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.cache import CHUNK
 from gan_metrics.chunks import ChunkStream, Extraction, Finished, draw_images
 from gan_metrics.communication import Comm
-from gan_metrics.digests import Digests
+from gan_metrics.digests import UNREADABLE, Digests
 from gan_metrics.errors import ComputationError, ImageError, InputError
 from gan_metrics.features import Features
 from gan_metrics.images.decode import Tally
@@ -100,10 +100,6 @@ def _same_images(source: ImageSource, comm: Comm) -> None:
             )
 
 
-_UNREADABLE = bytes(32)
-"""Stands for the digest of an image of which no byte could be read."""
-
-
 class _Collected:
     """The features of some chunks, in each space, and what is known of their images."""
 
@@ -139,7 +135,7 @@ class _Collected:
             self._tally.add(facts)
         self._kept += here
         for index in indices:
-            self._digest.update(finished.digests.get(index, _UNREADABLE))
+            self._digest.update(finished.digests.get(index, UNREADABLE))
         for index in here:
             self._digests.append(finished.digests[index])
 

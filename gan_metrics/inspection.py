@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.chunks import Progress
+from gan_metrics.digests import UNREADABLE
 from gan_metrics.errors import ImageError, InputError
 from gan_metrics.images.decode import Facts, Tally, decode
 from gan_metrics.images.encode import save_sheet
@@ -142,7 +143,7 @@ def inspect_images(
     size = 0
     for index, one in enumerate(_looked_at(images, shown)):
         name = images.names[index]
-        whole.update(one.digest or b"\0" * 32)
+        whole.update(one.digest or UNREADABLE)
         size += one.size
         if one.digest is not None:
             same.setdefault(one.digest, []).append(name)
