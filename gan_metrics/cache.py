@@ -27,7 +27,8 @@ import numpy.typing as npt
 from gan_metrics import locations
 from gan_metrics.downloads import atomic_path
 from gan_metrics.errors import ResourceError
-from gan_metrics.images.decode import DECODER, Facts
+from gan_metrics.images.decode import DECODER
+from gan_metrics.images.facts import Facts
 from gan_metrics.specs import Decoding, FeatureSpec
 
 __all__ = ["CHUNK", "Cache", "CacheInfo", "Chunk", "FeatureCache", "chunk_key", "space_key"]

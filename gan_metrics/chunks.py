@@ -17,7 +17,8 @@ from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.cache import Cache, Chunk
 from gan_metrics.communication import ALONE, Comm
 from gan_metrics.errors import ImageError, InputError, UsageError, failed_device, unknown_name
-from gan_metrics.images.decode import Facts, decode
+from gan_metrics.images.decode import decode
+from gan_metrics.images.facts import Facts
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.moments import Moments, MomentsStream
 
@@ -32,7 +33,7 @@ __all__ = ["ENGINES", "ChunkStream", "Extraction", "Finished", "Progress", "draw
 Progress = Callable[[str, int, int], None]
 """Told what is going on, how many images are done, and how many there are."""
 
-ENGINES = ("local", "ray")
+ENGINES = ("local", "openvino", "ray")
 
 _FEW = 8
 """Images of a chunk that are decoded to see whether they can be, before a network is asked for."""
@@ -56,7 +57,8 @@ class Extraction:
         features: Whether the features are kept; else their moments alone.
         progress: Told of the images as they are done.
         comm: The ranks that share the work.
-        engine: ``"local"``, or ``"ray"``: a pool of Ray's actors embeds.
+        engine: ``"local"``; ``"openvino"``: OpenVINO runs the networks; ``"ray"``: a pool of Ray's
+            actors embeds.
         device: Of the networks.
     """
 
@@ -76,8 +78,8 @@ class Extraction:
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
             raise unknown_name("engine", self.engine, ENGINES)
-        if self.engine != "local" and self.comm.size > 1:
-            raise UsageError(f"--engine {self.engine} spreads the work itself; leave torchrun out")
+        if self.engine == "ray" and self.comm.size > 1:
+            raise UsageError("--engine ray spreads the work itself; leave torchrun out")
         if self.on_error not in ("raise", "skip"):
             raise UsageError(f"on_error={self.on_error!r}: expected raise or skip")
         for name, least in (("batch_size", 1), ("workers", 0), ("max_images", 1)):

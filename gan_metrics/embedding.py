@@ -127,7 +127,7 @@ def embed_spaces(
     def networks() -> Embedder:
         from gan_metrics.backbones.embedder import Embedder
 
-        return Embedder(options.get("device", "auto"))
+        return Embedder(options.get("device", "auto"), options.get("engine", "local"))
 
     how = replace(extraction_of(options), moments=moments, features=features)
     if any(c.recipe.weights is None for c in every):  # a network of the user's own may change
@@ -142,7 +142,8 @@ def embed_spaces(
             ways.setdefault(choice.decoding, {})[choice.spec] = choice
         embedded: dict[FeatureSpec, Features] = {}
         drawn = isinstance(side.source, Generated)  # here, and never twice
-        mine = replace(how, cache=None, workers=0, engine="local") if drawn else how
+        here = "local" if how.engine == "ray" else how.engine
+        mine = replace(how, cache=None, workers=0, engine=here) if drawn else how
         for spaces in ways.values():
             assert side.source is not None  # noqa: S101
             made = extract(side.source, [*spaces.values()], networks, mine)

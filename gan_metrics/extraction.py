@@ -17,7 +17,7 @@ from gan_metrics.communication import Comm
 from gan_metrics.digests import UNREADABLE, Digests
 from gan_metrics.errors import ComputationError, ImageError, InputError
 from gan_metrics.features import Features
-from gan_metrics.images.decode import Tally
+from gan_metrics.images.facts import Tally
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.moments import merged
 from gan_metrics.ray_chunks import RayStream

@@ -17,8 +17,9 @@ import numpy.typing as npt
 from gan_metrics.chunks import Progress
 from gan_metrics.digests import UNREADABLE
 from gan_metrics.errors import ImageError, InputError
-from gan_metrics.images.decode import Facts, Tally, decode
+from gan_metrics.images.decode import decode
 from gan_metrics.images.encode import save_sheet
+from gan_metrics.images.facts import Facts, Tally
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.labels import folder_classes
 from gan_metrics.options import Options

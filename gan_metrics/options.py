@@ -36,8 +36,9 @@ class Options(TypedDict, total=False):
         precision: ``"fp32"``, ``"tf32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``.
         batch_size: Images per forward pass.
         workers: Processes that decode, 0: threads; with ``engine="ray"``, actors.
-        engine: ``"local"`` (default), or ``"ray"``: a pool of Ray's actors embeds the images, on
-            this machine or on the cluster that Ray is connected to.
+        engine: ``"local"`` (default); ``"openvino"``: OpenVINO runs the networks, on a CPU in
+            ``fp32``; ``"ray"``: a pool of Ray's actors embeds the images, on this machine or on the
+            cluster that Ray is connected to.
         max_images: Take this many of each set, drawn with ``seed``.
         seed: Of every random choice; 0 by default.
         recursive: Whether to go into folders below; ``True`` by default.

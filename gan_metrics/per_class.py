@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError, GanMetricsError, InputError
-from gan_metrics.images.decode import Tally
+from gan_metrics.images.facts import Tally
 from gan_metrics.labels import classes_of, labels_of_both
 from gan_metrics.results import Warning_, value_text
 from gan_metrics.scoring import Group, Sets

@@ -20,7 +20,7 @@ import numpy as np
 from gan_metrics.cache import CacheInfo, Chunk, space_key
 from gan_metrics.errors import ResourceError, UsageError
 from gan_metrics.extras import require
-from gan_metrics.images.decode import Facts
+from gan_metrics.images.facts import Facts
 from gan_metrics.specs import Decoding, FeatureSpec
 
 __all__ = ["RedisCache", "is_redis"]

@@ -11,7 +11,8 @@ from PIL import Image, ImageFile
 
 from gan_metrics.errors import ImageError, UsageError
 from gan_metrics.images import decode as module
-from gan_metrics.images.decode import EXTENSIONS, Facts, Tally, decode
+from gan_metrics.images.decode import EXTENSIONS, decode
+from gan_metrics.images.facts import Facts, Tally
 from gan_metrics.specs import Decoding
 
 DROP = Decoding()

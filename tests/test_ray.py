@@ -169,7 +169,7 @@ def test_errors_are_those_of_one_process(tmp_path: Path) -> None:
         gm.extract_features(folder, **{**POOL, "workers": 3})
     with pytest.raises(UsageError, match="unknown engine 'spark'"):
         gm.extract_features(folder, **{**POOL, "engine": "spark"})
-    refused(2, "fid", folder, folder, "--engine", "dask", says=("local, ray",))
+    refused(2, "fid", folder, folder, "--engine", "dask", says=("local, openvino, ray",))
 
 
 @pytest.mark.slow

@@ -24,13 +24,14 @@ class Embedder:
 
     Args:
         device: See :class:`~gan_metrics.backbones.network.Backbone`.
+        engine: The same.
 
     Raises:
         GanMetricsError: As for :class:`~gan_metrics.backbones.network.Backbone`.
     """
 
-    def __init__(self, device: str | torch.device = "auto") -> None:
-        self._wanted = device
+    def __init__(self, device: str | torch.device = "auto", engine: str = "local") -> None:
+        self._wanted, self._engine = device, engine
         self.device = pick_device(device)
         self._networks: dict[FeatureSpec, Backbone] = {}
         self._most: int | None = None
@@ -90,7 +91,7 @@ class Embedder:
         """The network of a space, which is built when it is first needed."""
         key = _network_of(space)
         if key not in self._networks:
-            self._networks[key] = Backbone(space, self._wanted)
+            self._networks[key] = Backbone(space, self._wanted, self._engine)
         return self._networks[key]
 
 

@@ -16,8 +16,10 @@ from gan_metrics.backbones.building import build_network
 from gan_metrics.backbones.cut import pool_output, run_until
 from gan_metrics.backbones.folding import fold_batchnorm, touches
 from gan_metrics.backbones.layers import cut_of
+from gan_metrics.backbones.openvino import CompiledCut
 from gan_metrics.backbones.quantization import quantize_linear
 from gan_metrics.errors import InputError, UsageError, failed_device
+from gan_metrics.extras import require
 from gan_metrics.streams import prints_to_stderr
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class Backbone:
     Args:
         choice: The feature space; see :func:`~gan_metrics.backbones.registry.choose_backbone`.
         device: ``"auto"`` (the first GPU, else the CPU), ``"cpu"``, ``"cuda[:i]"``, ``"mps"``.
+        engine: ``"openvino"``: OpenVINO runs the network, on the CPU and in float32.
 
     Attributes:
         choice: The same.
@@ -49,14 +52,19 @@ class Backbone:
             precision allows it.
 
     Raises:
-        UsageError: When the device or the precision is not to be had.
+        UsageError: When the device, the precision or the engine is not to be had.
         WeightsError: When the weights do not fit the network.
     """
 
-    def __init__(self, choice: BackboneChoice, device: str | torch.device = "auto") -> None:
+    def __init__(
+        self, choice: BackboneChoice, device: str | torch.device = "auto", engine: str = "local"
+    ) -> None:
         self.choice = choice
         self.device = pick_device(device)
         _check_precision(str(choice.spec.precision), self.device)
+        self._compiles = engine == "openvino"
+        if self._compiles:
+            _check_openvino(choice, self.device)
         # Without tensor cores a GPU prefers the plain layout; everything else gains by this one.
         # A network of the user's own may count on it, by view() and the like.
         self._own = choice.recipe.weights is None
@@ -64,6 +72,7 @@ class Backbone:
             self.device.type != "cuda" or choice.spec.precision != "fp32"
         )
         self._folded: set[tuple[str, str]] = set()
+        self._compiled: dict[tuple[Any, ...], CompiledCut] = {}
         self._cuts = {choice.layer.path}
         self.module = self._built()
 
@@ -185,10 +194,13 @@ class Backbone:
         if any(touches(path, *pair) for path in paths for pair in self._folded):
             self._cuts.update(paths)
             self.module = self._built()
+            self._compiled.clear()
         raw = self._raw(inputs, paths)
         return [pool_output(raw[cut.path].float(), cut) for cut in cuts]
 
     def _raw(self, inputs: torch.Tensor, paths: Sequence[str]) -> dict[str, torch.Tensor]:
+        if self._compiles and torch.is_inference_mode_enabled():
+            return self._compiled_for(paths, inputs)(inputs)
         layout = torch.channels_last if self._channels_last else torch.contiguous_format
         inputs = inputs.contiguous(memory_format=layout)
         # Dynamic quantisation scales what it is given as a whole: one image must not see another.
@@ -211,6 +223,12 @@ class Backbone:
                 f"{self.spec.backbone} fails on images of {height}×{width} "
                 f"({type(error).__name__}: {error})"
             ) from error
+
+    def _compiled_for(self, paths: Sequence[str], inputs: torch.Tensor) -> CompiledCut:
+        key = (*paths, *inputs.shape[1:])
+        if key not in self._compiled:
+            self._compiled[key] = CompiledCut(self.module, paths, inputs.shape[1:])
+        return self._compiled[key]
 
     @contextlib.contextmanager
     def _surroundings(self) -> Iterator[None]:
@@ -270,6 +288,16 @@ def _check_precision(precision: str, device: torch.device) -> None:
         raise UsageError(f"--precision int8 runs on a CPU, not on {device}; bf16 is the short one")
     if precision == "fp16" and device.type == "cpu":
         raise UsageError("--precision fp16 needs a GPU; on a CPU, bf16 is the short one")
+
+
+def _check_openvino(choice: BackboneChoice, device: torch.device) -> None:
+    if device.type != "cpu" or choice.spec.precision != "fp32":
+        raise UsageError(
+            f"--engine openvino runs on a CPU in fp32, not on {device} in {choice.spec.precision}"
+        )
+    if choice.recipe.weights is None:
+        raise UsageError("--engine openvino takes the built-in backbones, not one of your own")
+    require("openvino", "openvino")
 
 
 @contextlib.contextmanager

@@ -423,6 +423,7 @@ def load_backbone(
     weights: str | Path | None = None,
     precision: str | None = None,
     device: str = "auto",
+    engine: str = "local",
     seed: int = 0,
 ) -> Backbone:
     """A network, cut at a layer: ``uint8`` images in, ``float32`` features out.
@@ -436,6 +437,7 @@ def load_backbone(
         weights: A file; ``"random"`` for seeded random ones; by default the registered ones.
         precision: ``"fp32"`` (default), ``"tf32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        engine: ``"local"``: torch; ``"openvino"``: OpenVINO, on a CPU in float32.
         seed: Of random weights.
 
     Returns:
@@ -456,4 +458,4 @@ def load_backbone(
     )
     from gan_metrics.backbones.network import Backbone  # this is where torch is imported
 
-    return Backbone(choice, device)
+    return Backbone(choice, device, engine)

@@ -133,10 +133,10 @@ def _features(
     engine: Annotated[
         str,
         _option(
-            "Who embeds: this process, or a pool of Ray's actors, --workers of them (default: "
-            "local).",
+            "Who embeds: this process; this process by OpenVINO, on a CPU; or a pool of Ray's "
+            "actors, --workers of them (default: local).",
             panel=_MACHINE,
-            metavar="local|ray",
+            metavar="local|openvino|ray",
         ),
     ] = "local",
     cache: Annotated[

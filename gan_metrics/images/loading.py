@@ -15,7 +15,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from gan_metrics.errors import ImageError, ResourceError
-from gan_metrics.images.decode import Facts, decode
+from gan_metrics.images.decode import decode
+from gan_metrics.images.facts import Facts
 from gan_metrics.images.sources import Generated, ImageSource
 from gan_metrics.specs import Decoding
 
@@ -120,7 +121,7 @@ def load(
         ) from error
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Decoded:
     index: int
     digest: bytes | None

@@ -48,7 +48,7 @@ class FolderSource:
 
     def read(self, index: int) -> bytes:
         """The bytes of one file; see :meth:`ImageSource.read`."""
-        return read_file(self.root / self.names[index])
+        return read_file(os.path.join(self.root, self.names[index]))
 
     def _list(
         self,
@@ -78,19 +78,35 @@ class FolderSource:
                 found.append(name)
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: str | Path) -> bytes:
     """The bytes of a regular file.
 
     Raises:
         ImageError: When it is none, or cannot be read.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for a writer
-            raise ImageError("it is not a regular file")
-        return path.read_bytes()
+        file = os.open(path, _TO_READ)
+        try:
+            status = os.fstat(file)
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError("it is not a regular file")
+            parts = [os.read(file, status.st_size + 1)]
+            while parts[-1] and sum(map(len, parts)) != status.st_size:
+                parts.append(os.read(file, 1 << 20))
+        finally:
+            os.close(file)
     except OSError as error:
         check_files_left(error)
         raise ImageError(f"it cannot be read: {error.strerror or error}") from None
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+_TO_READ = (
+    os.O_RDONLY
+    | getattr(os, "O_BINARY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for a writer
+)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -1,0 +1,76 @@
+"""A network as OpenVINO runs it on a CPU: the same float32 arithmetic, fused for the processor."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from gan_metrics.backbones.cut import run_until
+from gan_metrics.errors import UsageError
+from gan_metrics.extras import require
+
+__all__ = ["CompiledCut"]
+
+
+class CompiledCut:
+    """Some layers of a network, compiled for inputs of one height and width; any batch size.
+
+    Compiling takes some seconds, which a few hundred images pay back.
+
+    Args:
+        module: A network on the CPU, in eval mode, of float32.
+        layers: Dotted names, as for :func:`~gan_metrics.backbones.cut.run_until`.
+        shape: Of its input for one image, such as ``(3, 299, 299)``.
+
+    Raises:
+        UsageError: When OpenVINO is not installed, or cannot take this network.
+    """
+
+    def __init__(self, module: nn.Module, layers: Sequence[str], shape: Sequence[int]) -> None:
+        openvino: Any = require("openvino", "openvino")
+        self._layers = tuple(layers)
+        example = torch.zeros(2, *shape)
+        try:
+            with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that tracing sees one path through the code
+                model = openvino.convert_model(_Cut(module, layers), example_input=example)
+            model.reshape([-1, *shape])
+            self._run: Any = openvino.compile_model(
+                model, "CPU",
+                {
+                    "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it
+                    "PERFORMANCE_HINT": "LATENCY",
+                    "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+                },
+            )  # fmt: skip
+        except UsageError:
+            raise
+        except Exception as error:
+            first = str(error).strip().partition("\n")[0]
+            raise UsageError(
+                f"--engine openvino cannot take this network ({type(error).__name__}: {first}); "
+                "leave it out"
+            ) from error
+
+    def __call__(self, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The layers' outputs.
+
+        Args:
+            inputs: ``float32``, ``N × C × H × W``.
+        """
+        found = self._run([inputs.contiguous().numpy()])
+        return {layer: torch.from_numpy(found[i]) for i, layer in enumerate(self._layers)}
+
+
+class _Cut(nn.Module):
+    def __init__(self, module: nn.Module, layers: Sequence[str]) -> None:
+        super().__init__()
+        self._module, self._layers = module, list(layers)
+
+    def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        found = run_until(self._module, inputs, self._layers)
+        return tuple(found[layer] for layer in self._layers)

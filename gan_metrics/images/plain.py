@@ -1,0 +1,115 @@
+"""Where the pixels lie in a plain PNG or JPEG file, so that they can be decoded without detours.
+
+Of decoding a small image, finding one's way through the file costs more than its pixels do. A file
+is plain if nothing about it calls for a decision of :mod:`gan_metrics.images.decode`:
+
+==== ===========================================================================================
+PNG  8 bits per channel, gray or RGB, not interlaced, no chunks but those of :data:`_CHUNKS`
+JPEG baseline or progressive, 8 bits, gray or three channels; no EXIF block, no colour profile
+==== ===========================================================================================
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any, NamedTuple
+
+from gan_metrics.images.facts import Facts
+
+__all__ = ["Plain", "read_plain"]
+
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+_CHUNKS = frozenset((b"cHRM", b"gAMA", b"pHYs", b"sRGB", b"tIME"))
+_PNG_MODES = {0: "L", 2: "RGB"}
+_JPEG_MODES = {1: "L", 3: "RGB"}
+_HEADER, _CHUNK, _SEGMENT = map(struct.Struct, (">I4sIIBBBBB", ">I4s", ">BBH"))
+_TABLES = frozenset((0xC4, 0xDB, 0xDD, 0xFE))
+"""Segments of Huffman codes, of quantisation, of restarts; and comments."""
+
+
+class Plain(NamedTuple):
+    """A plain file.
+
+    Attributes:
+        facts: About it.
+        data: What its decoder needs of it.
+        decoder: Pillow's name of that.
+        arguments: What Pillow's reader of such files tells it.
+    """
+
+    facts: Facts
+    data: bytes
+    decoder: str
+    arguments: tuple[Any, ...]
+
+
+def read_plain(data: bytes) -> Plain | None:
+    """Look through a file.
+
+    Args:
+        data: All bytes of it.
+
+    Returns:
+        ``None`` where the file is not plain, or not whole.
+    """
+    try:
+        if data.startswith(_PNG):
+            return _png(data)
+        return _jpeg(data) if data.startswith(_JPEG) else None
+    except (struct.error, IndexError):
+        return None
+
+
+def _png(data: bytes) -> Plain | None:
+    length, kind, width, height, depth, colour, *method = _HEADER.unpack_from(data, 8)
+    if (length, kind, depth, method) != (13, b"IHDR", 8, [0, 0, 0]):
+        return None
+    if colour not in _PNG_MODES or not width or not height or not _sound(data, 12, 17):
+        return None
+    place, parts = 33, []
+    while True:
+        length, kind = _CHUNK.unpack_from(data, place)
+        place += 12 + length
+        if kind == b"IDAT":
+            parts.append(data[place - 4 - length : place - 4])
+        elif kind == b"IEND":
+            break
+        elif parts or kind not in _CHUNKS:
+            return None
+        if place > len(data) or not _sound(data, place - 8 - length, length + 4):
+            return None
+    facts = Facts(width, height, "PNG", _PNG_MODES[colour])
+    pixels = parts[0] if len(parts) == 1 else b"".join(parts)
+    return Plain(facts, pixels, "zip", (facts.mode, 0))
+
+
+def _sound(data: bytes, start: int, length: int) -> bool:
+    """Whether a chunk is as it was written."""
+    end = start + length
+    return zlib.crc32(memoryview(data)[start:end]) == int.from_bytes(data[end : end + 4], "big")
+
+
+def _jpeg(data: bytes) -> Plain | None:
+    place, facts = 2, None
+    while True:
+        mark, kind, length = _SEGMENT.unpack_from(data, place)
+        start, place = place + 4, place + 2 + length
+        if mark != 0xFF or length < 2:
+            return None
+        if kind in (0xC0, 0xC2):  # the frame, baseline or progressive
+            depth, height, width, channels = struct.unpack_from(">BHHB", data, start)
+            mode = _JPEG_MODES.get(channels)
+            if facts is not None or depth != 8 or not height or not width or mode is None:
+                return None
+            facts = Facts(width, height, "JPEG", mode)
+        elif kind == 0xDA:  # the first scan
+            return None if facts is None else Plain(facts, data, "jpeg", (facts.mode, ""))
+        elif kind == 0xE0:  # JFIF, and not its extension with a small picture in it
+            if not data.startswith(b"JFIF\0", start):
+                return None
+        elif kind == 0xEE:  # Adobe's: which colours the three channels are
+            if not data.startswith(b"Adobe", start):
+                return None
+        elif kind not in _TABLES:
+            return None
