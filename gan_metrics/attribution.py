@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import torch
 
 
-__all__ = ["Attribution", "ImageAttribution", "attribute"]
+__all__ = ["Attribution", "ImageAttribution", "attribute", "attribute_embedded"]
 
 _TYPICAL = 32
 """Real images whose mean is what a place is held against."""
@@ -124,8 +124,33 @@ def attribute(
     choice = settle(sides, options)
     assert choice is not None  # noqa: S101
     reals, fakes = embed_all(sides, choice, options)
+    return attribute_embedded(reals, fakes, choice, options, top=top, names=names)
+
+
+def attribute_embedded(
+    reals: Side,
+    fakes: Side,
+    choice: BackboneChoice,
+    options: Options,
+    *,
+    top: int = 8,
+    names: Sequence[str] = (),
+) -> Attribution:
+    """As :func:`attribute`, for sets whose features are there already.
+
+    Args:
+        reals: The real side, embedded, or known by its moments.
+        fakes: The fake side, embedded, with its images at hand.
+        choice: The feature space.
+        options: The device; see :class:`Options`.
+        top: As for :func:`attribute`.
+        names: The same.
+
+    Raises:
+        GanMetricsError: As for :func:`attribute`.
+    """
     spec, declared = common_spec([reals, fakes], choice, options)
-    assert fakes.features is not None  # noqa: S101
+    assert fakes.features is not None and fakes.source is not None  # noqa: S101, PT018
     against = reals.moments if reals.array is None else reals.array
     influence = frechet_influence(fakes.array, against)  # type: ignore[arg-type]
     rows = _chosen(fakes.features.names, influence, top, names, fakes.description)
@@ -133,7 +158,7 @@ def attribute(
     typical = reals if reals.source is not None else fakes
     mapper = _Mapper(choice, options.get("device", "auto"), _some_pixels(typical, choice.decoding))
     names = [fakes.features.names[row] for row in rows]
-    pixels = images_by_name(sides[1].source, names, choice.decoding)
+    pixels = images_by_name(fakes.source, names, choice.decoding)
     found = [
         ImageAttribution(name, float(influence[row]), mapper.seen(image), mapper.places(image, g))
         for name, row, image, g in zip(names, rows, pixels, gradients, strict=True)

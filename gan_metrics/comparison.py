@@ -27,7 +27,7 @@ from gan_metrics.scoring import Measured
 from gan_metrics.sides import Input
 from gan_metrics.texts import as_text, dumps
 
-__all__ = ["Comparison", "Difference", "Standing", "compare"]
+__all__ = ["Comparison", "Difference", "Standing", "compare", "names_of", "rank"]
 
 _LEVEL = 0.05
 """Chance of telling two equal generators apart."""
@@ -278,18 +278,32 @@ def compare(
     """
     models = _models(fakes)
     rows = registry.expand(metrics)
-    leading = next(iter(rows))
     runs = [run for inputs in models.values() for run in inputs]
     measured = measure(real, runs, rows, held_out=held_out, arguments=arguments, options=options)
+    waiting = iter(measured)
+    groups = {name: [next(waiting) for _ in inputs] for name, inputs in models.items()}
+    return rank(groups, rows)
+
+
+def rank(groups: Mapping[str, Sequence[Measured]], rows: registry.Request) -> Comparison:
+    """Rank generators whose metrics have been computed, from one pass.
+
+    Args:
+        groups: Name of a generator to what was measured of each of its runs.
+        rows: Name, as it was asked for, to metric; the first one ranks.
+
+    Raises:
+        GanMetricsError: Where it could not be computed.
+    """
+    leading = next(iter(rows))
+    measured = [run for runs in groups.values() for run in runs]
     for one in measured:
         if leading in one.errors:
             raise one.errors[leading]
         if leading in one.not_computed:
             raise InputError(f"{leading} cannot be computed: {one.not_computed[leading]}")
     same = _same_sets(measured)
-    _refuse_repeated_runs(models, same)
-    waiting = iter(measured)
-    groups = {name: [next(waiting) for _ in inputs] for name, inputs in models.items()}
+    _refuse_repeated_runs(groups, same)
     standings = [_standing(name, leading, group) for name, group in groups.items()]
     better = rows[leading].better
     standings.sort(
@@ -319,7 +333,7 @@ def _models(
             for name, given in fakes.items()
         }
     else:
-        models = dict(zip(_names(fakes), ([fake] for fake in fakes), strict=True))
+        models = dict(zip(names_of(fakes), ([fake] for fake in fakes), strict=True))
     if empty := [name for name, runs in models.items() if not runs]:
         raise UsageError(f"the generator {empty[0]!r} has no images; name at least one set of them")
     if len(models) < 2:
@@ -330,7 +344,7 @@ def _models(
     return models
 
 
-def _names(fakes: Sequence[Input]) -> list[str]:
+def names_of(fakes: Sequence[Input]) -> list[str]:
     """A name for each: the last part of its path; the whole path where those are the same."""
     paths = [
         os.fspath(f)
@@ -411,10 +425,10 @@ def _same_sets(measured: Sequence[Measured]) -> list[tuple[int, int]]:
 
 
 def _refuse_repeated_runs(
-    models: Mapping[str, Sequence[Input]], same: Sequence[tuple[int, int]]
+    groups: Mapping[str, Sequence[Measured]], same: Sequence[tuple[int, int]]
 ) -> None:
     """A run that stands twice among those of one generator would make its spread too small."""
-    owner = [name for name, runs in models.items() for _ in runs]
+    owner = [name for name, runs in groups.items() for _ in runs]
     for i, j in same:
         if owner[i] == owner[j]:
             raise InputError(f"two runs of {owner[i]!r} are the same images; give each run once")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,10 +18,10 @@ from gan_metrics.extras import require
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.options import Options, check_options
 from gan_metrics.results import Warning_, unique
-from gan_metrics.sides import Input, open_side
+from gan_metrics.sides import Input, Side, open_side
 from gan_metrics.specs import Decoding, FeatureSpec
 
-__all__ = ["COLORS", "METHODS", "FeatureMap", "feature_map"]
+__all__ = ["COLORS", "METHODS", "FeatureMap", "feature_map", "lay_out"]
 
 METHODS = ("tsne", "umap")
 COLORS = ("set", "class")
@@ -106,41 +106,90 @@ def feature_map(
     choice = settle(sides, options)
     done = embed_all(sides, choice, options, moments=False)
     spec, declared = common_spec(done, choice, options)
+    return lay_out(
+        dict(zip(("real", "fake"), done, strict=False)),
+        spec,
+        Decoding() if choice is None else choice.decoding,
+        method=method,
+        color_by=color_by,
+        perplexity=perplexity,
+        neighbors=neighbors,
+        seed=options.get("seed", 0),
+        warnings=declared_warnings(declared),
+    )
+
+
+def lay_out(
+    sides: Mapping[str, Side],
+    spec: FeatureSpec,
+    decoding: Decoding,
+    *,
+    method: str = "tsne",
+    color_by: str = "set",
+    perplexity: float = 30.0,
+    neighbors: int = 15,
+    seed: int = 0,
+    most: int | None = None,
+    warnings: Sequence[Warning_] = (),
+) -> FeatureMap:
+    """As :func:`feature_map`, for sets whose features are there already.
+
+    Args:
+        sides: Name of each set to it, embedded.
+        spec: The feature space.
+        decoding: How their images are decoded.
+        method: As for :func:`feature_map`.
+        color_by: The same.
+        perplexity: The same.
+        neighbors: The same.
+        seed: Of the method.
+        most: Images of each set that are taken at most, evenly over their order; ``None``: all.
+        warnings: Of what has been done already.
+
+    Raises:
+        GanMetricsError: As for :func:`feature_map`.
+    """
+    done = list(sides.values())
     found = []
     for side in done:
         if side.features is None or side.features.array.ndim != 2:
             raise UsageError(f"{side.description}: a map needs images or features that are vectors")
         found.append(side.features)
-    rows = np.concatenate([np.asarray(f.array, np.float32) for f in found])
+    taken = [_evenly(len(f.array), most) for f in found]
+    rows = np.concatenate(
+        [np.asarray(f.array[part], np.float32) for f, part in zip(found, taken, strict=True)]
+    )
     if len(rows) < _LEAST:
         raise ComputationError(f"a map of {len(rows)} images says nothing; give at least {_LEAST}")
-    seed = options.get("seed", 0)
     reduced = _leading_components(rows, seed)
     if method == "tsne":
         points = _tsne(reduced, perplexity, seed)
     else:
         points = _umap(reduced, neighbors, seed)
-    names = [name for f in found for name in f.names]
-    labels = [label for label, f in zip(("real", "fake"), found, strict=False) for _ in f.names]
+    names = [f.names[i] for f, part in zip(found, taken, strict=True) for i in part]
+    labels = [label for label, part in zip(sides, taken, strict=True) for _ in part]
     if color_by == "class":
         labels = [name.partition("/")[0] if "/" in name else "no class" for name in names]
     return FeatureMap(
         points=points,
         names=names,
         groups=labels,
-        sets=np.repeat(np.arange(len(found)), [len(f.names) for f in found]),
+        sets=np.repeat(np.arange(len(found)), [len(part) for part in taken]),
         sources=[side.source for side in done],
         method=method,
         feature_spec=spec,
         seed=seed,
-        decoding=Decoding() if choice is None else choice.decoding,
-        warnings=unique(
-            [
-                *(warning for side in done for warning in side.warnings),
-                *declared_warnings(declared),
-            ]
-        ),
+        decoding=decoding,
+        warnings=unique([*(warning for side in done for warning in side.warnings), *warnings]),
     )
+
+
+def _evenly(n: int, most: int | None) -> npt.NDArray[np.int64]:
+    """At most so many of n places, evenly over them."""
+    if most is None or n <= most:
+        return np.arange(n)
+    found: npt.NDArray[np.int64] = np.linspace(0, n - 1, most).round().astype(np.int64)
+    return found
 
 
 def _leading_components(rows: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float32]:

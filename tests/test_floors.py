@@ -58,6 +58,8 @@ FLOORS = {
     "measurement": 4,
     "scoring": 4,
     "per_image": 4,
+    "findings": 5,
+    "history": 1,
     "per_class": 4,
     "labels": 3,
     "evaluation": 4,

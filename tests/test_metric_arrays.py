@@ -38,6 +38,7 @@ TWO: dict[str, Callable[[Any, Any], Any]] = {
     "realism": lambda x, y: np.minimum(metrics.realism(x, y), 9.0),
     "rarity": lambda x, y: np.nan_to_num(metrics.rarity(x, y)),
     "nearest_real": lambda x, y: metrics.nearest_real(x, y)[1],
+    "nearest_reals": lambda x, y: metrics.nearest_reals(x, y, k=3)[1],
     "authentic": metrics.authentic,
     "authpct": metrics.authpct,
     "pointwise": lambda x, y: metrics.pointwise(x, y).reach,

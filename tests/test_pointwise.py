@@ -53,6 +53,12 @@ def test_against_the_naive_definitions(case: str, k: int) -> None:
     index, distance = metrics.nearest_real(x, y)
     assert_same(index, expected["nearest"])
     assert_same(distance, expected["distance"])
+    indices, distances = metrics.nearest_reals(x, y, k=4)
+    every = np.linalg.norm(y[:, None].astype(np.float64) - x[None], axis=2)
+    np.testing.assert_array_equal(indices, np.argsort(every, axis=1, kind="stable")[:, :4])
+    np.testing.assert_allclose(distances, np.sort(every, axis=1)[:, :4], rtol=1e-12)
+    with pytest.raises(ComputationError, match="have no 10th nearest one"):
+        metrics.nearest_reals(x[:9], y, k=10)
     assert metrics.authpct(x, y) == pytest.approx(100 * expected["authentic"].mean())
 
 

@@ -1,7 +1,8 @@
-"""Verbs that draw a single figure."""
+"""Verbs that give something to look at: the report, and single figures."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,10 +13,181 @@ from gan_metrics.cli.allocator import keep_freed_memory
 from gan_metrics.cli.options import takes_features
 from gan_metrics.cli.root import Debug, Quiet, app
 
-__all__ = ["attribution"]
+__all__ = ["attribution", "history", "report"]
 
 plot_app = typer.Typer(help="Single figures, fit for a paper.", no_args_is_help=True)
 app.add_typer(plot_app, name="plot")
+
+
+Real = Annotated[
+    str, typer.Argument(metavar="REAL", help="Images, saved features, statistics, or ref:NAME.")
+]
+Fakes = Annotated[
+    list[str],
+    typer.Argument(metavar="FAKE [FAKE_B …]", help="Images or saved features, one set or several."),
+]
+Figure = Annotated[
+    Path, typer.Option("--output", "-o", help="Where to: .png, .svg or .pdf.", metavar="FILE")
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels", help="Classes, as .csv or .json (default: class folders).", metavar="FILE"
+    ),
+]
+
+
+@app.command()
+@console.guarded
+@takes_features
+def report(
+    real: Real,
+    fakes: Fakes,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where to: an .html.", metavar="FILE")
+    ],
+    options: dict[str, Any],
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            help="Names with commas; the first one ranks (default: fid, fd_infinity, kid, prdc, "
+            "authpct).",
+            metavar="fid,kid,…",
+        ),
+    ] = None,
+    held_out: Annotated[
+        str | None,
+        typer.Option(help="Real images that were not trained on, for ct, fld.", metavar="SET"),
+    ] = None,
+    labels: Labels = None,
+    history: Annotated[
+        Path | None,
+        typer.Option(help="A log of the training, for its curve.", metavar="LOG.jsonl"),
+    ] = None,
+    shown: Annotated[int, typer.Option(help="Images in each gallery.", min=0)] = 12,
+    map_: Annotated[
+        str, typer.Option("--map", metavar="tsne|umap|none", help="How the map is laid out.")
+    ] = "tsne",
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """One page that shows how good the images are, why, and what to distrust.
+
+    Scores with error bars, what the distance is made of, the images that do harm and those that
+    no fake reaches, near copies, a map. The page needs no network and can be sent as it is.
+
+    Examples:
+      gan-metrics report real/ fake/ -o report.html
+
+      gan-metrics report real/ gan/ diffusion/ -o report.html --history train.jsonl
+    """
+    from gan_metrics.findings import METRICS, examine
+    from gan_metrics.report.overview import check_report_format, save_report
+
+    check_report_format(output)
+    keep_freed_memory()
+    with console.progress() as progress:
+        found = examine(
+            real,
+            fakes,
+            metrics=METRICS if metrics is None else metrics.split(","),
+            held_out=held_out,
+            labels=labels,
+            history=history,
+            shown=shown,
+            map_method=None if map_ == "none" else map_,
+            progress=progress,
+            **options,
+        )
+    console.helpers_end()
+    save_report(found, output)
+    console.show_warnings(found.warnings)
+    size = output.stat().st_size / 2**20
+    print(f"{output}: {size:.1f} MiB; open it in a browser")  # noqa: T201
+
+
+_CHARTS = {
+    "comparison": ("Generators with their intervals, best first.", "fid"),
+    "terms": ("The mean and the covariance term of the Fréchet distance.", "fid"),
+    "spectrum": ("The spectra of the covariances.", "fid"),
+    "growth": ("The distance against the number of fakes, and without end.", "fd_infinity"),
+    "prdc": ("Precision, recall, density and coverage.", "prdc"),
+    "classes": ("The distance class by class.", "fid"),
+}
+"""Name of a figure to what it shows, and the metrics that it needs."""
+
+
+def _plotter(key: str, about: str, metrics: str) -> Callable[..., None]:
+    @console.guarded
+    @takes_features
+    def plot(
+        real: Real,
+        fakes: Fakes,
+        output: Figure,
+        options: dict[str, Any],
+        labels: Labels = None,
+        quiet: Quiet = False,
+        debug: Debug = False,
+    ) -> None:
+        from gan_metrics.errors import UsageError
+        from gan_metrics.findings import examine
+        from gan_metrics.report.charts import charts_of
+        from gan_metrics.report.figures import save_chart
+        from gan_metrics.report.looks import check_figure_format
+
+        check_figure_format(output)
+        keep_freed_memory()
+        with console.progress() as progress:
+            found = examine(
+                real, fakes, metrics=metrics, labels=labels, shown=0, places=0, map_method=None,
+                progress=progress, **options,
+            )  # fmt: skip
+        console.helpers_end()
+        chart = next((one for one in charts_of(found) if one.key == key), None)
+        if chart is None:
+            raise UsageError(f"there is nothing to draw: {_NOTHING.get(key, about)}")
+        save_chart(chart, output)
+        console.show_warnings(found.warnings)
+        print(f"{output}: {chart.title}")  # noqa: T201
+
+    plot.__doc__ = (
+        f"{about}\n\nExamples:\n  gan-metrics plot {key} real/ "
+        f"{'gan/ diffusion/' if key == 'comparison' else 'fake/'} -o {key}.pdf\n"
+    )
+    return plot
+
+
+_NOTHING = {
+    "comparison": "it takes at least two generators",
+    "classes": "both sets need the same class folders, or --labels",
+}
+
+for _key, (_about, _metrics) in _CHARTS.items():
+    plot_app.command(_key)(_plotter(_key, _about, _metrics))
+
+
+@plot_app.command()
+@console.guarded
+def history(
+    log: Annotated[Path, typer.Argument(metavar="LOG.jsonl", help="The log of a training.")],
+    output: Figure,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """A score over the steps of a training, with its band.
+
+    Examples:
+      gan-metrics plot history train.jsonl -o curve.pdf
+    """
+    from gan_metrics.history import read_history
+    from gan_metrics.report.charts import history_chart
+    from gan_metrics.report.figures import save_chart
+    from gan_metrics.report.looks import check_figure_format
+
+    check_figure_format(output)
+    chart = history_chart(read_history(log))
+    save_chart(chart, output)
+    print(f"{output}: {chart.title}")  # noqa: T201
 
 
 @plot_app.command()
@@ -52,7 +224,8 @@ def attribution(
       gan-metrics plot attribution real/ fake/ -o where.pdf --name 0017.png --name 0203.png
     """
     from gan_metrics.attribution import attribute
-    from gan_metrics.report.attribution import check_figure_format, save_attribution
+    from gan_metrics.report.attribution import save_attribution
+    from gan_metrics.report.looks import check_figure_format
 
     check_figure_format(output)
     keep_freed_memory()

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from gan_metrics.downloads import atomic_path
 from gan_metrics.texts import as_text
 
-__all__ = ["Cell", "enlarge", "file_of", "save_png", "save_sheet", "thumbnail"]
+__all__ = ["Cell", "enlarge", "file_of", "overlay", "save_png", "save_sheet", "thumbnail"]
 
 
 def save_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
@@ -36,6 +36,31 @@ def enlarge(pixels: npt.NDArray[np.uint8], factor: int) -> npt.NDArray[np.uint8]
     height, width = pixels.shape
     size = (width * factor, height * factor)
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+
+
+def overlay(
+    pixels: npt.NDArray[np.uint8], places: npt.NDArray[np.float64]
+) -> npt.NDArray[np.uint8]:
+    """An image in grey, with red where a map is above 0 and blue where it is below.
+
+    Args:
+        pixels: ``uint8``, ``H × W × 3``.
+        places: Shape ``(h, w)``, from −1 to 1; stretched over the image.
+    """
+    height, width = pixels.shape[:2]
+    stretched = Image.fromarray(places.astype(np.float32)).resize(
+        (width, height), Image.Resampling.BILINEAR
+    )
+    strength = np.asarray(stretched, np.float64)[..., None]
+    grey = np.repeat(pixels.mean(axis=2, keepdims=True), 3, axis=2)
+    tint = np.where(strength > 0, np.array(_RED), np.array(_BLUE))
+    share = 0.8 * np.abs(strength).clip(0, 1)
+    mixed: npt.NDArray[np.uint8] = (grey * (1 - share) + tint * share).round().astype(np.uint8)
+    return mixed
+
+
+_RED, _BLUE = (178.0, 24.0, 43.0), (33.0, 102.0, 172.0)
+"""Told apart with any kind of colour vision."""
 
 
 def thumbnail(pixels: npt.NDArray[np.uint8], size: int, quality: int = 80) -> bytes:

@@ -36,6 +36,7 @@ __all__ = [
     "authpct",
     "copies_by_chance",
     "nearest_real",
+    "nearest_reals",
     "pointwise",
     "pointwise_estimates",
     "rarity",
@@ -177,9 +178,37 @@ def nearest_real(X: Any, Y: Any) -> tuple[Indices, Floats]:
     >>> index.tolist(), distance.tolist()
     ([1], [2.0])
     """
+    whom, distance = nearest_reals(X, Y, k=1)
+    return whom[:, 0], distance[:, 0]
+
+
+def nearest_reals(X: Any, Y: Any, *, k: int = 5) -> tuple[Indices, Floats]:
+    """The real images that are nearest to each fake.
+
+    Args:
+        X: Real features, shape ``(n, D)``.
+        Y: Fake features, shape ``(m, D)``.
+        k: How many, at most n.
+
+    Returns:
+        Which, and their distances, both ``(m, k)``, the nearest first; equally near ones in the
+        order of the reals.
+
+    Raises:
+        InputError: When the shapes are wrong.
+        ComputationError: When a value is not finite, or there are fewer than k reals.
+        UsageError: When k is not a whole number ≥ 1.
+
+    >>> import numpy as np
+    >>> index, distance = nearest_reals(np.array([[0.0], [1.0]]), np.array([[3.0]]), k=2)
+    >>> index.tolist(), distance.tolist()
+    ([[1, 0]], [[2.0, 3.0]])
+    """
     x, y = points_of(*as_pair(X, Y))
-    found = nearest_in(y, x)
-    return found.whom[:, 0], np.sqrt(found.squared[:, 0]) / x.scale
+    if whole_number("k", k, least=1) > len(x):
+        raise ComputationError(f"{len(x)} real images have no {_ordinal(k)} nearest one")
+    found = nearest_in(y, x, k)
+    return found.whom, np.sqrt(found.squared) / x.scale
 
 
 def authentic(X: Any, Y: Any) -> Flags:

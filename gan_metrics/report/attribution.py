@@ -8,31 +8,18 @@ from typing import Any
 import numpy as np
 
 from gan_metrics.attribution import Attribution, ImageAttribution
-from gan_metrics.downloads import atomic_path, check_target
-from gan_metrics.errors import UsageError
+from gan_metrics.downloads import atomic_path
 from gan_metrics.extras import require
+from gan_metrics.report.looks import check_figure_format
 from gan_metrics.texts import as_text
 
-__all__ = ["check_figure_format", "save_attribution"]
+__all__ = ["save_attribution"]
 
-_FIGURES = (".png", ".svg", ".pdf")
 _PAIRS = 4
 """Images beside each other, each with its overlay."""
 
 _COLORS = "RdBu_r"
 """Red raises the distance, blue lowers it; told apart with any kind of colour vision."""
-
-
-def check_figure_format(path: Path) -> None:
-    """Refuse a file that a figure cannot be drawn in, before any work is done for it.
-
-    Raises:
-        UsageError: When its extension is none of those, matplotlib is missing, or it is a folder.
-    """
-    check_target(path)
-    if path.suffix.lower() not in _FIGURES:
-        raise UsageError(f"{path}: figures are drawn as {', '.join(_FIGURES)}; name one")
-    require("matplotlib", "report")
 
 
 def save_attribution(found: Attribution, path: Path) -> None:

@@ -12,24 +12,14 @@ from gan_metrics.downloads import atomic_path, check_target
 from gan_metrics.errors import UsageError
 from gan_metrics.extras import require
 from gan_metrics.maps import FeatureMap
+from gan_metrics.report.looks import COLORS, DRAWN, FIGURES, MARKERS, legend_text
 from gan_metrics.report.thumbnails import Thumbnails
 from gan_metrics.texts import as_text
 
-__all__ = ["check_map_format", "save_map"]
-
-_PICTURES = (".png", ".svg", ".pdf")
+__all__ = ["check_map_format", "map_plot", "save_map"]
 
 _THUMBNAILS = 5000
 """Images that a page holds at most; of more, every so-many-th."""
-
-# Okabe & Ito's colours, which people with any kind of colour vision can tell apart; the first two
-# for real and fake.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442", "#000000")
-_MARKERS = ("circle", "triangle", "square", "diamond", "inverted_triangle", "hex", "star", "plus")
-_DRAWN = {
-    "circle": "o", "triangle": "^", "square": "s", "diamond": "D",
-    "inverted_triangle": "v", "hex": "h", "star": "*", "plus": "P",
-}  # fmt: skip
 
 
 def check_map_format(path: Path) -> None:
@@ -40,8 +30,8 @@ def check_map_format(path: Path) -> None:
     """
     check_target(path)
     suffix = path.suffix.lower()
-    if suffix not in (".html", *_PICTURES):
-        raise UsageError(f"{path}: maps are drawn as .html, {', '.join(_PICTURES)}; name one")
+    if suffix not in (".html", *FIGURES):
+        raise UsageError(f"{path}: maps are drawn as .html, {', '.join(FIGURES)}; name one")
     require("bokeh" if suffix == ".html" else "matplotlib", "maps")
 
 
@@ -74,8 +64,8 @@ def _groups(drawn: FeatureMap) -> list[tuple[str, Any, str, str]]:
         (
             label,
             np.flatnonzero(labels == label),
-            _COLORS[i % len(_COLORS)],
-            _MARKERS[(i // len(_COLORS) + i) % len(_MARKERS)],
+            COLORS[i % len(COLORS)],
+            MARKERS[(i // len(COLORS) + i) % len(MARKERS)],
         )
         for i, label in enumerate(dict.fromkeys(drawn.groups))
     ]
@@ -100,7 +90,7 @@ def _picture(drawn: FeatureMap, format_: str) -> bytes:
     for label, rows, color, marker in groups:
         axes.scatter(
             drawn.points[rows, 0], drawn.points[rows, 1], s=size, c=color, alpha=0.75,
-            marker=_DRAWN[marker], linewidths=0, label=_legend(label, len(rows)),
+            marker=DRAWN[marker], linewidths=0, label=f"{legend_text(label)} ({len(rows)})",
         )  # fmt: skip
     axes.set_title(_title(drawn), fontsize=11, parse_math=False)
     axes.set_xticks([])
@@ -118,15 +108,30 @@ def _picture(drawn: FeatureMap, format_: str) -> bytes:
 def _page(drawn: FeatureMap) -> str:
     require("bokeh", "maps")
     from bokeh.embed import file_html
-    from bokeh.models import ColumnDataSource, HoverTool
-    from bokeh.plotting import figure
     from bokeh.resources import INLINE
 
     size, quality = (96, 75) if len(drawn.names) <= 2000 else (56, 65)
+    plot = map_plot(drawn, size, quality)
+    plot.title, plot.width, plot.height = _title(drawn), 1000, 800
+    plot.toolbar.active_scroll = "auto"
+    return file_html(plot, INLINE, title=_title(drawn))
+
+
+def map_plot(drawn: FeatureMap, size: int, quality: int) -> Any:
+    """The map as a Bokeh figure that shows the image under the pointer.
+
+    Args:
+        drawn: What :func:`gan_metrics.maps.feature_map` gave.
+        size: Of the images, in pixels.
+        quality: Of their JPEGs, 1–95.
+    """
+    require("bokeh", "maps")
+    from bokeh.models import ColumnDataSource, HoverTool
+    from bokeh.plotting import figure
+
     pictures = [Thumbnails(source, size, drawn.decoding) for source in drawn.sources]
     plot: Any = figure(
-        title=_title(drawn), width=1000, height=800, match_aspect=True, active_scroll="wheel_zoom",
-        tools="pan,wheel_zoom,box_zoom,reset,save",
+        match_aspect=True, tools="pan,wheel_zoom,box_zoom,reset,save",
         x_axis_location=None, y_axis_location=None,
     )  # fmt: skip
     plot.grid.visible = False
@@ -151,7 +156,7 @@ def _page(drawn: FeatureMap) -> str:
         )  # fmt: skip
     plot.add_tools(HoverTool(tooltips=_TOOLTIP))
     plot.legend.click_policy = "hide"
-    return file_html(plot, INLINE, title=_title(drawn))
+    return plot
 
 
 _TOOLTIP = """
@@ -160,8 +165,3 @@ _TOOLTIP = """
 <b>@group</b><br><span style="overflow-wrap: anywhere">@name</span>
 </div>
 """
-
-
-def _legend(label: str, count: int) -> str:
-    """An entry; matplotlib would leave out one that begins with an underscore."""
-    return f"{' ' if label.startswith('_') else ''}{as_text(label)} ({count})"

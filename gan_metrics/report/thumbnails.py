@@ -14,7 +14,7 @@ from gan_metrics.images.encode import thumbnail
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.specs import Decoding
 
-__all__ = ["Thumbnails"]
+__all__ = ["Thumbnails", "data_uri"]
 
 _GREY = 200
 
@@ -52,5 +52,16 @@ class Thumbnails:
         """An image as a ``data:`` URI; empty where it is not at hand."""
         if name not in self._positions:
             return ""
-        small = thumbnail(self.pixels(name).transpose(2, 0, 1), self._size, quality)
-        return "data:image/jpeg;base64," + base64.b64encode(small).decode()
+        return data_uri(self.pixels(name), self._size, quality)
+
+
+def data_uri(pixels: npt.NDArray[np.uint8], size: int, quality: int = 80) -> str:
+    """A small JPEG of an image as a ``data:`` URI.
+
+    Args:
+        pixels: ``uint8``, ``H × W × 3``.
+        size: Of its longer side, in pixels, at most.
+        quality: Of the JPEG, 1–95.
+    """
+    small = thumbnail(pixels.transpose(2, 0, 1), size, quality)
+    return "data:image/jpeg;base64," + base64.b64encode(small).decode()

@@ -1,0 +1,90 @@
+"""Scores over the steps of a training, from the log that it wrote."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gan_metrics.errors import InputError
+from gan_metrics.texts import loads
+
+__all__ = ["History", "Scored", "read_history"]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A value at a step.
+
+    Attributes:
+        step: Of the training; where the log has none, the number of the line, from 1.
+        value: The value.
+        standard_error: Of it; ``None``: there is none.
+    """
+
+    step: int
+    value: float
+    standard_error: float | None
+
+
+@dataclass(frozen=True)
+class History:
+    """Curves, each with its points in the order of their steps.
+
+    Attributes:
+        description: The log.
+        curves: What a value calls itself, such as ``"fid"``, to its points.
+        steps: Whether the log says at which step a value was taken.
+    """
+
+    description: str
+    curves: Mapping[str, list[Scored]]
+    steps: bool
+
+
+def read_history(path: str | os.PathLike[str]) -> History:
+    """Read a log: a line of JSON for each evaluation.
+
+    Args:
+        path: What ``training.Evaluator(log=…)`` wrote, or ``--append``. Of two lines with one
+            step, the later one counts.
+
+    Raises:
+        InputError: When it cannot be read, holds no result, or a line is none of those.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as a log of results: {error}") from None
+    curves: dict[str, dict[int, Scored]] = {}
+    stated = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            document = loads(line)
+            step = document.get("step", number)
+            for result in document.get("results", [document]):
+                one = _scored(step, result)
+                curves.setdefault(str(result["metric"]), {})[one.step] = one
+            stated.append("step" in document)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{path}, line {number}: expected a result as Evaluator(log=…) or --append writes "
+                f"it ({type(error).__name__}: {error})"
+            ) from None
+    if not curves:
+        raise InputError(f"{path} holds no results")
+    ordered = {name: [points[step] for step in sorted(points)] for name, points in curves.items()}
+    return History(str(path), ordered, all(stated))
+
+
+def _scored(step: Any, result: Mapping[str, Any]) -> Scored:
+    value, error = float(result["value"]), result.get("standard_error")
+    if not isinstance(step, int) or not math.isfinite(value):
+        raise ValueError(f"step {step!r}, value {value!r}")
+    return Scored(step, value, None if error is None else float(error))

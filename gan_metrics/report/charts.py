@@ -1,0 +1,322 @@
+"""What the figures of a report show, whoever draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gan_metrics.findings import Findings, Generator
+from gan_metrics.history import History
+from gan_metrics.results import MetricResult
+
+__all__ = ["Chart", "Series", "charts_of", "history_chart"]
+
+_BARS = 40
+"""Classes in a figure at most; the table holds all."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one kind.
+
+    Attributes:
+        label: What they are.
+        x: Across; of a chart with categories the values.
+        y: Up; of a chart with categories empty.
+        low: Lower ends of intervals, ``None`` where there is none; of a curve, of its band.
+        high: Upper ends.
+        style: ``"line"``, ``"points"``, ``"both"`` or ``"dashed"``.
+        color: Place in the colours and markers of :mod:`gan_metrics.report.looks`.
+    """
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float] = ()
+    low: Sequence[float | None] = ()
+    high: Sequence[float | None] = ()
+    style: str = "line"
+    color: int = 0
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure.
+
+    Attributes:
+        key: Such as ``"spectrum"``.
+        title: In a few words.
+        about: How to read it.
+        x_label: Of the axis across.
+        y_label: Of the axis up.
+        series: What is drawn.
+        categories: Names of the rows of a chart whose values lie across, the first on top.
+        stacked: Whether the values of a row follow each other, as bars.
+        logarithmic: Whether both axes are.
+        ticks: Places across, to what is written there; empty: the numbers themselves.
+        heads: Of the table of its numbers.
+        rows: Of the same.
+    """
+
+    key: str
+    title: str
+    about: str
+    x_label: str
+    y_label: str
+    series: Sequence[Series]
+    categories: Sequence[str] = ()
+    stacked: bool = False
+    logarithmic: bool = False
+    ticks: Sequence[tuple[float, str]] = ()
+    heads: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = field(default_factory=list)
+
+
+def charts_of(found: Findings) -> list[Chart]:
+    """The figures that these findings can fill, in the order of a report."""
+    one = [_comparison(found), _terms(found), _spectrum(found), _growth(found), _prdc(found)]
+    log = None if found.history is None else history_chart(found.history)
+    return [chart for chart in [*one, _classes(found), log] if chart]
+
+
+def _number(value: float) -> str:
+    return f"{value:.5g}"
+
+
+def _interval(result: MetricResult) -> tuple[float | None, float | None]:
+    return (None, None) if result.ci95 is None else result.ci95
+
+
+def _dots(
+    generators: Sequence[Generator], names: Sequence[str]
+) -> tuple[list[Series], list[list[str]]]:
+    """The values of some metrics of each generator with their intervals, and a table of them."""
+    series, rows = [], []
+    for color, one in enumerate(generators, 1):
+        results = [one.scores[name] for name in names]
+        ends = [_interval(result) for result in results]
+        low, high = zip(*ends, strict=True) if ends else ((), ())
+        values = [result.value for result in results]
+        series.append(Series(one.name, values, low=low, high=high, style="points", color=color))
+        rows.append([one.name, *(result.value_text() for result in results)])
+    return series, rows
+
+
+def _comparison(found: Findings) -> Chart | None:
+    if found.comparison is None:
+        return None
+    ranked = found.comparison.standings
+    metric = found.comparison.metric
+    by_name = {one.name: one for one in found.generators}
+    results = [by_name[standing.name].scores[metric] for standing in ranked]
+    ends = [_interval(result) for result in results]
+    told = [*map(str, found.comparison.differences), ""]
+    return Chart(
+        "comparison",
+        f"Generators by {results[0].metric}, best first",
+        "Points with their 95 % intervals. Whether two neighbours can be told apart is a question "
+        "of their difference, which the table answers; intervals may overlap and the difference "
+        "still be sure.",
+        results[0].metric,
+        "",
+        [
+            Series(
+                results[0].metric,
+                [result.value for result in results],
+                low=[low for low, _ in ends],
+                high=[high for _, high in ends],
+                style="points",
+                color=1,
+            )
+        ],
+        categories=[standing.name for standing in ranked],
+        heads=["generator", results[0].metric, "beside the next"],
+        rows=[
+            [standing.name, result.value_text(), text]
+            for standing, result, text in zip(ranked, results, told, strict=True)
+        ],
+    )
+
+
+def _terms(found: Findings) -> Chart | None:
+    parts = [(one, one.scores["fid"]) for one in found.generators if "fid" in one.scores]
+    if not parts or not all(result.terms for _, result in parts):
+        return None
+    names = list(parts[0][1].terms)
+    return Chart(
+        "terms",
+        "What the distance is made of",
+        "The mean term grows when all images are shifted alike, as by another colour or sharpness; "
+        "the covariance term when they vary otherwise, as with fewer kinds of them.",
+        parts[0][1].metric,
+        "",
+        [
+            Series(f"{name} term", [result.terms[name] for _, result in parts], color=color)
+            for color, name in enumerate(names)
+        ],
+        categories=[one.name for one, _ in parts],
+        stacked=True,
+        heads=["", *(f"{name} term" for name in names)],
+        rows=[[one.name, *(_number(result.terms[n]) for n in names)] for one, result in parts],
+    )
+
+
+def _spectrum(found: Findings) -> Chart:
+    sets = [("real", found.real_spectrum), *((g.name, g.spectrum) for g in found.generators)]
+    places = sorted({1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000})
+    return Chart(
+        "spectrum",
+        "The spectrum of both covariances",
+        "How much the features vary along each principal direction. Fakes below the reals vary "
+        "less than these do; where a curve breaks off, there are no more images than directions.",
+        "principal direction",
+        "variance",
+        [
+            Series(name, np.arange(1, len(values) + 1).tolist(), values.tolist(), color=color)
+            for color, (name, values) in enumerate(sets)
+        ],
+        logarithmic=True,
+        heads=["direction", *(name for name, _ in sets)],
+        rows=[
+            [str(i), *(_number(values[i - 1]) if i <= len(values) else "" for _, values in sets)]
+            for i in places
+            if any(i <= len(values) for _, values in sets)
+        ],
+    )
+
+
+def _growth(found: Findings) -> Chart | None:
+    parts = [g for g in found.generators if "fd_infinity" in g.scores]
+    if not parts:
+        return None
+    series, rows = [], []
+    sizes: list[int] = []
+    for color, one in enumerate(parts, 1):
+        result = one.scores["fd_infinity"]
+        sizes = list(result.details["sizes"])
+        distances = list(result.details["distances"])
+        ends = [0.0, 1.0 / min(sizes)]
+        slope = float(result.details["slope"])
+        low, high = _interval(result)
+        series += [
+            Series(one.name, [1.0 / n for n in sizes], distances, style="points", color=color),
+            Series("", ends, [result.value + slope * x for x in ends], style="dashed", color=color),
+            Series("", [0.0], [result.value], [low], [high], "points", color),
+        ]
+        rows += [[one.name, str(n), _number(d)] for n, d in zip(sizes, distances, strict=True)]
+        rows.append([one.name, "∞", result.value_text()])
+    marked = _apart(sizes)
+    return Chart(
+        "growth",
+        "The distance as the number of fakes grows",
+        "It falls on a line in 1 / n: few images give too high a distance. At the left end, the "
+        "estimate for endlessly many.",
+        "number of fake images",
+        "distance",
+        series,
+        ticks=[(0.0, "∞"), *((1.0 / n, str(n)) for n in marked)],
+        heads=["", "fake images", "distance"],
+        rows=rows,
+    )
+
+
+def _apart(sizes: Sequence[int]) -> list[int]:
+    """Sizes whose inverses stand far enough from each other and from 0 to be written there."""
+    step = 0.12 / min(sizes)
+    found: list[int] = []
+    for size in sorted(sizes, reverse=True):
+        if 1.0 / size > (1.0 / found[-1] if found else 0.0) + step:
+            found.append(size)
+    return found
+
+
+def _prdc(found: Findings) -> Chart | None:
+    wanted = ("precision", "recall", "density", "coverage")
+    parts = [g for g in found.generators if all(name in g.scores for name in wanted)]
+    if not parts:
+        return None
+    series, rows = _dots(parts, wanted)
+    return Chart(
+        "prdc",
+        "Fidelity and diversity apart",
+        "Precision and density: whether fakes lie among the reals. Recall and coverage: whether "
+        "the reals lie among the fakes. Density may exceed 1.",
+        "",
+        "",
+        series,
+        categories=list(wanted),
+        heads=["", *wanted],
+        rows=rows,
+    )
+
+
+def _classes(found: Findings) -> Chart | None:
+    parts = [g for g in found.generators if g.scores.per_class is not None]
+    parts = [g for g in parts if g.scores.per_class.values]
+    if not parts:
+        return None
+    metric = next(iter(parts[0].scores.per_class.values))
+    values = [g.scores.per_class.values[metric] for g in parts]
+    first = values[0]
+    names = [name for name in first if all(name in one for one in values)]
+    known = [n for n in names if all(one[n].value is not None for one in values)]
+    known.sort(key=lambda name: -float(first[name].value))
+    shown = known[:_BARS]
+    return Chart(
+        "classes",
+        f"{metric} of each class",
+        "Compare classes with each other, at equal numbers: with few images the distance of a "
+        "class is far above that of the whole set.",
+        metric,
+        "",
+        [
+            Series(g.name, [float(one[n].value or 0.0) for n in shown], style="points", color=color)
+            for color, (g, one) in enumerate(zip(parts, values, strict=True), 1)
+        ],
+        categories=shown,
+        heads=["class", "real", "fake", *(g.name for g in parts)],
+        rows=[
+            [
+                name,
+                *("–" if n is None else str(n) for n in parts[0].scores.per_class.counts[name]),
+                *(one[name].to_text() for one in values),
+            ]
+            for name in names
+        ],
+    )
+
+
+def history_chart(log: History) -> Chart:
+    """The first curve of a log of a training."""
+    metric = next(iter(log.curves))
+    points = log.curves[metric]
+    half = [None if p.standard_error is None else 1.96 * p.standard_error for p in points]
+    axis = "step" if log.steps else "evaluation"
+    return Chart(
+        "history",
+        f"{metric} over the training",
+        f"From {log.description}, with the 95 % interval of each value.",
+        axis,
+        metric,
+        [
+            Series(
+                metric,
+                [float(p.step) for p in points],
+                [p.value for p in points],
+                [None if h is None else p.value - h for p, h in zip(points, half, strict=True)],
+                [None if h is None else p.value + h for p, h in zip(points, half, strict=True)],
+                "both",
+                1,
+            )
+        ],
+        heads=[axis, metric, "standard error"],
+        rows=[
+            [
+                str(p.step),
+                _number(p.value),
+                "" if p.standard_error is None else _number(p.standard_error),
+            ]
+            for p in points
+        ],
+    )

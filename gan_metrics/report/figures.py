@@ -1,0 +1,103 @@
+"""Charts as pictures fit for a paper, by matplotlib."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gan_metrics.downloads import atomic_path
+from gan_metrics.report.charts import Chart, Series
+from gan_metrics.report.looks import COLORS, DRAWN, MARKERS, check_figure_format, legend_text
+from gan_metrics.texts import as_text
+
+__all__ = ["save_chart"]
+
+
+def save_chart(chart: Chart, path: Path) -> None:
+    """Draw a chart.
+
+    Args:
+        chart: What is drawn.
+        path: ``….png``, ``….svg`` or ``….pdf``.
+
+    Raises:
+        UsageError: For another extension, or without the extra ``report``.
+        ResourceError: When it cannot be written.
+    """
+    check_figure_format(path)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = len(chart.categories)
+    height = 3.2 if not rows else 1.1 + rows * max(0.3, 0.16 * len(chart.series))
+    figure = Figure(figsize=(5.5, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    if rows:
+        (_stacked if chart.stacked else _across)(axes, chart)
+        axes.set_yticks(range(rows), [as_text(c) for c in chart.categories], parse_math=False)
+        axes.set_ylim(rows - 0.4, -0.6)
+    else:
+        for series in chart.series:
+            _curve(axes, series)
+    if chart.logarithmic:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+    if chart.ticks:
+        axes.set_xticks([place for place, _ in chart.ticks], [text for _, text in chart.ticks])
+    axes.set_xlabel(chart.x_label)
+    axes.set_ylabel(chart.y_label)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25, axis="x" if rows else "both")
+    if len({series.label for series in chart.series if series.label}) > 1:
+        legend = axes.legend(fontsize=8, frameon=False)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=200)
+
+
+def _curve(axes: Any, series: Series) -> None:
+    color, marker = _look(series)
+    label = _label(series)
+    bands = [e for e in zip(series.x, series.low, series.high, strict=False) if None not in e]
+    if bands and series.style in ("line", "both"):
+        axes.fill_between(*zip(*bands, strict=True), color=color, alpha=0.2, linewidth=0)
+    elif bands:
+        places, low, high = zip(*bands, strict=True)
+        axes.vlines(places, low, high, color=color)
+    style = {"line": "-", "both": "-", "dashed": "--", "points": ""}[series.style]
+    mark = marker if series.style in ("points", "both") else ""
+    axes.plot(
+        series.x, series.y, color=color, linestyle=style, marker=mark, markersize=4, label=label
+    )
+
+
+def _across(axes: Any, chart: Chart) -> None:
+    several = len(chart.series)
+    for number, series in enumerate(chart.series):
+        color, marker = _look(series)
+        shift = (number - (several - 1) / 2) * 0.5 / max(several - 1, 1) if several > 1 else 0.0
+        places = [i + shift for i in range(len(series.x))]
+        for place, low, high in zip(places, series.low, series.high, strict=False):
+            if low is not None and high is not None:
+                axes.hlines(place, low, high, color=color)
+        axes.plot(series.x, places, color=color, marker=marker, linestyle="", label=_label(series))
+
+
+def _stacked(axes: Any, chart: Chart) -> None:
+    left = [0.0] * len(chart.categories)
+    for number, series in enumerate(chart.series):
+        axes.barh(
+            range(len(left)), series.x, left=left, height=0.5, color=_look(series)[0],
+            hatch="//" if number % 2 else None, edgecolor="white", label=_label(series),
+        )  # fmt: skip
+        left = [start + value for start, value in zip(left, series.x, strict=True)]
+
+
+def _look(series: Series) -> tuple[str, str]:
+    return COLORS[series.color % len(COLORS)], DRAWN[MARKERS[series.color % len(MARKERS)]]
+
+
+def _label(series: Series) -> str | None:
+    return legend_text(series.label) or None

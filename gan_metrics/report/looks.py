@@ -1,0 +1,45 @@
+"""How figures look, whoever draws them, and the files that pictures go into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gan_metrics.downloads import check_target
+from gan_metrics.errors import UsageError
+from gan_metrics.extras import require
+from gan_metrics.texts import as_text
+
+__all__ = ["COLORS", "DRAWN", "FIGURES", "MARKERS", "check_figure_format", "legend_text"]
+
+# Okabe & Ito's colours, which people with any kind of colour vision can tell apart; the first for
+# the real images.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442", "#000000")
+MARKERS = (
+    "circle", "triangle", "square", "diamond", "inverted_triangle", "hex", "star", "plus"
+)  # fmt: skip
+"""Beside the colours, for eyes and printers that see none."""
+
+DRAWN = {
+    "circle": "o", "triangle": "^", "square": "s", "diamond": "D",
+    "inverted_triangle": "v", "hex": "h", "star": "*", "plus": "P",
+}  # fmt: skip
+"""matplotlib's names of the markers."""
+
+FIGURES = (".png", ".svg", ".pdf")
+
+
+def check_figure_format(path: Path) -> None:
+    """Refuse a file that a figure cannot be drawn in, before any work is done for it.
+
+    Raises:
+        UsageError: When its extension is none of those, matplotlib is missing, or it is a folder.
+    """
+    check_target(path)
+    if path.suffix.lower() not in FIGURES:
+        raise UsageError(f"{path}: figures are drawn as {', '.join(FIGURES)}; name one")
+    require("matplotlib", "report")
+
+
+def legend_text(label: str) -> str:
+    """A name in a legend; matplotlib would leave out one that begins with an underscore."""
+    return f"{' ' if label.startswith('_') else ''}{as_text(label)}"

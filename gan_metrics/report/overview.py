@@ -1,0 +1,237 @@
+"""The report: one page that shows how good the images are, why, and what to distrust."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gan_metrics.downloads import atomic_path, check_target
+from gan_metrics.errors import UsageError
+from gan_metrics.extras import require
+from gan_metrics.findings import Findings, Generator, Near
+from gan_metrics.images.encode import overlay
+from gan_metrics.report.bokeh_charts import drawn_chart
+from gan_metrics.report.charts import charts_of
+from gan_metrics.report.maps import map_plot
+from gan_metrics.report.pages import render
+from gan_metrics.report.thumbnails import Thumbnails, data_uri
+from gan_metrics.results import Warning_, versions
+from gan_metrics.texts import as_text
+
+__all__ = ["check_report_format", "save_report"]
+
+_SIZE, _QUALITY = 128, 82
+"""Of the images in galleries: the longer side in pixels, and their JPEGs."""
+
+_DOTS, _DOT_QUALITY = 56, 65
+"""Of those under the pointer, on the map."""
+
+
+def check_report_format(path: Path) -> None:
+    """Refuse a file that no report can be written to, before any work is done for it.
+
+    Raises:
+        UsageError: When it is no ``.html``, Bokeh is missing, or it is a folder.
+    """
+    check_target(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"{path}: a report is a page; name a file that ends with .html")
+    require("bokeh", "report")
+
+
+def save_report(found: Findings, path: Path) -> Path:
+    """Write the page: one file that needs no network.
+
+    Args:
+        found: What :func:`gan_metrics.findings.examine` gave.
+        path: ``….html``.
+
+    Raises:
+        UsageError: For another extension, or without the extra ``report``.
+        ResourceError: When it cannot be written.
+    """
+    path = Path(path)
+    check_report_format(path)
+    from bokeh.embed import components
+    from bokeh.resources import Resources
+
+    charts = charts_of(found)
+    plots = {chart.key: drawn_chart(chart) for chart in charts}
+    if found.map is not None:
+        plots["map"] = map_plot(found.map, _DOTS, _DOT_QUALITY)
+        plots["map"].update(sizing_mode="stretch_width", height=560)
+        plots["map"].toolbar.logo = None
+        plots["map"].background_fill_color = plots["map"].border_fill_color = None
+        plots["map"].legend.background_fill_color = None
+    script, divs = components(plots)
+    images = _Images(found)
+    page = render(
+        "report.html",
+        title=_title(found),
+        found=found,
+        warnings=_by_code(found.warnings),
+        results=_results(found),
+        names=_metrics(found),
+        charts=charts,
+        divs=divs,
+        chart_script=script,
+        bokeh_script=Resources(mode="inline", components=["bokeh"]).render_js(),
+        provenance=_provenance(found),
+        bibtex=found.generators[0].scores.bibtex(),
+        sections=[_section(number, one, images) for number, one in enumerate(found.generators)],
+        images=json.dumps(images.told).replace("<", "\\u003c"),
+        versions=versions(),
+    )
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
+    return path
+
+
+def _title(found: Findings) -> str:
+    names = ", ".join(as_text(one.name) for one in found.generators)
+    return f"{names} beside {as_text(found.real)}"
+
+
+def _by_code(warnings: Sequence[Warning_]) -> dict[str, list[str]]:
+    grouped: dict[str, list[str]] = {}
+    for code, message in warnings:
+        grouped.setdefault(code, []).append(message)
+    return grouped
+
+
+def _provenance(found: Findings) -> list[list[str]]:
+    """What every part was computed from: pairs of a word and what it was."""
+    lines: dict[str, list[str]] = {}
+    for one in found.generators:
+        for result in one.scores.values():
+            for line in result.provenance():
+                name, _, value = line.strip().partition("  ")
+                lines.setdefault(name, []).append(value.strip())
+    return [[name, value] for name, values in lines.items() for value in dict.fromkeys(values)]
+
+
+def _metrics(found: Findings) -> list[str]:
+    """Names of the metrics that some generator has a value of."""
+    return list(dict.fromkeys(name for one in found.generators for name in one.scores))
+
+
+def _results(found: Findings) -> list[dict[str, Any]]:
+    """Rows of the table of scores."""
+    rows = []
+    for name in _metrics(found):
+        known = [one.scores[name] for one in found.generators if name in one.scores]
+        cells = []
+        for one in found.generators:
+            result = one.scores.get(name)
+            ends = None if result is None else result.ci95
+            cells.append(
+                {
+                    "value": "–" if result is None else result.value_text(),
+                    "number": "" if result is None else repr(result.value),
+                    "ends": "" if ends is None else f"{ends[0]:.4g} … {ends[1]:.4g}",
+                    "why": one.scores.not_computed.get(name, ""),
+                }
+            )
+        rows.append({"metric": known[0].metric, "about": known[0].error_bar, "cells": cells})
+    return rows
+
+
+class _Images:
+    """The images of the page, each once, with what is known of them."""
+
+    def __init__(self, found: Findings) -> None:
+        self._real = Thumbnails(found.real_source, _SIZE, found.decoding)
+        self._decoding = found.decoding
+        self._fakes = [Thumbnails(g.source, _SIZE, found.decoding) for g in found.generators]
+        self._keys: dict[tuple[int, str], str] = {}
+        self.told: dict[str, dict[str, Any]] = {}
+
+    def key(self, owner: int, name: str) -> str:
+        """That of an image; ``owner`` is the number of the generator, −1 for the real images."""
+        pair = (owner, name)
+        if pair not in self._keys:
+            key = self._keys[pair] = f"i{len(self._keys)}"
+            source = self._real if owner < 0 else self._fakes[owner]
+            self.told[key] = {"name": as_text(name), "uri": source.uri(name, _QUALITY)}
+        return self._keys[pair]
+
+    def describe(self, key: str, facts: list[tuple[str, str]], near: list[Any]) -> None:
+        """What is shown of an image that was clicked."""
+        self.told[key].update(facts=facts, near=near)
+
+
+def _section(number: int, one: Generator, images: _Images) -> dict[str, Any]:
+    """What the page shows of a generator's images."""
+    rows = {}
+    copies = set()
+    if one.scores.per_image is not None:
+        looked = one.scores.per_image
+        places = {name: i for i, name in enumerate(looked.names)}
+        copies = {row["name"] for row in looked.near_copies()}
+        rows = {name: looked.row(places[name]) for name in one.near if name in places}
+        reach = {row["name"]: row["reach"] for row in looked.uncovered()}
+    else:
+        reach = {}
+    galleries = []
+    for gallery in one.galleries:
+        owner = -1 if gallery.real else number
+        shown = []
+        for name in gallery.names:
+            key = images.key(owner, name)
+            near: Near = (one.near_real if gallery.real else one.near).get(name, ())
+            facts = _facts(rows.get(name)) if not gallery.real else _reach(reach.get(name))
+            if name in copies and not gallery.real:
+                facts.append(("near copy", "yes"))
+            others = [
+                [images.key(number if gallery.real else -1, other), f"{distance:.4g}"]
+                for other, distance in near
+            ]
+            images.describe(key, facts, others)
+            shown.append(
+                {
+                    "key": key,
+                    "name": as_text(name),
+                    "uri": images.told[key]["uri"],
+                    "is_copy": name in copies and not gallery.real,
+                    "fact": facts[0] if facts else None,
+                    "near": others[0] if others and gallery.key == "copies" else None,
+                }
+            )
+        galleries.append({"gallery": gallery, "images": shown})
+    return {"generator": one, "number": number, "galleries": galleries, "places": _places(one)}
+
+
+def _facts(row: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if row is None:
+        return []
+    facts = [("influence", f"{row['influence']:+.4g}")]
+    if row["realism"] is not None:
+        facts.append(("realism", f"{row['realism']:.3g}"))
+        rarity = row["rarity"]
+        facts.append(("rarity", "outside every ball" if rarity is None else f"{rarity:.3g}"))
+        facts.append(("nearest real at", f"{row['nearest_distance']:.4g}"))
+    return facts
+
+
+def _reach(reach: float | None) -> list[tuple[str, str]]:
+    return [] if reach is None else [("nearest fake at", f"{reach:.3g} times the radius")]
+
+
+def _places(one: Generator) -> Sequence[dict[str, Any]]:
+    """Images with what raises the distance in red over them."""
+    found = []
+    for image in one.places or ():
+        limit = float(np.abs(image.places).max()) or 1.0
+        found.append(
+            {
+                "name": as_text(image.name),
+                "influence": f"{image.influence:+.4g}",
+                "plain": data_uri(image.pixels, 160, _QUALITY),
+                "overlay": data_uri(overlay(image.pixels, image.places / limit), 160, _QUALITY),
+            }
+        )
+    return found

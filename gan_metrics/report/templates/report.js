@@ -1,0 +1,108 @@
+"use strict";
+(() => {
+  const known = JSON.parse(document.getElementById("known").textContent);
+
+  // Tables whose columns sort, by their numbers where these are numbers.
+  const number = (cell) => {
+    const value = parseFloat(cell.dataset.value || cell.textContent);
+    return Number.isNaN(value) ? null : value;
+  };
+  const compare = (a, b) => {
+    const [x, y] = [number(a), number(b)];
+    if (x !== null && y !== null) return x - y;
+    if (x !== null || y !== null) return x === null ? 1 : -1;
+    return a.textContent.localeCompare(b.textContent);
+  };
+  for (const table of document.querySelectorAll("table.sortable")) {
+    const heads = [...table.tHead.rows[0].cells];
+    heads.forEach((head, column) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const falling = head.getAttribute("aria-sort") === "ascending";
+        heads.forEach((other) => other.removeAttribute("aria-sort"));
+        head.setAttribute("aria-sort", falling ? "descending" : "ascending");
+        const body = table.tBodies[0];
+        const rows = [...body.rows].sort((a, b) => compare(a.cells[column], b.cells[column]));
+        body.append(...(falling ? rows.reverse() : rows));
+      });
+    });
+  }
+
+  // Images that stand beside others are stored once.
+  for (const image of document.querySelectorAll("img[data-from]")) {
+    image.src = known[image.dataset.from].uri;
+  }
+
+  // An image that is clicked: large, with what is known of it and its neighbours.
+  const dialog = document.getElementById("image");
+  const item = ([key, distance]) => {
+    const li = document.createElement("li");
+    const button = document.createElement("button");
+    const caption = document.createElement("span");
+    button.type = "button";
+    button.className = "image";
+    button.dataset.key = key;
+    button.title = known[key].name;
+    if (known[key].uri) {
+      const image = document.createElement("img");
+      image.src = known[key].uri;
+      image.alt = "";
+      button.append(image);
+    }
+    caption.className = "caption";
+    caption.textContent = `${distance} ${known[key].name}`;
+    button.append(caption);
+    li.append(button);
+    return li;
+  };
+  const show = (key) => {
+    const one = known[key];
+    document.getElementById("image-name").textContent = one.name;
+    const large = document.getElementById("image-large");
+    large.hidden = !one.uri;
+    if (one.uri) large.src = one.uri;
+    large.alt = one.name;
+    const facts = document.getElementById("image-facts");
+    facts.replaceChildren();
+    for (const [name, value] of one.facts || []) {
+      const [dt, dd] = [document.createElement("dt"), document.createElement("dd")];
+      dt.textContent = name;
+      dd.textContent = value;
+      facts.append(dt, dd);
+    }
+    const near = one.near || [];
+    document.getElementById("image-near-title").hidden = !near.length;
+    document.getElementById("image-near").replaceChildren(...near.map(item));
+    if (!dialog.open) dialog.showModal();
+    dialog.scrollTop = 0;
+  };
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button.image");
+    if (button) show(button.dataset.key);
+    else if (event.target === dialog) dialog.close();
+  });
+
+  // Charts in the colours of the page, light or dark.
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const paint = () => {
+    if (!window.Bokeh) return;
+    const text = dark.matches ? "#eeeeee" : "#222222";
+    for (const held of Bokeh.documents) {
+      for (const model of held._all_models.values()) {
+        const set = {};
+        for (const name of ["axis_label", "major_label", "label", "text"]) {
+          if (model[`${name}_text_color`] !== undefined) set[`${name}_text_color`] = text;
+        }
+        for (const name of ["axis_line_color", "major_tick_line_color"]) {
+          if (model[name] !== undefined) set[name] = text;
+        }
+        if (Object.keys(set).length) model.setv(set);
+      }
+    }
+  };
+  dark.addEventListener("change", paint);
+  window.addEventListener("load", () => setTimeout(paint, 0));
+})();
