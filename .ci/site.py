@@ -81,9 +81,10 @@ def command_line() -> str:
     """The page of the command line: every verb's help at 80 columns, as the program prints it."""
     sys.path.insert(0, str(ROOT))
     try:
-        from gan_metrics.cli.app import app
         from typer.main import get_command
         from typer.testing import CliRunner
+
+        from gan_metrics.cli.app import app
     finally:
         sys.path.remove(str(ROOT))
     text = [

@@ -8,7 +8,9 @@ from typing import Any
 import griffe
 
 _ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|exc|obj):`(~?)([\w.]+)`")
-_SESSION = re.compile(r"(?:^>>> .*\n?)(?:^(?!\s*$).*\n?)*(?:\n(?:^>>> .*\n?)(?:^(?!\s*$).*\n?)*)*", re.M)
+_SESSION = re.compile(
+    r"(?:^>>> .*\n?)(?:^(?!\s*$).*\n?)*(?:\n(?:^>>> .*\n?)(?:^(?!\s*$).*\n?)*)*", re.M
+)
 
 
 class Docstrings(griffe.Extension):
