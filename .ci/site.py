@@ -29,6 +29,9 @@ PAGES = {
 }
 """Files of the repository, and the pages of the site that they are."""
 
+WIDE = ("comparison.md",)
+"""Pages whose tables want the room of the sides."""
+
 _HOME = {page: file for file, page in PAGES.items()}
 _LINK = re.compile(r"(\]\()([^)#\s:]+)((?:#[^)\s]*)?\))")
 
@@ -46,6 +49,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Let links between files of the repository be links between pages of the site."""
+    if page.file.src_uri in WIDE:
+        page.meta["hide"] = ["navigation", "toc"]
     return relinked(markdown, page.file.src_uri)
 
 

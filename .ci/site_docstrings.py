@@ -21,6 +21,7 @@ class Docstrings(griffe.Extension):
         if obj.docstring is None:
             return
         value = _ROLE.sub(lambda match: _link(match, obj), obj.docstring.value)
+        value = re.sub(r"::\n(?=\n {4})", ":\n", value)
         obj.docstring.value = _SESSION.sub(lambda match: _fence(match[0]), value)
 
 

@@ -6,6 +6,7 @@ import importlib.util
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +20,9 @@ from typer.main import get_command
 import gan_metrics as gm
 from gan_metrics.cli import console
 from gan_metrics.cli.app import app
+from gan_metrics.metrics.registry import expand
+from gan_metrics.protocols import protocol_for
+from gan_metrics.references import REFERENCES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -115,6 +119,24 @@ def test_verbs_and_options_in_the_text_exist(page: Path) -> None:
         known = options_of(command) if not hasattr(command, "commands") else everywhere
         for option in re.findall(r"(?<=\s)--?[a-z][\w-]*", span):
             assert option in known or hasattr(command, "commands"), (span, option)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_names_in_commands_exist(page: Path) -> None:
+    text = page.read_text()
+    lines = [*commands(text), *(span.split()[1:] for span in spans(text) if "gan-metrics " in span)]
+    for words in lines:
+        given = {
+            a: b.strip("'\"") for a, b in pairwise(words) if a.startswith("--") and "…" not in b
+        }
+        for name in given.get("--protocol", "").split(",") if "--protocol" in given else ():
+            assert name == "NAME" or protocol_for(name), words
+        if "--metrics" in given:
+            assert expand(given["--metrics"]), words
+        backbone = given.get("--backbone", "NAME")
+        assert ":" in backbone or backbone == "NAME" or backbone in gm.BACKBONES, words
+        for reference in (word[4:] for word in words if word.startswith("ref:")):
+            assert reference == "NAME" or reference in REFERENCES, words
 
 
 def test_the_check_of_commands_refuses() -> None:
