@@ -23,8 +23,9 @@ lint: $(VENV)/.installed-test
 audit: $(VENV)/.installed-test
 	$(BIN)/python .ci/audit.py
 
+# Not with --quiet: warnings that are not shown do not count as errors.
 docs: $(VENV)/.installed-docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lock: $(VENV)/bin/pip
 	$(BIN)/pip install --quiet --upgrade --upgrade-strategy eager --editable '.[docs,test]'
