@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
+import inspect
 import re
 import shlex
 from collections.abc import Iterator
@@ -21,8 +23,10 @@ import gan_metrics as gm
 from gan_metrics.cli import console
 from gan_metrics.cli.app import app
 from gan_metrics.metrics.registry import expand
+from gan_metrics.options import Options
 from gan_metrics.protocols import protocol_for
 from gan_metrics.references import REFERENCES
+from gan_metrics.training.accumulators import Accumulator
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -137,6 +141,30 @@ def test_names_in_commands_exist(page: Path) -> None:
         assert ":" in backbone or backbone == "NAME" or backbone in gm.BACKBONES, words
         for reference in (word[4:] for word in words if word.startswith("ref:")):
             assert reference == "NAME" or reference in REFERENCES, words
+
+
+def test_what_replaces_another_tools_command_can_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "STATE", dict(console.STATE))
+    accepted = {
+        *Options.__annotations__,
+        *inspect.signature(Accumulator.__init__).parameters,
+        *inspect.signature(gm.evaluate).parameters,
+    }
+    shell = calls = 0
+    for span in spans((DOCS / "how-to" / "migrate.md").read_text()):
+        if re.match(r"gan-metrics [a-z]+ ", span) and "…" not in span:
+            check(shlex.split(span)[1:])
+            shell += 1
+        elif re.match(r"(gm|training)\.[\w.]+\(", span) and "…" not in span:
+            call_ = ast.parse(span, mode="eval").body
+            assert isinstance(call_, ast.Call)
+            names = {"gm": gm, "training": gm.training}
+            function = eval(ast.unparse(call_.func), names)
+            known = {*inspect.signature(function).parameters, *accepted}
+            assert {keyword.arg for keyword in call_.keywords} <= known, span
+            calls += 1
+    assert shell > 15
+    assert calls > 8
 
 
 def test_the_check_of_commands_refuses() -> None:
