@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The versions of the test environment; with another Python, or for the newest: make test LOCK=
 LOCK ?= requirements-test.txt
 
-.PHONY: demo test lint audit lock check slow clean
+.PHONY: demo test lint audit docs lock check slow clean
 
 demo: $(VENV)/.installed
 	$(BIN)/gan-metrics demo
@@ -23,8 +23,12 @@ lint: $(VENV)/.installed-test
 audit: $(VENV)/.installed-test
 	$(BIN)/python .ci/audit.py
 
+# Not with --quiet: warnings that are not shown do not count as errors.
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 lock: $(VENV)/bin/pip
-	$(BIN)/pip install --quiet --upgrade --upgrade-strategy eager --editable '.[test]'
+	$(BIN)/pip install --quiet --upgrade --upgrade-strategy eager --editable '.[docs,test]'
 	sed -n '/^#/p' requirements-test.txt > $(VENV)/lock
 	$(BIN)/pip freeze --exclude-editable \
 	    | grep -viE '^(torch|torchvision|triton|nvidia-.*|cuda-.*|pip|setuptools)==' >> $(VENV)/lock
@@ -57,5 +61,9 @@ $(VENV)/.installed-test: pyproject.toml $(LOCK) | $(VENV)/bin/pip
 	$(BIN)/pip install --quiet --editable '.[test]' $(if $(LOCK),--constraint $(LOCK))
 	touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-docs: pyproject.toml $(LOCK) | $(VENV)/bin/pip
+	$(BIN)/pip install --quiet --editable '.[docs]' $(if $(LOCK),--constraint $(LOCK))
+	touch $@ $(VENV)/.installed
+
 clean:
-	rm -rf $(VENV) demo .coverage* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build demo .coverage* .mypy_cache .pytest_cache .ruff_cache

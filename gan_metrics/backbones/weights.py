@@ -173,7 +173,8 @@ def status(source: WeightsSource) -> tuple[Path | None, str]:
         path = find(source, download=False).path
     except WeightsError as error:
         missing = "cannot be had" in str(error)
-        return None, "not here (gan-metrics weights pull)" if missing else str(error)
+        hint = f"not here (gan-metrics weights pull {source.backbone})"
+        return None, hint if missing else str(error)
     return path, str(path)
 
 

@@ -64,7 +64,7 @@ def evaluate(
         ),
     ] = None,
     top: Annotated[
-        int, _images("Name so many of the best and the worst fakes.", "--top", min=0)
+        int, _images("Name so many of the best and the worst fakes.", "--top", min=0, metavar="N")
     ] = 0,
     per_class: Annotated[
         bool, _images("The metrics of each class too, by class folders.", "--per-class")
@@ -93,11 +93,11 @@ def evaluate(
 
       gan-metrics evaluate real/ fake/ --metrics fid,kid,prdc --json
 
-      gan-metrics evaluate real/ fake/ --metrics prdc --set precision.k=5 --set recall.k=5
+      gan-metrics evaluate real/ fake/ --metrics prdc --set precision.k=5
 
-      gan-metrics evaluate real/ fake/ --metrics fid --protocol pytorch-fid,tf1,clean-fid
+      gan-metrics evaluate real/ fake/ --metrics fid --protocol tf1,clean-fid
 
-      gan-metrics evaluate real/ fake/ --metrics fid --per-image images.csv --top 20
+      gan-metrics evaluate real/ fake/ --per-image images.csv --top 20
 
       gan-metrics evaluate train/ fake/ --metrics memorization --held-out test/
     """
@@ -140,7 +140,7 @@ def compare(
     fakes: Annotated[
         list[str],
         typer.Argument(
-            metavar="FAKE_A FAKE_B …",
+            metavar="FAKE",
             help="The generators' images, as REAL; NAME=RUN1,RUN2,… for several runs of one.",
         ),
     ],
@@ -174,9 +174,9 @@ def compare(
     Examples:
       gan-metrics compare real/ gan/ diffusion/ flow/
 
-      gan-metrics compare real/ gan/ diffusion/ --metrics fid,prdc --format markdown
+      gan-metrics compare real/ gan/ flow/ --metrics fid,prdc --format markdown
 
-      gan-metrics compare real.npz gan=gan1/,gan2/ flow=flow1/,flow2/ -o table.tex
+      gan-metrics compare real.npz gan=run1/,run2/ flow=run3/,run4/ -o table.tex
     """
     from gan_metrics.comparison import compare as compute
     from gan_metrics.errors import UsageError, unknown_name

@@ -205,11 +205,17 @@ def attribution(
     ],
     options: dict[str, Any],
     top: Annotated[
-        int, typer.Option(help="So many of the fakes that raise the distance most.", min=1)
+        int,
+        typer.Option(help="So many of the fakes that raise the distance most.", min=1, metavar="N"),
     ] = 8,
     name: Annotated[
         list[str] | None,
-        typer.Option("--name", help="This fake instead; may be given again.", show_default=False),
+        typer.Option(
+            "--name",
+            help="This fake instead; may be given again.",
+            metavar="FILE",
+            show_default=False,
+        ),
     ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -221,7 +227,7 @@ def attribution(
     Examples:
       gan-metrics plot attribution real/ fake/ -o where.png
 
-      gan-metrics plot attribution real/ fake/ -o where.pdf --name 0017.png --name 0203.png
+      gan-metrics plot attribution real/ fake/ -o where.pdf --name 0017.png
     """
     from gan_metrics.attribution import attribute
     from gan_metrics.report.attribution import save_attribution

@@ -41,10 +41,15 @@ def _option(help_: str, *names: str, panel: str, **extra: Any) -> Any:
 def _features(
     backbone: Annotated[
         str | None,
-        _option("Network (default: what a statistics file says, else inception).", panel=_SPACE),
+        _option(
+            "Network (default: what a statistics file says, else inception).",
+            panel=_SPACE,
+            metavar="NAME",
+        ),
     ] = None,
     layer: Annotated[
-        str | None, _option("Where it is cut (default: its last pooling layer).", panel=_SPACE)
+        str | None,
+        _option("Where it is cut (default: its last pooling layer).", panel=_SPACE, metavar="NAME"),
     ] = None,
     pool: Annotated[
         str | None,
@@ -60,6 +65,7 @@ def _features(
             "The tool to reproduce: pixels, network, arithmetic; see gan-metrics protocols "
             "(default: pytorch-fid for inception, else imagenet).",
             panel=_SPACE,
+            metavar="NAME",
         ),
     ] = None,
     weights: Annotated[
@@ -109,7 +115,12 @@ def _features(
     ] = None,
     seed: Annotated[
         int | None,
-        _option("Of every random choice (default: the protocol's, or 0).", panel=_IMAGES, min=0),
+        _option(
+            "Of every random choice (default: the protocol's, or 0).",
+            panel=_IMAGES,
+            metavar="N",
+            min=0,
+        ),
     ] = None,
     on_error: Annotated[
         str,
@@ -120,15 +131,24 @@ def _features(
         ),
     ] = "raise",
     device: Annotated[
-        str, _option("auto, cpu, cuda, cuda:1, mps (default: auto).", panel=_MACHINE)
+        str,
+        _option("auto, cpu, cuda, cuda:1, mps (default: auto).", panel=_MACHINE, metavar="NAME"),
     ] = "auto",
     batch_size: Annotated[
         int | None,
-        _option("Images per forward pass (default: 8 on a CPU, 64 elsewhere).", panel=_MACHINE),
+        _option(
+            "Images per forward pass (default: 8 on a CPU, 64 elsewhere).",
+            panel=_MACHINE,
+            metavar="N",
+        ),
     ] = None,
     workers: Annotated[
         int | None,
-        _option("Decoding processes; 0: threads (default: 0 on a CPU, up to 8).", panel=_MACHINE),
+        _option(
+            "Decoding processes; 0: threads (default: 0 on a CPU, up to 8).",
+            panel=_MACHINE,
+            metavar="N",
+        ),
     ] = None,
     engine: Annotated[
         str,
@@ -151,14 +171,15 @@ def _features(
     generator: Annotated[
         str | None,
         _option(
-            "Draw the fake images from this, seeded, without files. Its code is run.",
+            "Draw the fake images from this, seeded, without files: package.module:function, a "
+            "TorchScript file or an ONNX file. Its code is run.",
             panel=_GENERATOR,
-            metavar="PACKAGE.MODULE:FUNCTION|FILE.pt|FILE.onnx",
+            metavar="CODE|FILE",
         ),
     ] = None,
     n_fake: Annotated[
         int | None,
-        _option("How many (default: 10000).", panel=_GENERATOR, min=1),
+        _option("How many (default: 10000).", panel=_GENERATOR, metavar="N", min=1),
     ] = None,
     z_size: Annotated[
         str | None,
@@ -170,7 +191,12 @@ def _features(
     ] = None,
     num_classes: Annotated[
         int | None,
-        _option("Of a generator that is told them (default: it says).", panel=_GENERATOR, min=1),
+        _option(
+            "Of a generator that is told them (default: it says).",
+            panel=_GENERATOR,
+            metavar="N",
+            min=1,
+        ),
     ] = None,
     value_range: Annotated[
         str | None,

@@ -12,7 +12,6 @@ from gan_metrics.cli import console
 __all__ = ["Debug", "Quiet", "app"]
 
 app = typer.Typer(
-    help="How good are generated images? FID and its relatives, with error bars and provenance.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,

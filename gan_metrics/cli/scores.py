@@ -34,7 +34,10 @@ def fid(
     options: dict[str, Any],
     to: dict[str, Any],
     directions: Annotated[
-        int, metric_option("Find so many directions that carry the distance.", min=0, max=16)
+        int,
+        metric_option(
+            "Find so many directions that carry the distance.", min=0, max=16, metavar="N"
+        ),
     ] = 0,
     error_bars: ErrorBars = True,
     quiet: Quiet = False,
@@ -57,7 +60,7 @@ def fid(
 
       gan-metrics fid real/ fake/ --on-error skip --append log.jsonl
 
-      gan-metrics fid real/ --generator package.module:function --n-fake 10000   (no files)
+      gan-metrics fid real/ --generator package.module:function   (no files)
     """
     _score("fid", real, fake, options, to, error_bars, {"fid": _named(directions=directions)})
 
@@ -76,12 +79,18 @@ def kid(
         metric_option(
             "Random subsets that are averaged over (default: the protocol's, 100).",
             min=1,
+            metavar="N",
             show_default=False,
         ),
     ] = None,
     subset_size: Annotated[
         int | None,
-        metric_option("Images in each (default: the protocol's, 1000).", min=2, show_default=False),
+        metric_option(
+            "Images in each (default: the protocol's, 1000).",
+            min=2,
+            metavar="N",
+            show_default=False,
+        ),
     ] = None,
     error_bars: ErrorBars = True,
     quiet: Quiet = False,
@@ -113,6 +122,7 @@ def inception_score(
         metric_option(
             "Parts that are averaged over (default: the protocol's, 10).",
             min=1,
+            metavar="N",
             show_default=False,
         ),
     ] = None,
@@ -146,6 +156,7 @@ def prdc(
         metric_option(
             "Neighbours (default: 3 for precision and recall, 5 for density and coverage).",
             min=1,
+            metavar="N",
             show_default=False,
         ),
     ] = None,
@@ -154,6 +165,9 @@ def prdc(
     debug: Debug = False,
 ) -> None:
     """Precision, recall, density and coverage: fidelity and diversity, each by itself.
+
+    Precision and density ask whether the fakes look real; recall and coverage, how much of what is
+    real they reach.
 
     Examples:
       gan-metrics prdc real/ fake/
@@ -180,6 +194,8 @@ def vendi(
     debug: Debug = False,
 ) -> None:
     """The Vendi score of FAKE: the effective number of different images.
+
+    Between 1, where all are alike, and their number. Nothing in it asks whether they look real.
 
     Examples:
       gan-metrics vendi fake/
@@ -211,7 +227,7 @@ def memorization(
     Examples:
       gan-metrics memorization train/ fake/ --held-out test/
 
-      gan-metrics evaluate train/ fake/ --metrics memorization --held-out test/ --top 20
+      gan-metrics evaluate train/ fake/ --metrics authpct,mifid --top 20
     """
     from gan_metrics.errors import UsageError
 
@@ -274,12 +290,18 @@ def lpips(
     to: dict[str, Any],
     pairs: Annotated[
         int | None,
-        metric_option("Pairs that are drawn (default: 1000).", min=2, show_default=False),
+        metric_option(
+            "Pairs that are drawn (default: 1000).", min=2, metavar="N", show_default=False
+        ),
     ] = None,
-    within_class: Annotated[bool, metric_option("Pairs of one class folder alone.")] = False,
+    within_class: Annotated[
+        bool, metric_option("Pairs of one class folder alone.", show_default=False)
+    ] = False,
     resize: Annotated[
         int | None,
-        metric_option("Bring images to a square of this size.", min=1, show_default=False),
+        metric_option(
+            "Bring images to a square of this size.", min=1, metavar="N", show_default=False
+        ),
     ] = None,
     net: Annotated[
         str | None,
@@ -290,6 +312,8 @@ def lpips(
     debug: Debug = False,
 ) -> None:
     """The diversity of FAKE: the mean perceptual distance (LPIPS) between pairs of its images.
+
+    It needs the extra lpips, and the weights of the network.
 
     Examples:
       gan-metrics lpips fake/

@@ -25,7 +25,7 @@ _AS_JSON = typer.Option("--json", help="Print JSON.", rich_help_panel=_PANEL)
 @console.guarded
 @takes_features
 def stats(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A folder of images.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A set of images.")],
     output: Annotated[
         Path,
         typer.Option("--output", "-o", help="The file to write.", metavar="OUT.npz|.pt|.pkl"),
@@ -76,7 +76,7 @@ def stats(
 @console.guarded
 def merge(
     parts: Annotated[
-        list[str], typer.Argument(metavar="A.npz B.npz …", help="Statistics of parts of a set.")
+        list[str], typer.Argument(metavar="PART.npz", help="Statistics of parts of a set.")
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The file to write.", metavar="ALL.npz")
@@ -163,7 +163,7 @@ def _show_statistics(path: Path, statistics: Statistics, json: bool) -> None:
 @takes_features
 def features(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="A folder of images, or saved features.")
+        str, typer.Argument(metavar="SOURCE", help="A set of images, or saved features.")
     ],
     output: Annotated[
         Path,
@@ -190,7 +190,7 @@ def features(
 
       gan-metrics features images/ -o images.npy --backbone vgg19 --layer fc7
 
-      gan-metrics features images/ -o maps.safetensors --backbone vgg19 --layer pool5 --pool none
+      gan-metrics features images/ -o maps.npy --layer 768 --pool none
     """
     from gan_metrics.evaluation import extract_features
     from gan_metrics.feature_files import check_format, save_features
@@ -219,13 +219,13 @@ def features(
 @takes_features
 def search(
     query: Annotated[
-        str, typer.Argument(metavar="QUERY", help="An image, a folder of images, or features.")
+        str, typer.Argument(metavar="QUERY", help="An image, a set of images, or features.")
     ],
     gallery: Annotated[
-        str, typer.Argument(metavar="GALLERY", help="A folder of images, or saved features.")
+        str, typer.Argument(metavar="GALLERY", help="A set of images, or saved features.")
     ],
     options: dict[str, Any],
-    top_k: Annotated[int, typer.Option(help="Matches for each query.", min=1)] = 5,
+    top_k: Annotated[int, typer.Option(help="Matches for each query.", min=1, metavar="N")] = 5,
     distance: Annotated[str, typer.Option(metavar="cosine|euclidean", help="Of features.")] = (
         "cosine"
     ),
@@ -263,7 +263,7 @@ def search(
 
       gan-metrics search photo.jpg training.npy --top-k 10
 
-      gan-metrics search images/ images/ --flag-below 0.01   (near duplicates in a set)
+      gan-metrics search images/ images/ --flag-below 0.01   (near duplicates)
     """
     from gan_metrics.matches import search as find
     from gan_metrics.report.matches import check_matches_format, save_matches
@@ -311,7 +311,7 @@ def search(
 @takes_features
 def map_(
     real: Annotated[
-        str, typer.Argument(metavar="REAL", help="A folder of images, or saved features.")
+        str, typer.Argument(metavar="REAL", help="A set of images, or saved features.")
     ],
     output: Annotated[
         Path,
@@ -319,14 +319,14 @@ def map_(
     ],
     options: dict[str, Any],
     fake: Annotated[
-        str | None, typer.Argument(metavar="[FAKE]", help="The same.", show_default=False)
+        str | None, typer.Argument(metavar="FAKE", help="The same.", show_default=False)
     ] = None,
     method: Annotated[str, typer.Option(metavar="tsne|umap", help="How it is laid out.")] = "tsne",
     color_by: Annotated[
         str, typer.Option(metavar="set|class", help="Real and fake, or class folders.")
     ] = "set",
-    perplexity: Annotated[float, typer.Option(help="Of t-SNE.", min=1.0)] = 30.0,
-    neighbors: Annotated[int, typer.Option(help="Of UMAP.", min=2)] = 15,
+    perplexity: Annotated[float, typer.Option(help="Of t-SNE.", min=1.0, metavar="X")] = 30.0,
+    neighbors: Annotated[int, typer.Option(help="Of UMAP.", min=2, metavar="N")] = 15,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
