@@ -16,11 +16,11 @@ from gan_metrics.attribution import Attribution, attribute_embedded
 from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.comparison import Comparison, names_of, rank
 from gan_metrics.embedding import settle
-from gan_metrics.errors import GanMetricsError, UsageError
+from gan_metrics.errors import GanMetricsError, UsageError, unknown_name
 from gan_metrics.history import History, read_history
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.labels import folder_classes
-from gan_metrics.maps import FeatureMap, lay_out
+from gan_metrics.maps import METHODS, FeatureMap, lay_out
 from gan_metrics.measurement import measure
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.pointwise import nearest_reals
@@ -173,6 +173,8 @@ def examine(
         UsageError: For an unknown name, or a number out of range.
         GanMetricsError: As for :func:`gan_metrics.fid`.
     """
+    if map_method is not None and map_method not in METHODS:
+        raise unknown_name("method", map_method, METHODS)
     for name, value in (("shown", shown), ("places", places), ("map_images", map_images)):
         if not isinstance(value, int) or value < 0:
             raise UsageError(f"{name}={value!r}: expected a whole number of at least 0")
@@ -194,7 +196,8 @@ def examine(
     generators = []
     for name, one, mine in zip(names, measured, sets, strict=True):
         images, missing = _tried("images", look_at_images, mine)
-        found, more = _tried("places", _places, mine, choice, options, places)
+        worst = [] if images is None else [row["name"] for row in images.worst(places)]
+        found, more = _tried("places", _places, mine, choice, options, worst)
         why = {**missing, **more}
         generators.append(_generator(name, one, mine, images, found, why, labels, shown, seed))
     comparison = None
@@ -234,13 +237,13 @@ def _spectrum(moments: Moments) -> npt.NDArray[np.float64]:
 
 
 def _places(
-    sets: Sets, choice: BackboneChoice | None, options: Options, count: int
+    sets: Sets, choice: BackboneChoice | None, options: Options, names: Sequence[str]
 ) -> Attribution | None:
-    if not count:
+    if not names:
         return None
     if choice is None or sets.fake.source is None or sets.real is None:
         raise UsageError("the places in an image need the fake images, not their features alone")
-    return attribute_embedded(sets.real, sets.fake, choice, options, top=count)
+    return attribute_embedded(sets.real, sets.fake, choice, options, names=names)
 
 
 def _map(

@@ -1,0 +1,209 @@
+"""What a report is made of: numbers that other functions give too, from one pass."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import LITE0
+from data import crops, write_folder
+from test_cli import call, refused
+
+import gan_metrics as gm
+from gan_metrics import UsageError
+from gan_metrics.backbones.network import Backbone
+from gan_metrics.findings import Findings, examine
+from gan_metrics.metrics.frechet import frechet_influence
+from gan_metrics.report.charts import Chart, charts_of
+from gan_metrics.report.figures import save_chart
+from gan_metrics.report.overview import save_report
+
+OWN: dict[str, Any] = {"backbone": LITE0, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two classes; the first generator copies a real image, the second lacks variety."""
+    root = tmp_path_factory.mktemp("sets")
+    kinds = {"real": crops(40, 1), "near": crops(40, 2), "dull": crops(10, 3) * 4}
+    kinds["near"][7] = kinds["real"][5]
+    for name, images in kinds.items():
+        for i, part in enumerate((images[:20], images[20:])):
+            write_folder(root / name / "ab"[i], part)
+    return {name: root / name for name in kinds}
+
+
+@pytest.fixture(scope="module")
+def found(sets: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    log = tmp_path_factory.mktemp("log") / "log.jsonl"
+    line = {"metric": "fd", "value": 3.0, "standard_error": 0.2}
+    log.write_text("\n".join(json.dumps({"step": s, **line}) for s in (1, 2)))
+    return examine(
+        sets["real"], [sets["near"], sets["dull"]], history=log, shown=6, places=2, **OWN
+    )
+
+
+def charts(found: Findings) -> dict[str, Chart]:
+    return {chart.key: chart for chart in charts_of(found)}
+
+
+def test_the_scores_are_those_of_evaluate(found: Findings, sets: dict[str, Path]) -> None:
+    for one, name in zip(found.generators, ("near", "dull"), strict=True):
+        alone = gm.evaluate(
+            sets["real"],
+            sets[name],
+            metrics=["fid", "fd_infinity", "kid", "prdc", "authpct"],
+            **OWN,
+        )
+        assert list(one.scores) == list(alone)
+        for key, result in alone.items():
+            assert one.scores[key].value == result.value
+            assert one.scores[key].standard_error == result.standard_error
+    ranked = gm.compare(sets["real"], [sets["near"], sets["dull"]], **OWN)
+    assert found.comparison is not None
+    assert [s.name for s in found.comparison.standings] == [s.name for s in ranked.standings]
+    assert found.comparison.differences[0].p_value == ranked.differences[0].p_value
+
+
+def test_one_pass(sets: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    own = Backbone._raw
+    monkeypatch.setattr(
+        Backbone, "_raw", lambda self, x, paths: seen.append(len(x)) or own(self, x, paths)
+    )
+    examine(sets["real"], [sets["near"]], places=0, cache=False, **OWN)
+    assert sum(seen) == 80
+
+
+def test_galleries(found: Findings, sets: dict[str, Path]) -> None:
+    near = found.generators[0]
+    galleries = {one.key: one for one in near.galleries}
+    fake = gm.extract_features(sets["near"], **OWN)
+    real = gm.extract_features(sets["real"], **OWN)
+    influence = frechet_influence(fake.array, real.array)
+    order = [fake.names[i] for i in np.argsort(-influence, kind="stable")]
+    assert galleries["raise"].names == order[:6]
+    assert galleries["lower"].names == order[::-1][:6]
+    assert galleries["copies"].names[0] == "a/0007.png"
+    assert near.near["a/0007.png"][0] == ("a/0005.png", pytest.approx(0, abs=1e-6))
+    assert all(len(one.names) <= 6 for one in near.galleries)
+    distances = np.linalg.norm(real.array - fake.array[fake.names.index(order[0])], axis=1)
+    nearest = np.argsort(distances, kind="stable")[:5]
+    assert [name for name, _ in near.near[order[0]]] == [real.names[i] for i in nearest]
+    dull = {one.key: one for one in found.generators[1].galleries}
+    assert "uncovered" not in galleries or galleries["uncovered"].total < dull["uncovered"].total
+    assert dull["uncovered"].real
+    assert found.generators[1].near_real[dull["uncovered"].names[0]]
+
+
+def test_places(found: Findings) -> None:
+    for one in found.generators:
+        assert one.places is not None
+        raising = next(g for g in one.galleries if g.key == "raise")
+        assert [image.name for image in one.places] == list(raising.names[:2])
+
+
+def test_charts(found: Findings, sets: dict[str, Path]) -> None:
+    drawn = charts(found)
+    assert list(drawn) == [
+        "comparison", "terms", "spectrum", "growth", "prdc", "classes", "history"
+    ]  # fmt: skip
+    values = [one.scores["fid"].value for one in found.generators]
+    parts = [series.x for series in drawn["terms"].series]
+    np.testing.assert_allclose(np.sum(parts, axis=0), values, rtol=1e-9)
+    real = gm.extract_features(sets["real"], **OWN).array.astype(np.float64)
+    expected = np.linalg.eigvalsh(np.cov(real, rowvar=False))[::-1][:30]
+    spectrum = drawn["spectrum"].series[0]
+    np.testing.assert_allclose(spectrum.y[:30], expected, rtol=1e-6)
+    assert spectrum.x[:3] == [1, 2, 3]
+    assert len(spectrum.y) == 39  # of 40 images; the rest is rounding
+    growth = drawn["growth"].series
+    result = found.generators[0].scores["fd_infinity"]
+    assert growth[0].y[-1] == pytest.approx(values[0])
+    assert growth[0].x[-1] == 1 / 40
+    assert (growth[2].x, growth[2].y) == ([0.0], [result.value])
+    assert growth[1].y[1] - growth[1].y[0] == pytest.approx(
+        result.details["slope"] * growth[1].x[1]
+    )
+    assert drawn["growth"].ticks[0] == (0.0, "∞")
+    by_class = found.generators[0].scores.per_class.values["fd"]
+    chart = drawn["classes"]
+    assert chart.series[0].x == [by_class[name].value for name in chart.categories]
+    assert sorted(chart.categories) == ["a", "b"]
+    ranked = drawn["comparison"]
+    assert ranked.categories == [s.name for s in found.comparison.standings]
+    assert ranked.series[0].x == sorted(values)
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_every_chart_as_a_picture(found: Findings, tmp_path: Path, suffix: str) -> None:
+    for key, chart in charts(found).items():
+        path = tmp_path / f"{key}.{suffix}"
+        save_chart(chart, path)
+        assert path.stat().st_size > 2000
+        if suffix == "svg":
+            assert chart.x_label in path.read_text() or not chart.x_label
+
+
+def test_reals_known_by_their_moments(sets: dict[str, Path], tmp_path: Path) -> None:
+    gm.compute_stats(sets["real"], **OWN).save(tmp_path / "real.npz")
+    found = examine(tmp_path / "real.npz", [sets["near"]], shown=3, places=1, **OWN)
+    one = found.generators[0]
+    assert set(one.scores) == {"fid", "fd_infinity"}
+    assert "precision" in one.scores.not_computed
+    assert {g.key for g in one.galleries} == {"random-fake", "raise", "lower"}
+    assert not one.near
+    assert found.map is not None
+    assert set(found.map.groups) == {"fake"}
+    page = save_report(found, tmp_path / "page.html").read_text()
+    assert "reference-has-no-images" in page
+    assert "prdc was" not in page
+    assert "precision was not computed" in page
+
+
+def test_features_alone(sets: dict[str, Path], tmp_path: Path) -> None:
+    for name in ("real", "near"):
+        gm.save_features(gm.extract_features(sets[name], **OWN), tmp_path / f"{name}.npy")
+    found = examine(tmp_path / "real.npy", [tmp_path / "near.npy"], shown=3)
+    one = found.generators[0]
+    assert "need the fake images" in one.missing["places"]
+    assert one.galleries
+    page = save_report(found, tmp_path / "page.html").read_text()
+    assert "no image at hand" in page
+
+
+def test_refused(sets: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="shown=-1"):
+        examine(sets["real"], [sets["near"]], shown=-1, **OWN)
+    with pytest.raises(UsageError, match="name one alone"):
+        examine(sets["real"], [sets["near"]], protocol=["adm", "imagenet"])
+    folders = sets["real"], sets["near"]
+    refused(2, "report", *folders, "-o", tmp_path / "a.pdf", says=("ends with .html",))
+    refused(2, "plot", "terms", *folders, "-o", tmp_path / "a.gif", says=(".png, .svg, .pdf",))
+    refused(
+        2, "plot", "comparison", *folders, "-o", tmp_path / "a.png", "--backbone", LITE0,
+        says=("at least two generators",),
+    )  # fmt: skip
+    refused(
+        3, "plot", "history", tmp_path / "no.jsonl", "-o", tmp_path / "a.png", says=("no.jsonl",)
+    )
+    refused(
+        2, "report", *folders, "-o", tmp_path / "a.html", "--map", "pca", "--backbone", LITE0,
+        says=("unknown method 'pca'",),
+    )  # fmt: skip
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_verbs(sets: dict[str, Path], tmp_path: Path) -> None:
+    folders = sets["real"], sets["near"]
+    done = call("report", *folders, "-o", tmp_path / "r.html", "--backbone", LITE0, "--shown", 2)
+    assert done.code == 0, done.err
+    assert done.out.startswith(f"{tmp_path / 'r.html'}: ")
+    assert "warning[few-images]" in done.err
+    for kind in ("terms", "spectrum", "growth", "prdc", "classes"):
+        done = call("plot", kind, *folders, "-o", tmp_path / f"{kind}.png", "--backbone", LITE0)
+        assert done.code == 0, done.err
+        assert (tmp_path / f"{kind}.png").read_bytes().startswith(b"\x89PNG")
