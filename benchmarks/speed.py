@@ -221,9 +221,8 @@ def prdc_many(bench: Bench) -> Case:
     return _neighbours(bench, bench.count(50_000, 1000), goal, beside=False, rounds=1)
 
 
-@case
-def kid(bench: Bench) -> Case:
-    n, dim, size = bench.count(10_000, 500), bench.count(2048, 64), bench.count(1000, 100)
+def _kid(bench: Bench, n: int) -> Case:
+    dim, size = bench.count(2048, 64), bench.count(1000, 100)
     files = [str(bench.features(n, dim, seed)) for seed in (1, 2)]
     setup = f"import numpy as np, torch\na, b = (np.load(path) for path in {files!r})\n"
     tensors = setup + "a, b = map(torch.from_numpy, (a, b))\n"
@@ -254,6 +253,16 @@ def kid(bench: Bench) -> Case:
             ),
         },
     )  # fmt: skip
+
+
+@case
+def kid(bench: Bench) -> Case:
+    return _kid(bench, bench.count(5000, 300))
+
+
+@case
+def kid_many(bench: Bench) -> Case:
+    return _kid(bench, bench.count(50_000, 500))
 
 
 DECODE = """
