@@ -88,7 +88,6 @@
   // Charts in the colours of the page, light or dark.
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const paint = () => {
-    if (!window.Bokeh) return;
     const text = dark.matches ? "#eeeeee" : "#222222";
     for (const held of Bokeh.documents) {
       for (const model of held._all_models.values()) {
@@ -104,5 +103,12 @@
     }
   };
   dark.addEventListener("change", paint);
-  window.addEventListener("load", () => setTimeout(paint, 0));
+  // They are drawn in their own time; what is painted before that is painted again.
+  const drawn = () => Bokeh.documents.length && Bokeh.documents.every((one) => one.is_idle);
+  const begin = () => {
+    if (!window.Bokeh) return;
+    paint();
+    if (!drawn()) setTimeout(begin, 100);
+  };
+  window.addEventListener("load", begin);
 })();
