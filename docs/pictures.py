@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import io
 import sys
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 PICTURES = {
@@ -37,7 +39,9 @@ def main() -> None:
     for name, (notebook, place) in PICTURES.items():
         if sys.argv[1:] and name not in sys.argv[1:]:
             continue
-        (folder / f"{name}.png").write_bytes(drawn(notebook)[place])
+        with Image.open(io.BytesIO(drawn(notebook)[place])) as picture:
+            few_colours = picture.convert("RGB").quantize(64)
+        few_colours.save(folder / f"{name}.png", optimize=True)
         print(name, (folder / f"{name}.png").stat().st_size, "bytes")
 
 
