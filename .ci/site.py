@@ -24,6 +24,8 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
+    "benchmarks/NOTES.md": "speed-notes.md",
+    "benchmarks/results/speed.md": "speed-table.md",
     "reference_stats/README.md": "reference_stats.md",
     "examples/accelerate_loop.py": "examples/accelerate_loop.md",
     "examples/train_gan.py": "examples/train_gan.md",
@@ -34,7 +36,7 @@ PAGES = {
 }
 """Files of the repository, and the pages of the site that they are."""
 
-WIDE = ("comparison.md",)
+WIDE = ("comparison.md", "speed-table.md")
 """Pages whose tables want the room of the sides."""
 
 _HOME = {page: file for file, page in PAGES.items()}

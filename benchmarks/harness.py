@@ -15,10 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["BIN", "OURS", "Bench", "Case", "Measured", "lines", "machine", "measure", "timed"]
+__all__ = [
+    "BIN", "HEADS", "NOTHING", "OURS", "Bench", "Case", "Measured", "at_a_glance", "lines",
+    "machine", "measure", "sgemm", "timed",
+]  # fmt: skip
 
 BIN = Path(sys.executable).parent
 OURS = "gan-metrics"
+NOTHING = "python -c pass"
+"""What starting the interpreter takes."""
 
 _TESTS = Path(__file__).parent.parent / "tests"
 _INCEPTION = "pt_inception-2015-12-05-6726825d.pth"
@@ -62,7 +67,7 @@ class Case:
             tells stands in the table.
         images: How many pass, if a rate is to be stated.
         rounds: How often.
-        limit: Seconds below which the machine cannot go, if that is known.
+        gflop: What it takes at least; over the machine's rate, the time below which it cannot go.
     """
 
     title: str
@@ -70,7 +75,7 @@ class Case:
     contestants: dict[str, list[str]]
     images: int = 0
     rounds: int = 3
-    limit: float = 0.0
+    gflop: float = 0.0
 
 
 class Bench:
@@ -83,7 +88,6 @@ class Bench:
 
     def __init__(self, root: Path, quick: bool) -> None:
         self.root, self.quick = root, quick
-        self.sgemm = _sgemm()
         self.env = {**os.environ, "TORCH_HOME": str(root / "torch"), "GAN_METRICS_OFFLINE": "1",
                     "GAN_METRICS_CACHE": str(root / "cache")}  # fmt: skip
         sys.path.insert(0, str(_TESTS))
@@ -160,16 +164,16 @@ class Bench:
         return seconds, kib / 1024, told
 
 
-def _sgemm(n: int = 4096) -> float:
-    """GFLOP/s of float32 products, the best of some."""
+def sgemm(n: int = 4096) -> float:
+    """GFLOP/s of float32 products, the best of some, by torch's library or NumPy's."""
     import torch
 
-    a = torch.ones(n, n)
     best = 0.0
-    for _ in range(5):
-        start = time.perf_counter()
-        a @ a
-        best = max(best, 2 * n**3 / (time.perf_counter() - start) / 1e9)
+    for a in (torch.ones(n, n), np.ones((n, n), np.float32)):
+        for _ in range(4):
+            start = time.perf_counter()
+            a @ a
+            best = max(best, 2 * n**3 / (time.perf_counter() - start) / 1e9)
     return best
 
 
@@ -204,7 +208,7 @@ def measure(name: str, one: Case, bench: Bench) -> dict[str, Measured]:
     return found
 
 
-def lines(one: Case, found: dict[str, Measured]) -> Iterator[str]:
+def lines(one: Case, found: dict[str, Measured], sgemm: float) -> Iterator[str]:
     """The table of a case: each contestant beside the first."""
     first = next(iter(found.values()))
     more = list(dict.fromkeys(key for it in found.values() for key in it.told[0]))
@@ -224,23 +228,49 @@ def lines(one: Case, found: dict[str, Measured]) -> Iterator[str]:
               for key in more),
         ]  # fmt: skip
         yield _row([*cells, f"{one.images / it.median:.1f}"] if one.images else cells)
-    if one.limit:
-        cells = ["limit by sgemm", f"{one.limit:.2f}", f"{one.limit / first.median:.2f}", ""]
+    if one.gflop:
+        limit = one.gflop / sgemm
+        cells = ["limit by sgemm", f"{limit:.2f}", f"{limit / first.median:.2f}", ""]
         cells += [""] * len(more)
-        yield _row([*cells, f"{one.images / one.limit:.1f}"] if one.images else cells)
+        yield _row([*cells, f"{one.images / limit:.1f}"] if one.images else cells)
+
+
+HEADS = (
+    "| | gan-metrics | the best other | times as fast | limit by sgemm | goal |\n"
+    "|---|---|---|---|---|---|"
+)
+
+
+def at_a_glance(one: Case, found: dict[str, Measured], sgemm: float) -> str:
+    """A row for the case: ours, the fastest of the others, and the goal."""
+    (_, ours), *rest = found.items()
+    others = {name: it for name, it in rest if not name.startswith(OURS) and name != NOTHING}
+    best = min(others, key=lambda name: others[name].median, default="")
+    ratios = (
+        [b / a for a, b in zip(ours.seconds, others[best].seconds, strict=True)] if best else []
+    )
+    return _row(
+        [
+            one.title,
+            f"{ours.median:.2f} s",
+            f"{others[best].median:.2f} s ({best})" if best else "",
+            f"{np.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})" if best else "",
+            f"{one.gflop / sgemm:.2f} s" if one.gflop else "",
+            one.goal,
+        ]
+    )
 
 
 def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def machine(bench: Bench) -> dict[str, str]:
+def machine() -> dict[str, str]:
     """What all of it was measured on."""
     names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
              if line.startswith("model name")]  # fmt: skip
     facts = {
         "processor": f"{len(names)} × {names[0] if names else platform.processor()}",
-        "sgemm": f"{bench.sgemm:.0f} GFLOP/s",
         "python": platform.python_version(),
     }
     for name in _PACKAGES:

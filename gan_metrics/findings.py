@@ -33,7 +33,7 @@ from gan_metrics.scoring import Measured, Sets
 from gan_metrics.sides import Input, Side
 from gan_metrics.specs import Decoding
 
-__all__ = ["METRICS", "Findings", "Gallery", "Generator", "Near", "examine"]
+__all__ = ["METRICS", "Findings", "Gallery", "GeneratorFindings", "Near", "examine"]
 
 METRICS = ("fid", "fd_infinity", "kid", "prdc", "authpct")
 """What a report computes by default."""
@@ -74,7 +74,7 @@ Near = Sequence[tuple[str, float]]
 
 
 @dataclass(frozen=True, eq=False)
-class Generator:
+class GeneratorFindings:
     """What is known of one set of fake images.
 
     Attributes:
@@ -117,7 +117,7 @@ class Findings:
     """
 
     real: str
-    generators: Sequence[Generator]
+    generators: Sequence[GeneratorFindings]
     real_spectrum: npt.NDArray[np.float64]
     decoding: Decoding
     real_source: ImageSource | None = None
@@ -278,7 +278,7 @@ def _generator(
     labels: Any,
     shown: int,
     seed: int,
-) -> Generator:
+) -> GeneratorFindings:
     called = {key: one.metric for key, one in measured.results.items()}
     classes, more = None, dict[str, str]()
     if labels is not None or _has_classes(sets):
@@ -286,7 +286,7 @@ def _generator(
     why = {**measured.not_computed, **{key: str(e) for key, e in measured.errors.items()}}
     scores = EvaluationResult(measured.results, why, per_image=images, per_class=classes)
     galleries = _galleries(sets, images, shown, seed)
-    return Generator(
+    return GeneratorFindings(
         name=name,
         scores=scores,
         spectrum=_spectrum(sets.fake.moments),

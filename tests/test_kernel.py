@@ -367,28 +367,56 @@ def test_a_capped_subset_is_said() -> None:
 def test_numpy_and_torch_agree(monkeypatch: pytest.MonkeyPatch, direct: bool) -> None:
     if direct:
         one_by_one(monkeypatch)
-    x, y = X.astype(np.float32), Y.astype(np.float32)
-    tensors = torch.from_numpy(x), torch.from_numpy(y)
-    assert_alike(
-        kid_estimate(x, y, subsets=5, subset_size=40),
-        kid_estimate(*tensors, subsets=5, subset_size=40),
-    )
-    assert_alike(kernel_distance_estimate(x, y), kernel_distance_estimate(*tensors))
-    assert_alike(cmmd_estimate(x, y), cmmd_estimate(*tensors))
+    for kind, rel in ((np.float32, 1e-7), (np.float64, 1e-9)):  # of which products are made
+        pair = X.astype(kind), Y.astype(kind)
+        tensors = torch.from_numpy(pair[0]), torch.from_numpy(pair[1])
+        assert_alike(
+            kid_estimate(*pair, subsets=5, subset_size=40),
+            kid_estimate(*tensors, subsets=5, subset_size=40),
+            rel,
+        )
+        for estimate in (kernel_distance_estimate, cmmd_estimate):
+            assert_alike(estimate(*pair), estimate(*tensors), rel)
 
 
-def assert_alike(a: Estimate, b: Estimate) -> None:
-    assert a.value == pytest.approx(b.value, rel=1e-9)
-    assert a.standard_error == pytest.approx(b.standard_error, rel=1e-9)
+@pytest.mark.parametrize("direct", [False, True])
+@pytest.mark.parametrize("shift", [0.0, 100.0, -3000.0])
+def test_float32_features_give_what_float64_does(
+    monkeypatch: pytest.MonkeyPatch, direct: bool, shift: float
+) -> None:
+    """Also far from the origin, and where the distance is near 0: beside its error bar."""
+    if direct:
+        one_by_one(monkeypatch)
+    for scale in (1.0, 1.2):
+        x, y = sample(150, 1) + shift, sample(110, 2, scale=scale) + shift
+        short = x.astype(np.float32), y.astype(np.float32)
+        wide = short[0].astype(np.float64), short[1].astype(np.float64)
+        for estimate in (kid_estimate, kernel_distance_estimate, cmmd_estimate):
+            how = {"subsets": 20, "subset_size": 40} if estimate is kid_estimate else {}
+            found, expected = estimate(*short, **how), estimate(*wide, **how)
+            assert found.standard_error == pytest.approx(expected.standard_error, rel=1e-4)
+            error = float(expected.standard_error or 0.0)
+            assert found.value == pytest.approx(expected.value, rel=1e-6, abs=1e-5 * error)
+
+
+def test_huge_float32_features_stay_in_float64() -> None:
+    x, y = (side.astype(np.float32) * np.float32(1e20) for side in (X, Y))
+    expected = kernel_distance(x.astype(np.float64), y.astype(np.float64))
+    assert kernel_distance(x, y) == pytest.approx(expected, rel=1e-9)
+
+
+def assert_alike(a: Estimate, b: Estimate, rel: float = 1e-9) -> None:
+    assert a.value == pytest.approx(b.value, rel=rel)
+    assert a.standard_error == pytest.approx(b.standard_error, rel=rel)
     for key, value in a.details.items():
-        assert value == pytest.approx(b.details[key], rel=1e-9)
+        assert value == pytest.approx(b.details[key], rel=rel)
     for one, other in (
         (a.real_influence, b.real_influence),
         (a.fake_influence, b.fake_influence),
     ):
         assert isinstance(one, np.ndarray)
         assert isinstance(other, np.ndarray)
-        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(one, other, rtol=rel, atol=rel * float(np.abs(other).max()))
 
 
 def test_memory_maps(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

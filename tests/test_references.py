@@ -703,7 +703,6 @@ def test_digits_are_near_the_reference_and_noise_is_far(tmp_path: Path) -> None:
         gm.fid(reference, small)
 
 
-@pytest.mark.slow
 def test_the_shipped_reference_computed_anew(tmp_path: Path) -> None:
     folder = digits_folder(tmp_path / "digits")
     shipped = open_reference("digits").statistics["features"]

@@ -92,11 +92,9 @@ def _curve(plot: Any, series: Series) -> None:
 
 def _across(plot: Any, chart: Chart) -> None:
     """Dots in rows, those of several series below each other."""
-    several = len(chart.series)
     for number, series in enumerate(chart.series):
         color, marker = _look(series)
-        shift = (number - (several - 1) / 2) * 0.5 / max(several - 1, 1) if several > 1 else 0.0
-        places = [i + shift for i in range(len(series.x))]
+        places = chart.places(number)
         _whiskers(plot, [*zip(places, series.low, series.high, strict=False)], color, upright=False)
         data = {"x": list(series.x), "y": places, "row": [as_text(c) for c in chart.categories]}
         drawn = plot.scatter(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gan_metrics.findings import Findings, Generator
+from gan_metrics.findings import Findings, GeneratorFindings
 from gan_metrics.history import History
 from gan_metrics.results import MetricResult
 
@@ -72,6 +72,18 @@ class Chart:
     heads: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = field(default_factory=list)
 
+    def places(self, number: int) -> list[float]:
+        """Where the values of a series lie, in rows of which the first is 0.
+
+        Those of several series stand below each other within a row.
+
+        Args:
+            number: Of the series.
+        """
+        several = len(self.series)
+        shift = 0.5 * (number / (several - 1) - 0.5) if several > 1 else 0.0
+        return [row + shift for row in range(len(self.categories))]
+
 
 def charts_of(found: Findings) -> list[Chart]:
     """The figures that these findings can fill, in the order of a report."""
@@ -89,7 +101,7 @@ def _interval(result: MetricResult) -> tuple[float | None, float | None]:
 
 
 def _dots(
-    generators: Sequence[Generator], names: Sequence[str]
+    generators: Sequence[GeneratorFindings], names: Sequence[str]
 ) -> tuple[list[Series], list[list[str]]]:
     """The values of some metrics of each generator with their intervals, and a table of them."""
     series, rows = [], []

@@ -74,11 +74,9 @@ def _curve(axes: Any, series: Series) -> None:
 
 
 def _across(axes: Any, chart: Chart) -> None:
-    several = len(chart.series)
     for number, series in enumerate(chart.series):
         color, marker = _look(series)
-        shift = (number - (several - 1) / 2) * 0.5 / max(several - 1, 1) if several > 1 else 0.0
-        places = [i + shift for i in range(len(series.x))]
+        places = chart.places(number)
         for place, low, high in zip(places, series.low, series.high, strict=False):
             if low is not None and high is not None:
                 axes.hlines(place, low, high, color=color)

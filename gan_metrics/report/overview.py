@@ -12,7 +12,7 @@ import numpy as np
 from gan_metrics.downloads import atomic_path, check_target
 from gan_metrics.errors import UsageError
 from gan_metrics.extras import require
-from gan_metrics.findings import Findings, Generator, Near
+from gan_metrics.findings import Findings, GeneratorFindings, Near
 from gan_metrics.images.encode import overlay
 from gan_metrics.report.bokeh_charts import drawn_chart
 from gan_metrics.report.charts import charts_of
@@ -164,7 +164,7 @@ class _Images:
         self.told[key].update(facts=facts, near=near)
 
 
-def _section(number: int, one: Generator, images: _Images) -> dict[str, Any]:
+def _section(number: int, one: GeneratorFindings, images: _Images) -> dict[str, Any]:
     """What the page shows of a generator's images."""
     rows = {}
     copies = set()
@@ -197,12 +197,25 @@ def _section(number: int, one: Generator, images: _Images) -> dict[str, Any]:
                     "name": as_text(name),
                     "uri": images.told[key]["uri"],
                     "is_copy": name in copies and not gallery.real,
-                    "fact": facts[0] if facts else None,
+                    "fact": _caption(facts, _CAPTIONS.get(gallery.key, "")),
                     "near": others[0] if others and gallery.key == "copies" else None,
                 }
             )
         galleries.append({"gallery": gallery, "images": shown})
     return {"generator": one, "number": number, "galleries": galleries, "places": _places(one)}
+
+
+_CAPTIONS = {
+    "realistic": "realism",
+    "unrealistic": "realism",
+    "rare": "rarity",
+    "copies": "nearest real at",
+}
+"""What is written under the images of a gallery, where that is not the first fact."""
+
+
+def _caption(facts: Sequence[tuple[str, str]], wanted: str) -> tuple[str, str] | None:
+    return next((fact for fact in facts if fact[0] == wanted), facts[0] if facts else None)
 
 
 def _facts(row: dict[str, Any] | None) -> list[tuple[str, str]]:
@@ -221,7 +234,7 @@ def _reach(reach: float | None) -> list[tuple[str, str]]:
     return [] if reach is None else [("nearest fake at", f"{reach:.3g} times the radius")]
 
 
-def _places(one: Generator) -> Sequence[dict[str, Any]]:
+def _places(one: GeneratorFindings) -> Sequence[dict[str, Any]]:
     """Images with what raises the distance in red over them."""
     found = []
     for image in one.places or ():
