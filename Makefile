@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The versions of the test environment; with another Python, or for the newest: make test LOCK=
 LOCK ?= requirements-test.txt
 
-.PHONY: demo test lint audit docs lock check slow clean
+.PHONY: demo test notebooks lint audit docs lock check slow clean
 
 demo: $(VENV)/.installed
 	$(BIN)/gan-metrics demo
@@ -13,6 +13,11 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/pytest --cov --cov-report= -q -n auto --maxprocesses 4
 	$(BIN)/coverage report --skip-covered --fail-under=90
+
+# One after another: each takes what cores there are. By the environment's own kernel, offline.
+notebooks: $(VENV)/.installed-test
+	GAN_METRICS_OFFLINE=$(if $(GAN_METRICS_FULL),0,1) $(BIN)/pytest -q --nbmake \
+	    --nbmake-timeout=$(if $(GAN_METRICS_FULL),7200,300) --no-cov -p no:xdist --durations=0 notebooks
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ and links between them and the pages below docs/ hold here as they do in the rep
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 import sys
@@ -28,6 +29,10 @@ PAGES = {
     "reference_stats/README.md": "reference_stats.md",
     "examples/accelerate_loop.py": "examples/accelerate_loop.md",
     "examples/train_gan.py": "examples/train_gan.md",
+    **{
+        f"notebooks/{path.name}": f"notebooks/{path.stem}.md"
+        for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
+    },
 }
 """Files of the repository, and the pages of the site that they are."""
 
@@ -58,10 +63,21 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 def _page(file: str) -> str:
     text = (ROOT / file).read_text(encoding="utf-8")
+    if file.endswith(".ipynb"):
+        return _notebook(text)
     if not file.endswith(".py"):
         return text
     title, _, _ = text.partition("\n")
     return f"# {Path(file).name}\n\n{title.strip(chr(34))}\n\n```python\n{text}```\n"
+
+
+def _notebook(text: str) -> str:
+    """The cells of a notebook, one below the other."""
+    shown = []
+    for cell in json.loads(text)["cells"]:
+        body = "".join(cell["source"])
+        shown.append(body if cell["cell_type"] == "markdown" else f"```python\n{body}\n```")
+    return "\n\n".join(shown) + "\n"
 
 
 def relinked(markdown: str, page: str) -> str:
