@@ -162,9 +162,10 @@ class Comparison:
         """What was computed and how for the best generator, and how the others are ranked."""
         best = self.standings[0]
         others = ", ".join(as_text(s.name) for s in self.standings[1:])
-        ranked = f" {others} computed alike." if others else ""
+        ranked = f", and those of {others} were computed alike" if others else ""
         return (
-            f"For {as_text(best.name)}: {methods_of(list(best.results[0].values()))}{ranked} "
+            f"{methods_of(list(best.results[0].values()))} These values are those of "
+            f"{as_text(best.name)}{ranked}. "
             "Two generators are told apart where redraws of equal ones would differ as much in "
             f"less than {_LEVEL:.0%} of cases."
         )

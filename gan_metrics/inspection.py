@@ -86,6 +86,9 @@ class Inspection:
         """The JSON text."""
         return dumps(self.to_json(), indent=indent)
 
+    def __str__(self) -> str:
+        return self.to_text()
+
     def to_text(self) -> str:
         """Some lines for a person."""
         sizes = [((f"{w}×{h}"), n) for (w, h), n in self.tally.sizes.most_common()]

@@ -131,6 +131,9 @@ class Reproduction:
         """The JSON document as a string; NaN is never written."""
         return dumps(self.to_json(), indent)
 
+    def __str__(self) -> str:
+        return self.to_text()
+
     def to_text(self) -> str:
         """A few lines for a person."""
         lines = []

@@ -205,6 +205,7 @@ def test_the_ways_it_is_written_down() -> None:
     assert len(markdown) == 4
     assert r"a\|b_%" in markdown[3]
     assert len({line.replace(r"\|", "").count("|") for line in markdown}) == 1
+    assert "These values are those of c, and those of a|b_% were computed alike." in found.methods()
     latex = found.to_latex()
     assert r"\toprule" in latex
     assert r"a|b\_\%" in latex

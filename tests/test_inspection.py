@@ -52,6 +52,7 @@ def test_the_text_says_it_too(folder: Path) -> None:
                  "cats/0001.png, cats/zcopy.png", "dogs/broken.png:", "broken      1"):  # fmt: skip
         assert part in done.out, done.out
     assert "warning[other-files]" in done.err
+    assert str(gm.inspect_images(folder)) in done.out
 
 
 def test_a_sheet_shows_some_of_them(folder: Path, tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ def test_a_value_that_was_tampered_with(folders: Folders, tmp_path: Path) -> Non
     found = gm.reproduce({**document, "feature_spec": spec}, *folders)
     assert not found.agrees
     assert "feature_spec.preprocess" in found.to_text()
+    assert str(found) == found.to_text()
 
 
 def test_the_bound_of_agreement(folders: Folders) -> None:
