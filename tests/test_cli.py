@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -191,14 +192,14 @@ def test_an_unreadable_file(
     tmp_path: Path, folders: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad = write_folder(tmp_path / "bad", crops(2, 0))
-    real_read = Path.read_bytes
+    real_open = os.open
 
-    def denied(self: Path) -> bytes:
-        if self.name == "0000.png" and self.parent.name == "bad":
+    def denied(path: Any, *given: Any, **more: Any) -> int:
+        if os.fspath(path).endswith("bad/0000.png"):
             raise PermissionError(13, "Permission denied")
-        return real_read(self)
+        return real_open(path, *given, **more)
 
-    monkeypatch.setattr(Path, "read_bytes", denied)
+    monkeypatch.setattr(os, "open", denied)
     refused(3, "fid", folders[0], bad, *OFFLINE, says=("0000.png", "Permission denied"))
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -466,9 +467,9 @@ def test_only_the_networks_that_are_needed_are_built(
     built: list[str] = []
     real_init = network.Backbone.__init__
 
-    def init(self: network.Backbone, choice: BackboneChoice, device: str = "auto") -> None:
+    def init(self: network.Backbone, choice: BackboneChoice, *given: Any) -> None:
         built.append(choice.recipe.name)
-        real_init(self, choice, device)
+        real_init(self, choice, *given)
 
     lite, other = choose_backbone(LITE0), choose_backbone("timm:test_resnet", weights="random")
     sides = [open_side(folder, {}) for folder in folders]

@@ -147,7 +147,7 @@ def test_what_the_caller_says_goes_before_the_row(
     )
     rng = np.random.RandomState(3)
     expected = gm.metrics.kid(fake, real, subset_size=6, seed=rng)  # the fakes are drawn first
-    assert seeded.value == pytest.approx(expected, rel=1e-9)
+    assert seeded.value == pytest.approx(expected, rel=1e-7)  # float32 features, in two orders
 
 
 def test_saved_features_keep_their_protocol(

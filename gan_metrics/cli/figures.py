@@ -151,7 +151,7 @@ def _plotter(key: str, about: str, metrics: str) -> Callable[..., None]:
         print(f"{output}: {chart.title}")  # noqa: T201
 
     plot.__doc__ = (
-        f"{about}\n\nExamples:\n  gan-metrics plot {key} real/ "
+        f"{about}\n\nOne of the report's charts.\n\nExamples:\n  gan-metrics plot {key} real/ "
         f"{'gan/ diffusion/' if key == 'comparison' else 'fake/'} -o {key}.pdf\n"
     )
     return plot
@@ -175,6 +175,8 @@ def history(
     debug: Debug = False,
 ) -> None:
     """A score over the steps of a training, with its band.
+
+    LOG.jsonl is what training.Evaluator(log=…) wrote, or --append.
 
     Examples:
       gan-metrics plot history train.jsonl -o curve.pdf

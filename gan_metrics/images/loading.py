@@ -110,15 +110,31 @@ def load(
         collate_fn=_collate,
         pin_memory=pin,
     )
+    batches = iter(loader)
     try:
-        yield from loader
+        yield from batches
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
+        _unlock(batches)
         raise ResourceError(
             f"a decoding process died (killed for lack of memory?): {error}; "
             "try fewer --workers, or --workers 0"
         ) from error
+
+
+def _unlock(batches: object) -> None:
+    """Give back the locks of a loader one of whose processes died, so that it can be ended.
+
+    torch tells of the death by raising from a signal's handler, wherever this thread happens to be:
+    perhaps where it has just taken the lock of a queue, which then nobody gives back, and for which
+    the loader's end, and that of Python, would wait for ever.
+    """
+    for queue in getattr(batches, "_index_queues", ()):
+        lock = getattr(queue, "_notempty", None)
+        if lock is not None:
+            lock.acquire(timeout=1)  # whoever is alive gives it back within that
+            lock.release()
 
 
 @dataclass(slots=True)

@@ -67,6 +67,35 @@ def test_a_worker_that_is_killed(workers: int, tmp_path: Path) -> None:
     record("a decoding process killed", 1, "exit code 6, no process left")
 
 
+LOCKED = """
+import sys
+from torch.utils.data import dataloader
+from gan_metrics.errors import ResourceError
+from gan_metrics.images.loading import load
+from gan_metrics.images.sources import open_source
+from gan_metrics.specs import Decoding
+
+def died(self):
+    self._index_queues[0]._notempty.acquire()
+    raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed.")
+
+dataloader._MultiProcessingDataLoaderIter._next_data = died
+try:
+    next(load(open_source(sys.argv[1]), range(9), Decoding(), batch_size=2, workers=2))
+except ResourceError as error:
+    print(error)
+"""
+
+
+def test_a_worker_that_dies_while_a_lock_is_held(folder: Path) -> None:
+    """As when the signal of its death comes just after the lock of a queue was taken."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOCKED, folder], capture_output=True, text=True, timeout=60,
+        check=True,
+    )  # fmt: skip
+    assert "a decoding process died" in done.stdout
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_interrupted(workers: int, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "images", crops(400, 0, 64, 64))

@@ -243,4 +243,6 @@ def _passes(error: Exception) -> bool:
     if not type(error).__module__.startswith("aiohttp"):
         return isinstance(error, ConnectionError | TimeoutError)
     status = getattr(error, "status", None)
+    if "Bad status line" in str(error):  # what was left on the line by the answer before this one
+        return True
     return status in downloads.RETRIED if isinstance(status, int) and status >= 400 else True
