@@ -79,7 +79,7 @@ def report(
     Examples:
       gan-metrics report real/ fake/ -o report.html
 
-      gan-metrics report real/ gan/ diffusion/ -o report.html --history train.jsonl
+      gan-metrics report real/ gan/ flow/ -o r.html --history train.jsonl
     """
     from gan_metrics.findings import METRICS, examine
     from gan_metrics.report.overview import check_report_format, save_report
