@@ -21,17 +21,29 @@ settings.load_profile("untimed")
 LITE0 = "efficientnet-lite0"
 
 
+def _settle(place: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("GAN_METRICS_CACHE", str(place / "cache"))
+    patch.setenv("GAN_METRICS_HOME", str(place / "home"))
+    patch.setenv("TORCH_HOME", str(place / "torch"))
+    patch.setenv("GAN_METRICS_OFFLINE", "1")
+    patch.delenv("GAN_METRICS_INCEPTION", raising=False)
+    patch.delenv("GAN_METRICS_CACHE_SIZE", raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_places_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """For what fixtures of a module or of the session run, which come before those of a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        _settle(tmp_path_factory.mktemp("session"), patch)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_places(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
     place = tmp_path_factory.mktemp("places")
-    monkeypatch.setenv("GAN_METRICS_CACHE", str(place / "cache"))
-    monkeypatch.setenv("GAN_METRICS_HOME", str(place / "home"))
-    monkeypatch.setenv("TORCH_HOME", str(place / "torch"))
-    monkeypatch.setenv("GAN_METRICS_OFFLINE", "1")
-    monkeypatch.delenv("GAN_METRICS_INCEPTION", raising=False)
-    monkeypatch.delenv("GAN_METRICS_CACHE_SIZE", raising=False)
+    _settle(place, monkeypatch)
     yield
     shutil.rmtree(place, ignore_errors=True)
 
