@@ -16,7 +16,8 @@ from gan_metrics.attribution import Attribution, attribute_embedded
 from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.comparison import Comparison, names_of, rank
 from gan_metrics.embedding import settle
-from gan_metrics.errors import GanMetricsError, UsageError, unknown_name
+from gan_metrics.errors import GanMetricsError, InputError, UsageError, unknown_name
+from gan_metrics.extras import require
 from gan_metrics.history import History, read_history
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.labels import folder_classes
@@ -175,6 +176,8 @@ def examine(
     """
     if map_method is not None and map_method not in METHODS:
         raise unknown_name("method", map_method, METHODS)
+    if map_method == "umap":
+        require("umap", "maps")
     for name, value in (("shown", shown), ("places", places), ("map_images", map_images)):
         if not isinstance(value, int) or value < 0:
             raise UsageError(f"{name}={value!r}: expected a whole number of at least 0")
@@ -186,8 +189,7 @@ def examine(
     measured = measure(real, fakes, rows, held_out=held_out, options=options, images=True)
     leading = next(iter(rows))
     for one in measured:
-        if not one.results:
-            raise next(iter(one.errors.values()))
+        _refuse_empty(one)
     sets = [_sets(one) for one in measured]
     first = sets[0]
     assert first.real is not None  # noqa: S101
@@ -215,6 +217,16 @@ def examine(
         history=logged,
         missing=missing,
     )
+
+
+def _refuse_empty(measured: Measured) -> None:
+    """Refuse a report without a score; where some came out, the others are told of in it."""
+    if measured.results:
+        return
+    for error in measured.errors.values():
+        raise error
+    for name, why in measured.not_computed.items():
+        raise InputError(f"{name} cannot be computed: {why}")
 
 
 def _sets(measured: Measured) -> Sets:
@@ -310,7 +322,9 @@ def _has_classes(sets: Sets) -> bool:
 
 
 def _galleries(sets: Sets, images: PerImage | None, shown: int, seed: int) -> list[Gallery]:
-    found = []
+    found: list[Gallery] = []
+    if not shown:
+        return found
     for real, side in ((True, sets.real), (False, sets.fake)):
         if side is not None and side.features is not None:
             every = side.features.names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from data import crops, write_folder
 from test_cli import call, refused
 
 import gan_metrics as gm
-from gan_metrics import UsageError
+from gan_metrics import InputError, UsageError
 from gan_metrics.backbones.network import Backbone
 from gan_metrics.findings import Findings, examine
 from gan_metrics.metrics.frechet import frechet_influence
@@ -173,6 +174,39 @@ def test_features_alone(sets: dict[str, Path], tmp_path: Path) -> None:
     assert one.galleries
     page = save_report(found, tmp_path / "page.html").read_text()
     assert "no image at hand" in page
+
+
+def test_no_galleries_are_as_few_as_can_be_shown(sets: dict[str, Path]) -> None:
+    found = examine(
+        sets["real"], [sets["near"]], metrics="fid", shown=0, places=0, map_method=None, **OWN
+    )
+    assert found.generators[0].galleries == []
+
+
+def test_the_table_of_classes_counts_each_generator_once(
+    found: Findings, sets: dict[str, Path]
+) -> None:
+    """Several generators may have drawn different numbers of a class."""
+    assert charts(found)["classes"].heads == ["class", "real", "near", "dull"]
+    alone = examine(sets["real"], [sets["near"]], metrics="fid", places=0, map_method=None, **OWN)
+    table = charts(alone)["classes"]
+    assert table.heads == ["class", "real", "fake", "near"]
+    assert sorted(row[:3] for row in table.rows) == [["a", "20", "20"], ["b", "20", "20"]]
+
+
+def test_a_report_without_a_score(sets: dict[str, Path], tmp_path: Path) -> None:
+    gm.compute_stats(sets["real"], **OWN).save(tmp_path / "real.npz")
+    with pytest.raises(InputError, match="kid cannot be computed: .*features"):
+        examine(tmp_path / "real.npz", [sets["near"]], metrics="kid", **OWN)
+
+
+def test_a_map_whose_extra_is_missing_is_told_of_before_any_work(
+    sets: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "umap", None)
+    monkeypatch.setattr(Backbone, "_raw", lambda *_: pytest.fail("there was a pass"))
+    with pytest.raises(UsageError, match=r"gan-metrics\[maps\]"):
+        examine(sets["real"], [sets["near"]], map_method="umap", cache=False, **OWN)
 
 
 def test_refused(sets: dict[str, Path], tmp_path: Path) -> None:

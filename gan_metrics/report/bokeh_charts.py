@@ -87,7 +87,7 @@ def _curve(plot: Any, series: Series) -> None:
         drawn = plot.scatter(
             "x", "y", source=_source(data), color=color, marker=marker, size=8, **legend
         )
-        _tell(plot, drawn, [(series.label or "value", "@y{0.00000}")])
+        _tell(plot, drawn, [(series.label or "value", "@y{%0.5g}")])
 
 
 def _across(plot: Any, chart: Chart) -> None:
@@ -101,7 +101,7 @@ def _across(plot: Any, chart: Chart) -> None:
             "x", "y", source=_source(data), color=color, marker=marker, size=9,
             legend_label=as_text(series.label),
         )  # fmt: skip
-        _tell(plot, drawn, [("@row", "@x{0.00000}")])
+        _tell(plot, drawn, [("", "@row"), (series.label, "@x{%0.5g}")])
 
 
 def _stacked(plot: Any, chart: Chart) -> None:
@@ -121,7 +121,7 @@ def _stacked(plot: Any, chart: Chart) -> None:
             hatch_pattern=value("right_diagonal_line" if number % 2 else "blank"), hatch_alpha=0.3,
             legend_label=as_text(series.label),
         )  # fmt: skip
-        _tell(plot, drawn, [("@row", "@value{0.00000}")])
+        _tell(plot, drawn, [("", "@row"), (series.label, "@value{%0.5g}")])
         left = right
 
 
@@ -144,7 +144,8 @@ def _tell(plot: Any, drawn: Any, lines: list[tuple[str, str]]) -> None:
     """What stands under the pointer."""
     from bokeh.models import HoverTool
 
-    plot.add_tools(HoverTool(renderers=[drawn], tooltips=lines, visible=False))
+    formats = dict.fromkeys(("@x", "@y", "@value"), "printf")
+    plot.add_tools(HoverTool(renderers=[drawn], tooltips=lines, formatters=formats, visible=False))
 
 
 def _source(data: dict[str, Any]) -> Any:

@@ -275,6 +275,8 @@ def _classes(found: Findings) -> Chart | None:
     known = [n for n in names if all(one[n].value is not None for one in values)]
     known.sort(key=lambda name: -float(first[name].value))
     shown = known[:_BARS]
+    counts = parts[0].scores.per_class.counts
+    fakes = ["fake"] if len(parts) == 1 else []  # several generators may have drawn differently
     return Chart(
         "classes",
         f"{metric} of each class",
@@ -287,11 +289,11 @@ def _classes(found: Findings) -> Chart | None:
             for color, (g, one) in enumerate(zip(parts, values, strict=True), 1)
         ],
         categories=shown,
-        heads=["class", "real", "fake", *(g.name for g in parts)],
+        heads=["class", "real", *fakes, *(g.name for g in parts)],
         rows=[
             [
                 name,
-                *("–" if n is None else str(n) for n in parts[0].scores.per_class.counts[name]),
+                *("–" if n is None else str(n) for n in counts[name][: 1 + len(fakes)]),
                 *(one[name].to_text() for one in values),
             ]
             for name in names
