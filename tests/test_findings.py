@@ -196,7 +196,7 @@ def test_the_table_of_classes_counts_each_generator_once(
 
 def test_a_report_without_a_score(sets: dict[str, Path], tmp_path: Path) -> None:
     gm.compute_stats(sets["real"], **OWN).save(tmp_path / "real.npz")
-    with pytest.raises(InputError, match="kid cannot be computed: .*features"):
+    with pytest.raises(InputError, match=r"kid cannot be computed: .*features"):
         examine(tmp_path / "real.npz", [sets["near"]], metrics="kid", **OWN)
 
 
