@@ -266,6 +266,7 @@ def _kid(bench: Bench, n: int) -> Case:
                 "it.compute_metric(a, b)",
             ),
         },
+        gflop=4 * min(n**2, 100 * size**2) * dim / 1e9,  # as for neighbours; all pairs or subsets
     )  # fmt: skip
 
 

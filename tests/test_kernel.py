@@ -12,7 +12,7 @@ from oracles import cmmd_direct, kid_of_draws, kid_subsets, mmd_polynomial, mmd_
 from sklearn.metrics.pairwise import polynomial_kernel
 
 from gan_metrics.errors import ComputationError, InputError, UsageError
-from gan_metrics.metrics import kernel, kernel_sums
+from gan_metrics.metrics import kernel, kernel_sums, kernels
 from gan_metrics.metrics.estimates import Estimate, influence_error
 from gan_metrics.metrics.kernel import (
     cmmd,
@@ -90,12 +90,21 @@ def test_cmmd_against_the_definition() -> None:
     assert cmmd(X * np.arange(1, 151)[:, None], Y) == pytest.approx(cmmd(X, Y), rel=1e-9)
 
 
-@pytest.mark.parametrize("rows", [1, 7, 64])
-def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
-    few, others = X[:40], Y[:30]
+@pytest.mark.parametrize(
+    ("kind", "rows", "strip"),
+    [
+        ("float64", 1, 1), ("float64", 7, 1 << 17), ("float64", 64, 200),
+        ("float32", 64, 1 << 17), ("float32", 64, 200),
+    ],
+)  # fmt: skip
+def test_blocks_do_not_matter(
+    monkeypatch: pytest.MonkeyPatch, kind: str, rows: int, strip: int
+) -> None:
+    few, others = X[:40].astype(kind), Y[:30].astype(kind)
     whole = kid_estimate(few, others, subsets=5, subset_size=20)
     other = cmmd_estimate(few, others)
     monkeypatch.setattr(kernel_sums, "_ROWS", rows)
+    monkeypatch.setattr(kernels, "_CACHED", strip)
     assert_alike(kid_estimate(few, others, subsets=5, subset_size=20), whole)
     assert_alike(cmmd_estimate(few, others), other)
 

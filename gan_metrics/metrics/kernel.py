@@ -32,17 +32,15 @@ from gan_metrics.metrics.arguments import CHECKS, generator, number, positive
 from gan_metrics.metrics.arrays import as_pair, like
 from gan_metrics.metrics.estimates import Estimate
 from gan_metrics.metrics.kernel_sums import (
-    Gaussian,
-    Polynomial,
     Rows,
     Sums,
     all_pairs,
-    check_rows,
     finite,
     spread,
     spread_by_reference,
     sweep,
 )
+from gan_metrics.metrics.kernels import Gaussian, Polynomial, Products, check_rows
 
 __all__ = [
     "cmmd",
@@ -172,7 +170,7 @@ def kid_estimate(
     '1.39 ± 0.18, kid-subset-capped'
     """
     x, y = _sides(X, Y)
-    kernel = _polynomial(x.shape[1], degree, gamma, coef0)
+    products = Products(_polynomial(x.shape[1], degree, gamma, coef0), x, y)
     subsets = CHECKS["subsets"]("subsets", subsets)
     asked = CHECKS["subset_size"]("subset_size", subset_size)
     fakes_first = CHECKS["draw_first"]("draw_first", draw_first) == "fake"
@@ -182,7 +180,7 @@ def kid_estimate(
     drawn = [_draw(rng, n, m, size, fakes_first=fakes_first) for _ in range(subsets)]
     details: dict[str, Any] = {"subsets": subsets, "subset_size": size}
     if all_pairs(n, m, x.shape[1], subsets, size, error_bar=error_bar):
-        sums = sweep(x, y, kernel, drawn, squares=error_bar)
+        sums = sweep(x, y, products, drawn, squares=error_bar)
         real, fake, mixed = sums.chosen
         values = (real + fake) / (size * (size - 1)) - 2 * mixed / size**2
         details["u_statistic"] = finite(sums.unbiased)
@@ -190,8 +188,9 @@ def kid_estimate(
         if parts:
             details["u_standard_error"] = math.sqrt(finite(parts.variance(n, m)))
     else:
-        values = np.array([sweep(x[like(i, x)], y[like(j, y)], kernel).unbiased for i, j in drawn])
-        parts = spread_by_reference(x, y, kernel, rng) if error_bar else None
+        pairs = ((x[like(i, x)], y[like(j, y)]) for i, j in drawn)
+        values = np.array([sweep(*pair, products).unbiased for pair in pairs])
+        parts = spread_by_reference(x, y, products, rng) if error_bar else None
     value = finite(float(values.mean()))
     details["subset_std"] = float(values.std())
     capped = (
@@ -282,8 +281,8 @@ def kernel_distance_estimate(
     '1.39 ± 0.18'
     """
     x, y = _sides(X, Y)
-    kernel = _polynomial(x.shape[1], degree, gamma, coef0)
-    sums = sweep(x, y, kernel, squares=error_bar)
+    products = Products(_polynomial(x.shape[1], degree, gamma, coef0), x, y)
+    sums = sweep(x, y, products, squares=error_bar)
     return _estimate(sums, finite(sums.unbiased), 1.0, {}, error_bar=error_bar)
 
 
@@ -355,7 +354,7 @@ def cmmd_estimate(
     scale = positive("scale", scale)
     check_rows(x, "real")
     check_rows(y, "fake")
-    sums = sweep(x, y, kernel, squares=error_bar)
+    sums = sweep(x, y, Products(kernel, x, y), squares=error_bar)
     n, m = len(x), len(y)
     value = float((sums.xx / n - sums.xy / m).mean() + (sums.yy / m - sums.yx / n).mean())
     details = {"u_statistic": scale * finite(sums.unbiased)}

@@ -5,10 +5,6 @@ once: by row, by column, its squares, and over random subsets. The sum over a su
 s its indicator, so that one sweep over all pairs serves every subset; where the subsets hold fewer
 pairs they are swept one by one. An image is never paired with itself.
 
-Where the features are float32, so are the products of their differences from a common centre c,
-from which xᵀy follows in float64 as (x − c)ᵀ(y − c) + cᵀx + cᵀy − cᵀc. What float32 rounds there
-has no sign of its own, and leaves the means alone: 1e-9 of the value in the tests.
-
 The variance of the unbiased MMD²::
 
     U = mean(a − c) + mean(b − d)
@@ -35,24 +31,13 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError
-from gan_metrics.metrics.arrays import (
-    blocks,
-    full_precision,
-    host,
-    is_tensor,
-    like,
-    namespace,
-    wide,
-)
+from gan_metrics.metrics.arrays import blocks, host, like, namespace, wide
+from gan_metrics.metrics.kernels import Products
 
 __all__ = [
-    "Gaussian",
-    "Kernel",
-    "Polynomial",
     "Spread",
     "Sums",
     "all_pairs",
-    "check_rows",
     "finite",
     "spread",
     "spread_by_reference",
@@ -68,112 +53,35 @@ _ROWS = 1024
 _REFERENCE = 2000
 """Images per side that stand for their whole set where a sweep over all pairs would be too long."""
 
-_LARGE = 1e15
-
 _HELD = 1 << 25
-"""Numbers that are kept ready for products: 128 MiB of float32."""
+"""Numbers that are kept ready for products: 128 MiB of float32, twice that of float64."""
 
 _PASSES = 64
 """What the kernel costs beside one product, in multiplications per pair."""
 
 
-class Polynomial(NamedTuple):
-    """(γ xᵀy + c)^degree; √γ goes to the rows."""
-
-    root: float
-    coef0: float
-    degree: int
-
-    def rows(self, block: Any) -> Any:
-        """Features as :meth:`values` takes them, float64."""
-        return wide(block) * self.root
-
-    def values(self, base: Any) -> Any:
-        """The kernel of products of such rows, which are written over."""
-        base += self.coef0
-        if self.degree == 1:
-            return base
-        power = base * base
-        for _ in range(self.degree - 2):
-            power *= base
-        return power
-
-
-class Gaussian(NamedTuple):
-    """exp(−|x − y|²/2σ²) − 1 on normalised rows, where |x − y|² = 2 − 2 xᵀy."""
-
-    sigma: float
-
-    def rows(self, block: Any) -> Any:
-        """Features as :meth:`values` takes them, float64."""
-        block = wide(block)
-        return block / _norms(block)[:, None]
-
-    def values(self, exponent: Any) -> Any:
-        """The kernel of products of such rows, which are written over."""
-        exponent -= 1.0
-        exponent /= self.sigma**2
-        return namespace(exponent).expm1(exponent)
-
-
-Kernel = Polynomial | Gaussian
-
-
-class _Products:
-    """xᵀy of all pairs of rows, float64.
+class _Ready:
+    """Rows made ready for products, once where there is room to keep them.
 
     Args:
-        kernel: Whose rows they are.
-        sides: The features; where all are float32, products are made in float32 about their mean.
-
-    Attributes:
-        kernel: The same.
+        products: What they are for.
+        sides: The features.
     """
 
-    def __init__(self, kernel: Kernel, *sides: Any) -> None:
-        self.kernel = kernel
-        self._centre: Any = None
-        xp = namespace(*sides)
-        if all(side.dtype == xp.float32 and _tame(side) for side in sides):
-            means = [xp.mean(kernel.rows(side[:_REFERENCE]), axis=0) for side in sides]
-            self._centre = sum(means[1:], means[0]) / len(means)
-        self._held: dict[tuple[int, int], tuple[Any, Any]] = {}
+    def __init__(self, products: Products, *sides: Any) -> None:
+        self.products = products
         self._holds = sum(len(side) * side.shape[1] for side in sides) <= _HELD
+        self._held: dict[tuple[int, int], tuple[Any, Any]] = {}
 
     def rows(self, side: Any, part: slice) -> tuple[Any, Any]:
-        """What :meth:`of` takes of rows of a side; made once where there is room to keep it."""
+        """Some rows of a side."""
         key = id(side), part.start
-        if key not in self._held:
-            made = self._made(side[part])
-            if not self._holds:
-                return made
+        if key in self._held:
+            return self._held[key]
+        made = self.products.rows(side[part])
+        if self._holds:
             self._held[key] = made
-        return self._held[key]
-
-    def _made(self, block: Any) -> tuple[Any, Any]:
-        rows = self.kernel.rows(block)
-        if self._centre is None:
-            return rows, None
-        offset = rows @ self._centre - (self._centre @ self._centre) / 2.0
-        rows = rows - self._centre
-        return namespace(rows).astype(rows, namespace(rows).float32), offset
-
-    def of(self, left: tuple[Any, Any], right: tuple[Any, Any]) -> Any:
-        """The products, in a new array."""
-        with full_precision(left[0]):
-            found = left[0] @ right[0].T
-        if self._centre is None:
-            return found
-        found = wide(found) if is_tensor(found) else found
-        found = found + left[1][:, None]  # float64 from here on
-        found += right[1][None, :]
-        return found
-
-
-def _tame(features: Any) -> bool:
-    """Whether products of float32 stay far from what float32 holds."""
-    xp = namespace(features)
-    return float(xp.max(xp.abs(features))) < _LARGE
+        return made
 
 
 class Sums(NamedTuple):
@@ -249,7 +157,7 @@ def all_pairs(n: int, m: int, dim: int, subsets: int, size: int, *, error_bar: b
 def sweep(
     x: Any,
     y: Any,
-    kernel: Kernel,
+    products: Products,
     drawn: list[tuple[Rows, ...]] | None = None,
     *,
     squares: bool = False,
@@ -259,7 +167,7 @@ def sweep(
     Args:
         x: Real features, ``(n, D)``.
         y: Fake features, ``(m, D)``.
-        kernel: The kernel.
+        products: Those of the kernel.
         drawn: Per subset, its rows of x and its rows of y.
         squares: Whether the sums of squares are wanted.
 
@@ -271,10 +179,10 @@ def sweep(
     for b, pair in enumerate(drawn or ()):
         for mark, rows in zip(marks, pair, strict=True):
             mark[rows, b] = 1
-    products = _Products(kernel, x, y)
-    xx, _, *real = _gram(x, x, products, marks[0], marks[0], own=True, squares=squares)
-    yy, _, *fake = _gram(y, y, products, marks[1], marks[1], own=True, squares=squares)
-    xy, yx, *both = _gram(x, y, products, marks[0], marks[1], squares=squares)
+    ready = _Ready(products, x, y)
+    xx, _, *real = _gram(x, x, ready, marks[0], marks[0], own=True, squares=squares)
+    yy, _, *fake = _gram(y, y, ready, marks[1], marks[1], own=True, squares=squares)
+    xy, yx, *both = _gram(x, y, ready, marks[0], marks[1], squares=squares)
     for values in (xx, yy, xy, yx):
         finite(float(np.abs(values).max()))
     square, chosen = zip(real, fake, both, strict=True)
@@ -284,7 +192,7 @@ def sweep(
 def _gram(
     a: Any,
     b: Any,
-    products: _Products,
+    ready: _Ready,
     marks_a: npt.NDArray[np.uint8],
     marks_b: npt.NDArray[np.uint8],
     *,
@@ -306,25 +214,26 @@ def _gram(
     square, chosen = moved(np.zeros(())), moved(np.zeros(marks_a.shape[1]))
     with np.errstate(over="ignore", invalid="ignore"):
         for rows in blocks(len(a), _ROWS):
-            left, left_marks = products.rows(a, rows), moved(marks_a[rows])
+            left, left_marks = ready.rows(a, rows), moved(marks_a[rows])
             for cols in blocks(len(b), _ROWS):
                 if own and cols.start < rows.start:
                     continue
                 same = own and cols == rows
-                right = left if same else products.rows(b, cols)
-                k = products.kernel.values(products.of(left, right))
-                if same:
-                    k.reshape(-1)[:: len(k) + 1] = 0.0
+                right = left if same else ready.rows(b, cols)
+                right_marks = moved(marks_b[cols])
                 times = 2.0 if own and not same else 1.0
-                down[rows] += xp.sum(k, axis=1)
-                if not same:
-                    (down if own else across)[cols] += xp.sum(k, axis=0)
-                if squares:
-                    flat = k.reshape(-1)
-                    square = square + times * (flat @ flat)
-                if marks_a.shape[1]:
-                    inner = left_marks * (k @ moved(marks_b[cols]))
-                    chosen = chosen + times * xp.sum(inner, axis=0)
+                for part, k in ready.products.values(left, right):
+                    if same:
+                        k.reshape(-1)[part.start or 0 :: k.shape[1] + 1] = 0.0
+                    down[rows][part] += xp.sum(k, axis=1)
+                    if not same:
+                        (down if own else across)[cols] += xp.sum(k, axis=0)
+                    if squares:
+                        flat = k.reshape(-1)
+                        square = square + times * (flat @ flat)
+                    if marks_a.shape[1]:
+                        inner = left_marks[part] * (k @ right_marks)
+                        chosen = chosen + times * xp.sum(inner, axis=0)
     return host(down), host(across), float(square), host(chosen)
 
 
@@ -347,14 +256,14 @@ def spread(sums: Sums) -> Spread | None:
     return Spread(first, second, _influence(real), _influence(fake))
 
 
-def spread_by_reference(x: Any, y: Any, kernel: Kernel, rng: Any) -> Spread | None:
+def spread_by_reference(x: Any, y: Any, products: Products, rng: Any) -> Spread | None:
     """The same where every image is held against a random part of either set."""
     picked = [
         np.sort(rng.choice(len(side), min(len(side), _REFERENCE), replace=False)) for side in (x, y)
     ]
     parts = [side[like(rows, side)] for side, rows in zip((x, y), picked, strict=True)]
-    sums = sweep(parts[0], parts[1], kernel, squares=True)
-    products = _Products(kernel, x, y)
+    sums = sweep(parts[0], parts[1], products, squares=True)
+    ready = _Ready(products, x, y)
     inner = spread(sums)
     if inner is None:
         return None
@@ -364,7 +273,7 @@ def spread_by_reference(x: Any, y: Any, kernel: Kernel, rng: Any) -> Spread | No
         means = []
         for part in parts:
             none = np.zeros((len(side), 0), np.uint8), np.zeros((len(part), 0), np.uint8)
-            means.append(_gram(side, part, products, *none)[0] / len(part))
+            means.append(_gram(side, part, ready, *none)[0] / len(part))
         witness = means[own] - means[1 - own]
         witness[picked[own]] = sums.witness[own]  # there without the image itself
         noise = inner.second[own] / ((r, s)[own] - 1) + inner.second[2] / (s, r)[own]
@@ -392,20 +301,6 @@ def _influence(witness: Array) -> Array:
     return np.asarray(2.0 * (witness - witness.mean()))
 
 
-def check_rows(features: Any, side: str) -> None:
-    """Refuse rows that cannot be scaled to the length one."""
-    for rows in blocks(len(features), _ROWS):
-        with np.errstate(over="ignore"):
-            lengths = host(_norms(wide(features[rows])))
-        bad = np.flatnonzero(~((lengths > 0) & np.isfinite(lengths)))
-        if len(bad):
-            what = "is zero" if lengths[bad[0]] == 0 else "overflows"
-            raise ComputationError(
-                f"the length of row {rows.start + int(bad[0])} (counted from 0) of the {side} "
-                f"features {what}, so it cannot be scaled to one: leave that image out"
-            )
-
-
 def finite(value: float) -> float:
     """The value, unless the kernel overflowed."""
     if not math.isfinite(value):
@@ -414,9 +309,3 @@ def finite(value: float) -> float:
             "pass a smaller gamma"
         )
     return value
-
-
-def _norms(block: Any) -> Any:
-    """The lengths of the rows."""
-    xp = namespace(block)
-    return xp.sqrt(xp.sum(block * block, axis=1))

@@ -144,7 +144,7 @@ def _tell(plot: Any, drawn: Any, lines: list[tuple[str, str]]) -> None:
     """What stands under the pointer."""
     from bokeh.models import HoverTool
 
-    formats = dict.fromkeys(("@x", "@y", "@value"), "printf")
+    formats: dict[str, Any] = dict.fromkeys(("@x", "@y", "@value"), "printf")
     plot.add_tools(HoverTool(renderers=[drawn], tooltips=lines, formatters=formats, visible=False))
 
 
