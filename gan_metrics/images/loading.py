@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import sys
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,8 +27,14 @@ __all__ = ["Batch", "load"]
 _THREADS = 2
 """Without worker processes; Pillow lets go of the interpreter lock for part of its work."""
 
+_TINY = 1 << 11
+"""Pixels of an image below which two threads take longer than one: they wait for the lock."""
+
+_WAITING = 1e-3
+"""Seconds for a tiny image from which on they go by with waiting, say for a server."""
+
 _PIECE = 8
-"""Images that a thread takes at a time: to hand one over costs a tenth of decoding a small one."""
+"""Images that a thread takes at a time, unless they are tiny: handing over takes time as well."""
 
 _AHEAD = 2
 """Batches that wait decoded, so that the network never does."""
@@ -180,28 +188,52 @@ def _collate(images: list[_Decoded]) -> Batch:
 
 
 def _in_threads(
-    source: ImageSource, parts: Iterable[list[int]], decoding: Decoding
+    source: ImageSource, parts: Iterator[list[int]], decoding: Decoding
 ) -> Iterator[Batch]:
     decoder = _Decoder(source, decoding)
-    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="decode")
+    first = next(parts, None)
+    if first is None:
+        return
+    done: Future[list[_Decoded]] = Future()
+    threads, piece = _division(decoder, first[:_PIECE], done)
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     ahead: deque[list[Future[list[_Decoded]]]] = deque()
 
     def several(indices: list[int]) -> list[_Decoded]:
         return [decoder[index] for index in indices]
 
-    def first() -> Batch:
+    def begin(part: list[int]) -> list[Future[list[_Decoded]]]:
+        pieces = (part[i : i + piece] for i in range(0, len(part), piece))
+        return [pool.submit(several, indices) for indices in pieces]
+
+    def oldest() -> Batch:
         return _collate([image for future in ahead.popleft() for image in future.result()])
 
     try:
+        ahead.append([done, *begin(first[_PIECE:])])
         for part in parts:
-            pieces = (part[i : i + _PIECE] for i in range(0, len(part), _PIECE))
-            ahead.append([pool.submit(several, piece) for piece in pieces])
+            ahead.append(begin(part))
             if len(ahead) > _AHEAD:
-                yield first()
+                yield oldest()
         while ahead:
-            yield first()
+            yield oldest()
     finally:
         # A generator that still draws would change what belongs to its owner.
         interrupted = isinstance(sys.exc_info()[1], KeyboardInterrupt)
         wait = isinstance(source, Generated) and not interrupted
         pool.shutdown(wait=wait, cancel_futures=True)
+
+
+def _division(
+    decoder: _Decoder, indices: list[int], done: Future[list[_Decoded]]
+) -> tuple[int, int]:
+    """How many threads, and how many images one takes at a time, as the first ones show it."""
+    images, quickest = [], math.inf
+    for index in indices:
+        start = time.perf_counter()
+        images.append(decoder[index])
+        quickest = min(quickest, time.perf_counter() - start)
+    done.set_result(images)
+    sizes = [image.pixels[0].size for image in images if image.pixels is not None]
+    tiny = bool(sizes) and max(sizes) < _TINY
+    return (1, sys.maxsize) if tiny and quickest < _WAITING else (_THREADS, _PIECE)
