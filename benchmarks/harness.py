@@ -90,6 +90,7 @@ class Bench:
         self.root, self.quick = root, quick
         self.env = {**os.environ, "TORCH_HOME": str(root / "torch"), "GAN_METRICS_OFFLINE": "1",
                     "GAN_METRICS_CACHE": str(root / "cache")}  # fmt: skip
+        self.env.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled already
         sys.path.insert(0, str(_TESTS))
 
     @property

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from gan_metrics.features import Features
 from gan_metrics.labels import folder_classes
@@ -228,6 +227,8 @@ def _of_classes(real: Side, fake: Side) -> list[Warning_]:
 
     By the chi-squared test of homogeneity, at a level of 0.001.
     """
+    from scipy.special import chdtrc
+
     if real.features is None or fake.features is None:
         return []
     found = [folder_classes(side.features.names) for side in (real, fake) if side.features]
@@ -240,7 +241,7 @@ def _of_classes(real: Side, fake: Side) -> list[Warning_]:
     counts = np.array([[side[name] for name in every] for side in (first, second)])
     totals = counts.sum(axis=1, keepdims=True)
     expected = totals * counts.sum(axis=0) / totals.sum()
-    if special.chdtrc(len(every) - 1, ((counts - expected) ** 2 / expected).sum()) >= _LEVEL:
+    if chdtrc(len(every) - 1, ((counts - expected) ** 2 / expected).sum()) >= _LEVEL:
         return []
     shares = counts / totals
     gaps = np.abs(shares[0] - shares[1])
