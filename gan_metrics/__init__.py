@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gan_metrics.evaluation import compute_stats, evaluate, extract_features, fid
     from gan_metrics.feature_files import load_features, save_features
     from gan_metrics.features import Features
+    from gan_metrics.findings import Findings, examine
     from gan_metrics.images.sources import Generated
     from gan_metrics.inspection import Inspection, inspect_images
     from gan_metrics.maps import feature_map
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from gan_metrics.metrics.registry import METRICS
     from gan_metrics.moments import Moments
     from gan_metrics.protocols import PROTOCOLS
+    from gan_metrics.report.overview import save_report
     from gan_metrics.reproduction import Reproduction, reproduce
     from gan_metrics.results import EvaluationResult, MetricResult
     from gan_metrics.specs import FeatureSpec, Preprocess
@@ -52,6 +54,7 @@ __all__ = [
     "EvaluationResult",
     "FeatureSpec",
     "Features",
+    "Findings",
     "GanMetricsError",
     "Generated",
     "ImageError",
@@ -70,6 +73,7 @@ __all__ = [
     "compare",
     "compute_stats",
     "evaluate",
+    "examine",
     "extract_features",
     "feature_map",
     "fid",
@@ -81,6 +85,7 @@ __all__ = [
     "metrics",
     "reproduce",
     "save_features",
+    "save_report",
     "search",
     "training",
 ]
@@ -102,6 +107,7 @@ _HOMES = {
     "gan_metrics.evaluation": ("compute_stats", "evaluate", "extract_features", "fid"),
     "gan_metrics.feature_files": ("load_features", "save_features"),
     "gan_metrics.features": ("Features",),
+    "gan_metrics.findings": ("Findings", "examine"),
     "gan_metrics.images.sources": ("Generated",),
     "gan_metrics.inspection": ("Inspection", "inspect_images"),
     "gan_metrics.maps": ("feature_map",),
@@ -110,6 +116,7 @@ _HOMES = {
     "gan_metrics.moments": ("Moments",),
     "gan_metrics.protocols": ("PROTOCOLS",),
     "gan_metrics.metrics.registry": ("METRICS",),
+    "gan_metrics.report.overview": ("save_report",),
     "gan_metrics.reproduction": ("Reproduction", "reproduce"),
     "gan_metrics.results": ("EvaluationResult", "MetricResult"),
     "gan_metrics.specs": ("FeatureSpec", "Preprocess"),

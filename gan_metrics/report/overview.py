@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,11 @@ def check_report_format(path: Path) -> None:
     require("bokeh", "report")
 
 
-def save_report(found: Findings, path: Path) -> Path:
+def save_report(found: Findings, path: str | os.PathLike[str]) -> Path:
     """Write the page: one file that needs no network.
 
     Args:
-        found: What :func:`gan_metrics.findings.examine` gave.
+        found: What :func:`gan_metrics.examine` gave.
         path: ``….html``.
 
     Raises:
