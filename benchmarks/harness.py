@@ -231,7 +231,12 @@ def lines(one: Case, found: dict[str, Measured], sgemm: float) -> Iterator[str]:
         yield _row([*cells, f"{one.images / it.median:.1f}"] if one.images else cells)
     if one.gflop:
         limit = one.gflop / sgemm
-        cells = ["limit by sgemm", f"{limit:.2f}", f"{limit / first.median:.2f}", ""]
+        cells = [
+            f"limit by sgemm, {sgemm:.0f} GFLOP/s",
+            f"{limit:.2f}",
+            f"{limit / first.median:.2f}",
+            "",
+        ]
         cells += [""] * len(more)
         yield _row([*cells, f"{one.images / limit:.1f}"] if one.images else cells)
 
