@@ -52,8 +52,6 @@ slow: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/protocols.py > docs/protocols-table.md
 	$(BIN)/python benchmarks/against_oracles.py > docs/oracles-table.md
 	$(BIN)/python benchmarks/metric_error_bars.py > docs/metric-error-bars-table.md
-	$(BIN)/python benchmarks/neighbors.py > docs/neighbors-table.md
-	$(BIN)/python benchmarks/neighbors.py --n 50000 --rounds 1 --alone >> docs/neighbors-table.md
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)

@@ -178,8 +178,8 @@ def sgemm(n: int = 4096) -> float:
     return best
 
 
-def timed(setup: str, run: str, repeat: int = 1) -> list[str]:
-    """A program that says how long ``run`` took, the best of some, after ``setup``.
+def timed(setup: str, run: str) -> list[str]:
+    """A program that says how long ``run`` took, the first time, after ``setup``.
 
     The peak of its memory is told apart: before ``run`` and after it.
     """
@@ -187,12 +187,10 @@ def timed(setup: str, run: str, repeat: int = 1) -> list[str]:
 import json, resource, time
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 {setup}
-before, best = peak(), 1e9
-for _ in range({repeat}):
-    start = time.perf_counter()
-    {run}
-    best = min(best, time.perf_counter() - start)
-print(json.dumps({{"seconds": best, "MiB more": round(peak() - before)}}))
+before, start = peak(), time.perf_counter()
+{run}
+seconds = time.perf_counter() - start
+print(json.dumps({{"seconds": seconds, "MiB more": round(peak() - before)}}))
 """]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""How torch multiplies matrices on a GPU: TF32, or what the dtype says."""
+"""How torch multiplies float32: in TF32 on a GPU, or as the dtype says; never in bf16."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ __all__ = ["tf32"]
 def tf32(wanted: bool) -> Iterator[None]:
     """TF32 on or off for this block; torch leaves it on for convolutions by default.
 
+    A CPU's products, which ``torch.set_float32_matmul_precision`` can turn into bf16 where the
+    processor has that, are float32 in this block.
+
     Torch 2.9 has a new way of saying it, and raises once both ways were used.
 
     Args:
@@ -24,16 +27,19 @@ def tf32(wanted: bool) -> Iterator[None]:
     cudnn: Any = torch.backends.cudnn
     if hasattr(matmul, "fp32_precision"):
         convolutions: Any = getattr(cudnn, "conv", cudnn)
-        places = [(matmul, "fp32_precision"), (convolutions, "fp32_precision")]
+        onednn: Any = torch.backends.mkldnn
         value: Any = "tf32" if wanted else "ieee"
+        places = [(place, "fp32_precision", value) for place in (matmul, convolutions)]
+        for name in ("matmul", "conv"):
+            if hasattr(onednn, name):
+                places.append((getattr(onednn, name), "fp32_precision", "ieee"))
     else:
-        places = [(matmul, "allow_tf32"), (cudnn, "allow_tf32")]
-        value = wanted
-    before = [getattr(place, name) for place, name in places]
+        places = [(place, "allow_tf32", wanted) for place in (matmul, cudnn)]
+    before = [getattr(place, name) for place, name, _ in places]
     try:
-        for place, name in places:
-            setattr(place, name, value)
+        for place, name, wished in places:
+            setattr(place, name, wished)
         yield
     finally:
-        for (place, name), old in zip(places, before, strict=True):
+        for (place, name, _), old in zip(places, before, strict=True):
             setattr(place, name, old)

@@ -135,7 +135,7 @@ def protocol_cautions(row: Metric, plan: Plan, options: Options) -> list[Warning
     if options.get("protocol") is None or rules.name == "imagenet":
         return []
     message = (
-        f"the tool behind protocol {rules.name} has no such metric: its pixels, this toolkit's "
+        f"protocol {rules.name} has no row for {row.name}: its tool's pixels, this toolkit's "
         "definition"
     )
     return [("not-in-protocol", message)]

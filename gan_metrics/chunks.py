@@ -439,7 +439,7 @@ def _fetch(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Any]:
     host = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
     host.copy_(features, non_blocking=True)
     event: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    event.record()
+    event.record(torch.cuda.current_stream(features.device))
     return host, features, event
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,19 +20,19 @@ from gan_metrics.errors import GanMetricsError, InputError, UsageError, unknown_
 from gan_metrics.extras import require
 from gan_metrics.history import History, read_history
 from gan_metrics.images.sources import ImageSource
-from gan_metrics.labels import folder_classes
+from gan_metrics.labels import folder_classes, labels_of_both
 from gan_metrics.maps import METHODS, FeatureMap, lay_out
 from gan_metrics.measurement import measure
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.pointwise import nearest_reals
 from gan_metrics.moments import Moments
 from gan_metrics.options import Options
-from gan_metrics.per_class import measure_classes
+from gan_metrics.per_class import PerClass, measure_classes
 from gan_metrics.per_image import PerImage, look_at_images
 from gan_metrics.results import EvaluationResult, Warning_, unique
 from gan_metrics.scoring import Measured, Sets
 from gan_metrics.sides import Input, Side
-from gan_metrics.specs import Decoding
+from gan_metrics.specs import Decoding, FeatureSpec
 
 __all__ = ["METRICS", "Findings", "Gallery", "GeneratorFindings", "Near", "examine"]
 
@@ -42,8 +42,8 @@ METRICS = ("fid", "fd_infinity", "kid", "prdc", "authpct")
 _NEIGHBORS = 5
 """Nearest images that are shown beside one."""
 
-_CLASSES = range(2, 201)
-"""Numbers of classes that are looked at one by one without being asked."""
+_CLASSES = 200
+"""Classes at most that are looked at one by one without being asked."""
 
 _FLOOR = 1e-12
 """Eigenvalues below this share of the largest are rounding."""
@@ -109,6 +109,7 @@ class Findings:
         real: Where the real images are.
         generators: The fake sets, in the order in which they were given.
         real_spectrum: Eigenvalues of the covariance of the real features, falling.
+        feature_spec: The space of spectra, galleries, places and map.
         decoding: How the images are decoded.
         real_source: The real images, where they are at hand.
         comparison: The generators ranked, if there are several.
@@ -120,6 +121,7 @@ class Findings:
     real: str
     generators: Sequence[GeneratorFindings]
     real_spectrum: npt.NDArray[np.float64]
+    feature_spec: FeatureSpec
     decoding: Decoding
     real_source: ImageSource | None = None
     comparison: Comparison | None = None
@@ -140,7 +142,7 @@ class Findings:
 
 def examine(
     real: Input,
-    fakes: Sequence[Input],
+    fakes: Input | Sequence[Input],
     *,
     metrics: str | Sequence[str] = METRICS,
     held_out: Input | None = None,
@@ -150,21 +152,24 @@ def examine(
     places: int = 6,
     map_method: str | None = "tsne",
     map_images: int = 1000,
+    by_class: bool = True,
     **options: Unpack[Options],
 ) -> Findings:
     """Look at generators from every side, in one pass over their images.
 
     Args:
         real: As for :func:`gan_metrics.fid`.
-        fakes: One fake set, or several.
+        fakes: Fake sets, a list or tuple of them; or one that is none of these.
         metrics: As for :func:`gan_metrics.evaluate`; the first one ranks several sets.
         held_out: The same.
-        labels: The same; ``None``: class folders, where both sets have the same two to 200.
+        labels: The same; ``None``: class folders, where the sets share some and
+            have two to 200 in all.
         history: A log of a training; see :func:`~gan_metrics.history.read_history`.
         shown: Images in each gallery, at most.
         places: Of so many of the worst images the places of their influence are sought.
         map_method: ``"tsne"``, ``"umap"``, or ``None`` for no map.
         map_images: Images of each set on the map, at most.
+        by_class: Whether the leading metric is computed class by class as well.
         options: See :class:`Options`.
 
     Returns:
@@ -184,49 +189,78 @@ def examine(
     if options.get("protocol") is not None and not isinstance(options["protocol"], str):
         raise UsageError("a report is made by one protocol; name one alone")
     logged = None if history is None else read_history(history)  # before any work
+    if labels is not None:
+        labels = labels_of_both(labels)
+    fakes = fakes if isinstance(fakes, list | tuple) else [fakes]
+    if not fakes:
+        raise UsageError("a report needs at least one set of generated images")
     names = names_of(fakes)
     rows = registry.expand(metrics)
     measured = measure(real, fakes, rows, held_out=held_out, options=options, images=True)
     leading = next(iter(rows))
-    for one in measured:
-        _refuse_empty(one)
+    _refuse_empty(measured)
     sets = [_sets(one) for one in measured]
     first = sets[0]
     assert first.real is not None  # noqa: S101
     choice = settle([first.real, *(one.fake for one in sets)], options)
     seed = options.get("seed", 0)
+    called = dict[str, str]()
+    for one in measured:
+        called.update({n: result.metric for n, result in one.results.items() if n == leading})
     generators = []
     for name, one, mine in zip(names, measured, sets, strict=True):
-        images, missing = _tried("images", look_at_images, mine)
+        looks = shown or places
+        images, missing = _tried("images", look_at_images, mine) if looks else (None, {})
         worst = [] if images is None else [row["name"] for row in images.worst(places)]
         found, more = _tried("places", _places, mine, choice, options, worst)
-        why = {**missing, **more}
-        generators.append(_generator(name, one, mine, images, found, why, labels, shown, seed))
-    comparison = None
-    if len(fakes) > 1 and all(leading in one.results for one in measured):
-        comparison = rank({n: [one] for n, one in zip(names, measured, strict=True)}, rows)
-    drawn, missing = _tried("map", _map, names, sets, choice, map_method, map_images, seed)
+        classes, why = None, dict[str, str]()
+        if by_class and called:
+            classes, why = _tried("classes", _classes, one, mine, called, labels)
+        why = {**missing, **more, **why}
+        generators.append(_generator(name, one, mine, images, found, classes, why, shown, seed))
+    comparison, unranked = _ranking(names, measured, rows)
+    drawn, unmapped = _map(names, sets, choice, map_method, map_images, seed)
     return Findings(
         real=first.real.description,
         generators=generators,
         real_spectrum=_spectrum(first.real.moments),
+        feature_spec=_spec(first.fake),
         decoding=Decoding() if choice is None else choice.decoding,
         real_source=first.real.source,
         comparison=comparison,
         map=drawn,
         history=logged,
-        missing=missing,
+        missing={**unranked, **unmapped},
     )
 
 
-def _refuse_empty(measured: Measured) -> None:
+def _refuse_empty(measured: Sequence[Measured]) -> None:
     """Refuse a report without a score; where some came out, the others are told of in it."""
-    if measured.results:
+    if any(one.results for one in measured):
         return
-    for error in measured.errors.values():
-        raise error
-    for name, why in measured.not_computed.items():
-        raise InputError(f"{name} cannot be computed: {why}")
+    for one in measured:
+        for error in one.errors.values():
+            raise error
+        for name, why in one.not_computed.items():
+            raise InputError(f"{name} cannot be computed: {why}")
+
+
+def _ranking(
+    names: Sequence[str], measured: Sequence[Measured], rows: registry.Request
+) -> tuple[Comparison | None, dict[str, str]]:
+    """The generators that have a value of the leading metric, ranked; who is left out, and why."""
+    leading = next(iter(rows))
+    able = {n: [one] for n, one in zip(names, measured, strict=True) if leading in one.results}
+    unable = [name for name in names if name not in able]
+    missing = {}
+    if unable and len(names) > 1:
+        missing["ranking"] = f"without {', '.join(unable)}, of which there is no {leading}"
+    return (rank(able, rows) if len(able) > 1 else None), missing
+
+
+def _spec(side: Side) -> FeatureSpec:
+    assert side.spec is not None  # noqa: S101
+    return side.spec
 
 
 def _sets(measured: Measured) -> Sets:
@@ -265,19 +299,21 @@ def _map(
     method: str | None,
     most: int,
     seed: int,
-) -> FeatureMap | None:
+) -> tuple[FeatureMap | None, dict[str, str]]:
+    """The map of all sets that are known image by image; what is not on it, and why."""
     if method is None or not most:
-        return None
-    sides: dict[str, Side] = {}
-    real = sets[0].real
-    if real is not None and real.features is not None:
-        sides["real"] = real
+        return None, {}
     fakes = ["fake"] if len(names) == 1 else [f"fake: {name}" for name in names]
-    sides.update(zip(fakes, (one.fake for one in sets), strict=True))
-    spec = sets[0].fake.spec
-    assert spec is not None  # noqa: S101
+    sides = dict(zip(["real", *fakes], [sets[0].real, *(one.fake for one in sets)], strict=True))
+    known = {name: side for name, side in sides.items() if side is not None and side.features}
+    lost = [name for name in sides if name not in known]
+    missing = {"map": f"without {', '.join(lost)}: known by statistics alone"} if lost else {}
     decoding = Decoding() if choice is None else choice.decoding
-    return lay_out(sides, spec, decoding, method=method, seed=seed, most=most)
+    spec = _spec(sets[0].fake)
+    drawn, why = _tried(
+        "map", lambda: lay_out(known, spec, decoding, method=method, seed=seed, most=most)
+    )
+    return drawn, {**missing, **why}
 
 
 def _generator(
@@ -286,15 +322,11 @@ def _generator(
     sets: Sets,
     images: PerImage | None,
     places: Attribution | None,
+    classes: PerClass | None,
     missing: dict[str, str],
-    labels: Any,
     shown: int,
     seed: int,
 ) -> GeneratorFindings:
-    called = {key: one.metric for key, one in measured.results.items()}
-    classes, more = None, dict[str, str]()
-    if labels is not None or _has_classes(sets):
-        classes, more = _tried("classes", measure_classes, measured.groups, called, labels)
     why = {**measured.not_computed, **{key: str(e) for key, e in measured.errors.items()}}
     scores = EvaluationResult(measured.results, why, per_image=images, per_class=classes)
     galleries = _galleries(sets, images, shown, seed)
@@ -307,18 +339,33 @@ def _generator(
         near_real=_nearest(sets.real, sets.fake, galleries, real=True),
         places=places,
         source=sets.fake.source,
-        missing={**missing, **more},
+        missing=missing,
     )
 
 
-def _has_classes(sets: Sets) -> bool:
-    """Whether both sets lie in the same class folders, and not too many of them."""
-    found = []
-    for side in (sets.real, sets.fake):
-        if side is None or side.features is None:
-            return False
-        found.append(set(folder_classes(side.features.names) or ()))
-    return found[0] == found[1] and len(found[0]) in _CLASSES
+def _classes(
+    measured: Measured, sets: Sets, called: Mapping[str, str], labels: Any
+) -> PerClass | None:
+    """The leading metric class by class, where there are classes."""
+    if labels is None:
+        found = []
+        for side in (sets.real, sets.fake):
+            if side is None or side.features is None:
+                return None
+            found.append(set(folder_classes(side.features.names) or ()))
+        classes = found[0] | found[1]
+        if not found[0] & found[1] or len(classes) < 2:
+            return None
+        if len(classes) > _CLASSES:
+            raise UsageError(
+                f"there are {len(classes)} class folders, and at most {_CLASSES} are looked at "
+                "unasked; give --labels to have them all"
+            )
+    groups = [
+        replace(group, rows={name: row for name, row in group.rows.items() if name in called})
+        for group in measured.groups
+    ]
+    return measure_classes([group for group in groups if group.rows], called, labels)
 
 
 def _galleries(sets: Sets, images: PerImage | None, shown: int, seed: int) -> list[Gallery]:
@@ -350,11 +397,14 @@ def _galleries(sets: Sets, images: PerImage | None, shown: int, seed: int) -> li
     ]
     copies, lost = images.near_copies(), images.uncovered()
     if copies:
+        twins = 0 if images.points is None else images.points.near_twins
         found.append(
             Gallery(
                 "copies",
                 "Near copies of real images",
-                "Much nearer to their nearest real image than that one is to its own nearest.",
+                "Much nearer to their nearest real image than that one is to its own nearest; the "
+                f"closest first. Of the {len(images.real_names)} real images, {twins} are as near "
+                "to another.",
                 False,
                 [row["name"] for row in copies[:shown]],
                 len(copies),
@@ -377,18 +427,19 @@ def _galleries(sets: Sets, images: PerImage | None, shown: int, seed: int) -> li
 def _orders(images: PerImage) -> list[tuple[str, str, str, npt.NDArray[np.int64]]]:
     """Fakes in orders of their own: key, title, how they were chosen, their places."""
     harm = np.argsort(-images.influence, kind="stable")
+    good = np.argsort(images.influence, kind="stable")
     found = [
         (
             "raise",
             "Fakes that raise the distance most",
             "By influence: leaving one out would lower the distance by its influence / n.",
-            harm,
+            harm[images.influence[harm] > 0],
         ),
         (
             "lower",
             "Fakes that lower the distance most",
             "By influence, from the other end.",
-            np.argsort(images.influence, kind="stable"),
+            good[images.influence[good] < 0],
         ),
     ]
     if (points := images.points) is not None:
@@ -397,13 +448,14 @@ def _orders(images: PerImage) -> list[tuple[str, str, str, npt.NDArray[np.int64]
             (
                 "unrealistic",
                 "Least realistic fakes",
-                "By realism: below 1, outside every ball of a real image.",
+                "By realism: below 1, outside the balls of real images; the larger half of these "
+                "is left out.",
                 np.argsort(points.realism, kind="stable"),
             ),
             (
                 "realistic",
                 "Most realistic fakes",
-                "By realism: how far inside the ball of a real image they lie.",
+                "By realism: above 1, how far inside the ball of a real image they lie.",
                 np.argsort(-points.realism, kind="stable"),
             ),
             (

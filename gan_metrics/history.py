@@ -53,7 +53,8 @@ def read_history(path: str | os.PathLike[str]) -> History:
             step, the later one counts.
 
     Raises:
-        InputError: When it cannot be read, holds no result, or a line is none of those.
+        InputError: When it cannot be read, holds no result, a line is none of those, or some
+            lines name their step and others do not.
     """
     path = Path(path)
     try:
@@ -79,6 +80,11 @@ def read_history(path: str | os.PathLike[str]) -> History:
             ) from None
     if not curves:
         raise InputError(f"{path} holds no results")
+    if any(stated) and not all(stated):
+        raise InputError(
+            f"{path}: {sum(stated)} of {len(stated)} lines name their step, so the others have no "
+            "place beside them; give each log a file of its own"
+        )
     ordered = {name: [points[step] for step in sorted(points)] for name, points in curves.items()}
     return History(str(path), ordered, all(stated))
 

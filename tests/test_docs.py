@@ -22,9 +22,10 @@ from typer.main import get_command
 import gan_metrics as gm
 from gan_metrics.cli import console
 from gan_metrics.cli.app import app
+from gan_metrics.images import facts
 from gan_metrics.metrics.registry import expand
 from gan_metrics.options import Options
-from gan_metrics.protocols import protocol_for
+from gan_metrics.protocols import PROTOCOLS, protocol_for
 from gan_metrics.references import REFERENCES
 from gan_metrics.training.accumulators import Accumulator
 
@@ -255,6 +256,31 @@ def test_public_names_are_in_the_reference() -> None:
     assert "gan_metrics.metrics.registry.METRICS" in told
     for name in gm.training.__all__:
         assert f"gan_metrics.training.{name}" in told, name
+
+
+def warning_codes() -> set[str]:
+    """First parts of pairs in the code that look like codes of warnings; and those of decoding."""
+    found = {facts._CODES.get(flag, flag) for flag in facts._MESSAGES}
+    for module in Path(gm.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.Tuple) and len(node.elts) == 2:
+                first = getattr(node.elts[0], "value", None)
+                if isinstance(first, str) and re.fullmatch(r"[a-z]{2,}(-[a-z]+)+", first):
+                    found.add(first)
+    return found - set(PROTOCOLS) - {"torch-fidelity"}
+
+
+def test_every_warning_is_told_of() -> None:
+    text = (DOCS / "warnings.md").read_text()
+    told = {
+        code
+        for row in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
+        for code in re.findall(r"`([^`]+)`", row)
+    }
+    codes = warning_codes()
+    assert len(codes) > 40
+    assert told - codes <= {"duplicates", "copies", "declared", "unshuffled"}
+    assert codes <= told
 
 
 def test_the_citation_is_of_this_version() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,11 @@ import gan_metrics as gm
 from gan_metrics import InputError, UsageError
 from gan_metrics.backbones.network import Backbone
 from gan_metrics.findings import Findings, examine
+from gan_metrics.history import read_history
 from gan_metrics.metrics.frechet import frechet_influence
-from gan_metrics.report.charts import Chart, charts_of
+from gan_metrics.report.charts import Chart, charts_of, history_charts
 from gan_metrics.report.figures import save_chart
+from gan_metrics.report.looks import look
 from gan_metrics.report.overview import save_report
 
 OWN: dict[str, Any] = {"backbone": LITE0, "device": "cpu"}
@@ -157,11 +161,13 @@ def test_reals_known_by_their_moments(sets: dict[str, Path], tmp_path: Path) -> 
     assert "precision" in one.scores.not_computed
     assert {g.key for g in one.galleries} == {"random-fake", "raise", "lower"}
     assert not one.near
+    assert found.feature_spec.backbone == LITE0
     assert found.map is not None
     assert set(found.map.groups) == {"fake"}
     page = save_report(found, tmp_path / "page.html").read_text()
     assert "reference-has-no-images" in page
     assert "prdc was" not in page
+    assert "influence +" in page
     assert "precision was not computed" in page
 
 
@@ -187,11 +193,151 @@ def test_the_table_of_classes_counts_each_generator_once(
     found: Findings, sets: dict[str, Path]
 ) -> None:
     """Several generators may have drawn different numbers of a class."""
-    assert charts(found)["classes"].heads == ["class", "real", "near", "dull"]
+    assert charts(found)["classes"].heads == ["class", "real images", "near", "dull"]
     alone = examine(sets["real"], [sets["near"]], metrics="fid", places=0, map_method=None, **OWN)
     table = charts(alone)["classes"]
-    assert table.heads == ["class", "real", "fake", "near"]
+    assert table.heads == ["class", "real images", "fake images", "near"]
     assert sorted(row[:3] for row in table.rows) == [["a", "20", "20"], ["b", "20", "20"]]
+
+
+def test_a_real_image_is_told_beside_each_generator(found: Findings, tmp_path: Path) -> None:
+    page = save_report(found, tmp_path / "page.html").read_text()
+    known = json.loads(re.findall(r'id="known">(.*?)</script>', page, re.DOTALL)[0])["told"]
+    seen = []
+    for number, one in enumerate(found.generators):
+        section = page.split(f'<section id="images-{number}"')[1].split("<section")[0]
+        reals = section.split("<h3>Real images at random")[1].split("<h3>")[0]
+        for key, name in re.findall(r'data-key="(\w+)" title="([^"]*)"', reals):
+            near = [f"{distance:.4g}" for _, distance in one.near_real[name]]
+            assert [distance for _, distance in known[key]["near"]] == near
+            seen.append((name, near))
+    assert len(seen) == 12
+    assert len({name for name, _ in seen}) == 6
+    assert len({str(pair) for pair in seen}) == 12
+
+
+def test_one_set_needs_no_list(sets: dict[str, Path]) -> None:
+    few: dict[str, Any] = {"metrics": "fid", "places": 0, "map_method": None, **OWN}
+    one = examine(sets["real"], sets["near"], **few)
+    assert [g.name for g in one.generators] == ["near"]
+    assert examine(sets["real"], str(sets["near"]), **few).generators[0].name == "near"
+    with pytest.raises(UsageError, match="at least one set"):
+        examine(sets["real"], [], **few)
+
+
+def test_a_generator_that_fails_takes_nothing_from_the_others(
+    sets: dict[str, Path], tmp_path: Path
+) -> None:
+    write_folder(tmp_path / "lone" / "a", crops(1, 9))
+    found = examine(
+        sets["real"], [tmp_path / "lone", sets["dull"], sets["near"]], metrics=["fid", "authpct"],
+        shown=4, places=0, **OWN,
+    )  # fmt: skip
+    assert found.comparison is not None
+    assert [s.name for s in found.comparison.standings] == ["near", "dull"]
+    assert "without lone" in found.missing["ranking"]
+    page = save_report(found, tmp_path / "page.html").read_text()
+    assert "without lone" in page
+
+
+def test_a_set_known_by_its_moments_leaves_the_map_to_the_others(
+    sets: dict[str, Path], tmp_path: Path
+) -> None:
+    gm.compute_stats(sets["dull"], **OWN).save(tmp_path / "dull.npz")
+    found = examine(
+        sets["real"], [sets["near"], tmp_path / "dull.npz"], metrics="fid", places=0, **OWN
+    )
+    assert found.map is not None
+    assert set(found.map.groups) == {"real", "fake: near"}
+    assert "fake: dull.npz" in found.missing["map"]
+
+
+def test_labels_that_cannot_be_read_are_refused_before_any_work(
+    sets: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Backbone, "_raw", lambda *_: pytest.fail("there was a pass"))
+    with pytest.raises(InputError, match=r"none\.csv"):
+        examine(sets["real"], sets["near"], labels=tmp_path / "none.csv", cache=False, **OWN)
+
+
+def test_classes_that_one_generator_lacks(sets: dict[str, Path], tmp_path: Path) -> None:
+    write_folder(tmp_path / "half" / "a", crops(20, 4))
+    found = examine(
+        sets["real"], tmp_path / "half", metrics="fid", places=0, map_method=None, **OWN
+    )
+    by_class = found.generators[0].scores.per_class
+    assert by_class is not None
+    assert by_class.missing == ["b"]
+    assert charts(found)["classes"].categories == ["a"]
+
+
+def test_classes_are_looked_at_by_the_leading_metric_alone(found: Findings) -> None:
+    assert list(found.generators[0].scores.per_class.values) == ["fd"]
+
+
+@pytest.mark.parametrize(("metrics", "worst_is"), [("fid", max), ("precision", min)])
+def test_the_worst_class_is_on_top(
+    sets: dict[str, Path], metrics: str, worst_is: Callable[..., float]
+) -> None:
+    found = examine(sets["real"], sets["near"], metrics=metrics, places=0, map_method=None, **OWN)
+    values = charts(found)["classes"].series[0].x
+    assert values[0] == worst_is(values)
+
+
+def test_terms_are_shown_by_whatever_name_the_distance_was_asked_for(
+    sets: dict[str, Path],
+) -> None:
+    found = examine(
+        sets["real"], sets["near"], metrics=["fd"], places=0, shown=0, map_method=None, **OWN
+    )
+    assert "terms" in charts(found)
+
+
+def test_sizes_of_all_generators_stand_on_the_axis(sets: dict[str, Path], tmp_path: Path) -> None:
+    write_folder(tmp_path / "few", crops(12, 5))
+    for order in ([sets["near"], tmp_path / "few"], [tmp_path / "few", sets["near"]]):
+        found = examine(
+            sets["real"], order, metrics=["fd_infinity"], places=0, map_method=None, **OWN
+        )
+        sizes = [n for g in found.generators for n in g.scores["fd_infinity"].details["sizes"]]
+        ticks = [place for place, _ in charts(found)["growth"].ticks]
+        assert max(ticks) > 0.6 / min(sizes)
+
+
+def test_a_generator_called_real_is_another_than_the_reals(
+    sets: dict[str, Path], tmp_path: Path
+) -> None:
+    write_folder(tmp_path / "real", crops(20, 6))
+    found = examine(
+        sets["real"], tmp_path / "real", metrics="fid", places=0, shown=0, map_method=None, **OWN
+    )
+    labels = [series.label for series in charts(found)["spectrum"].series]
+    assert labels == ["real images", "real"]
+
+
+def test_all_curves_of_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    lines = [
+        {"step": s, "results": [{"metric": "fid", "value": 9.0 - s, "standard_error": None},
+                                {"metric": "kid", "value": 0.5, "standard_error": 0.1}]}
+        for s in (1, 2)
+    ]  # fmt: skip
+    log.write_text("\n".join(map(json.dumps, lines)))
+    fid, kid = history_charts(read_history(log))
+    assert (fid.key, kid.key) == ("history", "history-2")
+    assert fid.series[0].y == [8.0, 7.0]
+    assert "95 %" not in fid.about
+    assert "95 %" in kid.about
+    call_ = call("plot", "history", log, "-o", tmp_path / "kid.png", "--metric", "kid")
+    assert call_.code == 0, call_.err
+    refused(2, "plot", "history", log, "-o", tmp_path / "a.png", "--metric", "is",
+            says=("'is'", "fid, kid"))  # fmt: skip
+
+
+def test_no_two_of_many_sets_look_alike() -> None:
+    looks = [look(number) for number in range(40)]
+    assert len({(color, marker) for color, marker, _ in looks}) == 40
+    assert all(color != looks[0][0] for color, _, _ in looks[1:])
 
 
 def test_a_report_without_a_score(sets: dict[str, Path], tmp_path: Path) -> None:

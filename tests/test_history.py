@@ -46,6 +46,12 @@ def test_what_append_writes(tmp_path: Path) -> None:
     assert read.curves == {"fd": [Scored(1, 9.0, 0.5), Scored(2, 7.0, 0.5)]}
 
 
+def test_lines_with_and_without_a_step_are_no_one_curve(tmp_path: Path) -> None:
+    lines = [{"step": 2, **result(9.0).to_json()}, result(7.0).to_json()]
+    with pytest.raises(InputError, match="1 of 2 lines name their step"):
+        read_history(written(tmp_path / "log.jsonl", lines))
+
+
 def test_a_step_taken_again_counts_once(tmp_path: Path) -> None:
     lines = [{"step": 5, **result(value).to_json()} for value in (9.0, 8.0)]
     assert read_history(written(tmp_path / "log", lines)).curves["fd"] == [Scored(5, 8.0, 0.5)]

@@ -111,14 +111,19 @@ def flags():
     if hasattr(matmul, "fp32_precision"):
         return matmul.fp32_precision, cudnn.conv.fp32_precision
     return matmul.allow_tf32, cudnn.allow_tf32
-before = flags()
+def of_the_cpu():
+    onednn = torch.backends.mkldnn
+    return [getattr(getattr(onednn, n, None), "fp32_precision", "ieee") for n in ("matmul", "conv")]
+before, cpu_before = flags(), of_the_cpu()
 for wanted, expected in ((False, ("ieee", False)), (True, ("tf32", True))):
     with tf32(wanted):
         assert all(flag in expected for flag in flags()), flags()
+        assert of_the_cpu() == ["ieee", "ieee"], of_the_cpu()
     assert flags() == before, (flags(), before)
 backbone = load_backbone("efficientnet-lite0", device="cpu", weights="random")
 backbone(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
 assert flags() == before
+assert of_the_cpu() == cpu_before
 if "set_float32" in {setting!r}:
     assert torch.get_float32_matmul_precision() == "medium"
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
 import pickle
 import tarfile
 import zipfile
@@ -21,11 +22,14 @@ from conftest import LITE0
 from data import crops, same_features, write_folder
 from PIL import Image
 from pyarrow import parquet
+from toys import Colours
 
 import gan_metrics as gm
 from gan_metrics.errors import ImageError, InputError, UsageError
 from gan_metrics.images.decode import decode
 from gan_metrics.images.sources import ImageSource, open_object, open_source
+from gan_metrics.images.sources.locks import ProcessLock
+from gan_metrics.images.sources.video import VideoSource
 from gan_metrics.specs import Decoding
 
 IMAGES = crops(7, seed=5, low=24, high=24)
@@ -353,8 +357,8 @@ def video(path: Path, frames: int = 12) -> Path:
         stream = container.add_stream("ffv1", rate=10)  # without loss
         stream.width, stream.height, stream.pix_fmt = 32, 24, "bgr0"
         for i in range(frames):
-            image = np.full((24, 32, 3), 10 * i, np.uint8)
-            image[:12, :, 0] = 255 - 10 * i
+            image = np.full((24, 32, 3), 10 * i % 256, np.uint8)
+            image[:12, :, 0] = (255 - 10 * i) % 256
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     return path
@@ -382,6 +386,38 @@ def test_frames_of_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     path.write_bytes(path.read_bytes()[:90])
     with pytest.raises(InputError, match=r"no video|no frames"):
         open_source(path)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_video_is_decoded_a_few_times_whatever_its_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    """Files are hashed for the cache ahead of being decoded, by threads of their own."""
+    opened = []
+    own = VideoSource._decoded
+    monkeypatch.setattr(VideoSource, "_decoded", lambda self: opened.append(1) or own(self))
+    source = open_source(video(tmp_path / "video.mkv", 700))
+    found = gm.extract_features(
+        source, backbone=Colours(), cache=tmp_path / "cache", workers=workers, batch_size=16
+    )
+    assert len(found.array) == 700
+    assert len(opened) <= 4
+
+
+def test_a_lock_that_is_held_at_a_fork_is_free_in_the_new_process() -> None:
+    lock = ProcessLock()
+    with lock:
+        born = multiprocessing.get_context("fork").Process(target=_take, args=(lock,))
+        born.start()
+        born.join(20)
+        code = born.exitcode
+        born.kill()
+    assert code == 0
+
+
+def _take(lock: ProcessLock) -> None:
+    with lock:
+        pass
 
 
 def refused(text: Any, kind: type[Exception], says: str) -> None:

@@ -304,9 +304,6 @@ def _check_openvino(choice: BackboneChoice, device: torch.device) -> None:
 def _arithmetic(precision: str, device: torch.device) -> Iterator[None]:
     """What the precision's name says, whatever the caller has switched on, for this block only."""
     short = _AUTOCAST.get(precision)
-    with torch.autocast(device.type, short or torch.bfloat16, enabled=short is not None):
-        if device.type != "cuda":
-            yield
-            return
-        with tf32(precision == "tf32"):
-            yield
+    casting = torch.autocast(device.type, short or torch.bfloat16, enabled=short is not None)
+    with casting, tf32(precision == "tf32"):
+        yield

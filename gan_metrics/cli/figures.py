@@ -140,12 +140,14 @@ def _plotter(key: str, about: str, metrics: str) -> Callable[..., None]:
         with console.progress() as progress:
             found = examine(
                 real, fakes, metrics=metrics, labels=labels, shown=0, places=0, map_method=None,
-                progress=progress, **options,
+                by_class=key == "classes", progress=progress, **options,
             )  # fmt: skip
         console.helpers_end()
         chart = next((one for one in charts_of(found) if one.key == key), None)
         if chart is None:
-            raise UsageError(f"there is nothing to draw: {_NOTHING.get(key, about)}")
+            known = {**found.missing, **next((g.missing for g in found.generators), {})}
+            why = known.get({"comparison": "ranking"}.get(key, key), _NOTHING.get(key, about))
+            raise UsageError(f"there is nothing to draw: {why}")
         save_chart(chart, output)
         console.show_warnings(found.warnings)
         print(f"{output}: {chart.title}")  # noqa: T201
@@ -159,7 +161,7 @@ def _plotter(key: str, about: str, metrics: str) -> Callable[..., None]:
 
 _NOTHING = {
     "comparison": "it takes at least two generators",
-    "classes": "both sets need the same class folders, or --labels",
+    "classes": "both sets need class folders of the same names, or --labels",
 }
 
 for _key, (_about, _metrics) in _CHARTS.items():
@@ -171,6 +173,10 @@ for _key, (_about, _metrics) in _CHARTS.items():
 def history(
     log: Annotated[Path, typer.Argument(metavar="LOG.jsonl", help="The log of a training.")],
     output: Figure,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="Which of the log's; else its first.", metavar="NAME"),
+    ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -180,14 +186,22 @@ def history(
 
     Examples:
       gan-metrics plot history train.jsonl -o curve.pdf
+
+      gan-metrics plot history train.jsonl -o kid.pdf --metric kid
     """
+    from gan_metrics.errors import unknown_name
     from gan_metrics.history import read_history
-    from gan_metrics.report.charts import history_chart
+    from gan_metrics.report.charts import history_charts
     from gan_metrics.report.figures import save_chart
     from gan_metrics.report.looks import check_figure_format
 
     check_figure_format(output)
-    chart = history_chart(read_history(log))
+    found = read_history(log)
+    charts = dict(zip(found.curves, history_charts(found), strict=True))
+    metric = next(iter(charts)) if metric is None else metric
+    if metric not in charts:
+        raise unknown_name("metric of the log", metric, charts)
+    chart = charts[metric]
     save_chart(chart, output)
     print(f"{output}: {chart.title}")  # noqa: T201
 

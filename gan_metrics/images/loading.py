@@ -122,7 +122,7 @@ def load(
     try:
         yield from batches
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if "DataLoader worker (pid" not in str(error):
             raise
         _unlock(batches)
         raise ResourceError(

@@ -161,8 +161,8 @@ def wide(array: Any) -> Any:
 
 @contextlib.contextmanager
 def full_precision(*arrays: Any) -> Iterator[None]:
-    """Matrix products in this block are those of the dtype: no TF32, whatever torch was told."""
-    if any(is_tensor(array) and array.device.type == "cuda" for array in arrays):
+    """Products in this block are those of the dtype: no TF32 or bf16, whatever torch was told."""
+    if any(map(is_tensor, arrays)):
         with tf32(wanted=False):
             yield
     else:

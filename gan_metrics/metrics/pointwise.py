@@ -103,6 +103,11 @@ class Pointwise:
         found = np.flatnonzero(self.closeness < limit)
         return np.asarray(found[np.argsort(self.closeness[found], kind="stable")])
 
+    @property
+    def near_twins(self) -> int:
+        """How many reals lie as near to another real as :meth:`near_copies` asks of a fake."""
+        return int((self.own_closeness < _limit(self.own_closeness)).sum())
+
 
 def realism(X: Any, Y: Any, *, k: int = 3) -> Floats:
     """How realistic each fake is: max of r_k(x) / |x − y| over the reals with the smaller balls.

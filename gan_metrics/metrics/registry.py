@@ -109,8 +109,8 @@ class Metric:
 
 _INFLUENCE = "closed form, by the influence of each image; for the expected value at these n"
 _HALVES = (
-    "half-samples of both sets; measured at 0.9 to 1.3 times the truth for about as many fakes as "
-    "reals, more where the value is near 0 or 1"
+    "half-samples of both sets; measured at 0.8 to 1.4 times the truth for about as many fakes as "
+    "reals, 0.4 to 1.5 where the value is near 0 or 1"
 )
 _MANIFOLD = "gan_metrics.metrics.manifold:manifold_estimates"
 _KYNKAANNIEMI = "Kynkäänniemi et al. 2019, arXiv 1904.06991"

@@ -7,7 +7,7 @@ from typing import Any
 
 from gan_metrics.extras import require
 from gan_metrics.report.charts import Chart, Series
-from gan_metrics.report.looks import COLORS, MARKERS
+from gan_metrics.report.looks import look
 from gan_metrics.texts import as_text
 
 __all__ = ["drawn_chart"]
@@ -67,20 +67,18 @@ def drawn_chart(chart: Chart) -> Any:
 
 
 def _curve(plot: Any, series: Series) -> None:
-    color, marker = _look(series)
+    color, marker, dash = look(series.color)
     data = {"x": list(series.x), "y": list(series.y)}
     legend = {"legend_label": as_text(series.label)} if series.label else {}
     whiskers = [*zip(series.x, series.low, series.high, strict=False)]
-    if (
-        series.style in ("line", "both")
-        and whiskers
-        and all(low is not None for _, low, _ in whiskers)
-    ):
+    whole = all(low is not None for _, low, _ in whiskers)
+    if series.style in ("line", "both") and whole and len(whiskers) > 1:
         plot.varea(list(series.x), list(series.low), list(series.high), color=color, alpha=0.2)
-    elif series.style == "points":
+    else:
         _whiskers(plot, whiskers, color, upright=True)
     if series.style in ("line", "both"):
-        plot.line("x", "y", source=_source(data), color=color, line_width=2, **legend)
+        line = {"line_dash": dash if series.style == "line" else "solid", "line_width": 2}
+        plot.line("x", "y", source=_source(data), color=color, **line, **legend)
     if series.style == "dashed":
         plot.line("x", "y", source=_source(data), color=color, line_dash="dashed")
     if series.style in ("points", "both"):
@@ -93,7 +91,7 @@ def _curve(plot: Any, series: Series) -> None:
 def _across(plot: Any, chart: Chart) -> None:
     """Dots in rows, those of several series below each other."""
     for number, series in enumerate(chart.series):
-        color, marker = _look(series)
+        color, marker, _ = look(series.color)
         places = chart.places(number)
         _whiskers(plot, [*zip(places, series.low, series.high, strict=False)], color, upright=False)
         data = {"x": list(series.x), "y": places, "row": [as_text(c) for c in chart.categories]}
@@ -110,7 +108,7 @@ def _stacked(plot: Any, chart: Chart) -> None:
 
     left = [0.0] * len(chart.categories)
     for number, series in enumerate(chart.series):
-        color, _ = _look(series)
+        color, _, _ = look(series.color)
         right = [start + value for start, value in zip(left, series.x, strict=True)]
         data = {
             "y": list(range(len(left))), "left": left, "right": right, "value": list(series.x),
@@ -152,7 +150,3 @@ def _source(data: dict[str, Any]) -> Any:
     from bokeh.models import ColumnDataSource
 
     return ColumnDataSource(data)
-
-
-def _look(series: Series) -> tuple[str, str]:
-    return COLORS[series.color % len(COLORS)], MARKERS[series.color % len(MARKERS)]

@@ -9,9 +9,13 @@ import numpy as np
 
 from gan_metrics.findings import Findings, GeneratorFindings
 from gan_metrics.history import History
+from gan_metrics.metrics.registry import METRICS
 from gan_metrics.results import MetricResult
 
-__all__ = ["Chart", "Series", "charts_of", "history_chart"]
+__all__ = ["Chart", "Series", "charts_of", "history_charts"]
+
+_REAL = "real images"
+"""What the reference is called beside generators, none of whose folders has this name."""
 
 _BARS = 40
 """Classes in a figure at most; the table holds all."""
@@ -28,7 +32,8 @@ class Series:
         low: Lower ends of intervals, ``None`` where there is none; of a curve, of its band.
         high: Upper ends.
         style: ``"line"``, ``"points"``, ``"both"`` or ``"dashed"``.
-        color: Place in the colours and markers of :mod:`gan_metrics.report.looks`.
+        color: 0 for real images; else the number of the generator, which gives it its colour,
+            marker and dash by :mod:`gan_metrics.report.looks`.
     """
 
     label: str
@@ -88,8 +93,8 @@ class Chart:
 def charts_of(found: Findings) -> list[Chart]:
     """The figures that these findings can fill, in the order of a report."""
     one = [_comparison(found), _terms(found), _spectrum(found), _growth(found), _prdc(found)]
-    log = None if found.history is None else history_chart(found.history)
-    return [chart for chart in [*one, _classes(found), log] if chart]
+    logs = [] if found.history is None else history_charts(found.history)
+    return [chart for chart in [*one, _classes(found), *logs] if chart]
 
 
 def _number(value: float) -> str:
@@ -152,8 +157,12 @@ def _comparison(found: Findings) -> Chart | None:
 
 
 def _terms(found: Findings) -> Chart | None:
-    parts = [(one, one.scores["fid"]) for one in found.generators if "fid" in one.scores]
-    if not parts or not all(result.terms for _, result in parts):
+    with_terms = [
+        (one, next((r for r in one.scores.values() if r.terms), None)) for one in found.generators
+    ]
+    parts = [(one, r) for one, r in with_terms if r is not None]
+    parts = [(one, r) for one, r in parts if r.metric == parts[0][1].metric]
+    if not parts:
         return None
     names = list(parts[0][1].terms)
     return Chart(
@@ -175,7 +184,7 @@ def _terms(found: Findings) -> Chart | None:
 
 
 def _spectrum(found: Findings) -> Chart:
-    sets = [("real", found.real_spectrum), *((g.name, g.spectrum) for g in found.generators)]
+    sets = [(_REAL, found.real_spectrum), *((g.name, g.spectrum) for g in found.generators)]
     places = sorted({1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000})
     return Chart(
         "spectrum",
@@ -203,11 +212,12 @@ def _growth(found: Findings) -> Chart | None:
     if not parts:
         return None
     series, rows = [], []
-    sizes: list[int] = []
+    every: set[int] = set()
     for color, one in enumerate(parts, 1):
         result = one.scores["fd_infinity"]
         sizes = list(result.details["sizes"])
         distances = list(result.details["distances"])
+        every.update(sizes)
         ends = [0.0, 1.0 / min(sizes)]
         slope = float(result.details["slope"])
         low, high = _interval(result)
@@ -218,7 +228,7 @@ def _growth(found: Findings) -> Chart | None:
         ]
         rows += [[one.name, str(n), _number(d)] for n, d in zip(sizes, distances, strict=True)]
         rows.append([one.name, "∞", result.value_text()])
-    marked = _apart(sizes)
+    marked = _apart(sorted(every))
     return Chart(
         "growth",
         "The distance as the number of fakes grows",
@@ -273,15 +283,20 @@ def _classes(found: Findings) -> Chart | None:
     first = values[0]
     names = [name for name in first if all(name in one for one in values)]
     known = [n for n in names if all(one[n].value is not None for one in values)]
-    known.sort(key=lambda name: -float(first[name].value))
+    if not known:
+        return None
+    rows = METRICS.values()
+    better = next((row.better for row in rows if metric in (row.name, row.elsewhere)), "lower")
+    known.sort(key=lambda name: _badness(float(first[name].value), better), reverse=True)
     shown = known[:_BARS]
+    cut = f" The {_BARS} worst of {len(known)}; the table has all." if known[_BARS:] else ""
     counts = parts[0].scores.per_class.counts
-    fakes = ["fake"] if len(parts) == 1 else []  # several generators may have drawn differently
+    fakes = ["fake images"] if len(parts) == 1 else []  # several may have drawn differently
     return Chart(
         "classes",
         f"{metric} of each class",
-        "Compare classes with each other, at equal numbers: with few images the distance of a "
-        "class is far above that of the whole set.",
+        "Compare classes with each other, at equal numbers: with few images the value of a class "
+        f"is another than that of the whole set.{cut}",
         metric,
         "",
         [
@@ -289,7 +304,7 @@ def _classes(found: Findings) -> Chart | None:
             for color, (g, one) in enumerate(zip(parts, values, strict=True), 1)
         ],
         categories=shown,
-        heads=["class", "real", *fakes, *(g.name for g in parts)],
+        heads=["class", _REAL, *fakes, *(g.name for g in parts)],
         rows=[
             [
                 name,
@@ -301,16 +316,24 @@ def _classes(found: Findings) -> Chart | None:
     )
 
 
-def history_chart(log: History) -> Chart:
-    """The first curve of a log of a training."""
-    metric = next(iter(log.curves))
+def _badness(value: float, better: str) -> float:
+    return {"lower": value, "higher": -value, "zero": abs(value)}[better]
+
+
+def history_charts(log: History) -> list[Chart]:
+    """The curves of a log of a training, each by itself."""
+    return [_curve(log, name, number) for number, name in enumerate(log.curves, 1)]
+
+
+def _curve(log: History, metric: str, number: int) -> Chart:
     points = log.curves[metric]
     half = [None if p.standard_error is None else 1.96 * p.standard_error for p in points]
     axis = "step" if log.steps else "evaluation"
+    banded = any(h is not None for h in half)
     return Chart(
-        "history",
+        "history" if number == 1 else f"history-{number}",
         f"{metric} over the training",
-        f"From {log.description}, with the 95 % interval of each value.",
+        f"From {log.description}{', with 95 % intervals' if banded else ''}.",
         axis,
         metric,
         [

@@ -7,7 +7,7 @@ from typing import Any
 
 from gan_metrics.downloads import atomic_path
 from gan_metrics.report.charts import Chart, Series
-from gan_metrics.report.looks import COLORS, DRAWN, MARKERS, check_figure_format, legend_text
+from gan_metrics.report.looks import DRAWN, check_figure_format, legend_text, look
 from gan_metrics.texts import as_text
 
 __all__ = ["save_chart"]
@@ -58,16 +58,17 @@ def save_chart(chart: Chart, path: Path) -> None:
 
 
 def _curve(axes: Any, series: Series) -> None:
-    color, marker = _look(series)
+    color, marker, dash = look(series.color)
     label = _label(series)
-    bands = [e for e in zip(series.x, series.low, series.high, strict=False) if None not in e]
-    if bands and series.style in ("line", "both"):
+    ends = [*zip(series.x, series.low, series.high, strict=False)]
+    bands = [e for e in ends if None not in e]
+    if series.style in ("line", "both") and 1 < len(bands) == len(ends):
         axes.fill_between(*zip(*bands, strict=True), color=color, alpha=0.2, linewidth=0)
     elif bands:
         places, low, high = zip(*bands, strict=True)
         axes.vlines(places, low, high, color=color)
-    style = {"line": "-", "both": "-", "dashed": "--", "points": ""}[series.style]
-    mark = marker if series.style in ("points", "both") else ""
+    style = {"line": dash, "both": "solid", "dashed": "dashed", "points": ""}[series.style]
+    mark = DRAWN[marker] if series.style in ("points", "both") else ""
     axes.plot(
         series.x, series.y, color=color, linestyle=style, marker=mark, markersize=4, label=label
     )
@@ -75,26 +76,24 @@ def _curve(axes: Any, series: Series) -> None:
 
 def _across(axes: Any, chart: Chart) -> None:
     for number, series in enumerate(chart.series):
-        color, marker = _look(series)
+        color, marker, _ = look(series.color)
         places = chart.places(number)
         for place, low, high in zip(places, series.low, series.high, strict=False):
             if low is not None and high is not None:
                 axes.hlines(place, low, high, color=color)
-        axes.plot(series.x, places, color=color, marker=marker, linestyle="", label=_label(series))
+        axes.plot(
+            series.x, places, color=color, marker=DRAWN[marker], linestyle="", label=_label(series)
+        )
 
 
 def _stacked(axes: Any, chart: Chart) -> None:
     left = [0.0] * len(chart.categories)
     for number, series in enumerate(chart.series):
         axes.barh(
-            range(len(left)), series.x, left=left, height=0.5, color=_look(series)[0],
+            range(len(left)), series.x, left=left, height=0.5, color=look(series.color)[0],
             hatch="//" if number % 2 else None, edgecolor="white", label=_label(series),
         )  # fmt: skip
         left = [start + value for start, value in zip(left, series.x, strict=True)]
-
-
-def _look(series: Series) -> tuple[str, str]:
-    return COLORS[series.color % len(COLORS)], DRAWN[MARKERS[series.color % len(MARKERS)]]
 
 
 def _label(series: Series) -> str | None:

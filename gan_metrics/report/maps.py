@@ -12,7 +12,7 @@ from gan_metrics.downloads import atomic_path, check_target
 from gan_metrics.errors import UsageError
 from gan_metrics.extras import require
 from gan_metrics.maps import FeatureMap
-from gan_metrics.report.looks import COLORS, DRAWN, FIGURES, MARKERS, legend_text
+from gan_metrics.report.looks import DRAWN, FIGURES, legend_text, look
 from gan_metrics.report.thumbnails import Thumbnails
 from gan_metrics.texts import as_text
 
@@ -60,14 +60,11 @@ def save_map(drawn: FeatureMap, path: Path) -> None:
 def _groups(drawn: FeatureMap) -> list[tuple[str, Any, str, str]]:
     """Label, rows, colour and marker of each group, in order of their first image."""
     labels = np.array(drawn.groups)
+    every = list(dict.fromkeys(drawn.groups))
+    first = 1 if every[0].startswith("fake") else 0  # the reals' colour is theirs alone
     return [
-        (
-            label,
-            np.flatnonzero(labels == label),
-            COLORS[i % len(COLORS)],
-            MARKERS[(i // len(COLORS) + i) % len(MARKERS)],
-        )
-        for i, label in enumerate(dict.fromkeys(drawn.groups))
+        (label, np.flatnonzero(labels == label), *look(number)[:2])
+        for number, label in enumerate(every, first)
     ]
 
 

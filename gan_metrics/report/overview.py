@@ -15,12 +15,14 @@ from gan_metrics.errors import UsageError
 from gan_metrics.extras import require
 from gan_metrics.findings import Findings, GeneratorFindings, Near
 from gan_metrics.images.encode import overlay
+from gan_metrics.methods import bibtex_of
 from gan_metrics.report.bokeh_charts import drawn_chart
 from gan_metrics.report.charts import charts_of
 from gan_metrics.report.maps import map_plot
 from gan_metrics.report.pages import render
 from gan_metrics.report.thumbnails import Thumbnails, data_uri
 from gan_metrics.results import Warning_, versions
+from gan_metrics.specs import FeatureSpec
 from gan_metrics.texts import as_text
 
 __all__ = ["check_report_format", "save_report"]
@@ -82,9 +84,13 @@ def save_report(found: Findings, path: str | os.PathLike[str]) -> Path:
         chart_script=script,
         bokeh_script=Resources(mode="inline", components=["bokeh"]).render_js(),
         provenance=_provenance(found),
-        bibtex=found.generators[0].scores.bibtex(),
+        bibtex=bibtex_of([result for g in found.generators for result in g.scores.values()]),
+        space=_space(found.feature_spec),
+        elsewhere=_elsewhere(found),
         sections=[_section(number, one, images) for number, one in enumerate(found.generators)],
-        images=json.dumps(images.told).replace("<", "\\u003c"),
+        images=json.dumps({"pictures": images.pictures, "told": images.told}).replace(
+            "<", "\\u003c"
+        ),
         versions=versions(),
     )
     with atomic_path(path) as temporary:
@@ -107,12 +113,30 @@ def _by_code(warnings: Sequence[Warning_]) -> dict[str, list[str]]:
 def _provenance(found: Findings) -> list[list[str]]:
     """What every part was computed from: pairs of a word and what it was."""
     lines: dict[str, list[str]] = {}
+    several = len(found.generators) > 1
     for one in found.generators:
         for result in one.scores.values():
             for line in result.provenance():
                 name, _, value = line.strip().partition("  ")
+                if several and name in ("images", "left out"):
+                    value += f" ({as_text(one.name)})"
                 lines.setdefault(name, []).append(value.strip())
     return [[name, value] for name, values in lines.items() for value in dict.fromkeys(values)]
+
+
+def _space(spec: FeatureSpec) -> str:
+    return f"{spec.backbone or '?'} {spec.layer or '?'}"
+
+
+def _elsewhere(found: Findings) -> dict[str, str]:
+    """The metrics of other features than those of the pictures, and whose these are."""
+    own = found.feature_spec.fingerprint()
+    return {
+        result.metric: _space(result.feature_spec)
+        for one in found.generators
+        for result in one.scores.values()
+        if result.feature_spec.fingerprint() != own
+    }
 
 
 def _metrics(found: Findings) -> list[str]:
@@ -142,27 +166,44 @@ def _results(found: Findings) -> list[dict[str, Any]]:
 
 
 class _Images:
-    """The images of the page, each once, with what is known of them."""
+    """The images of the page, each once, and what is known of each beside each generator.
+
+    Attributes:
+        pictures: Key to an image as a URI; empty where it is not at hand.
+        told: Key to what is shown of an image that was clicked, the key of its picture with it.
+    """
 
     def __init__(self, found: Findings) -> None:
         self._real = Thumbnails(found.real_source, _SIZE, found.decoding)
-        self._decoding = found.decoding
         self._fakes = [Thumbnails(g.source, _SIZE, found.decoding) for g in found.generators]
-        self._keys: dict[tuple[int, str], str] = {}
+        self._keys: dict[tuple[int, bool, str], str] = {}
+        self._places: dict[tuple[int, str], str] = {}
+        self.pictures: dict[str, str] = {}
         self.told: dict[str, dict[str, Any]] = {}
 
-    def key(self, owner: int, name: str) -> str:
-        """That of an image; ``owner`` is the number of the generator, −1 for the real images."""
-        pair = (owner, name)
-        if pair not in self._keys:
-            key = self._keys[pair] = f"i{len(self._keys)}"
-            source = self._real if owner < 0 else self._fakes[owner]
-            self.told[key] = {"name": as_text(name), "uri": source.uri(name, _QUALITY)}
-        return self._keys[pair]
+    def key(self, number: int, name: str, *, real: bool) -> str:
+        """That of an image beside the generator of this number."""
+        asked = (number, real, name)
+        if asked not in self._keys:
+            key = self._keys[asked] = f"i{len(self._keys)}"
+            self.told[key] = {"name": as_text(name), "picture": self._picture(number, name, real)}
+        return self._keys[asked]
+
+    def uri(self, key: str) -> str:
+        """The picture of a key."""
+        return self.pictures[self.told[key]["picture"]]
 
     def describe(self, key: str, facts: list[tuple[str, str]], near: list[Any]) -> None:
         """What is shown of an image that was clicked."""
         self.told[key].update(facts=facts, near=near)
+
+    def _picture(self, number: int, name: str, real: bool) -> str:
+        owner = (-1 if real else number, name)
+        if owner not in self._places:
+            place = self._places[owner] = f"p{len(self._places)}"
+            source = self._real if real else self._fakes[number]
+            self.pictures[place] = source.uri(name, _QUALITY)
+        return self._places[owner]
 
 
 def _section(number: int, one: GeneratorFindings, images: _Images) -> dict[str, Any]:
@@ -173,22 +214,23 @@ def _section(number: int, one: GeneratorFindings, images: _Images) -> dict[str, 
         looked = one.scores.per_image
         places = {name: i for i, name in enumerate(looked.names)}
         copies = {row["name"] for row in looked.near_copies()}
-        rows = {name: looked.row(places[name]) for name in one.near if name in places}
+        fakes = {name for gallery in one.galleries if not gallery.real for name in gallery.names}
+        rows = {name: looked.row(places[name]) for name in fakes if name in places}
         reach = {row["name"]: row["reach"] for row in looked.uncovered()}
     else:
         reach = {}
     galleries = []
     for gallery in one.galleries:
-        owner = -1 if gallery.real else number
+        is_copies = gallery.key == "copies"
         shown = []
         for name in gallery.names:
-            key = images.key(owner, name)
+            key = images.key(number, name, real=gallery.real)
             near: Near = (one.near_real if gallery.real else one.near).get(name, ())
             facts = _facts(rows.get(name)) if not gallery.real else _reach(reach.get(name))
             if name in copies and not gallery.real:
                 facts.append(("near copy", "yes"))
             others = [
-                [images.key(number if gallery.real else -1, other), f"{distance:.4g}"]
+                [images.key(number, other, real=not gallery.real), f"{distance:.4g}"]
                 for other, distance in near
             ]
             images.describe(key, facts, others)
@@ -196,10 +238,10 @@ def _section(number: int, one: GeneratorFindings, images: _Images) -> dict[str, 
                 {
                     "key": key,
                     "name": as_text(name),
-                    "uri": images.told[key]["uri"],
+                    "uri": images.uri(key),
                     "is_copy": name in copies and not gallery.real,
                     "fact": _caption(facts, _CAPTIONS.get(gallery.key, "")),
-                    "near": others[0] if others and gallery.key == "copies" else None,
+                    "near": images.uri(others[0][0]) if others and is_copies else "",
                 }
             )
         galleries.append({"gallery": gallery, "images": shown})

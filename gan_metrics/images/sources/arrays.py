@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from gan_metrics.errors import ImageError, InputError
 from gan_metrics.images.sources.listing import numbered
+from gan_metrics.images.sources.locks import ProcessLock
 from gan_metrics.images.sources.netpbm import netpbm
 from gan_metrics.images.sources.temporary import Temporary, no_room
 from gan_metrics.npz import StoredArray, reading, stored_arrays
@@ -112,14 +112,14 @@ class ArraySource:
         self.names = numbered(self._layout.n)
         self._chosen = chosen
         self._place: tuple[Path, int] | None = None
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
 
     def __getstate__(self) -> dict[str, Any]:
         self.prepare()
         return {k: value for k, value in vars(self).items() if k != "_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _lock=threading.Lock())
+        vars(self).update(state, _lock=ProcessLock())
         if self._place is not None and not self._place[0].exists():  # on another machine
             self._place = None
 

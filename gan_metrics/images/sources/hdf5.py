@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from gan_metrics.errors import ImageError, InputError
 from gan_metrics.extras import require
 from gan_metrics.images.sources.listing import numbered
+from gan_metrics.images.sources.locks import ProcessLock
 from gan_metrics.images.sources.netpbm import netpbm
 
 __all__ = ["EXTENSIONS", "Hdf5Source"]
@@ -40,7 +40,7 @@ class Hdf5Source:
     """  # noqa: D205
 
     warnings = ()
-    _lock: threading.Lock
+    _lock: ProcessLock
     _file: Any
     _owner: int
 
@@ -88,7 +88,7 @@ class Hdf5Source:
         return netpbm(np.ascontiguousarray(np.moveaxis(value, 0, 2) if self._first else value))
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._file = None
         self._owner = -1
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import itertools
-import threading
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from gan_metrics.errors import ImageError, InputError
 from gan_metrics.extras import require
 from gan_metrics.images.sources.listing import numbered
+from gan_metrics.images.sources.locks import ProcessLock
 
 __all__ = ["ParquetSource", "is_image_table"]
 
@@ -85,7 +85,7 @@ class ParquetSource:
         self._reset()
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._groups: OrderedDict[int, Any] = OrderedDict()
 
     def read(self, index: int) -> bytes:

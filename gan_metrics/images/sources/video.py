@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from gan_metrics.errors import ImageError, InputError, UsageError
 from gan_metrics.extras import require
 from gan_metrics.images.sources.listing import numbered
+from gan_metrics.images.sources.locks import ProcessLock
 from gan_metrics.images.sources.netpbm import netpbm
 
 __all__ = ["EXTENSIONS", "VideoSource"]
@@ -22,8 +22,11 @@ __all__ = ["EXTENSIONS", "VideoSource"]
 EXTENSIONS = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"))
 """Lower-case extensions of files that are taken for videos."""
 
-_KEPT = 64
-"""Frames that are kept: threads read ahead of each other."""
+_KEPT = 32
+"""Frames that a reader keeps: threads read ahead of each other."""
+
+_READERS = 2
+"""Readers of one video: its files are hashed ahead of being decoded, and each wants its place."""
 
 
 class VideoSource:
@@ -71,19 +74,26 @@ class VideoSource:
         """One frame as a PPM; see :meth:`ImageSource.read`."""
         index = range(len(self.names))[index]
         with self._lock:
-            if self._owner != os.getpid() or (index not in self._kept and index < self._next):
-                self._reset_frames()
+            if self._owner != os.getpid():
+                self._reset_readers()
             try:
-                while index not in self._kept:
-                    self._kept[self._next] = next(self._frames)
-                    self._next += 1
-                    if len(self._kept) > _KEPT:
-                        self._kept.popitem(last=False)
+                return netpbm(self._reader_for(index).read(index))
             except StopIteration:
                 raise ImageError("the video ends before this frame") from None
             except Exception as error:  # PyAV's own kinds
                 raise ImageError(f"it cannot be decoded: {error}") from None
-            return netpbm(self._kept[index])
+
+    def _reader_for(self, index: int) -> _Reader:
+        """The one that has the frame, or is the nearest before it; else one that begins anew."""
+        able = [reader for reader in self._readers if reader.reaches(index)]
+        if able:
+            found = max(able, key=lambda reader: (index in reader.kept, reader.next))
+            self._readers.remove(found)
+        else:
+            found = _Reader(self._decoded())
+            del self._readers[: max(0, len(self._readers) - _READERS + 1)]
+        self._readers.append(found)  # the one that was used last is the last to go
+        return found
 
     def _container(self) -> Any:
         return require("av", "formats").open(os.fspath(self._path))
@@ -95,12 +105,43 @@ class VideoSource:
                     yield np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
-        self._reset_frames()
+        self._lock = ProcessLock()
+        self._reset_readers()
 
-    def _reset_frames(self) -> None:
-        """Begin anew at the front."""
+    def _reset_readers(self) -> None:
         self._owner = os.getpid()
-        self._kept: OrderedDict[int, npt.NDArray[np.uint8]] = OrderedDict()
-        self._frames = self._decoded()
-        self._next = 0
+        self._readers: list[_Reader] = []
+
+
+class _Reader:
+    """Goes through the frames once, and keeps the last ones.
+
+    Args:
+        frames: All of them, in order.
+
+    Attributes:
+        next: The number of the frame that comes next.
+        kept: Number to frame.
+    """
+
+    def __init__(self, frames: Iterator[npt.NDArray[np.uint8]]) -> None:
+        self._frames = frames
+        self.next = 0
+        self.kept: OrderedDict[int, npt.NDArray[np.uint8]] = OrderedDict()
+
+    def reaches(self, index: int) -> bool:
+        """Whether a frame is kept, or still to come."""
+        return index in self.kept or index >= self.next
+
+    def read(self, index: int) -> npt.NDArray[np.uint8]:
+        """A frame.
+
+        Raises:
+            StopIteration: When there are no more.
+        """
+        while index not in self.kept:
+            self.kept[self.next] = next(self._frames)
+            self.next += 1
+            if len(self.kept) > _KEPT:
+                self.kept.popitem(last=False)
+        return self.kept[index]

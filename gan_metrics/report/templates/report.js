@@ -1,6 +1,7 @@
 "use strict";
 (() => {
-  const known = JSON.parse(document.getElementById("known").textContent);
+  // What is known of an image beside a generator; its picture is stored once.
+  const { pictures, told } = JSON.parse(document.getElementById("known").textContent);
 
   // Tables whose columns sort, by their numbers where these are numbers.
   const number = (cell) => {
@@ -31,11 +32,6 @@
     });
   }
 
-  // Images that stand beside others are stored once.
-  for (const image of document.querySelectorAll("img[data-from]")) {
-    image.src = known[image.dataset.from].uri;
-  }
-
   // An image that is clicked: large, with what is known of it and its neighbours.
   const dialog = document.getElementById("image");
   const item = ([key, distance]) => {
@@ -45,25 +41,28 @@
     button.type = "button";
     button.className = "image";
     button.dataset.key = key;
-    button.title = known[key].name;
-    if (known[key].uri) {
+    button.title = told[key].name;
+    const picture = pictures[told[key].picture];
+    if (picture) {
       const image = document.createElement("img");
-      image.src = known[key].uri;
+      image.src = picture;
       image.alt = "";
       button.append(image);
     }
     caption.className = "caption";
-    caption.textContent = `${distance} ${known[key].name}`;
+    caption.textContent = `${distance} ${told[key].name}`;
     button.append(caption);
     li.append(button);
     return li;
   };
   const show = (key) => {
-    const one = known[key];
-    document.getElementById("image-name").textContent = one.name;
+    const one = told[key];
+    const title = document.getElementById("image-name");
+    title.textContent = one.name;
     const large = document.getElementById("image-large");
-    large.hidden = !one.uri;
-    if (one.uri) large.src = one.uri;
+    const picture = pictures[one.picture];
+    large.hidden = !picture;
+    if (picture) large.src = picture;
     large.alt = one.name;
     const facts = document.getElementById("image-facts");
     facts.replaceChildren();
@@ -76,7 +75,8 @@
     const near = one.near || [];
     document.getElementById("image-near-title").hidden = !near.length;
     document.getElementById("image-near").replaceChildren(...near.map(item));
-    if (!dialog.open) dialog.showModal();
+    if (dialog.open) title.focus(); // the button that was clicked is gone
+    else dialog.showModal();
     dialog.scrollTop = 0;
   };
   document.addEventListener("click", (event) => {
