@@ -18,6 +18,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -406,11 +407,11 @@ def write(folder: Path, record: dict[str, Any]) -> None:
     glance, tables = [HEADS], list[str]()
     for name in order:
         told = dict(record["cases"][name])
-        rate = told.pop("sgemm")
+        rate, when = told.pop("sgemm"), told.pop("when")
         found = {who: Measured(**it) for who, it in told.pop("found").items()}
         one = Case(**told, contestants={})
         glance.append(at_a_glance(one, found, rate))
-        tables += lines(one, found, rate)
+        tables += [*lines(one, found, rate), f"\nMeasured on {when}."]
     text += ["\n## At a glance\n", *glance, "\n## Case by case", *tables]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "speed.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
@@ -433,7 +434,7 @@ def main() -> None:
             found = measure(name, one, bench)
             record["cases"][name] = {
                 "title": one.title, "goal": one.goal, "images": one.images, "gflop": one.gflop,
-                "sgemm": max(rate, sgemm()),
+                "sgemm": max(rate, sgemm()), "when": date.today().isoformat(),
                 "found": {who: asdict(it) for who, it in found.items()},
             }  # fmt: skip
             write(given.o, record)

@@ -22,7 +22,7 @@ from gan_metrics.methods import bibtex_of, methods_of
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.estimates import difference_error
 from gan_metrics.options import Options
-from gan_metrics.results import MetricResult, Warning_, unique
+from gan_metrics.results import MetricResult, Warning_, rounded_text, unique
 from gan_metrics.scoring import Measured
 from gan_metrics.sides import Input
 from gan_metrics.texts import as_text, dumps
@@ -455,13 +455,8 @@ def _unequal(measured: Sequence[Measured], metric: str) -> list[Warning_]:
 
 
 def _shown(standing: Standing, metric: str) -> str:
-    value, error = standing.mean(metric), standing.error(metric)
-    if value is None:
-        return "–"
-    if error is None or error == 0:
-        return f"{value:.6g}"
-    decimals = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
+    value = standing.mean(metric)
+    return "–" if value is None else rounded_text(value, standing.error(metric))
 
 
 def _tabulated(heads: Sequence[str], rows: Sequence[Sequence[str]], style: str) -> str:

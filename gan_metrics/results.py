@@ -18,7 +18,9 @@ __all__ = [
     "EvaluationResult",
     "MetricResult",
     "Warning_",
+    "rounded_text",
     "unique",
+    "value_text",
     "versions",
 ]
 
@@ -361,6 +363,14 @@ def value_text(value: float, error: float | None) -> str:
     decimals = _decimals(value, error)
     text = _digits(value, decimals)
     return text if error is None else f"{text} ± {_digits(error, decimals)}"
+
+
+def rounded_text(value: float, error: float | None) -> str:
+    """A value and its standard error as a table shows them: two digits of the error."""
+    if not error:
+        return f"{value:.6g}"
+    decimals = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
 def unique(warnings: Iterable[Warning_]) -> list[Warning_]:

@@ -10,7 +10,7 @@ import numpy as np
 from gan_metrics.findings import Findings, GeneratorFindings
 from gan_metrics.history import History
 from gan_metrics.metrics.registry import METRICS
-from gan_metrics.results import MetricResult
+from gan_metrics.results import MetricResult, rounded_text
 
 __all__ = ["Chart", "Series", "charts_of", "history_charts"]
 
@@ -116,7 +116,9 @@ def _dots(
         low, high = zip(*ends, strict=True) if ends else ((), ())
         values = [result.value for result in results]
         series.append(Series(one.name, values, low=low, high=high, style="points", color=color))
-        rows.append([one.name, *(result.value_text() for result in results)])
+        rows.append(
+            [one.name, *(rounded_text(result.value, result.standard_error) for result in results)]
+        )
     return series, rows
 
 
@@ -150,7 +152,7 @@ def _comparison(found: Findings) -> Chart | None:
         categories=[standing.name for standing in ranked],
         heads=["generator", results[0].metric, "beside the next"],
         rows=[
-            [standing.name, result.value_text(), text]
+            [standing.name, rounded_text(result.value, result.standard_error), text]
             for standing, result, text in zip(ranked, results, told, strict=True)
         ],
     )
@@ -227,7 +229,7 @@ def _growth(found: Findings) -> Chart | None:
             Series("", [0.0], [result.value], [low], [high], "points", color),
         ]
         rows += [[one.name, str(n), _number(d)] for n, d in zip(sizes, distances, strict=True)]
-        rows.append([one.name, "∞", result.value_text()])
+        rows.append([one.name, "∞", rounded_text(result.value, result.standard_error)])
     marked = _apart(sorted(every))
     return Chart(
         "growth",

@@ -21,7 +21,7 @@ from gan_metrics.report.charts import charts_of
 from gan_metrics.report.maps import map_plot
 from gan_metrics.report.pages import render
 from gan_metrics.report.thumbnails import Thumbnails, data_uri
-from gan_metrics.results import Warning_, versions
+from gan_metrics.results import MetricResult, Warning_, rounded_text, versions
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.texts import as_text
 
@@ -155,7 +155,7 @@ def _results(found: Findings) -> list[dict[str, Any]]:
             ends = None if result is None else result.ci95
             cells.append(
                 {
-                    "value": "–" if result is None else result.value_text(),
+                    "value": "–" if result is None else _rounded(result),
                     "number": "" if result is None else repr(result.value),
                     "ends": "" if ends is None else f"{ends[0]:.4g} … {ends[1]:.4g}",
                     "why": one.scores.not_computed.get(name, ""),
@@ -163,6 +163,10 @@ def _results(found: Findings) -> list[dict[str, Any]]:
             )
         rows.append({"metric": known[0].metric, "about": known[0].error_bar, "cells": cells})
     return rows
+
+
+def _rounded(result: MetricResult) -> str:
+    return rounded_text(result.value, result.standard_error)
 
 
 class _Images:
