@@ -9,6 +9,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -258,3 +259,45 @@ def test_urls_that_no_store_has() -> None:
     for url in ("ftp://host/x.zip", "local:///etc/passwd", "zip://x::http://h/a.zip"):
         with pytest.raises(UsageError, match="not from other URLs"):
             open_source(url)
+
+
+class Line:
+    """A file on a line that is bad for some reads."""
+
+    def __init__(self, bad: int, error: Exception) -> None:
+        self.bad, self.error, self.reads = bad, error, 0
+
+    def read(self, size: int = -1) -> bytes:
+        self.reads += 1
+        if self.reads <= self.bad:
+            raise self.error
+        return b"whole"[: size if size >= 0 else None]
+
+    def close(self) -> None:
+        pass
+
+
+def bad_line(monkeypatch: pytest.MonkeyPatch, bad: int, message: str, status: int) -> Line:
+    aiohttp = pytest.importorskip("aiohttp")
+    asked = SimpleNamespace(real_url="http://127.0.0.1:9/x.zip")
+    error = aiohttp.ClientResponseError(asked, (), status=status, message=message)  # type: ignore
+    line = Line(bad, error)
+    system = type("System", (), {"open": lambda *_: line})()
+    monkeypatch.setattr(Place, "_system", lambda self: (system, "x.zip"))
+    return line
+
+
+def test_a_read_that_the_web_spoils_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = bad_line(monkeypatch, 1, "Bad status line: left over", 400)
+    with Place("http://127.0.0.1:9/x.zip").open() as file:
+        assert file.read(3) == b"who"
+    assert line.reads == 2
+
+
+def test_a_read_that_stays_spoilt_names_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    bad_line(monkeypatch, 99, "no such part", 416)
+    with (
+        Place("http://127.0.0.1:9/x.zip").open() as file,
+        pytest.raises(ResourceError, match=r"127\.0\.0\.1:9/x\.zip cannot be reached"),
+    ):
+        file.read()

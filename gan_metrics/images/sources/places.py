@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 from gan_metrics import downloads, locations
 from gan_metrics.errors import GanMetricsError, InputError, ResourceError, UsageError
@@ -134,8 +134,8 @@ class Place:
                 check_files_left(error)
                 raise InputError(f"{self.url} cannot be read: {error.strerror or error}") from None
         system, path = self._system()
-        found: BinaryIO = _reached(self.url, lambda: system.open(path, "rb"))
-        return found
+        found: Any = _RemoteFile(self.url, _reached(self.url, lambda: system.open(path, "rb")))
+        return cast("BinaryIO", found)
 
     def read(self, start: int | None = None, size: int | None = None) -> bytes:
         """Some bytes, or all of them; fewer where it ends before.
@@ -208,6 +208,36 @@ class Place:
         except ValueError as error:
             raise UsageError(f"{self.url}: {error}") from None
         return system, str(path)
+
+
+class _RemoteFile:
+    """A file of fsspec; what the web answers to a read is told, and asked again, as elsewhere here.
+
+    Args:
+        url: Where it is.
+        file: The file.
+    """
+
+    def __init__(self, url: str, file: Any) -> None:
+        self._url, self._file = url, file
+
+    def read(self, size: int = -1) -> bytes:
+        """So many bytes from here on, or all that follow."""
+        try:
+            return bytes(self._file.read(size))
+        except Exception as error:
+            if not type(error).__module__.startswith("aiohttp"):
+                raise  # of what is in the file, not of the way to it
+            return bytes(_reached(self._url, lambda: self._file.read(size)))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def __enter__(self) -> _RemoteFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
 
 def _reached(url: str, ask: Callable[[], _T]) -> _T:
