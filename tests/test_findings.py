@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import sys
@@ -214,6 +215,15 @@ def test_a_real_image_is_told_beside_each_generator(found: Findings, tmp_path: P
     assert len(seen) == 12
     assert len({name for name, _ in seen}) == 6
     assert len({str(pair) for pair in seen}) == 12
+
+
+def test_a_metric_of_other_features_is_told_apart(found: Findings, tmp_path: Path) -> None:
+    own = save_report(found, tmp_path / "own.html").read_text()
+    assert "do not explain" not in own
+    elsewhere = dataclasses.replace(found, feature_spec=gm.FeatureSpec(backbone="another"))
+    page = save_report(elsewhere, tmp_path / "page.html").read_text()
+    assert "those of another ?. They do not explain" in page
+    assert f"fd in {LITE0} global_pool" in page
 
 
 def test_one_set_needs_no_list(sets: dict[str, Path]) -> None:
