@@ -516,7 +516,9 @@ def test_what_ends_in_a_folded_convolution_is_left_as_it_is(tmp_path: Path, laye
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 def test_an_image_does_not_see_its_batch(precision: str) -> None:
-    backbone = load_backbone("vit-b-16", weights="random", device="cpu", precision=precision)
+    backbone = load_backbone(
+        "timm:vit_tiny_patch16_224", weights="random", device="cpu", precision=precision
+    )
     x = torch.cat([images(2, 64, seed=1), images(2, 64, seed=2)])
     together = backbone(x)
     alone = torch.cat([backbone(one) for one in x.split(1)])

@@ -40,7 +40,7 @@ def expected(root: Path) -> dict[str, Any]:
     return ranked.alone(root)
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.fixture(scope="module", params=[pytest.param(2, marks=pytest.mark.slow), 3])
 def found(root: Path, request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     """Of each rank, what it found."""
     size = request.param

@@ -61,7 +61,7 @@ def test_higher_is_better_where_it_is() -> None:
         assert found.differences[0].distinct
 
 
-@pytest.mark.parametrize("metric", ["fid", "kid"])
+@pytest.mark.parametrize("metric", ["fid", pytest.param("kid", marks=pytest.mark.slow)])
 def test_equal_generators_are_told_apart_in_about_5_percent_of_draws(metric: str) -> None:
     """The promise itself. Of 400 draws of 5 %, 2.3 to 7.8 % come out with 99 %.
 

@@ -111,7 +111,8 @@ def solved(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, int]]:
         for name in SOLVERS:
             if hasattr(library, name):
                 count(library, name, "eigenvalues")
-    count(scipy.linalg.lapack, "dpstrf", "factors")
+    count(scipy.linalg.lapack, "dpotrf", "factors")
+    count(scipy.linalg.lapack, "dpstrf", "pivoted factors")
     return counts
 
 

@@ -8,6 +8,7 @@ from oracles import frechet_nuclear, frechet_over_n, frechet_sqrtm
 from gan_metrics.errors import ComputationError, InputError, UsageError
 from gan_metrics.metrics import (
     Moments,
+    coupling,
     frechet_directions,
     frechet_distance,
     frechet_influence,
@@ -68,6 +69,35 @@ def test_commuting_gaussians() -> None:
     b = gaussian(np.zeros(8), turn * q @ turn.T)
     expected = ((np.sqrt(p) - np.sqrt(q)) ** 2).sum()
     assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-11)
+
+
+@pytest.mark.parametrize("decades", [2, 6, 9, 11, 14, 16])
+def test_spectra_of_any_width(decades: int) -> None:
+    """On both sides of where the order of the pivots begins to matter."""
+    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(24, 24)))[0]
+    p = np.logspace(0, -decades, 24)
+    q = p[::-1]
+    a, b = (gaussian(np.zeros(24), turn * side @ turn.T) for side in (p, q))
+    expected = ((np.sqrt(p) - np.sqrt(q)) ** 2).sum()
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=2e-7)
+    few = gaussian(np.zeros(24), turn * np.where(p < 1e-2, 0, p) @ turn.T)
+    expected = (p[p < 1e-2]).sum()
+    assert frechet_distance(a, few) == pytest.approx(expected, rel=2e-7, abs=2e-7)
+
+
+def test_plain_and_pivoted_factors_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = sample(300, 32, 1), sample(400, 32, 2, 1.3, 0.2)
+    plain = frechet_terms(x, y, error_bar=True)
+    shares, vectors = frechet_directions(x, y, k=3)
+    monkeypatch.setattr(coupling, "_PLAINLY_POSITIVE", np.inf)
+    pivoted = frechet_terms(x, y, error_bar=True)
+    assert plain.distance == pytest.approx(pivoted.distance, rel=1e-11)
+    for one, other in ((plain.influence_a, pivoted.influence_a),
+                       (plain.influence_b, pivoted.influence_b)):  # fmt: skip
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * np.abs(other).max())
+    again = frechet_directions(x, y, k=3)
+    np.testing.assert_allclose(shares, again[0], rtol=1e-9)
+    np.testing.assert_allclose(np.abs((vectors * again[1]).sum(0)), 1, rtol=1e-9)
 
 
 def test_rank_deficient_gaussians() -> None:

@@ -99,7 +99,9 @@ def online(hub: Hub, tmp_path: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+@pytest.mark.parametrize(
+    "file", ["model.safetensors", pytest.param("pytorch_model.bin", marks=pytest.mark.slow)]
+)
 def test_fetched_once_and_recorded(
     hub: Hub, online: dict[str, str], weights: dict[str, bytes], run: Run, file: str
 ) -> None:

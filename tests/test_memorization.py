@@ -103,6 +103,7 @@ def test_ct_leaves_out_cells_with_20_fakes_or_fewer() -> None:
         assert found.value == pytest.approx(ct_naive(train, some, test, 2))
 
 
+@pytest.mark.slow
 def test_ct_error_bar() -> None:
     train = three()[0]
     for copied in (0, 70):

@@ -94,8 +94,8 @@ def test_an_autocast_around_it_changes_nothing(lite0: Backbone) -> None:
     [
         "pass",
         "torch.set_float32_matmul_precision('medium')",
-        "torch.backends.cuda.matmul.allow_tf32 = True",
-        "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+        pytest.param("torch.backends.cuda.matmul.allow_tf32 = True", marks=pytest.mark.slow),
+        pytest.param("torch.backends.cuda.matmul.fp32_precision = 'tf32'", marks=pytest.mark.slow),
         "torch.backends.fp32_precision = 'tf32'",
     ],
 )

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +27,8 @@ OWN: dict[str, Any] = {"backbone": LITE0, "device": "cpu", "cache": False}
 
 @pytest.fixture(autouse=True)
 def _installed() -> None:
-    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    if importlib.util.find_spec("openvino") is None:
+        pytest.skip("OpenVINO is not installed")
 
 
 @pytest.fixture
@@ -83,6 +88,52 @@ def test_the_command(tmp_path: Path, compiled: list[tuple[str, ...]]) -> None:
     assert found["value"] == pytest.approx(expected["value"], rel=1e-5)
     assert found["feature_spec"] == expected["feature_spec"]
     assert len(compiled) == 1  # for both sides
+
+
+def test_it_tells_nobody(tmp_path: Path) -> None:
+    """Its telemetry would ask an analytics service, and leave an identity in the home folder."""
+    script = (
+        "import sys, gan_metrics as gm, torch\n"
+        f"net = gm.load_backbone({LITE0!r}, device='cpu', engine='openvino')\n"
+        "net(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))\n"
+        "print('openvino_telemetry' in sys.modules)\n"
+        "import openvino.tools.ovc.telemetry_utils as used\n"
+        "print(used.tm.__name__)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "HOME": str(tmp_path), "CI": ""},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == ["False", "openvino.tools.ovc.telemetry_stub"], done.stderr
+    assert not list(tmp_path.glob("intel*"))
+
+
+SIGNALLED = """
+import faulthandler, gc, os, signal, torch
+import gan_metrics as gm
+
+def compiled(layer):
+    options = {"layer": layer, "device": "cpu", "engine": "openvino"}
+    network = gm.load_backbone("efficientnet-lite0", **options)
+    network(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
+    return network
+
+faulthandler.enable()
+signal.signal(signal.SIGUSR1, lambda *_: print("heard"))
+first, second = compiled("blocks.1"), compiled("blocks.2")
+del first
+gc.collect()
+del second
+gc.collect()
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+def test_a_signal_after_several_networks_does_no_harm() -> None:
+    """The stack that signals are handled on must not go with a network."""
+    done = subprocess.run([sys.executable, "-c", SIGNALLED], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
 
 
 def test_refused(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_diversity_is_the_mean_over_pairs(alex: Lpips, tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("pairs", [60, 780])
+@pytest.mark.parametrize("pairs", [60, pytest.param(780, marks=pytest.mark.slow)])
 def test_the_error_bar_of_diversity_is_that_of_redraws(pairs: int, tmp_path: Path) -> None:
     """Images of one value each: pairs that share an image are far from independent."""
 

@@ -66,6 +66,7 @@ def same(found: gm.Features, expected: gm.Features) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_pool_finds_what_one_process_finds(folder: Path) -> None:
     done: list[int] = []
     found = gm.extract_features(folder, **POOL, progress=lambda _, n, total: done.append(n))
@@ -152,6 +153,7 @@ def test_actors_that_always_die_are_given_up(folder: Path, monkeypatch: pytest.M
         gm.extract_features(folder, **{**POOL, "workers": 1})
 
 
+@pytest.mark.slow
 def test_errors_are_those_of_one_process(tmp_path: Path) -> None:
     pool = {**POOL, "workers": 1}
     folder = write_folder(tmp_path / "broken", crops(5, seed=3))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 import warnings
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -13,7 +16,38 @@ from gan_metrics.backbones.cut import run_until
 from gan_metrics.errors import UsageError
 from gan_metrics.extras import require
 
-__all__ = ["CompiledCut"]
+__all__ = ["CompiledCut", "installed"]
+
+_TELEMETRY = "openvino_telemetry"
+
+
+def installed() -> ModuleType:
+    """OpenVINO, imported as if its telemetry were not installed.
+
+    That would tell an analytics service of every import and conversion, unasked, from processes
+    forked beside running threads. Who has imported OpenVINO before has made that choice.
+
+    Raises:
+        UsageError: When it is not installed.
+    """
+    hidden = _TELEMETRY not in sys.modules
+    if hidden:
+        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
+    try:
+        return require("openvino", "openvino")
+    finally:
+        if hidden:
+            del sys.modules[_TELEMETRY]
+
+
+@functools.cache
+def _core() -> Any:
+    """The one of this process, which stays.
+
+    Its plug-in puts a stack for signals of its own into the thread. Of two cores the one that goes
+    last would put back the first one's, whose memory is gone: the next signal ends the process.
+    """
+    return installed().Core()
 
 
 class CompiledCut:
@@ -31,7 +65,7 @@ class CompiledCut:
     """
 
     def __init__(self, module: nn.Module, layers: Sequence[str], shape: Sequence[int]) -> None:
-        openvino: Any = require("openvino", "openvino")
+        openvino: Any = installed()
         self._layers = tuple(layers)
         example = torch.zeros(2, *shape)
         try:
@@ -39,7 +73,7 @@ class CompiledCut:
                 warnings.simplefilter("ignore")  # that tracing sees one path through the code
                 model = openvino.convert_model(_Cut(module, layers), example_input=example)
             model.reshape([-1, *shape])
-            self._run: Any = openvino.compile_model(
+            self._run: Any = _core().compile_model(
                 model, "CPU",
                 {
                     "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it

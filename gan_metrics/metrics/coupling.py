@@ -3,7 +3,8 @@
 With Σa = Ra Raᵀ and Σb = Rb Rbᵀ, everything about the Fréchet distance lies in M = Raᵀ Rb = U S Vᵀ:
 tr (Σa Σb)^½ is the sum of S, and the optimal transport map from N(μa, Σa) to N(μb, Σb) is
 T = Ra⁻ᵀ U S Uᵀ Ra⁻¹. A factor is either the centred features themselves over √(n−1), where there
-are no more images than dimensions, or the pivoted Cholesky factor of the covariance.
+are no more images than dimensions, or the Cholesky factor of the covariance: the plain one where
+every pivot is far from rounding, and else the pivoted one, which finds the rank.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ Array = npt.NDArray[np.float64]
 
 _ROWS = 8192
 """Rows per step of a second look at the features."""
+
+_PLAINLY_POSITIVE = 1e-10
+"""Share of the largest variance above which every pivot must lie for order not to matter."""
 
 _NOT_A_COVARIANCE = 1e-4
 """Share of the largest entry that may be left over; files in float32 leave about 1e-6."""
@@ -84,10 +88,24 @@ class Gaussian:
                 centred = np.asarray(self.features, np.float64) - self.moments.mean
                 self._factor = centred.T / np.sqrt(len(centred) - 1)
             else:
-                self._factor, self._pivots = _pivoted_cholesky(self.moments.cov)
+                self._factor, self._pivots = _cholesky(self.moments.cov)
                 if self.features is None:  # a reference, which is compared with many a set
                     _FACTORS[self.moments] = self._factor, self._pivots
         return self._factor
+
+    def congruent(self, matrix: Array) -> Array:
+        """Rᵀ A R of a symmetric A, for a Cholesky factor; the lower triangle counts."""
+        from scipy.linalg.blas import dtrmm
+
+        if self._triangular:  # half of the work
+            half = dtrmm(1.0, self.factor, matrix.T, side=1, lower=1)
+            return np.asarray(dtrmm(1.0, self.factor, half, lower=1, trans_a=1, overwrite_b=1))
+        return np.asarray(self.factor.T @ (matrix @ self.factor))
+
+    @property
+    def _triangular(self) -> bool:
+        pivots = self._pivots
+        return self.full_rank and pivots is not None and bool((np.diff(pivots) == 1).all())
 
     def pull_back(self, columns: Array) -> Array:
         """A with Aᵀ (x − μ) = ``columns``ᵀ z, where x − μ = R z, for a Cholesky factor."""
@@ -115,8 +133,7 @@ class Coupling:
         self.u = self.v = np.empty((0, 0))
         self.both_full = one.full_rank and other.full_rank
         if self.both_full:
-            product: Array = one.factor.T @ (other.moments.cov @ one.factor)
-            gram = (product + product.T) / 2
+            gram = one.congruent(other.moments.cov)
             if vectors:
                 squares, self.u = la.eigh(gram, driver="evd", check_finite=False)
             else:
@@ -248,8 +265,19 @@ def gaussian_pair(
     return one, other
 
 
-def _pivoted_cholesky(cov: Array) -> tuple[Array, npt.NDArray[np.intp]]:
+def _cholesky(cov: Array) -> tuple[Array, npt.NDArray[np.intp]]:
     """R of shape ``(D, r)`` with R Rᵀ = Σ, r its numerical rank, and the order of the pivots."""
+    from scipy.linalg.lapack import dpotrf
+
+    factor, failed = dpotrf(cov.T, lower=1, clean=1)  # the transpose is itself, in LAPACK's order
+    pivots = np.diagonal(factor) ** 2
+    if not failed and pivots.min() > _PLAINLY_POSITIVE * float(cov.diagonal().max()):
+        return factor, np.arange(len(cov), dtype=np.intp)
+    return _pivoted_cholesky(cov)
+
+
+def _pivoted_cholesky(cov: Array) -> tuple[Array, npt.NDArray[np.intp]]:
+    """The same where order matters."""
     from scipy.linalg.lapack import dpstrf
 
     lower, pivots, rank, _ = dpstrf(np.asfortranarray(cov), lower=1)

@@ -87,7 +87,7 @@ def clustered(tmp_path_factory: pytest.TempPathFactory) -> Folders:
 def many(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     """More images than the 64 dimensions of the first layer."""
     root = tmp_path_factory.mktemp("many")
-    real, fake = crops(90, 1, 20, 50), noisy(crops(85, 2, 20, 50), 3)
+    real, fake = crops(75, 1, 20, 50), noisy(crops(70, 2, 20, 50), 3)
     return write_folder(root / "real", real), write_folder(root / "fake", fake)
 
 
@@ -96,23 +96,20 @@ def ours(folder: Path, tool: Tool, weights: Path, layer: str = "2048") -> np.nda
 
 
 @pytest.mark.parametrize("layer", ["64", "2048"])
-def test_features(tool: Tool, inception_weights: Path, mixed: Folders, layer: str) -> None:
+def test_features_and_the_fid_through_one_exact_arithmetic(
+    tool: Tool, inception_weights: Path, mixed: Folders, layer: str
+) -> None:
     if layer not in tool.layers:
         pytest.skip(f"{tool.package} gives no such layer")
-    for folder in mixed:
-        theirs = tool.features(folder, layer)
+    theirs = [tool.features(folder, layer) for folder in mixed]
+    for folder, side in zip(mixed, theirs, strict=True):
         found = ours(folder, tool, inception_weights, layer)
-        assert theirs.std(0).mean() > 1e-3 * np.abs(theirs).max()  # they tell images apart
-        np.testing.assert_allclose(found, theirs, rtol=0, atol=1e-5 * np.abs(theirs).max())
-
-
-def test_fid_through_one_exact_arithmetic(
-    tool: Tool, inception_weights: Path, mixed: Folders
-) -> None:
-    found = gm.fid(*mixed, protocol=tool.name, weights=inception_weights)
-    assert (found.metric, found.protocol) == ("fid", tool.name)
-    exact = frechet_nuclear(*(tool.features(folder) for folder in mixed))
-    assert found.value == pytest.approx(exact, rel=1e-5)
+        assert side.std(0).mean() > 1e-3 * np.abs(side).max()  # they tell images apart
+        np.testing.assert_allclose(found, side, rtol=0, atol=1e-5 * np.abs(side).max())
+    score = gm.fid(*mixed, protocol=tool.name, weights=inception_weights, layer=layer)
+    assert score.metric == ("fid" if layer == "2048" else "fd")
+    assert score.protocol == tool.name
+    assert score.value == pytest.approx(frechet_nuclear(*theirs), rel=1e-5)
 
 
 @pytest.mark.slow
@@ -140,6 +137,8 @@ def test_fid_with_more_images_than_dimensions(
 
 
 def test_kid(tool: Tool, inception_weights: Path, mixed: Folders) -> None:
+    if "legacy" in tool.name:
+        pytest.skip("clean-fid's modes differ in their features alone")
     sides, size = mixed, 8
     if tool.name == "piq":  # by default it takes all images at once, as many of each side
         sides, size = (write_part(mixed[0], 11), write_part(mixed[1], 11)), 11
@@ -165,7 +164,7 @@ def write_part(folder: Path, n: int) -> Path:
 
 
 def test_inception_score(tool: Tool, inception_weights: Path, many: Folders) -> None:
-    part = write_part(many[1], 45)
+    part = write_part(many[1], 23)
     theirs = tool.inception_score(part)
     if theirs is None:
         pytest.skip(f"{tool.package} has no Inception Score")
@@ -177,7 +176,7 @@ def test_inception_score(tool: Tool, inception_weights: Path, many: Folders) -> 
     assert found.feature_spec.layer == "logits_unbiased"
 
 
-@pytest.mark.parametrize("name", ["tf1", "piq"])
+@pytest.mark.parametrize("name", [pytest.param("tf1", marks=pytest.mark.slow), "piq"])
 def test_precision_and_recall(
     name: str,
     peers: None,
@@ -206,6 +205,6 @@ def test_the_protocols_differ(inception_weights: Path, mixed: Folders) -> None:
     assert list(found) == [f"fid@{name}" for name in names]
     values = [result.value for result in found.values()]
     assert len({round(value, 3) for value in values}) == 4
-    for name, value in zip(names, values, strict=True):
+    for name in ("pytorch-fid", "clean-fid"):
         alone = gm.fid(*mixed, protocol=name, weights=inception_weights)
-        assert value == pytest.approx(alone.value, rel=1e-6)
+        assert found[f"fid@{name}"].value == pytest.approx(alone.value, rel=1e-6)
