@@ -18,10 +18,15 @@ coverage: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/pytest --cov --cov-report= -q -n auto --maxprocesses 4
 	$(BIN)/coverage report --skip-covered --fail-under=90
 
-# One after another: each takes what cores there are. By the environment's own kernel, offline.
+# By the environment's own kernel, offline; one to a core, or in full one after another.
 notebooks: $(VENV)/.installed-test
-	GAN_METRICS_OFFLINE=$(if $(GAN_METRICS_FULL),0,1) $(BIN)/pytest -q --nbmake \
-	    --nbmake-timeout=$(if $(GAN_METRICS_FULL),7200,300) --no-cov -p no:xdist --durations=0 notebooks
+ifdef GAN_METRICS_FULL
+	GAN_METRICS_OFFLINE=0 $(BIN)/pytest -q --nbmake --nbmake-timeout=7200 --timeout 7200 \
+	    --durations=0 notebooks
+else
+	OMP_NUM_THREADS=1 GAN_METRICS_OFFLINE=1 $(BIN)/pytest -q --nbmake --nbmake-timeout=300 \
+	    -n auto --maxprocesses 4 --durations=0 notebooks
+endif
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -65,19 +65,12 @@ def test_adm(sets: Folders, inception: Inception, inception_weights: Path) -> No
     assert default.value == pytest.approx(whole, rel=1e-5)  # 13 images are one part of 5000
 
 
-def test_stylegan3(
-    sets: Folders, inception: Inception, inception_weights: Path, tmp_path: Path
-) -> None:
+def test_stylegan3(sets: Folders, inception: Inception, inception_weights: Path) -> None:
     real, fake = (
         inception([(by_grid(x, 299) - 128) / 128 for x in pixels(folder)]) for folder in sets
     )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        vgg = torchvision.models.vgg16(weights=None).eval()
-    torch.save(vgg.state_dict(), tmp_path / "vgg16.pth")
-    weights = {"": inception_weights, "vgg16": tmp_path / "vgg16.pth"}
     found = gm.evaluate(
-        *sets, metrics="fid,kid,is,precision,recall", protocol="stylegan3", weights=weights,
+        *sets, metrics="fid,kid,is", protocol="stylegan3", weights=inception_weights,
         arguments={"kid": {"subset_size": 9, "subsets": 20}, "is": {"splits": 3}},
     )  # fmt: skip
     assert found["fid"].value == pytest.approx(divided_by_n(real[0], fake[0]), rel=1e-5)
@@ -86,8 +79,21 @@ def test_stylegan3(
     parts = [slice(i * 13 // 3, (i + 1) * 13 // 3) for i in range(3)]
     expected = naive_inception_score(fake[1], parts)
     assert found["is"].value == pytest.approx(expected, rel=1e-5)
-    sides = vgg16_features(sets, weights["vgg16"])
-    weights["vgg16"].unlink()
+
+
+@pytest.mark.slow
+def test_stylegan3_s_precision_and_recall(
+    sets: Folders, inception_weights: Path, tmp_path: Path
+) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        vgg = torchvision.models.vgg16(weights=None).eval()
+    path = tmp_path / "vgg16.pth"
+    torch.save(vgg.state_dict(), path)
+    weights = {"": inception_weights, "vgg16": path}
+    found = gm.evaluate(*sets, metrics="precision,recall", protocol="stylegan3", weights=weights)
+    sides = vgg16_features(sets, path)
+    path.unlink()
     spec = found["precision"].feature_spec
     assert (spec.backbone, spec.layer) == ("vgg16", "fc7_relu")
     values = short_precision_recall(*sides, 3, "float16")

@@ -95,7 +95,7 @@ def ours(folder: Path, tool: Tool, weights: Path, layer: str = "2048") -> np.nda
     return gm.extract_features(folder, protocol=tool.name, weights=weights, layer=layer).array
 
 
-@pytest.mark.parametrize("layer", ["64", "2048"])
+@pytest.mark.parametrize("layer", [pytest.param("64", marks=pytest.mark.slow), "2048"])
 def test_features_and_the_fid_through_one_exact_arithmetic(
     tool: Tool, inception_weights: Path, mixed: Folders, layer: str
 ) -> None:

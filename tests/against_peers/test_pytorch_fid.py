@@ -53,7 +53,7 @@ def their_features(folder: Path, dims: int) -> np.ndarray:
     return np.asarray(features)
 
 
-@pytest.mark.parametrize("dims", [64, 192, 768, 2048])
+@pytest.mark.parametrize("dims", [64, 192, 768, pytest.param(2048, marks=pytest.mark.slow)])
 def test_features(weights: Path, folders: Folders, dims: int) -> None:
     for folder in folders:
         theirs = their_features(folder, dims)
@@ -85,6 +85,7 @@ def test_fewer_images_than_dimensions(weights: Path, folders: Folders) -> None:
     assert ours.value == pytest.approx(their_exact, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_exact_value_at_2048_dimensions(weights: Path, folders: Folders) -> None:
     features = [gm.extract_features(f, weights=weights).array for f in folders]
     ours = gm.fid(*folders, weights=weights)
