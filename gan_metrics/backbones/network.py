@@ -16,7 +16,7 @@ from gan_metrics.backbones.building import build_network
 from gan_metrics.backbones.cut import pool_output, run_until
 from gan_metrics.backbones.folding import fold_batchnorm, touches
 from gan_metrics.backbones.layers import cut_of
-from gan_metrics.backbones.openvino import CompiledCut, installed
+from gan_metrics.backbones.openvino import CompiledCut, import_openvino
 from gan_metrics.backbones.quantization import quantize_linear
 from gan_metrics.errors import InputError, UsageError, failed_device
 from gan_metrics.streams import prints_to_stderr
@@ -296,7 +296,7 @@ def _check_openvino(choice: BackboneChoice, device: torch.device) -> None:
         )
     if choice.recipe.weights is None:
         raise UsageError("--engine openvino takes the built-in backbones, not one of your own")
-    installed()
+    import_openvino()
 
 
 @contextlib.contextmanager

@@ -16,12 +16,12 @@ from gan_metrics.backbones.cut import run_until
 from gan_metrics.errors import UsageError
 from gan_metrics.extras import require
 
-__all__ = ["CompiledCut", "installed"]
+__all__ = ["CompiledCut", "import_openvino"]
 
 _TELEMETRY = "openvino_telemetry"
 
 
-def installed() -> ModuleType:
+def import_openvino() -> ModuleType:
     """OpenVINO, imported as if its telemetry were not installed.
 
     That would tell an analytics service of every import and conversion, unasked, from processes
@@ -30,14 +30,16 @@ def installed() -> ModuleType:
     Raises:
         UsageError: When it is not installed.
     """
-    hidden = _TELEMETRY not in sys.modules
-    if hidden:
-        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
+    if "openvino" in sys.modules:
+        return require("openvino", "openvino")
+    before = sys.modules.pop(_TELEMETRY, None)
+    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
     try:
         return require("openvino", "openvino")
     finally:
-        if hidden:
-            del sys.modules[_TELEMETRY]
+        del sys.modules[_TELEMETRY]
+        if before is not None:
+            sys.modules[_TELEMETRY] = before
 
 
 @functools.cache
@@ -47,7 +49,7 @@ def _core() -> Any:
     Its plug-in puts a stack for signals of its own into the thread. Of two cores the one that goes
     last would put back the first one's, whose memory is gone: the next signal ends the process.
     """
-    return installed().Core()
+    return import_openvino().Core()
 
 
 class CompiledCut:
@@ -65,7 +67,7 @@ class CompiledCut:
     """
 
     def __init__(self, module: nn.Module, layers: Sequence[str], shape: Sequence[int]) -> None:
-        openvino: Any = installed()
+        openvino: Any = import_openvino()
         self._layers = tuple(layers)
         example = torch.zeros(2, *shape)
         try:

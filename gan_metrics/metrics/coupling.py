@@ -94,18 +94,14 @@ class Gaussian:
         return self._factor
 
     def congruent(self, matrix: Array) -> Array:
-        """Rᵀ A R of a symmetric A, for a Cholesky factor; the lower triangle counts."""
+        """Rᵀ A R of a symmetric A, for a Cholesky factor of full rank."""
         from scipy.linalg.blas import dtrmm
 
-        if self._triangular:  # half of the work
+        assert self._pivots is not None  # noqa: S101
+        if (np.diff(self._pivots) == 1).all():  # R is triangular: half of the work
             half = dtrmm(1.0, self.factor, matrix.T, side=1, lower=1)
             return np.asarray(dtrmm(1.0, self.factor, half, lower=1, trans_a=1, overwrite_b=1))
         return np.asarray(self.factor.T @ (matrix @ self.factor))
-
-    @property
-    def _triangular(self) -> bool:
-        pivots = self._pivots
-        return self.full_rank and pivots is not None and bool((np.diff(pivots) == 1).all())
 
     def pull_back(self, columns: Array) -> Array:
         """A with Aᵀ (x − μ) = ``columns``ᵀ z, where x − μ = R z, for a Cholesky factor."""

@@ -31,14 +31,21 @@ def weights(inception_weights: Path) -> Path:
     return inception_weights
 
 
+@pytest.fixture(scope="module", params=[64, pytest.param(192, marks=pytest.mark.slow)])
+def dims(request: pytest.FixtureRequest) -> int:
+    """The width of a layer of the Inception."""
+    found: int = request.param
+    return found
+
+
 @pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """More images than 64: crops of mixed sizes and formats, grey ones among them."""
+def many(dims: int, tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """More images than dimensions: crops of mixed sizes and formats, grey ones among them."""
     root = tmp_path_factory.mktemp("many")
     rng = np.random.default_rng(0)
-    real = crops(75, 1, 20, 60)
+    real = crops(dims + 18, 1, 20, 60)
     fake = [np.clip(c + rng.normal(0, 30, c.shape), 0, 255).astype(np.uint8)
-            for c in crops(70, 2, 20, 60)]  # fmt: skip
+            for c in crops(dims + 13, 2, 20, 60)]  # fmt: skip
     real[3] = real[3][..., 0]
     fake[5] = np.asarray(Image.fromarray(crops(1, 7, 320, 360)[0]))
     return write_folder(root / "real", real), write_folder(root / "fake", fake, "bmp")
@@ -53,22 +60,22 @@ def their_features(folder: Path, dims: int) -> np.ndarray:
     return np.asarray(features)
 
 
-@pytest.mark.parametrize("dims", [64, 192, 768, pytest.param(2048, marks=pytest.mark.slow)])
-def test_features(weights: Path, folders: Folders, dims: int) -> None:
+@pytest.mark.parametrize("width", [64, 192, 768, pytest.param(2048, marks=pytest.mark.slow)])
+def test_features(weights: Path, folders: Folders, width: int) -> None:
     for folder in folders:
-        theirs = their_features(folder, dims)
-        ours = gm.extract_features(folder, weights=weights, layer=str(dims), cache=False).array
+        theirs = their_features(folder, width)
+        ours = gm.extract_features(folder, weights=weights, layer=str(width), cache=False).array
         assert theirs.std(0).mean() > 1e-3 * np.abs(theirs).max()  # they tell images apart
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * np.abs(theirs).max())
 
 
-def test_more_images_than_dimensions(weights: Path, many: Folders) -> None:
+def test_more_images_than_dimensions(weights: Path, many: Folders, dims: int) -> None:
     theirs = fid_score.calculate_fid_given_paths(
-        [str(f) for f in many], 1, "cpu", dims=64, num_workers=0
+        [str(f) for f in many], 1, "cpu", dims=dims, num_workers=0
     )
-    ours = gm.fid(*many, weights=weights, layer="64")
+    ours = gm.fid(*many, weights=weights, layer=str(dims))
     assert ours.value == pytest.approx(theirs, rel=1e-5)
-    assert (ours.n_real, ours.n_fake) == (75, 70)
+    assert (ours.n_real, ours.n_fake) == (dims + 18, dims + 13)
     assert theirs > 1e-3
 
 
@@ -105,25 +112,27 @@ def test_its_arithmetic_on_moments() -> None:
 
 
 @pytest.mark.slow
-def test_its_whole_command(weights: Path, many: Folders) -> None:
-    command = [sys.executable, "-m", "pytorch_fid", *map(str, many), "--dims", "64",
+def test_its_whole_command(weights: Path, many: Folders, dims: int) -> None:
+    command = [sys.executable, "-m", "pytorch_fid", *map(str, many), "--dims", str(dims),
                "--batch-size", "1", "--device", "cpu", "--num-workers", "0"]  # fmt: skip
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     theirs = float(printed.rpartition("FID:")[2])
-    assert gm.fid(*many, weights=weights, layer="64").value == pytest.approx(theirs, rel=1e-5)
+    ours = gm.fid(*many, weights=weights, layer=str(dims))
+    assert ours.value == pytest.approx(theirs, rel=1e-5)
 
 
 def test_it_reads_our_statistics_and_we_read_its(
-    weights: Path, many: Folders, tmp_path: Path
+    weights: Path, many: Folders, dims: int, tmp_path: Path
 ) -> None:
-    ours = gm.compute_stats(many[0], weights=weights, layer="64").save(tmp_path / "ours.npz")
+    layer = str(dims)
+    ours = gm.compute_stats(many[0], weights=weights, layer=layer).save(tmp_path / "ours.npz")
     theirs = fid_score.calculate_fid_given_paths(
-        [str(ours), str(many[1])], 1, "cpu", dims=64, num_workers=0
+        [str(ours), str(many[1])], 1, "cpu", dims=dims, num_workers=0
     )
-    direct = gm.fid(*many, weights=weights, layer="64")
+    direct = gm.fid(*many, weights=weights, layer=layer)
     assert theirs == pytest.approx(direct.value, rel=1e-5)
-    fid_score.save_fid_stats([str(many[0]), str(tmp_path / "theirs.npz")], 1, "cpu", 64, 0)
-    back = gm.fid(tmp_path / "theirs.npz", many[1], weights=weights, layer="64")
+    fid_score.save_fid_stats([str(many[0]), str(tmp_path / "theirs.npz")], 1, "cpu", dims, 0)
+    back = gm.fid(tmp_path / "theirs.npz", many[1], weights=weights, layer=layer)
     assert back.value == pytest.approx(direct.value, rel=1e-5)
     assert back.n_real is None
 

@@ -58,9 +58,8 @@ def command(*args: object) -> list[str]:
     return [sys.executable, "-m", "gan_metrics", *map(str, args)]
 
 
-@pytest.mark.parametrize(
-    ("times", "cached"), [pytest.param(20, c, marks=SLOW) for c in (False, True)]
-)
+@pytest.mark.parametrize("times", [MANY])
+@pytest.mark.parametrize("cached", [False, True])
 def test_statistics(times: int, cached: bool, folder: Path, tmp_path: Path) -> None:
     out, cache = tmp_path / "out.npz", tmp_path / "cache"
     early = "blocks.1"  # where the pass ends: enough work to be killed in, and little of it
