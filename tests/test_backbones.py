@@ -179,84 +179,6 @@ def seeded(build: object, path: Path) -> nn.Module:
     return net.eval()
 
 
-def by_hooks(net: nn.Module, inputs: torch.Tensor, paths: list[str]) -> dict[str, torch.Tensor]:
-    """What a library's own forward pass gives at some modules, as it was when it came out."""
-    seen: dict[str, torch.Tensor] = {}
-
-    def hook(path: str, out: torch.Tensor) -> None:
-        seen.setdefault(path, out.clone())
-
-    for path in paths:
-        net.get_submodule(path).register_forward_hook(
-            lambda _m, _i, out, path=path: hook(path, out)
-        )
-    with torch.inference_mode():
-        net(inputs)
-    return seen
-
-
-POOLED = {
-    ("flatten", "NCHW"): lambda t: t.flatten(1),
-    ("avg", "NCHW"): lambda t: t.mean((2, 3)),
-    ("avg", "NHWC"): lambda t: t.mean((1, 2)),
-    ("cls", "NCHW"): lambda t: t[:, 0],
-    ("none", "NCHW"): lambda t: t,
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "model", "cuts"),
-    [
-        ("vgg19", "vgg19", {"conv5_4": "features.34", "pool5": "features.36", "fc6": "classifier.0",
-                            "fc7": "classifier.3", "fc7_relu": "classifier.4",
-                            "logits": "classifier"}),
-        ("resnet50", "resnet50", {"layer2.0.conv1": "layer2.0.conv1", "avgpool": "avgpool",
-                                  "layer3": "layer3", "logits": "fc", "bn1": "bn1",
-                                  "layer4.2.conv3": "layer4.2.conv3"}),
-        ("efficientnet-b0", "efficientnet_b0", {"conv_head": "features.8.0",
-                                                "conv_head_act": "features.8",
-                                                "features.8.1": "features.8.1",
-                                                "avgpool": "avgpool"}),
-        ("vit-b-16", "vit_b_16", {"last_hidden_state": "encoder", "logits": "heads",
-                                  "encoder.layers.encoder_layer_3":
-                                  "encoder.layers.encoder_layer_3"}),
-        ("convnext-tiny", "convnext_tiny", {"avgpool": "avgpool", "features.3": "features.3"}),
-        ("torchvision:swin_t", "swin_t", {"avgpool": "avgpool", "features.3": "features.3"}),
-        ("torchvision:densenet121", "densenet121", {"features": "features",
-                                                    "logits": "classifier"}),
-        ("torchvision:regnet_y_400mf", "regnet_y_400mf", {"avgpool": "avgpool"}),
-        ("torchvision:mnasnet1_0", "mnasnet1_0", {"layers.14": "layers.14"}),
-    ],
-)  # fmt: skip
-def test_cuts_are_what_torchvision_s_own_pass_gives(
-    tmp_path: Path, name: str, model: str, cuts: dict[str, str]
-) -> None:
-    net = seeded(lambda: torchvision.models.get_model(model, weights=None), tmp_path / "w.pth")
-    first = next(iter(cuts))
-    backbone = load_backbone(name, weights=tmp_path / "w.pth", device="cpu", pool="none",
-                             layer=first)  # fmt: skip
-    x = images(2, 100)
-    theirs = by_hooks(net, apply(x, recipe_of(name).preprocess), list(cuts.values()))
-    close(backbone(x), theirs[cuts[first]])
-    others = [layer for layer in cuts if layer != first]
-    out = backbone.outputs(x, others)  # also those that a folded BatchNorm hides
-    for layer in others:
-        cut = cut_of(recipe_of(name), layer)[1]
-        close(out[layer], POOLED[cut.pool, cut.layout](theirs[cuts[layer]]))
-    close(backbone(x), theirs[cuts[first]])  # and the backbone's own cut is what it was
-
-
-def test_the_input_of_a_module_is_a_cut_too() -> None:
-    backbone = load_backbone("torchvision:densenet121", weights="random", device="cpu")
-    x = images(1, 64)
-    out = backbone.outputs(x, ["classifier:in", "avgpool", "features"])
-    assert torch.equal(out["classifier:in"], out["avgpool"])
-    assert out["avgpool"].shape == (1, 1024)
-    relu = torch.relu(load_backbone("torchvision:densenet121", weights="random", device="cpu",
-                                    layer="features", pool="none")(x)).mean((2, 3))  # fmt: skip
-    close(out["avgpool"], relu)
-
-
 def test_inception_from_torchvision_is_whole(tmp_path: Path) -> None:
     build = torchvision.models.inception_v3
     net = seeded(lambda: build(weights=None, init_weights=False, transform_input=True),
@@ -282,27 +204,6 @@ def test_old_keys_of_densenet_are_understood(tmp_path: Path) -> None:
     one, other = (load_backbone("torchvision:densenet121", weights=tmp_path / f, device="cpu")(x)
                   for f in ("new.pth", "old.pth"))  # fmt: skip
     assert torch.equal(one, other)
-
-
-@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224", "convnext_atto", "dla34",
-                                  "swin_tiny_patch4_window7_224", "vit_small_patch16_dinov3",
-                                  "tf_efficientnet_lite0", "levit_128s"])  # fmt: skip
-def test_cuts_are_what_timm_s_own_methods_give(tmp_path: Path, name: str) -> None:
-    net = seeded(lambda: timm.create_model(name), tmp_path / "w.pth")
-    x = images(2, 100)
-    recipe = recipe_of(f"timm:{name}")
-    with torch.inference_mode():
-        maps = net.forward_features(apply(x, recipe.preprocess))
-        expected = net.forward_head(maps, pre_logits=True).flatten(1)
-        logits = net.forward_head(maps)
-    backbone = load_backbone(f"timm:{name}", weights=tmp_path / "w.pth", device="cpu")
-    out = backbone.outputs(x, ["pre_logits", "logits"])
-    close(out["pre_logits"], expected)
-    close(out["logits"], logits)
-    if "last_hidden_state" in recipe.layers:
-        tokens = load_backbone(f"timm:{name}", weights=tmp_path / "w.pth", device="cpu",
-                               layer="last_hidden_state", pool="none")(x)  # fmt: skip
-        close(tokens, maps)
 
 
 def test_weights_of_timm_s_older_layouts_are_converted(tmp_path: Path) -> None:
@@ -493,27 +394,6 @@ def test_float_images_are_refused_with_every_backbone() -> None:
         load_backbone("resnet18", weights="random", device="cpu")(torch.zeros(1, 3, 8, 8))
 
 
-@pytest.mark.parametrize("layer", ["conv1", "conv1.6", "bn1", "bn1:in", "layer1.0.conv2",
-                                   "layer1.0.bn2:in", "maxpool:in"])  # fmt: skip
-def test_what_ends_in_a_folded_convolution_is_left_as_it_is(tmp_path: Path, layer: str) -> None:
-    """In resnet50d ``conv1`` is a container whose last convolution is read by ``bn1``."""
-    net = seeded(lambda: timm.create_model("resnet50d"), tmp_path / "w.pth")
-    x = images(2, 64)
-    seen: list[torch.Tensor] = []
-    module = net.get_submodule(layer.removesuffix(":in"))
-    if layer.endswith(":in"):
-        module.register_forward_pre_hook(lambda _m, taken: seen.append(taken[0].clone()))
-    else:
-        module.register_forward_hook(lambda _m, _i, out: seen.append(out.clone()))
-    with torch.inference_mode():
-        net(apply(x, recipe_of("timm:resnet50d").preprocess))
-    backbone = load_backbone("timm:resnet50d", layer=layer, pool="none", device="cpu",
-                             weights=tmp_path / "w.pth")  # fmt: skip
-    close(backbone(x), seen[0])
-    plain = load_backbone("timm:resnet50d", device="cpu", weights=tmp_path / "w.pth")
-    close(plain.outputs(x, [layer])[layer], seen[0].mean((2, 3)))
-
-
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 def test_an_image_does_not_see_its_batch(precision: str) -> None:
     backbone = load_backbone(
@@ -524,21 +404,6 @@ def test_an_image_does_not_see_its_batch(precision: str) -> None:
     alone = torch.cat([backbone(one) for one in x.split(1)])
     limit = {"fp32": 1e-5, "bf16": 3e-2, "int8": 1e-6}[precision]
     assert float((together - alone).norm() / alone.norm()) < limit
-
-
-def test_several_classifiers_are_cut_as_timm_cuts_them(tmp_path: Path) -> None:
-    for name in ("deit_tiny_distilled_patch16_224", "crossvit_tiny_240"):
-        net = seeded(lambda name=name: timm.create_model(name), tmp_path / "w.pth")
-        x = images(2, 64)
-        with torch.inference_mode():
-            maps = net.forward_features(apply(x, recipe_of(f"timm:{name}").preprocess))
-            expected = net.forward_head(maps, pre_logits=True)
-            logits = net.forward_head(maps)
-        if isinstance(expected, list | tuple):
-            continue
-        backbone = load_backbone(f"timm:{name}", weights=tmp_path / "w.pth", device="cpu")
-        close(backbone(x), expected)
-        close(backbone.outputs(x, ["logits"])["logits"], logits)
 
 
 def test_weights_for_another_size_of_images_are_not_resampled(tmp_path: Path) -> None:
@@ -559,22 +424,9 @@ def test_loading_leaves_the_random_state_alone(tmp_path: Path) -> None:
         assert torch.equal(torch.random.get_rng_state(), before), name
 
 
-def test_one_cut_has_one_name() -> None:
-    for name, layer in (("timm:resnet18", "logits"), ("clip:ViT-B-32/openai", "embedding")):
-        one, other = (choose_backbone(name, layer=x, weights="random") for x in (layer, "output"))
-        assert one.spec.fingerprint() == other.spec.fingerprint()
-
-
 def test_a_clip_with_several_outputs_gives_the_embedding() -> None:
     backbone = load_backbone("clip:coca_ViT-B-32/laion2b_s13b_b90k", weights="random", device="cpu")
     assert backbone(images(1, 64)).shape == (1, 512)
-
-
-def test_what_goes_into_a_module_has_its_own_shape() -> None:
-    for name, path, dim in (("torchvision:densenet121", "classifier:in", 1024),
-                            ("torchvision:shufflenet_v2_x1_0", "fc:in", 1024)):  # fmt: skip
-        (row,) = (row for row in list_layers(name) if row.path == path)
-        assert row.shape == (dim,)
 
 
 def test_a_misspelt_library_is_recognised() -> None:
