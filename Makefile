@@ -32,6 +32,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml gan_metrics
 
 audit: $(VENV)/.installed-test
@@ -49,7 +50,7 @@ lock: $(VENV)/bin/pip
 	mv $(VENV)/lock requirements-test.txt
 
 check: lint
-	$(BIN)/pytest -q tests/test_floors.py tests/test_imports.py tests/test_public_api.py
+	$(BIN)/pytest -q tests/test_structure.py tests/test_imports.py tests/test_public_api.py
 	$(BIN)/pytest -q --doctest-modules gan_metrics
 
 slow: coverage

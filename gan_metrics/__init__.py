@@ -25,15 +25,20 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
-    from gan_metrics.evaluation import compute_stats, evaluate, extract_features, fid
+    from gan_metrics.evaluation import (
+        compute_stats,
+        evaluate,
+        extract_features,
+        fid,
+        merge_stats,
+    )
     from gan_metrics.feature_files import load_features, save_features
     from gan_metrics.features import Features
     from gan_metrics.findings import Findings, examine
-    from gan_metrics.images.sources import Generated
+    from gan_metrics.generators.generated import Generated
     from gan_metrics.inspection import Inspection, inspect_images
     from gan_metrics.maps import feature_map
     from gan_metrics.matches import search
-    from gan_metrics.merging import merge_stats
     from gan_metrics.metrics.registry import METRICS
     from gan_metrics.moments import Moments
     from gan_metrics.protocols import PROTOCOLS
@@ -104,15 +109,20 @@ _HOMES = {
         "UsageError",
         "WeightsError",
     ),
-    "gan_metrics.evaluation": ("compute_stats", "evaluate", "extract_features", "fid"),
+    "gan_metrics.evaluation": (
+        "compute_stats",
+        "evaluate",
+        "extract_features",
+        "fid",
+        "merge_stats",
+    ),
     "gan_metrics.feature_files": ("load_features", "save_features"),
     "gan_metrics.features": ("Features",),
     "gan_metrics.findings": ("Findings", "examine"),
-    "gan_metrics.images.sources": ("Generated",),
+    "gan_metrics.generators.generated": ("Generated",),
     "gan_metrics.inspection": ("Inspection", "inspect_images"),
     "gan_metrics.maps": ("feature_map",),
     "gan_metrics.matches": ("search",),
-    "gan_metrics.merging": ("merge_stats",),
     "gan_metrics.moments": ("Moments",),
     "gan_metrics.protocols": ("PROTOCOLS",),
     "gan_metrics.metrics.registry": ("METRICS",),

@@ -12,9 +12,9 @@ from gan_metrics.backbones.registry import is_built_in, state_spec
 from gan_metrics.errors import MismatchError
 from gan_metrics.options import Options, weights_of
 from gan_metrics.protocols import protocol_for
-from gan_metrics.results import Warning_
 from gan_metrics.sides import Side
-from gan_metrics.specs import FeatureSpec
+from gan_metrics.specs import FeatureSpec, must_agree
+from gan_metrics.utils.result_warning import ResultWarning
 
 __all__ = [
     "agree_before_weights",
@@ -25,7 +25,6 @@ __all__ = [
     "common_protocol",
     "common_spec",
     "declared_warnings",
-    "must_agree",
 ]
 
 
@@ -111,7 +110,7 @@ def all_agree(sides: Sequence[Side]) -> None:
         must_agree(spec, theirs, one.description, other.description)
 
 
-def declared_warnings(declared: Sequence[str]) -> list[Warning_]:
+def declared_warnings(declared: Sequence[str]) -> list[ResultWarning]:
     """What a reader should know of fields that a file did not state."""
     if not declared:
         return []
@@ -144,31 +143,6 @@ def agree_in_resolution(sides: Sequence[Side]) -> None:
             f"{shown[1]}: at another resolution the distance says nothing about the generator; "
             "take the statistics of images of that size"
         )
-
-
-def must_agree(one: FeatureSpec, other: FeatureSpec, name: str, other_name: str) -> None:
-    """Let two feature spaces pass only if they are the same in all that both state.
-
-    Raises:
-        MismatchError: Naming the fields that differ.
-    """
-    if fields := one.differences(other):
-        lines = [
-            f"  {field}: {_shown(getattr(one, field))} — {_shown(getattr(other, field))}"
-            for field in fields
-        ]
-        raise MismatchError(
-            f"{name} and {other_name} are of different feature spaces and cannot be compared:\n"
-            + "\n".join(lines)
-            + "\nCompute both with the same --backbone, --layer, --protocol, --weights, "
-            "--precision, --alpha and --exif."
-        )
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ", ".join(f"{k}={v}" for k, v in value) or "none"
-    return str(value)
 
 
 def common_protocol(sides: Sequence[Side], choice: BackboneChoice | None) -> str | None:

@@ -21,9 +21,9 @@ from gan_metrics.metrics.frechet import frechet_influence
 from gan_metrics.metrics.registry import METRICS
 from gan_metrics.metrics.sensitivity import frechet_sensitivity
 from gan_metrics.options import Options, check_options
-from gan_metrics.results import Warning_, unique
 from gan_metrics.sides import Input, Side, open_side
 from gan_metrics.specs import Decoding, FeatureSpec, Preprocess
+from gan_metrics.utils.result_warning import ResultWarning, unique
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +75,7 @@ class Attribution:
     layer: str
     n_fake: int
     feature_spec: FeatureSpec
-    warnings: Sequence[Warning_] = ()
+    warnings: Sequence[ResultWarning] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -329,7 +329,7 @@ def _some_pixels(side: Side, decoding: Decoding) -> list[npt.NDArray[np.uint8]]:
     return list(images_by_name(side.source, [names[row] for row in rows], decoding))
 
 
-def _without_reals(reals: Side) -> Warning_:
+def _without_reals(reals: Side) -> ResultWarning:
     return (
         "reference-has-no-images",
         f"{reals.description} holds no images: places are held against the mean of fake ones",

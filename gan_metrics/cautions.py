@@ -16,9 +16,9 @@ from gan_metrics.metrics.registry import Metric
 from gan_metrics.options import Options
 from gan_metrics.plan import Plan
 from gan_metrics.protocols import CLIP
-from gan_metrics.results import Warning_
 from gan_metrics.sides import Side
 from gan_metrics.specs import FeatureSpec
+from gan_metrics.utils.result_warning import ResultWarning
 
 __all__ = [
     "cautions_of",
@@ -42,13 +42,13 @@ _LEVEL = 1e-3
 _ROWS = 4096
 
 
-def set_cautions(side: Side) -> list[Warning_]:
+def set_cautions(side: Side) -> list[ResultWarning]:
     """Warnings about one set of images, in whatever space.
 
     ``duplicates``: images that stand in it more than once. ``small-sample``: fewer images than
     published numbers are made with.
     """
-    found: list[Warning_] = []
+    found: list[ResultWarning] = []
     if side.count is not None and side.count < _USUAL:
         found.append(
             (
@@ -69,13 +69,13 @@ def set_cautions(side: Side) -> list[Warning_]:
     return found
 
 
-def feature_cautions(side: Side) -> list[Warning_]:
+def feature_cautions(side: Side) -> list[ResultWarning]:
     """Warnings about one set in its space.
 
     ``constant-features``: features that are the same for all images; ``no-variance``: all of them
     are.
     """
-    found: list[Warning_] = []
+    found: list[ResultWarning] = []
     constant, dim = _constant(side)
     if dim and constant == dim:
         found.append(("no-variance", f"{side.description}: all images have the same features"))
@@ -89,7 +89,7 @@ def feature_cautions(side: Side) -> list[Warning_]:
     return found
 
 
-def cautions_of(side: Side, unused: Side | None = None) -> list[Warning_]:
+def cautions_of(side: Side, unused: Side | None = None) -> list[ResultWarning]:
     """What a reader should know of a set, and of the moments beside it that were not used."""
     found = [*set_cautions(side), *feature_cautions(side)]
     if unused is not None:
@@ -101,14 +101,14 @@ def cautions_of(side: Side, unused: Side | None = None) -> list[Warning_]:
     return found
 
 
-def pair_cautions(real: Side, fake: Side) -> list[Warning_]:
+def pair_cautions(real: Side, fake: Side) -> list[ResultWarning]:
     """Warnings about two sets.
 
     ``shared-images``: images that stand in both sets. ``mixed-formats``: JPEG on one side and not
     on the other. ``source-sizes``: files of different resolution. ``class-balance``: class folders
     of the same names, with other shares of the images.
     """
-    found: list[Warning_] = []
+    found: list[ResultWarning] = []
     first, second = _identities(real), _identities(fake)
     known = set(first)
     same = sum(identity in known for identity in second)
@@ -119,7 +119,7 @@ def pair_cautions(real: Side, fake: Side) -> list[Warning_]:
     return [*found, *_of_files(real, fake), *_of_classes(real, fake)]
 
 
-def protocol_cautions(row: Metric, plan: Plan, options: Options) -> list[Warning_]:
+def protocol_cautions(row: Metric, plan: Plan, options: Options) -> list[ResultWarning]:
     """What a reader should know of how far the number is that of the protocol's tool."""
     rules = plan.rules
     if rules is None:
@@ -143,9 +143,9 @@ def protocol_cautions(row: Metric, plan: Plan, options: Options) -> list[Warning
 
 def metric_cautions(
     row: Metric, sides: Sequence[Side], spec: FeatureSpec, error_bars: bool
-) -> list[Warning_]:
+) -> list[ResultWarning]:
     """What a reader of this metric's number should know."""
-    found: list[Warning_] = []
+    found: list[ResultWarning] = []
     for side in sides if row.covariances else ():
         n, dim = side.count, side.dim
         if n is not None and n <= dim:
@@ -191,13 +191,13 @@ def metric_cautions(
     return found
 
 
-def _of_files(real: Side, fake: Side) -> list[Warning_]:
+def _of_files(real: Side, fake: Side) -> list[ResultWarning]:
     if real.features is None or fake.features is None:
         return []
     tallies = [side.features.tally for side in (real, fake) if side.features is not None]
     if not all(tally.formats for tally in tallies):
         return []
-    found: list[Warning_] = []
+    found: list[ResultWarning] = []
     lossy = [
         sum(tally.formats[name] for name in _LOSSY) / sum(tally.formats.values())
         for tally in tallies
@@ -222,7 +222,7 @@ def _of_files(real: Side, fake: Side) -> list[Warning_]:
     return found
 
 
-def _of_classes(real: Side, fake: Side) -> list[Warning_]:
+def _of_classes(real: Side, fake: Side) -> list[ResultWarning]:
     """Whether the class folders of both sides, if they share names, hold shares that chance made.
 
     By the chi-squared test of homogeneity, at a level of 0.001.

@@ -21,6 +21,7 @@ from gan_metrics.images.decode import decode
 from gan_metrics.images.facts import Facts
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.moments import Moments, MomentsStream
+from gan_metrics.utils.progress import Progress
 
 if TYPE_CHECKING:
     import torch
@@ -28,10 +29,7 @@ if TYPE_CHECKING:
     from gan_metrics.backbones.embedder import Embedder
     from gan_metrics.images.loading import Batch
 
-__all__ = ["ENGINES", "ChunkStream", "Extraction", "Finished", "Progress", "draw_images"]
-
-Progress = Callable[[str, int, int], None]
-"""Told what is going on, how many images are done, and how many there are."""
+__all__ = ["ENGINES", "ChunkStream", "Extraction", "Finished", "draw_images"]
 
 ENGINES = ("local", "openvino", "ray")
 

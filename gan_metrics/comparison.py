@@ -16,16 +16,17 @@ import numpy as np
 from typing_extensions import Unpack
 
 from gan_metrics.errors import InputError, UsageError
-from gan_metrics.images.sources import Generated
+from gan_metrics.generators.generated import Generated
 from gan_metrics.measurement import Arguments, measure
 from gan_metrics.methods import bibtex_of, methods_of
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.estimates import difference_error
 from gan_metrics.options import Options
-from gan_metrics.results import MetricResult, Warning_, rounded_text, unique
+from gan_metrics.results import MetricResult, rounded_text
 from gan_metrics.scoring import Measured
 from gan_metrics.sides import Input
 from gan_metrics.texts import as_text, dumps
+from gan_metrics.utils.result_warning import ResultWarning, unique
 
 __all__ = ["Comparison", "Difference", "Standing", "compare", "names_of", "rank"]
 
@@ -129,7 +130,7 @@ class Comparison:
     standings: Sequence[Standing]
     differences: Sequence[Difference]
     not_computed: Mapping[str, str] = field(default_factory=dict)
-    warnings: Sequence[Warning_] = ()
+    warnings: Sequence[ResultWarning] = ()
 
     @property
     def metrics(self) -> list[str]:
@@ -435,13 +436,13 @@ def _refuse_repeated_runs(
             raise InputError(f"two runs of {owner[i]!r} are the same images; give each run once")
 
 
-def _repeated(same: Sequence[tuple[int, int]]) -> list[Warning_]:
+def _repeated(same: Sequence[tuple[int, int]]) -> list[ResultWarning]:
     if not same:
         return []
     return [("same-images", f"{len(same)} pairs of generators are one and the same set of images")]
 
 
-def _unequal(measured: Sequence[Measured], metric: str) -> list[Warning_]:
+def _unequal(measured: Sequence[Measured], metric: str) -> list[ResultWarning]:
     counts = sorted({one.results[metric].n_fake or 0 for one in measured})
     if len(counts) < 2:
         return []

@@ -10,13 +10,14 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock
 
 from gan_metrics import locations
 from gan_metrics.errors import ResourceError, UsageError, WeightsError
+from gan_metrics.utils.progress import Progress
 
 __all__ = [
     "ATTEMPTS",
@@ -30,9 +31,6 @@ __all__ = [
     "seconds_to_wait",
     "sha256_of",
 ]
-
-Progress = Callable[[str, int, int], None]
-"""Told what is going on, how much of it is done, and how much there is (0: not known)."""
 
 ATTEMPTS = 4
 """How often a server is asked."""

@@ -7,17 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gan_metrics.agreement import agree_before_weights, backbone_name, must_agree
+from gan_metrics.agreement import agree_before_weights, backbone_name
 from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.backbones.registry import built_in, choose_backbone, recipe_of
 from gan_metrics.errors import MismatchError, UsageError, WeightsError
 from gan_metrics.extraction import extract
 from gan_metrics.features import Features
-from gan_metrics.images.sources import ArraySource, Generated
+from gan_metrics.generators.generated import Generated
+from gan_metrics.images.sources import ArraySource
 from gan_metrics.options import Options, extraction_of, weights_of
 from gan_metrics.protocols import PROTOCOLS, protocol_for
 from gan_metrics.sides import Side
-from gan_metrics.specs import Decoding, FeatureSpec
+from gan_metrics.specs import Decoding, FeatureSpec, must_agree
 
 if TYPE_CHECKING:
     from gan_metrics.backbones.embedder import Embedder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from gan_metrics.errors import (
 from gan_metrics.features import Features
 from gan_metrics.images.named import images_by_name
 from gan_metrics.labels import labels_of_both
-from gan_metrics.measurement import Arguments, measure
+from gan_metrics.measurement import Arguments, measure, score
+from gan_metrics.merging import merged_statistics
 from gan_metrics.metrics import registry
 from gan_metrics.options import Options, check_options, comm_of
 from gan_metrics.peer_files import KINDS, write_adm, write_statistics
@@ -40,7 +41,7 @@ __all__ = [
     "evaluate",
     "extract_features",
     "fid",
-    "score",
+    "merge_stats",
     "write_reference",
 ]
 
@@ -177,48 +178,6 @@ def evaluate(
     )
 
 
-def score(
-    metrics: str | Iterable[str],
-    real: Input | None,
-    fake: Input,
-    *,
-    held_out: Input | None = None,
-    error_bars: bool = True,
-    arguments: Arguments | None = None,
-    **options: Unpack[Options],
-) -> EvaluationResult:
-    """As :func:`evaluate`, but every metric that was named must come out.
-
-    Args:
-        metrics: Names of metrics or families.
-        real: As for :func:`evaluate`.
-        fake: The same.
-        held_out: The same.
-        error_bars: Whether error bars are wanted.
-        arguments: As for :func:`evaluate`.
-        options: See :class:`Options`.
-
-    Raises:
-        GanMetricsError: As for :func:`fid`; ``InputError`` when what was given does not have the
-            features that a metric needs.
-    """
-    rows = registry.expand(metrics)
-    found = measure(
-        real,
-        [fake],
-        rows,
-        held_out=held_out,
-        error_bars=error_bars,
-        arguments=arguments,
-        options=options,
-    )[0]
-    for error in found.errors.values():
-        raise error
-    for name, reason in found.not_computed.items():
-        raise InputError(f"{name} cannot be computed: {reason}")
-    return EvaluationResult(found.results)
-
-
 def compute_stats(source: Input, **options: Unpack[Options]) -> Statistics:
     """Reference statistics of a set of images.
 
@@ -241,6 +200,33 @@ def compute_stats(source: Input, **options: Unpack[Options]) -> Statistics:
     features = embed_all([side], choice, options, features=False)[0].features
     assert features is not None  # noqa: S101
     return _statistics(features)
+
+
+def merge_stats(parts: Sequence[Input]) -> Statistics:
+    """The statistics of several sets of images together, as if they had been one.
+
+    Means and covariances are joined by the formula of Chan, Golub & LeVeque (1979) in float64; the
+    order of the parts changes the last bit alone.
+
+    Args:
+        parts: Statistics, or files of them, each with its count of images.
+
+    Returns:
+        The statistics of all images.
+
+    Raises:
+        UsageError: When there are no parts, or one is no statistics.
+        InputError: When a file is missing, broken or without a count, or a part is given twice.
+        MismatchError: When they are of different feature spaces, protocols or dimensions.
+    """
+    found = []
+    for side in [open_side(part, {}) for part in parts]:
+        if side.statistics is None:
+            raise UsageError(
+                f"{side.description} is no file of statistics; make one with gan-metrics stats"
+            )
+        found.append(side.statistics)
+    return merged_statistics(found)
 
 
 def write_reference(

@@ -21,8 +21,8 @@ from gan_metrics.images.facts import Tally
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.moments import merged
 from gan_metrics.ray_chunks import RayStream
-from gan_metrics.results import unique
 from gan_metrics.rows import Rows
+from gan_metrics.utils.result_warning import unique
 
 if TYPE_CHECKING:
     from gan_metrics.backbones.embedder import Embedder

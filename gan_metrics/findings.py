@@ -29,10 +29,11 @@ from gan_metrics.moments import Moments
 from gan_metrics.options import Options
 from gan_metrics.per_class import PerClass, measure_classes
 from gan_metrics.per_image import PerImage, look_at_images
-from gan_metrics.results import EvaluationResult, Warning_, unique
+from gan_metrics.results import EvaluationResult
 from gan_metrics.scoring import Measured, Sets
 from gan_metrics.sides import Input, Side
 from gan_metrics.specs import Decoding, FeatureSpec
+from gan_metrics.utils.result_warning import ResultWarning, unique
 
 __all__ = ["METRICS", "Findings", "Gallery", "GeneratorFindings", "Near", "examine"]
 
@@ -130,7 +131,7 @@ class Findings:
     missing: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def warnings(self) -> list[Warning_]:
+    def warnings(self) -> list[ResultWarning]:
         """Those of all parts, each once."""
         found = [w for one in self.generators for w in one.scores.warnings]
         found += [

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics.chunks import Progress
 from gan_metrics.digests import UNREADABLE
 from gan_metrics.errors import ImageError, InputError
 from gan_metrics.images.decode import decode
@@ -23,10 +22,11 @@ from gan_metrics.images.facts import Facts, Tally
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.labels import folder_classes
 from gan_metrics.options import Options
-from gan_metrics.results import Warning_
 from gan_metrics.sides import Input, open_side
 from gan_metrics.specs import Decoding
 from gan_metrics.texts import as_text, dumps, printable
+from gan_metrics.utils.progress import Progress
+from gan_metrics.utils.result_warning import ResultWarning
 
 __all__ = ["Inspection", "inspect_images"]
 
@@ -62,7 +62,7 @@ class Inspection:
     classes: Counter[str] | None
     size: int
     digest: str
-    warnings: Sequence[Warning_] = field(default_factory=list)
+    warnings: Sequence[ResultWarning] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -17,9 +17,9 @@ from gan_metrics.errors import ComputationError, UsageError, unknown_name
 from gan_metrics.extras import require
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.options import Options, check_options
-from gan_metrics.results import Warning_, unique
 from gan_metrics.sides import Input, Side, open_side
 from gan_metrics.specs import Decoding, FeatureSpec
+from gan_metrics.utils.result_warning import ResultWarning, unique
 
 __all__ = ["COLORS", "METHODS", "FeatureMap", "feature_map", "lay_out"]
 
@@ -58,7 +58,7 @@ class FeatureMap:
     feature_spec: FeatureSpec
     seed: int = 0
     decoding: Decoding = field(default_factory=Decoding)
-    warnings: Sequence[Warning_] = ()
+    warnings: Sequence[ResultWarning] = ()
 
 
 def feature_map(
@@ -130,7 +130,7 @@ def lay_out(
     neighbors: int = 15,
     seed: int = 0,
     most: int | None = None,
-    warnings: Sequence[Warning_] = (),
+    warnings: Sequence[ResultWarning] = (),
 ) -> FeatureMap:
     """As :func:`feature_map`, for sets whose features are there already.
 

@@ -18,10 +18,11 @@ from gan_metrics.extras import require
 from gan_metrics.features import Features
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.options import Options, check_options
-from gan_metrics.results import Warning_, unique, versions
 from gan_metrics.sides import Input, Side, open_side
 from gan_metrics.specs import Decoding, FeatureSpec
 from gan_metrics.texts import as_text
+from gan_metrics.utils.result_warning import ResultWarning, unique
+from gan_metrics.utils.versions import versions
 
 __all__ = ["DISTANCES", "INDEXES", "Matches", "search"]
 
@@ -77,7 +78,7 @@ class Matches:
     query_source: ImageSource | None = None
     gallery_source: ImageSource | None = None
     decoding: Decoding = field(default_factory=Decoding)
-    warnings: Sequence[Warning_] = ()
+    warnings: Sequence[ResultWarning] = ()
 
     def of(self, query: int) -> list[tuple[str, float]]:
         """Names and distances of the matches of one query."""
@@ -210,7 +211,7 @@ def search(
     )
 
 
-def _more_below(distances: _Array, k: int, limit: float | None) -> list[Warning_]:
+def _more_below(distances: _Array, k: int, limit: float | None) -> list[ResultWarning]:
     """Said where a query's last match is still suspicious: there may be more beyond it."""
     crowded = 0 if limit is None else int((distances[:, -1] < limit).sum())
     if not crowded:

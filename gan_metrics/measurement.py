@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+
+from typing_extensions import Unpack
 
 from gan_metrics.agreement import all_agree
 from gan_metrics.cautions import cautions_of
 from gan_metrics.embedding import embed_spaces, settle
-from gan_metrics.errors import GanMetricsError, UsageError, WeightsError
+from gan_metrics.errors import GanMetricsError, InputError, UsageError, WeightsError
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.registry import Request
 from gan_metrics.options import Options, check_options
-from gan_metrics.perceptual import network_of
+from gan_metrics.perceptual.values import network_of
 from gan_metrics.plan import Plan, make_plan
-from gan_metrics.results import Warning_
+from gan_metrics.results import EvaluationResult
 from gan_metrics.scoring import Measured, Sets, Task, score_sets
 from gan_metrics.sides import Input, Side, open_side
+from gan_metrics.utils.result_warning import ResultWarning
 
-__all__ = ["Arguments", "measure"]
+__all__ = ["Arguments", "measure", "score"]
 
 Arguments = Mapping[str, Mapping[str, Any]]
 """Name of a metric to its keyword arguments."""
@@ -108,6 +111,48 @@ def measure(
         replace(one, images=Sets(fake, **others))
         for one, fake in zip(joined, by_role["fake"], strict=True)
     ]
+
+
+def score(
+    metrics: str | Iterable[str],
+    real: Input | None,
+    fake: Input,
+    *,
+    held_out: Input | None = None,
+    error_bars: bool = True,
+    arguments: Arguments | None = None,
+    **options: Unpack[Options],
+) -> EvaluationResult:
+    """As :func:`evaluate`, but every metric that was named must come out.
+
+    Args:
+        metrics: Names of metrics or families.
+        real: As for :func:`evaluate`.
+        fake: The same.
+        held_out: The same.
+        error_bars: Whether error bars are wanted.
+        arguments: As for :func:`evaluate`.
+        options: See :class:`Options`.
+
+    Raises:
+        GanMetricsError: As for :func:`fid`; ``InputError`` when what was given does not have the
+            features that a metric needs.
+    """
+    rows = registry.expand(metrics)
+    found = measure(
+        real,
+        [fake],
+        rows,
+        held_out=held_out,
+        error_bars=error_bars,
+        arguments=arguments,
+        options=options,
+    )[0]
+    for error in found.errors.values():
+        raise error
+    for name, reason in found.not_computed.items():
+        raise InputError(f"{name} cannot be computed: {reason}")
+    return EvaluationResult(found.results)
 
 
 _IMAGES = "images"
@@ -230,7 +275,7 @@ def _measure_task(
         if settled.get(name, {}).get("sigma") is None:
             settled.setdefault(name, {})["sigma"] = sigma
     task = replace(task, arguments=settled)
-    about: dict[int, list[Warning_]] = {}
+    about: dict[int, list[ResultWarning]] = {}
     for side, one, role in zip(given, known, roles, strict=True):
         for name in one:
             if plan.unused(side, name, role) and one[name].features is not None:

@@ -3,84 +3,81 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from gan_metrics.agreement import all_agree
 from gan_metrics.errors import InputError, MismatchError, UsageError
 from gan_metrics.moments import merged
-from gan_metrics.results import unique
-from gan_metrics.sides import Input, open_side
-from gan_metrics.specs import FeatureSpec
+from gan_metrics.specs import FeatureSpec, must_agree
 from gan_metrics.stats import Statistics
+from gan_metrics.utils.result_warning import unique
 
-__all__ = ["merge_stats"]
+__all__ = ["merged_statistics"]
 
 
-def merge_stats(parts: Sequence[Input]) -> Statistics:
+def merged_statistics(parts: Sequence[Statistics]) -> Statistics:
     """The statistics of several sets of images together, as if they had been one.
 
     Means and covariances are joined by the formula of Chan, Golub & LeVeque (1979) in float64; the
-    order of the parts moves the last bit alone.
+    order of the parts changes the last bit alone.
 
     Args:
-        parts: Statistics, or files of them, each with its count of images.
+        parts: Statistics, each with its count of images.
 
     Returns:
         The statistics of all images.
 
     Raises:
-        UsageError: When there are no parts, or one is no statistics.
-        InputError: When a file is missing, broken or without a count, or a part is given twice.
+        UsageError: When there are no parts.
+        InputError: When statistics have no count, or a part is given twice.
         MismatchError: When they are of different feature spaces, protocols or dimensions.
     """
-    sides = [open_side(part, {}) for part in parts]
-    if not sides:
+    if not parts:
         raise UsageError("there is nothing to merge; give files of statistics")
-    some: list[Statistics] = []
-    for side in sides:
-        if side.statistics is None:
-            raise UsageError(
-                f"{side.description} is no file of statistics; make one with gan-metrics stats"
-            )
-        if side.moments.n is None:
+    for part in parts:
+        if part.moments.n is None:
             raise InputError(
-                f"{side.description} does not say how many images it is of, so that its share of "
+                f"{_described(part)} does not say how many images it is of, so that its share of "
                 "the whole is not known; compute it again, or add n to it"
             )
-        some.append(side.statistics)
     seen: dict[str, str] = {}
-    for side, part in zip(sides, some, strict=True):
+    for part in parts:
         for leaf in _leaves(part):
             if leaf["digest"] in seen:
                 raise InputError(
-                    f"{side.description} and {seen[leaf['digest']]} are of the same images, which "
+                    f"{_described(part)} and {seen[leaf['digest']]} are of the same images, which "
                     "would count twice"
                 )
-            seen[leaf["digest"]] = side.description
-    all_agree(sides)
-    protocols = sorted({part.protocol for part in some if part.protocol})
-    dims = sorted({part.moments.dim for part in some})
+            seen[leaf["digest"]] = _described(part)
+    for one, other in itertools.combinations(parts, 2):
+        must_agree(one.spec, other.spec, _described(one), _described(other))
+    protocols = sorted({part.protocol for part in parts if part.protocol})
+    dims = sorted({part.moments.dim for part in parts})
     if len(protocols) > 1 or len(dims) > 1:
         what = " and ".join(protocols) if len(protocols) > 1 else f"{dims[0]} and {dims[-1]}"
         kind = "protocols" if len(protocols) > 1 else "dimensions"
         raise MismatchError(f"the parts are of the {kind} {what}, and cannot be merged")
     spec = FeatureSpec()
-    for part in some:
+    for part in parts:
         spec = spec.filled_from(part.spec)
-    sizes = {part.resolution for part in some}
+    sizes = {part.resolution for part in parts}
     return replace(
-        some[0],
-        moments=merged(part.moments for part in some),
+        parts[0],
+        moments=merged(part.moments for part in parts),
         spec=spec,
         protocol=next(iter(protocols), None),
-        source=_source(some),
-        warnings=tuple(unique(warning for part in some for warning in part.warnings)),
-        description=" + ".join(side.description for side in sides),
-        declared=tuple(sorted({name for part in some for name in part.declared})),
+        source=_source(parts),
+        warnings=tuple(unique(warning for part in parts for warning in part.warnings)),
+        description=" + ".join(map(_described, parts)),
+        declared=tuple(sorted({name for part in parts for name in part.declared})),
         resolution=sizes.pop() if len(sizes) == 1 else None,
     )
+
+
+def _described(part: Statistics) -> str:
+    return part.description or "the statistics"
 
 
 def _source(parts: Sequence[Statistics]) -> dict[str, Any]:

@@ -13,10 +13,11 @@ import numpy.typing as npt
 from gan_metrics.errors import ComputationError, GanMetricsError, InputError
 from gan_metrics.images.facts import Tally
 from gan_metrics.labels import classes_of, labels_of_both
-from gan_metrics.results import Warning_, value_text
+from gan_metrics.results import value_text
 from gan_metrics.scoring import Group, Sets
 from gan_metrics.sides import Side
 from gan_metrics.texts import printable
+from gan_metrics.utils.result_warning import ResultWarning
 
 __all__ = ["SMALL", "ClassValue", "PerClass", "measure_classes"]
 
@@ -72,7 +73,7 @@ class PerClass:
     values: Mapping[str, Mapping[str, ClassValue]]
     means: Mapping[str, ClassValue]
     not_computed: Mapping[str, str]
-    warnings: Sequence[Warning_] = ()
+    warnings: Sequence[ResultWarning] = ()
 
     @property
     def missing(self) -> list[str]:
@@ -262,8 +263,8 @@ def _mean(values: Any) -> ClassValue:
     return ClassValue(mean, error, classes=len(known))
 
 
-def _cautions(found: PerClass) -> list[Warning_]:
-    warnings: list[Warning_] = []
+def _cautions(found: PerClass) -> list[ResultWarning]:
+    warnings: list[ResultWarning] = []
     if len(found.counts) == 1:
         warnings.append(
             (

@@ -18,10 +18,10 @@ from gan_metrics.errors import GanMetricsError, InputError, UsageError
 from gan_metrics.extras import require
 from gan_metrics.metrics.frechet import frechet_terms
 from gan_metrics.metrics.pointwise import Pointwise, pointwise
-from gan_metrics.results import Warning_
 from gan_metrics.scoring import Sets, told
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.texts import as_text, printable
+from gan_metrics.utils.result_warning import ResultWarning
 
 __all__ = ["COLUMNS", "PerImage", "check_table", "look_at_images"]
 
@@ -60,7 +60,7 @@ class PerImage:
     influence: npt.NDArray[np.float64]
     points: Pointwise | None
     feature_spec: FeatureSpec
-    warnings: Sequence[Warning_] = ()
+    warnings: Sequence[ResultWarning] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -233,7 +233,7 @@ def look_at_images(sets: Sets, *, k: int = 3) -> PerImage:
     except GanMetricsError as error:
         raise told(error, sets.compared) from error
     assert terms.influence_b is not None  # noqa: S101
-    warnings: list[Warning_] = []
+    warnings: list[ResultWarning] = []
     if points is None:
         warnings.append(
             (

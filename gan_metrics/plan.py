@@ -13,7 +13,7 @@ from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.backbones.layers import cut_of
 from gan_metrics.backbones.registry import choose_backbone
 from gan_metrics.errors import MismatchError, WeightsError
-from gan_metrics.images.sources import Generated
+from gan_metrics.generators.generated import Generated
 from gan_metrics.metrics.registry import OF_IMAGES, Metric, Request
 from gan_metrics.options import Options, weights_of
 from gan_metrics.protocols import CLIP, DINOV2, PROTOCOLS, Protocol, protocol_for

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gan_metrics import locations
-from gan_metrics.downloads import DownloadError, Progress, fetch, pin, pinned, sha256_of
+from gan_metrics.downloads import DownloadError, fetch, pin, pinned, sha256_of
 from gan_metrics.errors import (
     GanMetricsError,
     InputError,
@@ -31,6 +31,7 @@ from gan_metrics.peer_files import Reference, read_reference
 from gan_metrics.protocols import PROTOCOLS
 from gan_metrics.specs import POOLS, FeatureSpec
 from gan_metrics.stats import Statistics
+from gan_metrics.utils.progress import Progress
 
 __all__ = [
     "REFERENCES",

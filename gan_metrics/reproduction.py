@@ -17,15 +17,16 @@ from typing_extensions import Unpack
 
 from gan_metrics.backbones.registry import is_built_in
 from gan_metrics.errors import InputError, MismatchError, UsageError
-from gan_metrics.evaluation import score
-from gan_metrics.images.sources import Generated
+from gan_metrics.generators.generated import Generated
+from gan_metrics.measurement import score
 from gan_metrics.metrics.registry import OF_IMAGES, Metric, check_arguments, expand
 from gan_metrics.options import Options
 from gan_metrics.protocols import PROTOCOLS
-from gan_metrics.results import EvaluationResult, MetricResult, Warning_, unique
+from gan_metrics.results import EvaluationResult, MetricResult
 from gan_metrics.sides import Input
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.texts import dumps, loads
+from gan_metrics.utils.result_warning import ResultWarning, unique
 
 __all__ = ["Reproduced", "Reproduction", "draw_again", "reproduce"]
 
@@ -119,7 +120,7 @@ class Reproduction:
         return all(value.agrees for value in self.values)
 
     @property
-    def warnings(self) -> list[Warning_]:
+    def warnings(self) -> list[ResultWarning]:
         """Those of the new results, each once."""
         return unique(w for value in self.values for w in value.result.warnings)
 

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
-import platform
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gan_metrics.methods import bibtex_of, methods_of
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.texts import dumps
+from gan_metrics.utils.result_warning import ResultWarning, unique
 
 __all__ = [
     "EvaluationResult",
     "MetricResult",
-    "Warning_",
     "rounded_text",
-    "unique",
     "value_text",
-    "versions",
 ]
-
-Warning_ = tuple[str, str]
-"""A code and a message."""
 
 _NORMAL_95 = 1.959963984540054
 
@@ -88,7 +81,7 @@ class MetricResult:
     error_bar: str = ""
     sides: int = 2
     n_held_out: int | None = None
-    warnings: Sequence[Warning_] = ()
+    warnings: Sequence[ResultWarning] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def __float__(self) -> float:
@@ -249,7 +242,7 @@ class EvaluationResult(Mapping[str, MetricResult]):
         return len(self._results)
 
     @property
-    def warnings(self) -> list[Warning_]:
+    def warnings(self) -> list[ResultWarning]:
         """Those of all results, each once, and of what was found of images and classes."""
         found = [w for result in self._results.values() for w in result.warnings]
         parts = [part for part in (self.per_image, self.per_class) if part is not None]
@@ -371,23 +364,6 @@ def rounded_text(value: float, error: float | None) -> str:
         return f"{value:.6g}"
     decimals = max(0, 1 - math.floor(math.log10(error)))
     return f"{value:.{decimals}f} ± {error:.{decimals}f}"
-
-
-def unique(warnings: Iterable[Warning_]) -> list[Warning_]:
-    """Each warning once, in order."""
-    return list(dict.fromkeys(warnings))
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a number depends on, without importing any of it."""
-    packages = ("gan-metrics", "numpy", "scipy", "pillow", "torch", "torchvision", "timm")
-    found = {"python": platform.python_version()}
-    for package in packages:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
 
 
 def _beside(result: MetricResult, first: MetricResult) -> str:

@@ -19,16 +19,18 @@ from gan_metrics.cautions import (
     protocol_cautions,
 )
 from gan_metrics.errors import GanMetricsError, InputError
-from gan_metrics.images.sources import Generated
+from gan_metrics.generators.generated import Generated
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.estimates import Estimate
 from gan_metrics.metrics.registry import Metric
 from gan_metrics.options import Options
-from gan_metrics.perceptual import perceive
+from gan_metrics.perceptual.values import perceive
 from gan_metrics.plan import Plan
-from gan_metrics.results import MetricResult, Warning_, unique, versions
+from gan_metrics.results import MetricResult
 from gan_metrics.sides import Side
 from gan_metrics.specs import FeatureSpec
+from gan_metrics.utils.result_warning import ResultWarning, unique
+from gan_metrics.utils.versions import versions
 
 __all__ = ["Group", "Measured", "Sets", "Task", "score_sets", "told"]
 
@@ -132,7 +134,7 @@ def score_sets(
     real: Mapping[str, Side] | None,
     fake: Mapping[str, Side],
     held_out: Mapping[str, Side] | None,
-    about: dict[int, list[Warning_]],
+    about: dict[int, list[ResultWarning]],
 ) -> Measured:
     """The metrics of one fake set.
 

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.feature_files import is_features, load_features
 from gan_metrics.features import Features
+from gan_metrics.generators.generated import Generated
 from gan_metrics.images.sources import (
     Copied,
-    Generated,
     ImageSource,
     Place,
     SingleSource,
@@ -37,9 +37,9 @@ from gan_metrics.peer_files import (
     read_reference,
 )
 from gan_metrics.references import open_reference
-from gan_metrics.results import Warning_
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.stats import Statistics
+from gan_metrics.utils.result_warning import ResultWarning
 
 __all__ = ["Input", "Side", "open_side"]
 
@@ -159,7 +159,7 @@ class Side:
         return set() if self.features is None else set(self.features.tally.sizes)
 
     @property
-    def warnings(self) -> Sequence[Warning_]:
+    def warnings(self) -> Sequence[ResultWarning]:
         """What a reader of its number should know."""
         known = self.features or self.statistics
         return () if known is None else known.warnings

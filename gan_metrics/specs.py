@@ -14,7 +14,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-__all__ = ["ALPHAS", "EXIFS", "POOLS", "PRECISIONS", "Decoding", "FeatureSpec", "Preprocess"]
+from gan_metrics.errors import MismatchError
+
+__all__ = [
+    "ALPHAS",
+    "EXIFS",
+    "POOLS",
+    "PRECISIONS",
+    "Decoding",
+    "FeatureSpec",
+    "Preprocess",
+    "must_agree",
+]
 
 Resize = Literal["exact", "shorter", "square", "none"]
 
@@ -223,3 +234,28 @@ class FeatureSpec:
             "precision": self.precision,
             "departures": None if self.departures is None else dict(self.departures),
         }
+
+
+def must_agree(one: FeatureSpec, other: FeatureSpec, name: str, other_name: str) -> None:
+    """Let two feature spaces pass only if they are the same in all that both state.
+
+    Raises:
+        MismatchError: Naming the fields that differ.
+    """
+    if fields := one.differences(other):
+        lines = [
+            f"  {field}: {_shown(getattr(one, field))} — {_shown(getattr(other, field))}"
+            for field in fields
+        ]
+        raise MismatchError(
+            f"{name} and {other_name} are of different feature spaces and cannot be compared:\n"
+            + "\n".join(lines)
+            + "\nCompute both with the same --backbone, --layer, --protocol, --weights, "
+            "--precision, --alpha and --exif."
+        )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(f"{k}={v}" for k, v in value) or "none"
+    return str(value)

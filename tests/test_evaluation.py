@@ -23,8 +23,8 @@ from gan_metrics.errors import (
     UsageError,
     WeightsError,
 )
-from gan_metrics.evaluation import score
 from gan_metrics.images import loading
+from gan_metrics.measurement import score
 from gan_metrics.metrics.registry import METRICS
 from gan_metrics.sides import open_side
 from gan_metrics.specs import FeatureSpec

@@ -18,7 +18,8 @@ from torch import nn
 import gan_metrics as gm
 from gan_metrics.backbones.lpips import Lpips
 from gan_metrics.errors import ComputationError, ImageError, InputError, UsageError, WeightsError
-from gan_metrics.images.sources import Generated, open_source
+from gan_metrics.generators.generated import Generated
+from gan_metrics.images.sources import open_source
 from gan_metrics.perceptual import lpips_diversity, ppl
 from gan_metrics.perceptual.pairs import DecodedImages, _draw_pairs
 from gan_metrics.perceptual.paths import _between

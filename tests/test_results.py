@@ -5,9 +5,10 @@ import math
 
 import pytest
 
-from gan_metrics.results import EvaluationResult, MetricResult, versions
+from gan_metrics.results import EvaluationResult, MetricResult
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.texts import printable
+from gan_metrics.utils.versions import versions
 
 RESULT = MetricResult(
     metric="fd",

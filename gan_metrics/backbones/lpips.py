@@ -20,11 +20,11 @@ from gan_metrics.arithmetic import tf32
 from gan_metrics.backbones.building import build_network
 from gan_metrics.backbones.network import pick_device
 from gan_metrics.backbones.registry import choose_backbone
-from gan_metrics.downloads import Progress
 from gan_metrics.errors import InputError, unknown_name
 from gan_metrics.extras import require
 from gan_metrics.protocols import LPIPS_PREPROCESS
 from gan_metrics.specs import FeatureSpec
+from gan_metrics.utils.progress import Progress
 
 __all__ = ["NETS", "Lpips"]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import json
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -16,8 +15,9 @@ from typing import Any, TypeVar
 from gan_metrics import locations
 from gan_metrics.downloads import atomic_path
 from gan_metrics.errors import ResourceError
+from gan_metrics.utils.versions import installed_versions
 
-__all__ = ["remembered", "versions_of"]
+__all__ = ["remembered"]
 
 _REVISION = "3"
 
@@ -34,7 +34,7 @@ def remembered(
         work_out: Gives a JSON value; called if there is no note, or one that is not understood.
         understand: Makes of the JSON value what is wanted; raises for one of another shape.
     """
-    used = versions_of("gan-metrics", "torch", "torchvision", "timm", "open-clip-torch")
+    used = installed_versions("gan-metrics", "torch", "torchvision", "timm", "open-clip-torch")
     hashed = hashlib.sha256("\n".join([_REVISION, *used, *key]).encode()).hexdigest()
     path = locations.home_dir() / "networks" / f"{hashed}.json"
     with contextlib.suppress(Exception):  # not there, not readable, or not what was written
@@ -50,12 +50,3 @@ def remembered(
 
 def _checksum(key: tuple[str, ...], value: Any) -> str:
     return hashlib.sha256(json.dumps([list(key), value], sort_keys=True).encode()).hexdigest()
-
-
-def versions_of(*packages: str) -> list[str]:
-    """``package=version`` of each that is installed, without importing it."""
-    found = []
-    for package in packages:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found.append(f"{package}={importlib.metadata.version(package)}")
-    return found

@@ -20,17 +20,17 @@ from typing import TYPE_CHECKING, Union
 from gan_metrics.backbones import families, torchvision_rows
 from gan_metrics.backbones.choice import BackboneChoice, Layer, Recipe
 from gan_metrics.backbones.layers import cut_of
-from gan_metrics.backbones.memo import versions_of
 from gan_metrics.backbones.weights import (
     EMBEDDED_LITE0,
     PUBLISHED_INCEPTION,
     WeightsSource,
     find,
 )
-from gan_metrics.downloads import Progress
 from gan_metrics.errors import MismatchError, UsageError, unknown_name
 from gan_metrics.protocols import PYTORCH_FID_PREPROCESS, Protocol, protocol_for
 from gan_metrics.specs import ALPHAS, EXIFS, POOLS, PRECISIONS, Decoding, FeatureSpec, Preprocess
+from gan_metrics.utils.progress import Progress
+from gan_metrics.utils.versions import installed_versions
 
 if TYPE_CHECKING:
     from torch import nn
@@ -411,7 +411,7 @@ def _random_identity(recipe: Recipe, seed: int) -> str:
     used = ["torch", "torchvision", "timm"]
     if recipe.name.startswith("clip:"):
         used.append("open-clip-torch")
-    return ",".join([f"random:seed={seed}", *versions_of(*used)])
+    return ",".join([f"random:seed={seed}", *installed_versions(*used)])
 
 
 def load_backbone(

@@ -16,7 +16,7 @@ from gan_metrics.errors import UsageError
 from gan_metrics.specs import ALPHAS, EXIFS, POOLS, PRECISIONS
 
 if TYPE_CHECKING:
-    from gan_metrics.images.sources import Generated
+    from gan_metrics.generators.generated import Generated
 
 __all__ = ["takes_features", "takes_output"]
 
@@ -249,7 +249,7 @@ def _generated(generator: str | None, *, device: str, **said: Any) -> Generated 
             option = {"n": "n_fake"}.get(idle[0], idle[0]).replace("_", "-")
             raise UsageError(f"--{option} is about a generator, and there is no --generator")
         return None
-    from gan_metrics.images.sources import Generated
+    from gan_metrics.generators.generated import Generated
 
     try:
         if "z_size" in given:

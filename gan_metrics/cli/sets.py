@@ -94,7 +94,7 @@ def merge(
     Examples:
       gan-metrics merge part-*.npz -o all.npz
     """
-    from gan_metrics.merging import merge_stats
+    from gan_metrics.evaluation import merge_stats
 
     console.check_outputs(output)
     statistics = merge_stats(parts)

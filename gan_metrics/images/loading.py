@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from gan_metrics.errors import ImageError, ResourceError
 from gan_metrics.images.decode import decode
 from gan_metrics.images.facts import Facts
-from gan_metrics.images.sources import Generated, ImageSource
+from gan_metrics.images.sources import ImageSource
 from gan_metrics.specs import Decoding
 
 __all__ = ["Batch", "load"]
@@ -220,7 +220,7 @@ def _in_threads(
     finally:
         # A generator that still draws would change what belongs to its owner.
         interrupted = isinstance(sys.exc_info()[1], KeyboardInterrupt)
-        wait = isinstance(source, Generated) and not interrupted
+        wait = getattr(source, "draws", False) and not interrupted
         pool.shutdown(wait=wait, cancel_futures=True)
 
 

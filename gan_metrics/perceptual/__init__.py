@@ -1,7 +1,6 @@
-"""What needs images or a generator rather than features: distances that people would see."""
+"""Metrics of images or of a generator, which take no features."""
 
 from gan_metrics.perceptual.pairs import lpips_diversity
 from gan_metrics.perceptual.paths import ppl
-from gan_metrics.perceptual.values import Perceived, network_of, perceive
 
-__all__ = ["Perceived", "lpips_diversity", "network_of", "perceive", "ppl"]
+__all__ = ["lpips_diversity", "ppl"]

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics.chunks import Progress
 from gan_metrics.errors import ComputationError, ImageError, InputError, UsageError
 from gan_metrics.images.decode import decode
 from gan_metrics.images.sources import ImageSource
@@ -23,6 +22,7 @@ from gan_metrics.metrics.arguments import whole_number
 from gan_metrics.metrics.estimates import Estimate
 from gan_metrics.perceptual.distances import Floats, check_finite, resized
 from gan_metrics.specs import Decoding
+from gan_metrics.utils.progress import Progress
 
 if TYPE_CHECKING:
     import torch

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gan_metrics.chunks import Progress
 from gan_metrics.errors import ComputationError, InputError, UsageError
-from gan_metrics.images.sources import Generated
+from gan_metrics.generators.generated import Generated
 from gan_metrics.metrics.arguments import (
     PATHS,
     SAMPLINGS,
@@ -30,13 +29,14 @@ from gan_metrics.metrics.arguments import (
 )
 from gan_metrics.metrics.estimates import Estimate
 from gan_metrics.perceptual.distances import Floats, check_finite, resized
-from gan_metrics.results import Warning_
+from gan_metrics.utils.progress import Progress
+from gan_metrics.utils.result_warning import ResultWarning
 
 if TYPE_CHECKING:
     import torch
 
     from gan_metrics.backbones.lpips import Lpips
-    from gan_metrics.generators import Generator
+    from gan_metrics.generators.calling import Generator
 
 __all__ = ["ppl"]
 
@@ -139,7 +139,7 @@ _LEAST = 10
 """Paths, of which the percentiles leave some over."""
 
 
-def _rounded(generator: Generator, epsilon: float) -> Warning_:
+def _rounded(generator: Generator, epsilon: float) -> ResultWarning:
     return (
         "rounded-images",
         f"{generator.name} gives uint8: steps of ε = {epsilon:g} are far smaller than its "

@@ -8,14 +8,14 @@ from typing import Any
 
 from gan_metrics.chunks import draw_images
 from gan_metrics.errors import UsageError
-from gan_metrics.images.sources import Generated
+from gan_metrics.generators.generated import Generated
 from gan_metrics.metrics.estimates import Estimate
 from gan_metrics.options import Options, weights_of
 from gan_metrics.perceptual.pairs import DecodedImages, lpips_diversity
 from gan_metrics.perceptual.paths import ppl
-from gan_metrics.results import Warning_
 from gan_metrics.sides import Side
 from gan_metrics.specs import Decoding, FeatureSpec
+from gan_metrics.utils.result_warning import ResultWarning
 
 __all__ = ["Perceived", "network_of", "perceive"]
 
@@ -38,7 +38,7 @@ class Perceived:
     count: int
     digest: str | None = None
     skipped: Sequence[tuple[str, str]] = ()
-    warnings: Sequence[Warning_] = ()
+    warnings: Sequence[ResultWarning] = ()
 
 
 def network_of(metric: str, arguments: Mapping[str, Any]) -> str:
@@ -99,7 +99,7 @@ def perceive(
             source = source.redrawn(most, source.seed)
         found = ppl(source, lpips, **given, **how)
         count, digest, skipped = len(source.names), None, []
-        warned: Sequence[Warning_] = ()  # paths are not clipped
+        warned: Sequence[ResultWarning] = ()  # paths are not clipped
     else:
         rows = draw_images(len(source.names), most, options.get("seed", 0))
         images = DecodedImages(source, options.get("on_error", "raise"), rows, decoding)

@@ -21,9 +21,11 @@ from gan_metrics.report.charts import charts_of
 from gan_metrics.report.maps import map_plot
 from gan_metrics.report.pages import render
 from gan_metrics.report.thumbnails import Thumbnails, data_uri
-from gan_metrics.results import MetricResult, Warning_, rounded_text, versions
+from gan_metrics.results import MetricResult, rounded_text
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.texts import as_text
+from gan_metrics.utils.result_warning import ResultWarning
+from gan_metrics.utils.versions import versions
 
 __all__ = ["check_report_format", "save_report"]
 
@@ -103,7 +105,7 @@ def _title(found: Findings) -> str:
     return f"{names} beside {as_text(found.real)}"
 
 
-def _by_code(warnings: Sequence[Warning_]) -> dict[str, list[str]]:
+def _by_code(warnings: Sequence[ResultWarning]) -> dict[str, list[str]]:
     grouped: dict[str, list[str]] = {}
     for code, message in warnings:
         grouped.setdefault(code, []).append(message)

@@ -17,11 +17,12 @@ from torch.nn.parallel import DistributedDataParallel
 from gan_metrics.communication import Comm
 from gan_metrics.downloads import atomic_path, check_target
 from gan_metrics.errors import InputError, ResourceError, UsageError
-from gan_metrics.generators import Generator, load_generator
+from gan_metrics.generators.calling import Generator, load_generator
 from gan_metrics.metrics.registry import METRICS, expand
-from gan_metrics.results import EvaluationResult, Warning_, unique
+from gan_metrics.results import EvaluationResult
 from gan_metrics.training.accumulators import Metrics
 from gan_metrics.training.loaders import Reference
+from gan_metrics.utils.result_warning import ResultWarning, unique
 
 __all__ = ["Evaluator"]
 
@@ -174,7 +175,7 @@ class Evaluator:
         best = state["best"]
         self._best = None if best is None else (int(best[0]), float(best[1]))
 
-    def _draw(self, drawn: Generator) -> tuple[list[Warning_], torch.Tensor | None]:
+    def _draw(self, drawn: Generator) -> tuple[list[ResultWarning], torch.Tensor | None]:
         """Draw and embed this rank's share of the images: warnings of all ranks, first batch."""
         first: torch.Tensor | None = None
         batches = range(0, self.n_fake, self.batch_size)
@@ -218,7 +219,7 @@ class Evaluator:
             torch.save(generator.state_dict(), temporary)
 
 
-def _with(found: EvaluationResult, warnings: Sequence[Warning_]) -> EvaluationResult:
+def _with(found: EvaluationResult, warnings: Sequence[ResultWarning]) -> EvaluationResult:
     """The same with more to know of every value."""
     told = {
         name: replace(result, warnings=unique([*result.warnings, *warnings]))

@@ -12,7 +12,7 @@ from torch.utils.data.distributed import DistributedSampler
 from gan_metrics.communication import Comm
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.features import Features
-from gan_metrics.images.sources import Generated
+from gan_metrics.generators.generated import Generated
 from gan_metrics.images.sources.objects import KEYS, image_of
 from gan_metrics.sides import Input
 from gan_metrics.stats import Statistics

@@ -18,7 +18,7 @@ from torch import nn
 
 import gan_metrics as gm
 from gan_metrics.backbones.lpips import Lpips
-from gan_metrics.images.sources import Generated
+from gan_metrics.generators.generated import Generated
 
 PATHS = 24
 

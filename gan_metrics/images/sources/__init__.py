@@ -2,7 +2,6 @@
 
 from gan_metrics.images.sources.arrays import ArraySource, is_image_batch
 from gan_metrics.images.sources.base import ImageSource
-from gan_metrics.images.sources.generated import Generated
 from gan_metrics.images.sources.opening import Copied, is_object, open_object, open_source
 from gan_metrics.images.sources.places import Place, is_remote
 from gan_metrics.images.sources.single import SingleSource, is_image
@@ -10,7 +9,6 @@ from gan_metrics.images.sources.single import SingleSource, is_image
 __all__ = [
     "ArraySource",
     "Copied",
-    "Generated",
     "ImageSource",
     "Place",
     "SingleSource",

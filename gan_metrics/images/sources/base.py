@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Sequence
 from typing import Protocol
 
-from gan_metrics.errors import ResourceError
-
-__all__ = ["ImageSource", "check_files_left"]
+__all__ = ["ImageSource"]
 
 
 class ImageSource(Protocol):
@@ -37,15 +34,3 @@ class ImageSource(Protocol):
             ResourceError: When this is no fault of the image.
         """
         ...
-
-
-def check_files_left(error: Exception) -> None:
-    """See that a file could not be opened for its own sake.
-
-    Raises:
-        ResourceError: When too many are open already; an image is not broken for that.
-    """
-    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-        raise ResourceError(
-            f"{error.strerror}: raise the limit (ulimit -n), or use fewer --workers"
-        ) from None

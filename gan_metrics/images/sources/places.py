@@ -13,8 +13,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 from gan_metrics import downloads, locations
 from gan_metrics.errors import GanMetricsError, InputError, ResourceError, UsageError
 from gan_metrics.extras import require
-from gan_metrics.images.sources.base import check_files_left
-from gan_metrics.images.sources.temporary import Temporary
+from gan_metrics.images.sources.temporary import Temporary, check_files_left
 
 __all__ = ["Place", "is_remote"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -11,7 +12,7 @@ from typing import Any, BinaryIO
 
 from gan_metrics.errors import ResourceError
 
-__all__ = ["Temporary", "no_room"]
+__all__ = ["Temporary", "check_files_left", "no_room"]
 
 
 class Temporary:
@@ -58,6 +59,18 @@ def no_room(error: OSError) -> ResourceError:
         f"the images do not fit into {tempfile.gettempdir()}: {error.strerror or error}; set "
         "TMPDIR to a larger disk"
     )
+
+
+def check_files_left(error: Exception) -> None:
+    """See that a file could not be opened for its own sake.
+
+    Raises:
+        ResourceError: When too many are open already; an image is not broken for that.
+    """
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        raise ResourceError(
+            f"{error.strerror}: raise the limit (ulimit -n), or use fewer --workers"
+        ) from None
 
 
 def _remove(folder: str, owner: int) -> None:

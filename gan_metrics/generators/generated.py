@@ -16,7 +16,7 @@ from gan_metrics.images.sources.listing import numbered
 from gan_metrics.images.sources.netpbm import netpbm
 
 if TYPE_CHECKING:
-    from gan_metrics.generators import Generator
+    from gan_metrics.generators.calling import Generator
 
 __all__ = ["Generated"]
 
@@ -50,11 +50,14 @@ class Generated:
     Attributes:
         description: The generator's name.
         names: ``"000000"``, ``"000001"``, …; ``"class/000000"`` where there are classes.
+        draws: ``True``: reading an image runs the user's generator.
 
     Raises:
         UsageError: When the generator cannot be loaded, or does not say enough of itself.
         InputError: When its file is missing or broken.
     """
+
+    draws = True
 
     def __init__(
         self,
@@ -68,7 +71,7 @@ class Generated:
         batch_size: int = 32,
         device: str = "auto",
     ) -> None:
-        from gan_metrics.generators import load_generator
+        from gan_metrics.generators.calling import load_generator
 
         for name, value in (("n", n), ("batch_size", batch_size)):
             if not isinstance(value, int) or value < 1:

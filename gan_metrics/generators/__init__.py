@@ -1,0 +1,1 @@
+"""Generators of images: loading them, calling them, and their images as a source."""

@@ -1,0 +1,1 @@
+"""What every package uses, and nothing about images or metrics."""

@@ -1,0 +1,57 @@
+"""The structure of the package: layers, circles, and who imports Pillow."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import gan_metrics
+
+ROOT = Path(gan_metrics.__file__).parent
+LINTER = Path(sys.executable).with_name("lint-imports")
+
+
+def lint(package: Path, config: Path) -> subprocess.CompletedProcess[str]:
+    """Check the import contracts of a configuration file for the package in a folder."""
+    return subprocess.run(
+        [LINTER, "--no-cache", "--config", config], cwd=package, capture_output=True, text=True
+    )
+
+
+def test_imports_keep_to_the_contracts() -> None:
+    done = lint(ROOT.parent, ROOT.parent / "pyproject.toml")
+    assert done.returncode == 0, done.stdout
+
+
+def test_an_import_that_points_upwards_breaks_a_contract(tmp_path: Path) -> None:
+    package = tmp_path / "gan_metrics"
+    for name in ("", "utils", "cli"):
+        (package / name).mkdir(parents=True, exist_ok=True)
+        (package / name / "__init__.py").write_text("")
+    (package / "errors.py").write_text("from gan_metrics import utils\n")
+    config = tmp_path / "pyproject.toml"
+    text = (ROOT.parent / "pyproject.toml").read_text()
+    layers = text.partition("layers = [")[2].partition("]")[0]
+    names = [line.strip(' ",') for line in layers.splitlines() if line.strip()]
+    for name in set(names) - {"errors", "utils", "cli"}:
+        (package / f"{name}.py").write_text("")
+    config.write_text(text)
+    done = lint(tmp_path, config)
+    assert done.returncode == 1
+    assert "gan_metrics.errors is not allowed to import gan_metrics.utils" in done.stdout
+
+
+def test_imports_are_absolute() -> None:
+    for path in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not (isinstance(node, ast.ImportFrom) and node.level), path
+
+
+def test_only_decoding_and_encoding_import_pillow() -> None:
+    users = [path for path in ROOT.rglob("*.py") if "from PIL" in path.read_text()]
+    assert {path.relative_to(ROOT).as_posix() for path in users} == {
+        "images/decode.py",
+        "images/encode.py",
+    }
