@@ -14,43 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commands import call, refused
 from conftest import LITE0, Run
 from data import crops, write_folder
-from typer.testing import CliRunner
 
 import gan_metrics as gm
-from gan_metrics.cli import console
-from gan_metrics.cli.app import app
 from gan_metrics.communication import ALONE
 from gan_metrics.stats import Statistics
 
 Folders = tuple[Path, Path]
 OFFLINE = ("--backbone", LITE0)
-
-
-class Outcome:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-def call(*args: object) -> Outcome:
-    """Run a verb in this process, which spares the imports."""
-    console.STATE.update(quiet=False, debug=False)
-    result = CliRunner().invoke(app, [str(a) for a in args])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return Outcome(result.exit_code, result.stdout, result.stderr)
-
-
-def refused(code: int, *args: object, says: tuple[str, ...]) -> Outcome:
-    """A verb must fail with this exit code, nothing on stdout, and one message that says this."""
-    outcome = call(*args)
-    assert outcome.code == code, outcome.err
-    assert outcome.out == ""
-    assert "Traceback" not in outcome.err
-    assert outcome.err.count("gan-metrics: ") == 1
-    for part in says:
-        assert part in outcome.err, f"{part!r} not in {outcome.err!r}"
-    return outcome
 
 
 def test_the_main_job_in_a_process_of_its_own(folders: Folders, run: Run) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 import yaml
+from commands import call
 from data import crops, write_folder
-from test_cli import call
 from typer.main import get_command
 
 import gan_metrics as gm

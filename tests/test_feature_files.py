@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import call, refused
 from conftest import LITE0
-from test_cli import call, refused
 
 import gan_metrics as gm
 from gan_metrics.errors import InputError, UsageError

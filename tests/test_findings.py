@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import call, refused
 from conftest import LITE0
 from data import crops, write_folder
-from test_cli import call, refused
 
 import gan_metrics as gm
 from gan_metrics import InputError, UsageError

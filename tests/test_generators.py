@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import call, refused
 from conftest import LITE0
 from data import write_folder
-from test_cli import call, refused
 from torch import nn
 
 import gan_metrics as gm

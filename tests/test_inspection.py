@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import call, refused
 from conftest import LITE0
 from data import crops, write_folder
 from PIL import Image
-from test_cli import call, refused
 
 import gan_metrics as gm
 

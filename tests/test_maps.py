@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import call, refused
 from conftest import LITE0
 from data import crops, write_folder
 from PIL import Image
-from test_cli import call, refused
-from test_matches import features
+from test_nearest_images import features
 
 from gan_metrics.errors import ComputationError, MismatchError, UsageError
 from gan_metrics.maps import METHODS, FeatureMap, feature_map

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import call, refused
 from conftest import LITE0
 from data import crops, photographs, write_folder
 from PIL import Image
-from test_cli import call, refused
 
 import gan_metrics as gm
 from gan_metrics.errors import ComputationError, MismatchError, UsageError

@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
+from commands import call
 from conftest import LITE0
 from data import crops, write_folder
-from test_cli import call
 
 import gan_metrics as gm
 from gan_metrics.backbones.registry import BACKBONES

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commands import call, refused
 from conftest import LITE0
 from data import crops, same_features, write_folder
-from test_cli import call, refused
 from toys import Colours
 
 import gan_metrics as gm

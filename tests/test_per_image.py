@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import call
 from conftest import LITE0
 from data import digits, scenes, write_folder
 from PIL import Image, ImageFilter
-from test_cli import call
 
 import gan_metrics as gm
 from gan_metrics.errors import ComputationError, InputError, UsageError

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commands import call, refused
 from conftest import LITE0
 from data import scenes, write_folder
-from test_cli import call, refused
 from torch import nn
 
 import gan_metrics as gm

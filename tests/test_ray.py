@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from commands import refused
 from conftest import LITE0
 from data import crops, same_features, write_folder
 from pyarrow import parquet
-from test_cli import refused
 
 import gan_metrics as gm
 from gan_metrics import extraction, ray_chunks

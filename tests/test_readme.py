@@ -7,9 +7,9 @@ import shlex
 from pathlib import Path
 
 import pytest
+from commands import call
 from conftest import LITE0
 from data import crops, write_folder
-from test_cli import call
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import call, refused
 from data import crops, write_folder
-from test_cli import call, refused
 from test_features import Network
 
 import gan_metrics as gm

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import call, refused
 from conftest import LITE0
 from data import crops, write_folder
-from test_cli import call, refused
 
 import gan_metrics as gm
 from gan_metrics.errors import InputError, MismatchError, UsageError

@@ -17,11 +17,11 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from commands import call, refused
 from conftest import LITE0
 from data import crops, write_folder
 from PIL import Image
 from records import record
-from test_cli import call, refused
 
 FAKE = "--backbone", LITE0
 

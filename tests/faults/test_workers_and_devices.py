@@ -15,10 +15,10 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from commands import refused
 from conftest import LITE0
 from data import crops, same_features, write_folder
 from records import record
-from test_cli import refused
 
 import gan_metrics as gm
 from gan_metrics import extraction
