@@ -25,8 +25,8 @@ from gan_metrics.options import Options
 from gan_metrics.results import MetricResult, rounded_text
 from gan_metrics.scoring import Measured
 from gan_metrics.sides import Input
-from gan_metrics.texts import as_text, dumps
 from gan_metrics.utils.result_warning import ResultWarning, unique
+from gan_metrics.utils.text import as_text, dumps
 
 __all__ = ["Comparison", "Difference", "Standing", "compare", "names_of", "rank"]
 

@@ -32,11 +32,11 @@ import numpy.typing as npt
 
 from gan_metrics.downloads import atomic_path, check_target
 from gan_metrics.errors import InputError, UsageError
-from gan_metrics.extras import require
 from gan_metrics.features import Features
 from gan_metrics.images.sources.tables import is_image_table
 from gan_metrics.specs import FeatureSpec
-from gan_metrics.texts import as_text, dumps, loads
+from gan_metrics.utils.optional import require
+from gan_metrics.utils.text import as_text, dumps, loads
 from gan_metrics.utils.versions import versions
 
 __all__ = ["FORMATS", "check_format", "is_features", "load_features", "save_features"]

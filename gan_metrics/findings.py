@@ -17,7 +17,6 @@ from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.comparison import Comparison, names_of, rank
 from gan_metrics.embedding import settle
 from gan_metrics.errors import GanMetricsError, InputError, UsageError, unknown_name
-from gan_metrics.extras import require
 from gan_metrics.history import History, read_history
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.labels import folder_classes, labels_of_both
@@ -33,6 +32,7 @@ from gan_metrics.results import EvaluationResult
 from gan_metrics.scoring import Measured, Sets
 from gan_metrics.sides import Input, Side
 from gan_metrics.specs import Decoding, FeatureSpec
+from gan_metrics.utils.optional import require
 from gan_metrics.utils.result_warning import ResultWarning, unique
 
 __all__ = ["METRICS", "Findings", "Gallery", "GeneratorFindings", "Near", "examine"]

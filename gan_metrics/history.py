@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_metrics.errors import InputError
-from gan_metrics.texts import loads
+from gan_metrics.utils.text import loads
 
 __all__ = ["History", "Scored", "read_history"]
 

@@ -24,9 +24,9 @@ from gan_metrics.labels import folder_classes
 from gan_metrics.options import Options
 from gan_metrics.sides import Input, open_side
 from gan_metrics.specs import Decoding
-from gan_metrics.texts import as_text, dumps, printable
 from gan_metrics.utils.progress import Progress
 from gan_metrics.utils.result_warning import ResultWarning
+from gan_metrics.utils.text import as_text, dumps, printable
 
 __all__ = ["Inspection", "inspect_images"]
 

@@ -14,11 +14,11 @@ from typing_extensions import Unpack
 from gan_metrics.agreement import common_spec, declared_warnings
 from gan_metrics.embedding import embed_all, settle
 from gan_metrics.errors import ComputationError, UsageError, unknown_name
-from gan_metrics.extras import require
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.options import Options, check_options
 from gan_metrics.sides import Input, Side, open_side
 from gan_metrics.specs import Decoding, FeatureSpec
+from gan_metrics.utils.optional import require
 from gan_metrics.utils.result_warning import ResultWarning, unique
 
 __all__ = ["COLORS", "METHODS", "FeatureMap", "feature_map", "lay_out"]

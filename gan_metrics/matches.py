@@ -14,14 +14,14 @@ from typing_extensions import Unpack
 from gan_metrics.agreement import common_spec, declared_warnings
 from gan_metrics.embedding import embed_all, settle
 from gan_metrics.errors import ComputationError, UsageError, unknown_name
-from gan_metrics.extras import require
 from gan_metrics.features import Features
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.options import Options, check_options
 from gan_metrics.sides import Input, Side, open_side
 from gan_metrics.specs import Decoding, FeatureSpec
-from gan_metrics.texts import as_text
+from gan_metrics.utils.optional import require
 from gan_metrics.utils.result_warning import ResultWarning, unique
+from gan_metrics.utils.text import as_text
 from gan_metrics.utils.versions import versions
 
 __all__ = ["DISTANCES", "INDEXES", "Matches", "search"]

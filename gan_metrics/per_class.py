@@ -16,8 +16,8 @@ from gan_metrics.labels import classes_of, labels_of_both
 from gan_metrics.results import value_text
 from gan_metrics.scoring import Group, Sets
 from gan_metrics.sides import Side
-from gan_metrics.texts import printable
 from gan_metrics.utils.result_warning import ResultWarning
+from gan_metrics.utils.text import printable
 
 __all__ = ["SMALL", "ClassValue", "PerClass", "measure_classes"]
 

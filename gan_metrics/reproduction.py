@@ -25,8 +25,8 @@ from gan_metrics.protocols import PROTOCOLS
 from gan_metrics.results import EvaluationResult, MetricResult
 from gan_metrics.sides import Input
 from gan_metrics.specs import FeatureSpec
-from gan_metrics.texts import dumps, loads
 from gan_metrics.utils.result_warning import ResultWarning, unique
+from gan_metrics.utils.text import dumps, loads
 
 __all__ = ["Reproduced", "Reproduction", "draw_again", "reproduce"]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from gan_metrics.methods import bibtex_of, methods_of
 from gan_metrics.specs import FeatureSpec
-from gan_metrics.texts import dumps
 from gan_metrics.utils.result_warning import ResultWarning, unique
+from gan_metrics.utils.text import dumps
 
 __all__ = [
     "EvaluationResult",

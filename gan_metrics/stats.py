@@ -20,7 +20,7 @@ from gan_metrics.errors import InputError, MismatchError
 from gan_metrics.moments import Moments
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.stored_moments import StoredMoments, read_moments
-from gan_metrics.texts import loads
+from gan_metrics.utils.text import loads
 from gan_metrics.utils.versions import versions
 
 __all__ = ["Statistics", "is_statistics", "load_all_stats", "load_stats"]

@@ -174,9 +174,9 @@ from gan_metrics.features import Features
 from gan_metrics.rows import Rows
 from gan_metrics.specs import FeatureSpec
 rows, dim, out = int(sys.argv[1]), 64, sys.argv[2]
-import gan_metrics.extras
+import gan_metrics.utils.optional
 if out.endswith("parquet"):
-    gan_metrics.extras.require("pyarrow.parquet", "formats")
+    gan_metrics.utils.optional.require("pyarrow.parquet", "formats")
 store = Rows(rows)
 block = np.ones((10_000, dim), np.float32)
 for start in range(0, rows, len(block)):

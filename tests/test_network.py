@@ -103,7 +103,7 @@ def test_tf32_is_what_was_asked_for_and_afterwards_what_it_was(setting: str) -> 
     """In a process of its own: the settings are global, and torch raises once both are used."""
     script = f"""
 import torch
-from gan_metrics.arithmetic import tf32
+from gan_metrics.utils.tf32 import tf32
 from gan_metrics.backbones.registry import load_backbone
 {setting}
 def flags():

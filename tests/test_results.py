@@ -7,7 +7,7 @@ import pytest
 
 from gan_metrics.results import EvaluationResult, MetricResult
 from gan_metrics.specs import FeatureSpec
-from gan_metrics.texts import printable
+from gan_metrics.utils.text import printable
 from gan_metrics.utils.versions import versions
 
 RESULT = MetricResult(

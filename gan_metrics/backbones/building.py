@@ -16,7 +16,7 @@ from torch import nn
 from gan_metrics.backbones.choice import INPUT, BackboneChoice, Recipe
 from gan_metrics.backbones.cut import CutPoint, cut_points, run_until
 from gan_metrics.errors import UsageError, WeightsError, unknown_name
-from gan_metrics.streams import prints_to_stderr
+from gan_metrics.utils.stdout import prints_to_stderr
 
 __all__ = ["build_network", "find_cut", "list_cuts", "read_state_dict", "skeleton"]
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from gan_metrics.errors import UsageError, unknown_name
-from gan_metrics.extras import require
+from gan_metrics.utils.optional import require
 
 __all__ = ["all_names", "build", "describe", "image_tower"]
 

@@ -16,15 +16,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_metrics.arithmetic import tf32
 from gan_metrics.backbones.building import build_network
 from gan_metrics.backbones.network import pick_device
 from gan_metrics.backbones.registry import choose_backbone
 from gan_metrics.errors import InputError, unknown_name
-from gan_metrics.extras import require
 from gan_metrics.protocols import LPIPS_PREPROCESS
 from gan_metrics.specs import FeatureSpec
+from gan_metrics.utils.optional import require
 from gan_metrics.utils.progress import Progress
+from gan_metrics.utils.tf32 import tf32
 
 __all__ = ["NETS", "Lpips"]
 

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from gan_metrics import preprocess
-from gan_metrics.arithmetic import tf32
 from gan_metrics.backbones.building import build_network
 from gan_metrics.backbones.cut import pool_output, run_until
 from gan_metrics.backbones.folding import fold_batchnorm, touches
@@ -19,7 +18,8 @@ from gan_metrics.backbones.layers import cut_of
 from gan_metrics.backbones.openvino import CompiledCut, import_openvino
 from gan_metrics.backbones.quantization import quantize_linear
 from gan_metrics.errors import InputError, UsageError, failed_device
-from gan_metrics.streams import prints_to_stderr
+from gan_metrics.utils.stdout import prints_to_stderr
+from gan_metrics.utils.tf32 import tf32
 
 if TYPE_CHECKING:
     from gan_metrics.backbones.choice import BackboneChoice, Layer

@@ -14,7 +14,7 @@ from torch import nn
 
 from gan_metrics.backbones.cut import run_until
 from gan_metrics.errors import UsageError
-from gan_metrics.extras import require
+from gan_metrics.utils.optional import require
 
 __all__ = ["CompiledCut", "import_openvino"]
 

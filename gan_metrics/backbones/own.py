@@ -18,7 +18,7 @@ from torch import nn
 from gan_metrics.backbones.choice import OUTPUT, Recipe
 from gan_metrics.errors import UsageError
 from gan_metrics.specs import Preprocess
-from gan_metrics.streams import prints_to_stderr
+from gan_metrics.utils.stdout import prints_to_stderr
 
 __all__ = ["recipe_from_factory", "recipe_of_module"]
 

@@ -166,7 +166,7 @@ def show_warnings(warnings: Sequence[tuple[str, str]]) -> None:
 
 def print_json(document: Mapping[str, Any]) -> None:
     """One JSON document on stdout."""
-    from gan_metrics.texts import dumps
+    from gan_metrics.utils.text import dumps
 
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     print(dumps(document, indent=2, ascii_only=not utf8))  # noqa: T201
@@ -260,7 +260,7 @@ def progress() -> Iterator[Callable[[str, int, int], None] | None]:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout; plain columns where that is no terminal."""
-    from gan_metrics.texts import printable
+    from gan_metrics.utils.text import printable
 
     rows = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from gan_metrics.extras import require
 from gan_metrics.integrations.loggers import scalars
 from gan_metrics.training.evaluator import Evaluator
+from gan_metrics.utils.optional import require
 
 __all__ = ["GanMetricsHandler"]
 

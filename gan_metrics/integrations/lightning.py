@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gan_metrics.errors import UsageError
-from gan_metrics.extras import require
 from gan_metrics.integrations.loggers import scalars
 from gan_metrics.training.evaluator import Evaluator
+from gan_metrics.utils.optional import require
 
 if TYPE_CHECKING:
     from gan_metrics.training.loaders import Reference

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from gan_metrics.extras import require
 from gan_metrics.results import EvaluationResult
 from gan_metrics.training.accumulators import Accumulator
+from gan_metrics.utils.optional import require
 
 __all__ = ["TorchMetric"]
 

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from array_api_compat import array_namespace
 
-from gan_metrics.arithmetic import tf32
 from gan_metrics.errors import ComputationError, InputError
+from gan_metrics.utils.tf32 import tf32
 
 __all__ = [
     "as_matrix",

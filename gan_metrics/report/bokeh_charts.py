@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gan_metrics.extras import require
 from gan_metrics.report.charts import Chart, Series
 from gan_metrics.report.looks import look
-from gan_metrics.texts import as_text
+from gan_metrics.utils.optional import require
+from gan_metrics.utils.text import as_text
 
 __all__ = ["drawn_chart"]
 

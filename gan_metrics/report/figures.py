@@ -8,7 +8,7 @@ from typing import Any
 from gan_metrics.downloads import atomic_path
 from gan_metrics.report.charts import Chart, Series
 from gan_metrics.report.looks import DRAWN, check_figure_format, legend_text, look
-from gan_metrics.texts import as_text
+from gan_metrics.utils.text import as_text
 
 __all__ = ["save_chart"]
 

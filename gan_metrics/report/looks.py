@@ -6,8 +6,8 @@ from pathlib import Path
 
 from gan_metrics.downloads import check_target
 from gan_metrics.errors import UsageError
-from gan_metrics.extras import require
-from gan_metrics.texts import as_text
+from gan_metrics.utils.optional import require
+from gan_metrics.utils.text import as_text
 
 __all__ = ["DRAWN", "FIGURES", "check_figure_format", "legend_text", "look"]
 

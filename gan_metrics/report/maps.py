@@ -10,11 +10,11 @@ import numpy as np
 
 from gan_metrics.downloads import atomic_path, check_target
 from gan_metrics.errors import UsageError
-from gan_metrics.extras import require
 from gan_metrics.maps import FeatureMap
 from gan_metrics.report.looks import DRAWN, FIGURES, legend_text, look
 from gan_metrics.report.thumbnails import Thumbnails
-from gan_metrics.texts import as_text
+from gan_metrics.utils.optional import require
+from gan_metrics.utils.text import as_text
 
 __all__ = ["check_map_format", "map_plot", "save_map"]
 

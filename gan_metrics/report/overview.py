@@ -12,7 +12,6 @@ import numpy as np
 
 from gan_metrics.downloads import atomic_path, check_target
 from gan_metrics.errors import UsageError
-from gan_metrics.extras import require
 from gan_metrics.findings import Findings, GeneratorFindings, Near
 from gan_metrics.images.encode import overlay
 from gan_metrics.methods import bibtex_of
@@ -23,8 +22,9 @@ from gan_metrics.report.pages import render
 from gan_metrics.report.thumbnails import Thumbnails, data_uri
 from gan_metrics.results import MetricResult, rounded_text
 from gan_metrics.specs import FeatureSpec
-from gan_metrics.texts import as_text
+from gan_metrics.utils.optional import require
 from gan_metrics.utils.result_warning import ResultWarning
+from gan_metrics.utils.text import as_text
 from gan_metrics.utils.versions import versions
 
 __all__ = ["check_report_format", "save_report"]

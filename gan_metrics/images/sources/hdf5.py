@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from gan_metrics.errors import ImageError, InputError
-from gan_metrics.extras import require
 from gan_metrics.images.sources.listing import numbered
 from gan_metrics.images.sources.locks import ProcessLock
 from gan_metrics.images.sources.netpbm import netpbm
+from gan_metrics.utils.optional import require
 
 __all__ = ["EXTENSIONS", "Hdf5Source"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_metrics.errors import ImageError, InputError
-from gan_metrics.extras import require
+from gan_metrics.utils.optional import require
 
 __all__ = ["LmdbSource", "is_lmdb"]
 

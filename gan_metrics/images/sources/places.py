@@ -12,8 +12,8 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 from gan_metrics import downloads, locations
 from gan_metrics.errors import GanMetricsError, InputError, ResourceError, UsageError
-from gan_metrics.extras import require
 from gan_metrics.images.sources.temporary import Temporary, check_files_left
+from gan_metrics.utils.optional import require
 
 __all__ = ["Place", "is_remote"]
 
