@@ -1,8 +1,8 @@
 """Protocols: everything that a published number depends on, as rows of data.
 
 A protocol has no code of its own. Its row gives, for each metric that the tool it is named after
-has, a template of the :class:`~gan_metrics.specs.FeatureSpec` (open fields are filled by the
-backbone in use) and the metric's arguments, and beside them the tool's way of decoding.
+has, a template of the :class:`~gan_metrics.specs.FeatureSpec` (the backbone in use fills
+the open fields) and the metric's arguments, and beside them the tool's way of decoding.
 
 How each row was held against its tool stands in ``docs/protocols.md``.
 """

@@ -44,7 +44,7 @@ _CPUS = 4
 
 
 class RayStream:
-    """Chunks of a source, one after the other, as :class:`~gan_metrics.chunks.ChunkStream`.
+    """Chunks of a source in order, like :class:`~gan_metrics.chunks.ChunkStream`.
 
     Args:
         source: The images; it is sent to the actors, which must be able to read it.

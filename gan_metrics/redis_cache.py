@@ -87,7 +87,7 @@ class RedisCache:
     def look_up(
         self, spec: FeatureSpec, decoding: Decoding, digests: Sequence[bytes | None]
     ) -> Chunk | None:
-        """Those of the images that the server knows; see :class:`~gan_metrics.cache.Cache`."""
+        """Features that the server has; see :class:`~gan_metrics.cache.Cache`."""
         keys = {i: _key(spec, decoding, d) for i, d in enumerate(digests) if d is not None}
         if self._away or not keys:
             return None
@@ -119,7 +119,7 @@ class RedisCache:
         digests: Sequence[bytes | None],
         chunk: Chunk,
     ) -> str | None:
-        """Put the images' features to the server; see :class:`~gan_metrics.cache.Cache`."""
+        """Send the features to the server; see :class:`~gan_metrics.cache.Cache`."""
         if self._away:
             return self._away
         try:

@@ -9,7 +9,7 @@ from data import crops
 from oracles import bilinear
 from PIL import Image
 
-from gan_metrics import resampling
+from gan_metrics import resampling as resize_module
 from gan_metrics.backbones.registry import BACKBONES
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.preprocess import RESAMPLERS, apply
@@ -182,7 +182,7 @@ def test_a_window_is_the_crop_of_the_whole(height: int, width: int, name: str) -
 
 @pytest.mark.parametrize("name", RESAMPLERS)
 def test_many_images_are_each_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resampling, "_PIXELS_IN_CACHE", 3 * 40 * 70)
+    monkeypatch.setattr(resize_module, "_PIXELS_IN_CACHE", 3 * 40 * 70)
     pixels = images(40, 70, 7)
     together = resize(name, pixels, *TARGET)
     alone = torch.cat([resize(name, image[None], *TARGET) for image in pixels])
@@ -308,9 +308,9 @@ def test_gradients_are_those_of_the_linear_map(height: int, width: int, name: st
 
 @pytest.mark.parametrize("name", RESAMPLERS)
 def test_what_was_kept_in_inference_mode_serves_gradients(name: str) -> None:
-    resampling._pil_bands.cache_clear()
-    resampling._tf1_taps.cache_clear()
-    resampling._grid.cache_clear()
+    resize_module._pil_bands.cache_clear()
+    resize_module._tf1_taps.cache_clear()
+    resize_module._grid.cache_clear()
     with torch.inference_mode():
         resize(name, images(40, 70), *TARGET)
     pixels = images(40, 70).float().requires_grad_()
@@ -348,9 +348,9 @@ def test_an_unknown_interpolation_is_named() -> None:
 @pytest.mark.parametrize(
     ("name", "made"),
     [
-        ("pil-bicubic-uint8", resampling._pil_bands),
-        ("pil-lanczos", resampling._pil_bands),
-        ("tf1-bilinear", resampling._tf1_taps),
+        ("pil-bicubic-uint8", resize_module._pil_bands),
+        ("pil-lanczos", resize_module._pil_bands),
+        ("tf1-bilinear", resize_module._tf1_taps),
     ],
 )
 def test_the_matrices_are_made_once(name: str, made: functools._lru_cache_wrapper) -> None:

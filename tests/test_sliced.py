@@ -8,7 +8,7 @@ import torch
 from oracles import sliced_wasserstein, unit_directions, wasserstein_on_a_line
 
 from gan_metrics.errors import ComputationError, InputError, UsageError
-from gan_metrics.metrics import sliced
+from gan_metrics.metrics import sliced as sliced_module
 from gan_metrics.metrics.estimates import influence_error
 from gan_metrics.metrics.sliced import mind, mind_estimate, swd, swd_estimate
 
@@ -78,7 +78,7 @@ def test_the_code_for_a_device_agrees(n: int, m: int, monkeypatch: pytest.Monkey
     """Tensors on the CPU are sorted by NumPy; here they stay tensors, as on a GPU."""
     x, y = (torch.from_numpy(sample(k, 6, k, 1.1)) for k in (n, m))
     expected = swd_estimate(x, y, directions=20)
-    monkeypatch.setattr(sliced, "is_tensor", lambda _: False)
+    monkeypatch.setattr(sliced_module, "is_tensor", lambda _: False)
     found = swd_estimate(x, y, directions=20)
     assert found.value == pytest.approx(expected.value, rel=1e-9)
     assert swd(x, y, directions=20) == pytest.approx(expected.value, rel=1e-9)
@@ -122,9 +122,9 @@ def test_other_types_of_numbers(tmp_path: Path) -> None:
 def test_blocks_change_nothing(n: int, m: int, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = sample(n, 6, 0), sample(m, 6, 1, 1.4)
     expected = swd_estimate(x, y, directions=25)
-    monkeypatch.setattr(sliced, "_ROWS", 7)
-    monkeypatch.setattr(sliced, "_PROJECTIONS", 6 * m)
-    monkeypatch.setattr(sliced, "_SORTED", 4 * m)
+    monkeypatch.setattr(sliced_module, "_ROWS", 7)
+    monkeypatch.setattr(sliced_module, "_PROJECTIONS", 6 * m)
+    monkeypatch.setattr(sliced_module, "_SORTED", 4 * m)
     found = swd_estimate(x, y, directions=25)
     assert found.value == pytest.approx(expected.value, rel=1e-12)
     np.testing.assert_allclose(found.fake_influence, expected.fake_influence, atol=1e-12)

@@ -30,7 +30,7 @@ class Layer:
     Attributes:
         path: The dotted name of a submodule, whose output it is; with ``:in`` at its end, its
             input; empty: the network's own output.
-        pool: How it becomes a vector by default; a key of :data:`~gan_metrics.specs.POOLS`.
+        pool: How it becomes a vector by default; one of :data:`~gan_metrics.specs.POOLS`.
         layout: ``"NCHW"`` or ``"NHWC"``: where a map has its channels.
         channels: Of a map, the first so many channels alone, place by place; 0: all.
     """

@@ -36,9 +36,9 @@ _IMAGENET = Preprocess(
 def recipe_of_module(module: nn.Module) -> Recipe:
     """The recipe of a module, which is copied: what becomes of the original changes nothing.
 
-    A module may say what its weights were trained with by an attribute ``preprocess``, a
-    :class:`~gan_metrics.specs.Preprocess`, and where it is cut by ``default_layer``, the dotted
-    name of a submodule; its own output otherwise.
+    An attribute ``preprocess`` of the module, a :class:`~gan_metrics.specs.Preprocess`,
+    states the preprocessing that its weights were trained with; ``default_layer``, the dotted name
+    of a submodule, states where it is cut. By default the module's own output is taken.
     """
     name = f"module:{type(module).__module__}.{type(module).__qualname__}"
     try:

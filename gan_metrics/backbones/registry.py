@@ -433,7 +433,8 @@ def load_backbone(
         layer: A layer of it: a short name, or the dotted name of any module (``NAME:in`` for what
             goes into it); its final pooling layer by default.
         pool: ``"avg"``, ``"max"``, ``"cls"``, ``"flatten"`` or ``"none"``.
-        protocol: What is done to the pixels: a key of :data:`~gan_metrics.protocols.PROTOCOLS`.
+        protocol: How the pixels are prepared: a key of
+            :data:`~gan_metrics.protocols.PROTOCOLS`.
         weights: A file; ``"random"`` for seeded random ones; by default the registered ones.
         precision: ``"fp32"`` (default), ``"tf32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.

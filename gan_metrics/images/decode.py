@@ -5,7 +5,7 @@ What is done, on purpose, with what does not fit into 8-bit RGB (see ``docs/deco
 =================== =========================================================================
 grayscale, bilevel  the value three times
 palette             looked up
-alpha               as :class:`~gan_metrics.specs.Decoding` says; ``drop`` keeps the colours
+alpha               see :class:`~gan_metrics.specs.Decoding`; ``drop`` keeps the colours
 CMYK, YCbCr, HSV    converted by Pillow, without colour management
 12 or 16 bits       the highest 8, so that 0–65535 becomes 0–255; nothing is clipped
 32 bits, float      refused: the range is unknown

@@ -101,8 +101,8 @@ def frechet_distance(a: Any, b: Any) -> Any:
     """The Fréchet distance between two sets.
 
     Args:
-        a: :class:`~gan_metrics.moments.Moments`, or features of shape ``(n, D)``; for n ≤ D the
-            features give more digits than their moments.
+        a: :class:`~gan_metrics.moments.Moments`, or features of shape ``(n, D)``; for
+            n ≤ D the features give more digits than their moments.
         b: The same of the other side.
 
     Returns:

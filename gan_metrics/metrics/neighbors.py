@@ -1,7 +1,7 @@
 """Nearest neighbours: the nearest others in one's own set or another, and who lies in whose ball.
 
-Both are consumers of the blocks of :mod:`gan_metrics.metrics.distances`, and both come out as by
-differences in float64.
+Both consume the blocks of :mod:`gan_metrics.metrics.distances`, and both equal what
+differences in float64 give.
 """
 
 from __future__ import annotations
