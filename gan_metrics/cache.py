@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics import locations
-from gan_metrics.downloads import atomic_path
 from gan_metrics.errors import ResourceError
+from gan_metrics.files.download import atomic_path
 from gan_metrics.images.decode import DECODER
 from gan_metrics.images.facts import Facts
 from gan_metrics.specs import Decoding, FeatureSpec

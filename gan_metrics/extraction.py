@@ -14,14 +14,14 @@ from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.cache import CHUNK
 from gan_metrics.chunks import ChunkStream, Extraction, Finished, draw_images
 from gan_metrics.communication import Comm
-from gan_metrics.digests import UNREADABLE, Digests
 from gan_metrics.errors import ComputationError, ImageError, InputError
 from gan_metrics.features import Features
+from gan_metrics.files.growing_array import Rows
+from gan_metrics.files.packed_digests import UNREADABLE, Digests
 from gan_metrics.images.facts import Tally
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.moments import merged
 from gan_metrics.ray_chunks import RayStream
-from gan_metrics.rows import Rows
 from gan_metrics.utils.result_warning import unique
 
 if TYPE_CHECKING:

@@ -30,9 +30,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics.downloads import atomic_path, check_target
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.features import Features
+from gan_metrics.files.download import atomic_path, check_target
 from gan_metrics.images.sources.tables import is_image_table
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.utils.optional import require

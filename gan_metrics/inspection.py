@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics.digests import UNREADABLE
 from gan_metrics.errors import ImageError, InputError
+from gan_metrics.files.packed_digests import UNREADABLE
 from gan_metrics.images.decode import decode
 from gan_metrics.images.encode import save_sheet
 from gan_metrics.images.facts import Facts, Tally

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics.downloads import atomic_path, check_target
 from gan_metrics.errors import InputError, MismatchError, UsageError, unknown_name
+from gan_metrics.files.download import atomic_path, check_target
+from gan_metrics.files.npz import reading, stored_arrays
+from gan_metrics.files.pickles import PickledArray, read_torch
 from gan_metrics.images.sources.arrays import ArraySource, is_image_batch
-from gan_metrics.npz import reading, stored_arrays
-from gan_metrics.pickles import PickledArray, read_torch
 from gan_metrics.stats import Statistics, load_all_stats
 from gan_metrics.stored_moments import ADM, EDM2, PICKLES, TORCH_FILES
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics.downloads import atomic_path, check_target
 from gan_metrics.errors import GanMetricsError, InputError, UsageError
+from gan_metrics.files.download import atomic_path, check_target
 from gan_metrics.metrics.frechet import frechet_terms
 from gan_metrics.metrics.pointwise import Pointwise, pointwise
 from gan_metrics.scoring import Sets, told

@@ -18,7 +18,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gan_metrics import locations
-from gan_metrics.downloads import DownloadError, fetch, pin, pinned, sha256_of
 from gan_metrics.errors import (
     GanMetricsError,
     InputError,
@@ -26,7 +25,8 @@ from gan_metrics.errors import (
     WeightsError,
     unknown_name,
 )
-from gan_metrics.npz import stored_arrays
+from gan_metrics.files.download import DownloadError, fetch, pin, pinned, sha256_of
+from gan_metrics.files.npz import stored_arrays
 from gan_metrics.peer_files import Reference, read_reference
 from gan_metrics.protocols import PROTOCOLS
 from gan_metrics.specs import POOLS, FeatureSpec

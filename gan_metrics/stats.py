@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from gan_metrics.downloads import atomic_path
 from gan_metrics.errors import InputError, MismatchError
+from gan_metrics.files.download import atomic_path
 from gan_metrics.moments import Moments
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.stored_moments import StoredMoments, read_moments

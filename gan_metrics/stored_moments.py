@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 
 from gan_metrics.errors import InputError
+from gan_metrics.files.npz import reading, stored_arrays
+from gan_metrics.files.pickled_arrays import shown
+from gan_metrics.files.pickles import PickledArray, read_pickle, read_torch
 from gan_metrics.images.sources.arrays import image_size
-from gan_metrics.npz import reading, stored_arrays
-from gan_metrics.pickled_arrays import shown
-from gan_metrics.pickles import PickledArray, read_pickle, read_torch
 from gan_metrics.protocols import PROTOCOLS
 from gan_metrics.specs import FeatureSpec
 

@@ -171,7 +171,7 @@ import resource, sys
 import numpy as np
 from gan_metrics.feature_files import save_features
 from gan_metrics.features import Features
-from gan_metrics.rows import Rows
+from gan_metrics.files.growing_array import Rows
 from gan_metrics.specs import FeatureSpec
 rows, dim, out = int(sys.argv[1]), 64, sys.argv[2]
 import gan_metrics.utils.optional

@@ -22,7 +22,6 @@ from PIL import Image
 import gan_metrics as gm
 from gan_metrics import chunks as chunks_module
 from gan_metrics import extraction as extraction_module
-from gan_metrics import rows as rows_module
 from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.backbones.embedder import Embedder
 from gan_metrics.backbones.registry import choose_backbone
@@ -37,6 +36,7 @@ from gan_metrics.errors import (
 )
 from gan_metrics.extraction import extract
 from gan_metrics.features import Features
+from gan_metrics.files import growing_array as rows_module
 from gan_metrics.images.loading import load
 from gan_metrics.images.sources import ImageSource, open_source
 from gan_metrics.specs import Decoding
@@ -451,7 +451,7 @@ def test_statistics_need_no_room_for_features(
         raise ResourceError("no room")
 
     expected = gm.extract_features(folder, backbone=LITE0, cache=False).moments
-    monkeypatch.setattr("gan_metrics.rows.Rows.add", full)
+    monkeypatch.setattr("gan_metrics.files.growing_array.Rows.add", full)
     found = gm.compute_stats(folder, backbone=LITE0, cache=False).moments
     assert found.n == expected.n
     np.testing.assert_array_equal(found.cov, expected.cov)

@@ -23,6 +23,7 @@ import gan_metrics as gm
 from gan_metrics import stored_moments
 from gan_metrics.backbones.registry import BACKBONES
 from gan_metrics.errors import InputError, MismatchError, ResourceError, UsageError
+from gan_metrics.files.pickles import PickledArray, read_pickle
 from gan_metrics.moments import Moments
 from gan_metrics.peer_files import (
     KINDS,
@@ -33,7 +34,6 @@ from gan_metrics.peer_files import (
     write_adm,
     write_statistics,
 )
-from gan_metrics.pickles import PickledArray, read_pickle
 from gan_metrics.protocols import PROTOCOLS
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.stats import Statistics, load_stats

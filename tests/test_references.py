@@ -24,9 +24,10 @@ from conftest import LITE0
 from test_imports import imported
 
 import gan_metrics as gm
-from gan_metrics import demo, downloads, locations, references
+from gan_metrics import demo, locations, references
 from gan_metrics.backbones.registry import choose_backbone
 from gan_metrics.errors import GanMetricsError, MismatchError, UsageError, WeightsError
+from gan_metrics.files import download
 from gan_metrics.images.encode import save_png
 from gan_metrics.moments import Moments
 from gan_metrics.protocols import PROTOCOLS
@@ -88,7 +89,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.delenv("GAN_METRICS_OFFLINE")
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(downloads, "seconds_to_wait", lambda *_: 0.0)
+    monkeypatch.setattr(download, "seconds_to_wait", lambda *_: 0.0)
     running = Server()
     threading.Thread(target=running.serve_forever, daemon=True).start()
     yield running

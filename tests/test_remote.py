@@ -30,7 +30,7 @@ OWN: dict[str, Any] = {"backbone": LITE0, "device": "cpu", "cache": False}
 @pytest.fixture(autouse=True)
 def _online(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GAN_METRICS_OFFLINE")
-    monkeypatch.setattr("gan_metrics.downloads.seconds_to_wait", lambda *_: 0.0)
+    monkeypatch.setattr("gan_metrics.files.download.seconds_to_wait", lambda *_: 0.0)
 
 
 @pytest.fixture(scope="module")

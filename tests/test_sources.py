@@ -25,9 +25,9 @@ from pyarrow import parquet
 
 import gan_metrics as gm
 from gan_metrics.errors import ImageError, InputError, UsageError
+from gan_metrics.files.process_lock import ProcessLock
 from gan_metrics.images.decode import decode
 from gan_metrics.images.sources import ImageSource, open_object, open_source
-from gan_metrics.images.sources.locks import ProcessLock
 from gan_metrics.images.sources.video import VideoSource
 from gan_metrics.specs import Decoding
 

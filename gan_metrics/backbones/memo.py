@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from gan_metrics import locations
-from gan_metrics.downloads import atomic_path
 from gan_metrics.errors import ResourceError
+from gan_metrics.files.download import atomic_path
 from gan_metrics.utils.versions import installed_versions
 
 __all__ = ["remembered"]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gan_metrics import locations
-from gan_metrics.downloads import DownloadError, atomic_path, fetch, pin, sha256_of
 from gan_metrics.errors import WeightsError
+from gan_metrics.files.download import DownloadError, atomic_path, fetch, pin, sha256_of
 from gan_metrics.utils.progress import Progress
 
 __all__ = [

@@ -140,7 +140,7 @@ def check_outputs(*paths: Path | None) -> None:
     Raises:
         UsageError: When a path is a folder or names nothing.
     """
-    from gan_metrics.downloads import check_target
+    from gan_metrics.files.download import check_target
 
     for path in paths:
         if path is not None:
@@ -202,7 +202,7 @@ def emit(
         written: What is written to the file; ``None``: its JSON.
     """
     helpers_end()
-    from gan_metrics.downloads import atomic_path
+    from gan_metrics.files.download import atomic_path
 
     output: Path | None = to["output"]
     append: Path | None = to["append"]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from gan_metrics.downloads import atomic_path
+from gan_metrics.files.download import atomic_path
 from gan_metrics.utils.text import as_text
 
 __all__ = ["Cell", "enlarge", "file_of", "overlay", "save_png", "save_sheet", "thumbnail"]

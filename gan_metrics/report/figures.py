@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gan_metrics.downloads import atomic_path
+from gan_metrics.files.download import atomic_path
 from gan_metrics.report.charts import Chart, Series
 from gan_metrics.report.looks import DRAWN, check_figure_format, legend_text, look
 from gan_metrics.utils.text import as_text

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gan_metrics.downloads import check_target
 from gan_metrics.errors import UsageError
+from gan_metrics.files.download import check_target
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.text import as_text
 

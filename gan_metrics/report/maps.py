@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gan_metrics.downloads import atomic_path, check_target
 from gan_metrics.errors import UsageError
+from gan_metrics.files.download import atomic_path, check_target
 from gan_metrics.maps import FeatureMap
 from gan_metrics.report.looks import DRAWN, FIGURES, legend_text, look
 from gan_metrics.report.thumbnails import Thumbnails

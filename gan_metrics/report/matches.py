@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gan_metrics.downloads import atomic_path, check_target
 from gan_metrics.errors import UsageError
+from gan_metrics.files.download import atomic_path, check_target
 from gan_metrics.images.encode import save_sheet
 from gan_metrics.matches import Matches
 from gan_metrics.report.pages import render

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from gan_metrics.downloads import atomic_path, check_target
 from gan_metrics.errors import UsageError
+from gan_metrics.files.download import atomic_path, check_target
 from gan_metrics.findings import Findings, GeneratorFindings, Near
 from gan_metrics.images.encode import overlay
 from gan_metrics.methods import bibtex_of

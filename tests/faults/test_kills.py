@@ -115,7 +115,7 @@ def test_features(extension: str, times: int, folder: Path, tmp_path: Path) -> N
 DOWNLOAD = """
 import sys
 from pathlib import Path
-from gan_metrics.downloads import fetch
+from gan_metrics.files.download import fetch
 fetch(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
 """
 

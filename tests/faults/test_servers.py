@@ -19,9 +19,9 @@ from data import crops, write_folder
 from records import record
 
 import gan_metrics as gm
-from gan_metrics import downloads
-from gan_metrics.downloads import DownloadError, fetch
 from gan_metrics.errors import GanMetricsError
+from gan_metrics.files import download
+from gan_metrics.files.download import DownloadError, fetch
 
 OWN: dict[str, Any] = {"backbone": LITE0, "device": "cpu"}
 
@@ -111,7 +111,7 @@ def server(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.delenv("GAN_METRICS_OFFLINE")
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(downloads, "seconds_to_wait", lambda *_: 0.0)
+    monkeypatch.setattr(download, "seconds_to_wait", lambda *_: 0.0)
 
     here = type("Here", (Handler,), {"root": root, "asked": {}})
     running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), here)

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ImageError, InputError
+from gan_metrics.files.npz import StoredArray, reading, stored_arrays
+from gan_metrics.files.process_lock import ProcessLock
+from gan_metrics.files.temporary import Temporary, no_room
 from gan_metrics.images.sources.listing import numbered
-from gan_metrics.images.sources.locks import ProcessLock
 from gan_metrics.images.sources.netpbm import netpbm
-from gan_metrics.images.sources.temporary import Temporary, no_room
-from gan_metrics.npz import StoredArray, reading, stored_arrays
 
 __all__ = ["EXTENSIONS", "ArraySource", "image_size", "is_image_batch"]
 

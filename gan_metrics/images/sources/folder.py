@@ -7,8 +7,8 @@ import stat
 from pathlib import Path
 
 from gan_metrics.errors import ImageError, InputError
+from gan_metrics.files.temporary import check_files_left
 from gan_metrics.images.sources.listing import Listing
-from gan_metrics.images.sources.temporary import check_files_left
 
 __all__ = ["FolderSource", "read_file"]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_metrics.errors import InputError, UsageError
+from gan_metrics.files.temporary import Temporary
 from gan_metrics.images.sources import datasets, hdf5, lists, lmdb, video
 from gan_metrics.images.sources.archives import TarSource, ZipSource, archive_kind
 from gan_metrics.images.sources.arrays import EXTENSIONS as ARRAYS
@@ -21,7 +22,6 @@ from gan_metrics.images.sources.remote import RemoteFiles, remote_folder
 from gan_metrics.images.sources.several import SeveralSources
 from gan_metrics.images.sources.single import is_image
 from gan_metrics.images.sources.tables import ParquetSource
-from gan_metrics.images.sources.temporary import Temporary
 
 __all__ = ["Copied", "is_object", "open_object", "open_source"]
 

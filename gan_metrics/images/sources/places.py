@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar, cast
 
-from gan_metrics import downloads, locations
+from gan_metrics import locations
 from gan_metrics.errors import GanMetricsError, InputError, ResourceError, UsageError
-from gan_metrics.images.sources.temporary import Temporary, check_files_left
+from gan_metrics.files import download
+from gan_metrics.files.temporary import Temporary, check_files_left
 from gan_metrics.utils.optional import require
 
 __all__ = ["Place", "is_remote"]
@@ -245,7 +246,7 @@ def _reached(url: str, ask: Callable[[], _T]) -> _T:
     What is not there is told from a network that gives out: only the first is a fault of the
     input, and neither is a broken image that can be left out.
     """
-    for attempt in range(downloads.ATTEMPTS):
+    for attempt in range(download.ATTEMPTS):
         try:
             return ask()
         except (InputError, ResourceError):
@@ -255,9 +256,9 @@ def _reached(url: str, ask: Callable[[], _T]) -> _T:
         except PermissionError as error:
             raise InputError(f"{url} must not be read: {error}") from None
         except Exception as error:  # each store has its own
-            if attempt < downloads.ATTEMPTS - 1 and _passes(error):
+            if attempt < download.ATTEMPTS - 1 and _passes(error):
                 headers = getattr(error, "headers", None) or {}
-                time.sleep(downloads.seconds_to_wait(headers.get("Retry-After"), attempt))
+                time.sleep(download.seconds_to_wait(headers.get("Retry-After"), attempt))
                 continue
             first = str(error).strip().partition("\n")[0]
             raise ResourceError(
@@ -274,4 +275,4 @@ def _passes(error: Exception) -> bool:
     status = getattr(error, "status", None)
     if "Bad status line" in str(error):  # what was left on the line by the answer before this one
         return True
-    return status in downloads.RETRIED if isinstance(status, int) and status >= 400 else True
+    return status in download.RETRIED if isinstance(status, int) and status >= 400 else True

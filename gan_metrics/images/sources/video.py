@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ImageError, InputError, UsageError
+from gan_metrics.files.process_lock import ProcessLock
 from gan_metrics.images.sources.listing import numbered
-from gan_metrics.images.sources.locks import ProcessLock
 from gan_metrics.images.sources.netpbm import netpbm
 from gan_metrics.utils.optional import require
 

@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from gan_metrics.digests import Digests
+from gan_metrics.files.packed_digests import Digests
 
 LIST = [hashlib.sha256(bytes([i])).digest() for i in range(7)]
 

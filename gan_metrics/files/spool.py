@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gan_metrics.errors import ImageError
-from gan_metrics.images.sources.temporary import Temporary, check_files_left, no_room
+from gan_metrics.files.temporary import Temporary, check_files_left, no_room
 
 __all__ = ["Spool"]
 

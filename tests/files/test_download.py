@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from gan_metrics import downloads, locations
+from gan_metrics import locations
 from gan_metrics.backbones import weights as weights_module
 from gan_metrics.backbones.weights import WeightsSource, add, find
-from gan_metrics.downloads import DownloadError, atomic_path, fetch, pin, sha256_of
 from gan_metrics.errors import ResourceError, UsageError, WeightsError
+from gan_metrics.files import download
+from gan_metrics.files.download import DownloadError, atomic_path, fetch, pin, sha256_of
 
 CONTENT = bytes(range(256)) * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -75,7 +76,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.delenv("GAN_METRICS_OFFLINE")
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(downloads, "seconds_to_wait", lambda *_: 0.0)
+    monkeypatch.setattr(download, "seconds_to_wait", lambda *_: 0.0)
     running = Server()
     thread = threading.Thread(target=running.serve_forever, daemon=True)
     thread.start()
@@ -177,10 +178,10 @@ def test_several_at_once_download_once(server: Server, tmp_path: Path) -> None:
 
 
 def test_retry_after_is_heard_and_bounded() -> None:
-    assert downloads.seconds_to_wait("7", 0) == 7
-    assert downloads.seconds_to_wait("9999", 0) == 60
-    assert downloads.seconds_to_wait("Wed, 21 Oct 2026 07:28:00 GMT", 2) == 2.0
-    assert downloads.seconds_to_wait(None, 0) == 0.5
+    assert download.seconds_to_wait("7", 0) == 7
+    assert download.seconds_to_wait("9999", 0) == 60
+    assert download.seconds_to_wait("Wed, 21 Oct 2026 07:28:00 GMT", 2) == 2.0
+    assert download.seconds_to_wait(None, 0) == 0.5
 
 
 def test_a_pin_holds() -> None:

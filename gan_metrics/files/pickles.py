@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from gan_metrics.errors import InputError
-from gan_metrics.npz import reading
-from gan_metrics.pickled_arrays import (
+from gan_metrics.files.npz import reading
+from gan_metrics.files.pickled_arrays import (
     BUILDABLE,
     KNOWN,
     MAKERS,

@@ -1,0 +1,1 @@
+"""Files: atomic writing, downloads, temporary files, and the formats of arrays."""
