@@ -396,7 +396,7 @@ def jpeg(bench: Bench) -> None:
 
     from gan_metrics.images.loading import load
     from gan_metrics.images.sources import open_source
-    from gan_metrics.specs import Decoding
+    from gan_metrics.protocols.spec import Decoding
 
     n = bench.count(2000, 10)
     folder = bench.root / "jpeg"

@@ -34,7 +34,7 @@ from tools import (  # noqa: E402
 )
 
 import gan_metrics as gm  # noqa: E402
-from gan_metrics.protocols import CLIP  # noqa: E402
+from gan_metrics.protocols.table import CLIP  # noqa: E402
 
 Row = tuple[str, str, str, float | None, float | None, float, float]
 """Protocol, tool, what, the tool's value, ours, the difference, its bound."""

@@ -286,7 +286,7 @@ DECODE = """
 import json, time
 from gan_metrics.images.loading import load
 from gan_metrics.images.sources import open_source
-from gan_metrics.specs import Decoding
+from gan_metrics.protocols.spec import Decoding
 import torch
 torch.set_num_threads(1)
 source = open_source({folder!r})

@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from gan_metrics.matches import search
     from gan_metrics.metrics.registry import METRICS
     from gan_metrics.moments import Moments
-    from gan_metrics.protocols import PROTOCOLS
+    from gan_metrics.protocols.spec import FeatureSpec, Preprocess
+    from gan_metrics.protocols.table import PROTOCOLS
     from gan_metrics.report.overview import save_report
     from gan_metrics.reproduction import Reproduction, reproduce
     from gan_metrics.results import EvaluationResult, MetricResult
-    from gan_metrics.specs import FeatureSpec, Preprocess
     from gan_metrics.stats import Statistics, load_stats
 
 __version__ = "0.1.0"
@@ -124,12 +124,12 @@ _HOMES = {
     "gan_metrics.maps": ("feature_map",),
     "gan_metrics.matches": ("search",),
     "gan_metrics.moments": ("Moments",),
-    "gan_metrics.protocols": ("PROTOCOLS",),
+    "gan_metrics.protocols.table": ("PROTOCOLS",),
     "gan_metrics.metrics.registry": ("METRICS",),
     "gan_metrics.report.overview": ("save_report",),
     "gan_metrics.reproduction": ("Reproduction", "reproduce"),
     "gan_metrics.results": ("EvaluationResult", "MetricResult"),
-    "gan_metrics.specs": ("FeatureSpec", "Preprocess"),
+    "gan_metrics.protocols.spec": ("FeatureSpec", "Preprocess"),
     "gan_metrics.stats": ("Statistics", "load_stats"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -21,8 +21,8 @@ from gan_metrics.metrics.frechet import frechet_influence
 from gan_metrics.metrics.registry import METRICS
 from gan_metrics.metrics.sensitivity import frechet_sensitivity
 from gan_metrics.options import Options, check_options
+from gan_metrics.protocols.spec import Decoding, FeatureSpec, Preprocess
 from gan_metrics.sides import Input, Side, open_side
-from gan_metrics.specs import Decoding, FeatureSpec, Preprocess
 from gan_metrics.utils.result_warning import ResultWarning, unique
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from gan_metrics.labels import folder_classes
 from gan_metrics.metrics.registry import Metric
 from gan_metrics.options import Options
 from gan_metrics.plan import Plan
-from gan_metrics.protocols import CLIP
+from gan_metrics.protocols.spec import FeatureSpec
+from gan_metrics.protocols.table import CLIP
 from gan_metrics.sides import Side
-from gan_metrics.specs import FeatureSpec
 from gan_metrics.utils.result_warning import ResultWarning
 
 __all__ = [

@@ -16,9 +16,9 @@ from gan_metrics.features import Features
 from gan_metrics.generators.generated import Generated
 from gan_metrics.images.sources import ArraySource
 from gan_metrics.options import Options, extraction_of, weights_of
-from gan_metrics.protocols import PROTOCOLS, protocol_for
+from gan_metrics.protocols.spec import Decoding, FeatureSpec, must_agree
+from gan_metrics.protocols.table import PROTOCOLS, protocol_for
 from gan_metrics.sides import Side
-from gan_metrics.specs import Decoding, FeatureSpec, must_agree
 
 if TYPE_CHECKING:
     from gan_metrics.backbones.embedder import Embedder

@@ -30,7 +30,7 @@ from gan_metrics.peer_files import KINDS, write_adm, write_statistics
 from gan_metrics.per_class import measure_classes
 from gan_metrics.per_image import look_at_images
 from gan_metrics.plan import sibling
-from gan_metrics.protocols import PROTOCOLS, protocol_for, several
+from gan_metrics.protocols.table import PROTOCOLS, protocol_for, several
 from gan_metrics.results import EvaluationResult, MetricResult
 from gan_metrics.sides import Input, open_side
 from gan_metrics.stats import Statistics

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from gan_metrics.errors import UsageError
 from gan_metrics.images.facts import Tally
 from gan_metrics.moments import Moments, MomentsStream
-from gan_metrics.specs import FeatureSpec
+from gan_metrics.protocols.spec import FeatureSpec
 
 __all__ = ["Features"]
 

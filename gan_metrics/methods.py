@@ -12,8 +12,8 @@ from gan_metrics.citations import (
     CITED_BY_PROTOCOL,
     bibtex,
 )
-from gan_metrics.protocols import PROTOCOLS
-from gan_metrics.specs import Decoding, FeatureSpec
+from gan_metrics.protocols.spec import Decoding, FeatureSpec
+from gan_metrics.protocols.table import PROTOCOLS
 
 __all__ = ["bibtex_of", "methods_of"]
 

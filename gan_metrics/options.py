@@ -15,7 +15,7 @@ from gan_metrics.cache import FeatureCache
 from gan_metrics.chunks import Extraction
 from gan_metrics.communication import ALONE, Comm
 from gan_metrics.errors import UsageError, unknown_name
-from gan_metrics.protocols import protocol_for
+from gan_metrics.protocols.table import protocol_for
 from gan_metrics.redis_cache import RedisCache, is_redis
 from gan_metrics.utils.progress import Progress
 

@@ -28,8 +28,8 @@ from gan_metrics.errors import (
 from gan_metrics.files.download import DownloadError, fetch, pin, pinned, sha256_of
 from gan_metrics.files.npz import stored_arrays
 from gan_metrics.peer_files import Reference, read_reference
-from gan_metrics.protocols import PROTOCOLS
-from gan_metrics.specs import POOLS, FeatureSpec
+from gan_metrics.protocols.spec import POOLS, FeatureSpec
+from gan_metrics.protocols.table import PROTOCOLS
 from gan_metrics.stats import Statistics
 from gan_metrics.utils.progress import Progress
 
@@ -69,7 +69,7 @@ class Entry:
         urls: Where the file is published, in the order in which they are tried; none for a file
             that comes with the package.
         protocol: The protocol that the statistics were computed by; a key of
-            :data:`~gan_metrics.protocols.PROTOCOLS`.
+            :data:`~gan_metrics.protocols.table.PROTOCOLS`.
         backbone: The network of the main statistics.
         layer: Where it is cut.
         pool: What makes a vector of the layer's output.

@@ -21,10 +21,10 @@ from gan_metrics.generators.generated import Generated
 from gan_metrics.measurement import score
 from gan_metrics.metrics.registry import OF_IMAGES, Metric, check_arguments, expand
 from gan_metrics.options import Options
-from gan_metrics.protocols import PROTOCOLS
+from gan_metrics.protocols.spec import FeatureSpec
+from gan_metrics.protocols.table import PROTOCOLS
 from gan_metrics.results import EvaluationResult, MetricResult
 from gan_metrics.sides import Input
-from gan_metrics.specs import FeatureSpec
 from gan_metrics.utils.result_warning import ResultWarning, unique
 from gan_metrics.utils.text import dumps, loads
 

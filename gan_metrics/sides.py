@@ -36,8 +36,8 @@ from gan_metrics.peer_files import (
     read_features_tensor,
     read_reference,
 )
+from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.references import open_reference
-from gan_metrics.specs import FeatureSpec
 from gan_metrics.stats import Statistics
 from gan_metrics.utils.result_warning import ResultWarning
 

@@ -30,8 +30,8 @@ from gan_metrics.files.npz import reading, stored_arrays
 from gan_metrics.files.pickled_arrays import shown
 from gan_metrics.files.pickles import PickledArray, read_pickle, read_torch
 from gan_metrics.images.sources.arrays import image_size
-from gan_metrics.protocols import PROTOCOLS
-from gan_metrics.specs import FeatureSpec
+from gan_metrics.protocols.spec import FeatureSpec
+from gan_metrics.protocols.table import PROTOCOLS
 
 __all__ = ["PICKLES", "TORCH_FILES", "Convention", "StoredMoments", "read_moments"]
 

@@ -20,7 +20,7 @@ from pytorch_fid import inception as pytorch_fid_inception
 from torch.nn import functional
 
 import gan_metrics as gm
-from gan_metrics.protocols import CLIP, DINOV2
+from gan_metrics.protocols.table import CLIP, DINOV2
 
 
 def pixels(folder: Path) -> Iterator[torch.Tensor]:

@@ -20,7 +20,7 @@ from gan_metrics.errors import ImageError, InputError, ResourceError
 from gan_metrics.images.decode import decode
 from gan_metrics.images.sources import ArraySource, is_image_batch, open_source
 from gan_metrics.images.sources.arrays import image_size
-from gan_metrics.specs import Decoding
+from gan_metrics.protocols.spec import Decoding
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (12, 7, 5, 3), np.uint8)

@@ -11,7 +11,7 @@ import pytest
 from gan_metrics.cache import Chunk, FeatureCache, chunk_key
 from gan_metrics.errors import UsageError
 from gan_metrics.images.facts import Facts
-from gan_metrics.specs import Decoding, FeatureSpec
+from gan_metrics.protocols.spec import Decoding, FeatureSpec
 
 SPEC = FeatureSpec("inception", "pool3")
 FACTS = Facts(3, 4, "PNG", "RGB", ("alpha",))

@@ -13,7 +13,7 @@ from gan_metrics.errors import ImageError, UsageError
 from gan_metrics.images import decode as module
 from gan_metrics.images.decode import EXTENSIONS, decode
 from gan_metrics.images.facts import Facts, Tally
-from gan_metrics.specs import Decoding
+from gan_metrics.protocols.spec import Decoding
 
 DROP = Decoding()
 RNG = np.random.default_rng(0)

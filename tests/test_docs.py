@@ -25,7 +25,7 @@ from gan_metrics.cli.app import app
 from gan_metrics.images import facts
 from gan_metrics.metrics.registry import expand
 from gan_metrics.options import Options
-from gan_metrics.protocols import PROTOCOLS, protocol_for
+from gan_metrics.protocols.table import PROTOCOLS, protocol_for
 from gan_metrics.references import REFERENCES
 from gan_metrics.training.accumulators import Accumulator
 

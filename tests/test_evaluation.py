@@ -26,8 +26,8 @@ from gan_metrics.errors import (
 from gan_metrics.images import loading
 from gan_metrics.measurement import score
 from gan_metrics.metrics.registry import METRICS
+from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.sides import open_side
-from gan_metrics.specs import FeatureSpec
 from gan_metrics.stats import Statistics
 
 Folders = tuple[Path, Path]

@@ -14,7 +14,7 @@ import gan_metrics as gm
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.feature_files import FORMATS, is_features, load_features, save_features
 from gan_metrics.features import Features
-from gan_metrics.specs import FeatureSpec, Preprocess
+from gan_metrics.protocols.spec import FeatureSpec, Preprocess
 
 SPEC = FeatureSpec(
     "vgg19", "fc7", "none", "ab" * 32,
@@ -172,7 +172,7 @@ import numpy as np
 from gan_metrics.feature_files import save_features
 from gan_metrics.features import Features
 from gan_metrics.files.growing_array import Rows
-from gan_metrics.specs import FeatureSpec
+from gan_metrics.protocols.spec import FeatureSpec
 rows, dim, out = int(sys.argv[1]), 64, sys.argv[2]
 import gan_metrics.utils.optional
 if out.endswith("parquet"):

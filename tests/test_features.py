@@ -39,7 +39,7 @@ from gan_metrics.features import Features
 from gan_metrics.files import growing_array as rows_module
 from gan_metrics.images.loading import load
 from gan_metrics.images.sources import ImageSource, open_source
-from gan_metrics.specs import Decoding
+from gan_metrics.protocols.spec import Decoding
 
 
 class Network:

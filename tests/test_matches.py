@@ -14,8 +14,8 @@ import gan_metrics as gm
 from gan_metrics.errors import ComputationError, MismatchError, UsageError
 from gan_metrics.features import Features
 from gan_metrics.matches import DISTANCES, search
+from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.report.matches import save_matches
-from gan_metrics.specs import FeatureSpec
 
 
 def features(array: np.ndarray, name: str = "x", spec: FeatureSpec | None = None) -> Features:

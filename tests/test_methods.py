@@ -21,7 +21,7 @@ from gan_metrics.citations import (
     bibtex,
 )
 from gan_metrics.metrics.registry import METRICS
-from gan_metrics.protocols import PROTOCOLS
+from gan_metrics.protocols.table import PROTOCOLS
 
 Folders = tuple[Path, Path]
 

@@ -20,7 +20,7 @@ from gan_metrics.backbones.registry import (
 )
 from gan_metrics.errors import UsageError, WeightsError
 from gan_metrics.preprocess import apply
-from gan_metrics.specs import Preprocess
+from gan_metrics.protocols.spec import Preprocess
 
 
 class Tiny(nn.Module):

@@ -34,8 +34,8 @@ from gan_metrics.peer_files import (
     write_adm,
     write_statistics,
 )
-from gan_metrics.protocols import PROTOCOLS
-from gan_metrics.specs import FeatureSpec
+from gan_metrics.protocols.spec import FeatureSpec
+from gan_metrics.protocols.table import PROTOCOLS
 from gan_metrics.stats import Statistics, load_stats
 
 RNG = np.random.default_rng(0)

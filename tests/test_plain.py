@@ -19,7 +19,7 @@ from gan_metrics.images import decode as module
 from gan_metrics.images.decode import decode
 from gan_metrics.images.facts import Facts
 from gan_metrics.images.plain import read_plain
-from gan_metrics.specs import Decoding
+from gan_metrics.protocols.spec import Decoding
 
 SMALL, LARGE = crops(1, 3, 45, 47)[0], crops(1, 4, 130, 140)[0]
 

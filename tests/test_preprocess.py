@@ -13,7 +13,7 @@ from gan_metrics import resampling as resize_module
 from gan_metrics.backbones.registry import BACKBONES
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.preprocess import RESAMPLERS, apply
-from gan_metrics.specs import Preprocess
+from gan_metrics.protocols.spec import Preprocess
 
 PLAIN = {"divisor": 1.0, "mean": (0.0,) * 3, "std": (1.0,) * 3}
 SIZES = [(7, 5), (31, 64), (299, 299), (300, 301), (512, 333), (1, 9)]

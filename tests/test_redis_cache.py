@@ -20,8 +20,8 @@ from gan_metrics import extraction as extraction_module
 from gan_metrics.cache import Chunk
 from gan_metrics.errors import ResourceError, UsageError
 from gan_metrics.images.facts import Facts
+from gan_metrics.protocols.spec import Decoding, FeatureSpec
 from gan_metrics.redis_cache import RedisCache, is_redis
-from gan_metrics.specs import Decoding, FeatureSpec
 
 pytestmark = pytest.mark.skipif(
     shutil.which("redis-server") is None,

@@ -30,7 +30,8 @@ from gan_metrics.errors import GanMetricsError, MismatchError, UsageError, Weigh
 from gan_metrics.files import download
 from gan_metrics.images.encode import save_png
 from gan_metrics.moments import Moments
-from gan_metrics.protocols import PROTOCOLS
+from gan_metrics.protocols.spec import FeatureSpec
+from gan_metrics.protocols.table import PROTOCOLS
 from gan_metrics.references import (
     REFERENCES,
     Entry,
@@ -39,7 +40,6 @@ from gan_metrics.references import (
     open_reference,
     reference_names,
 )
-from gan_metrics.specs import FeatureSpec
 from gan_metrics.stats import Statistics, load_stats
 
 ROOT = Path(gm.__file__).parent.parent

@@ -5,8 +5,8 @@ import math
 
 import pytest
 
+from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.results import EvaluationResult, MetricResult
-from gan_metrics.specs import FeatureSpec
 from gan_metrics.utils.text import printable
 from gan_metrics.utils.versions import versions
 

@@ -29,7 +29,7 @@ from gan_metrics.files.process_lock import ProcessLock
 from gan_metrics.images.decode import decode
 from gan_metrics.images.sources import ImageSource, open_object, open_source
 from gan_metrics.images.sources.video import VideoSource
-from gan_metrics.specs import Decoding
+from gan_metrics.protocols.spec import Decoding
 
 IMAGES = crops(7, seed=5, low=24, high=24)
 NAMES = [f"{i:04d}.png" for i in range(7)]

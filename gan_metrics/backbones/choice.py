@@ -9,8 +9,8 @@ from typing import Any
 
 from gan_metrics.backbones.weights import WeightsSource
 from gan_metrics.errors import UsageError
-from gan_metrics.protocols import Protocol
-from gan_metrics.specs import Decoding, FeatureSpec, Preprocess
+from gan_metrics.protocols.spec import Decoding, FeatureSpec, Preprocess
+from gan_metrics.protocols.table import Protocol
 
 __all__ = ["INPUT", "LAYOUTS", "OUTPUT", "BackboneChoice", "Layer", "Recipe"]
 
@@ -30,7 +30,7 @@ class Layer:
     Attributes:
         path: The dotted name of a submodule, whose output it is; with ``:in`` at its end, its
             input; empty: the network's own output.
-        pool: How it becomes a vector by default; one of :data:`~gan_metrics.specs.POOLS`.
+        pool: How it becomes a vector by default; one of :data:`~gan_metrics.protocols.spec.POOLS`.
         layout: ``"NCHW"`` or ``"NHWC"``: where a map has its channels.
         channels: Of a map, the first so many channels alone, place by place; 0: all.
     """

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
     from gan_metrics.backbones.choice import BackboneChoice
-    from gan_metrics.specs import FeatureSpec
+    from gan_metrics.protocols.spec import FeatureSpec
 
 __all__ = ["Embedder"]
 

@@ -13,7 +13,7 @@ from typing import Any
 from gan_metrics.backbones.choice import Layer, Recipe
 from gan_metrics.backbones.memo import remembered
 from gan_metrics.backbones.weights import WeightsSource
-from gan_metrics.specs import Preprocess
+from gan_metrics.protocols.spec import Preprocess
 
 __all__ = ["clip_recipe", "timm_recipe"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from gan_metrics.backbones.choice import LAYOUTS, OUTPUT, Layer, Recipe
 from gan_metrics.backbones.memo import remembered
-from gan_metrics.specs import POOLS
+from gan_metrics.protocols.spec import POOLS
 
 __all__ = ["cut_of"]
 

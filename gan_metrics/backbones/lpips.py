@@ -20,8 +20,8 @@ from gan_metrics.backbones.building import build_network
 from gan_metrics.backbones.network import pick_device
 from gan_metrics.backbones.registry import choose_backbone
 from gan_metrics.errors import InputError, unknown_name
-from gan_metrics.protocols import LPIPS_PREPROCESS
-from gan_metrics.specs import FeatureSpec
+from gan_metrics.protocols.spec import FeatureSpec
+from gan_metrics.protocols.table import LPIPS_PREPROCESS
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.progress import Progress
 from gan_metrics.utils.tf32 import tf32

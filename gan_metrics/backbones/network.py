@@ -23,7 +23,7 @@ from gan_metrics.utils.tf32 import tf32
 
 if TYPE_CHECKING:
     from gan_metrics.backbones.choice import BackboneChoice, Layer
-    from gan_metrics.specs import FeatureSpec
+    from gan_metrics.protocols.spec import FeatureSpec
 
 __all__ = ["Backbone", "pick_device"]
 

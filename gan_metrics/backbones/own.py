@@ -17,7 +17,7 @@ from torch import nn
 
 from gan_metrics.backbones.choice import OUTPUT, Recipe
 from gan_metrics.errors import UsageError
-from gan_metrics.specs import Preprocess
+from gan_metrics.protocols.spec import Preprocess
 from gan_metrics.utils.stdout import prints_to_stderr
 
 __all__ = ["recipe_from_factory", "recipe_of_module"]
@@ -36,7 +36,7 @@ _IMAGENET = Preprocess(
 def recipe_of_module(module: nn.Module) -> Recipe:
     """The recipe of a module, which is copied: what becomes of the original changes nothing.
 
-    An attribute ``preprocess`` of the module, a :class:`~gan_metrics.specs.Preprocess`,
+    An attribute ``preprocess`` of the module, a :class:`~gan_metrics.protocols.spec.Preprocess`,
     states the preprocessing that its weights were trained with; ``default_layer``, the dotted name
     of a submodule, states where it is cut. By default the module's own output is taken.
     """

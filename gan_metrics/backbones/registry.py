@@ -27,8 +27,16 @@ from gan_metrics.backbones.weights import (
     find,
 )
 from gan_metrics.errors import MismatchError, UsageError, unknown_name
-from gan_metrics.protocols import PYTORCH_FID_PREPROCESS, Protocol, protocol_for
-from gan_metrics.specs import ALPHAS, EXIFS, POOLS, PRECISIONS, Decoding, FeatureSpec, Preprocess
+from gan_metrics.protocols.spec import (
+    ALPHAS,
+    EXIFS,
+    POOLS,
+    PRECISIONS,
+    Decoding,
+    FeatureSpec,
+    Preprocess,
+)
+from gan_metrics.protocols.table import PYTORCH_FID_PREPROCESS, Protocol, protocol_for
 from gan_metrics.utils.progress import Progress
 from gan_metrics.utils.versions import installed_versions
 
@@ -168,13 +176,13 @@ def choose_backbone(
         backbone: A name, see :func:`recipe_of`; the protocol's, or ``"inception"``, by default.
         layer: A layer of it, see :func:`~gan_metrics.backbones.layers.cut_of`; the protocol's, or
             its final pooling layer, by default.
-        pool: One of :data:`~gan_metrics.specs.POOLS`; the layer's own by default.
-        protocol: A key of :data:`~gan_metrics.protocols.PROTOCOLS`.
+        pool: One of :data:`~gan_metrics.protocols.spec.POOLS`; the layer's own by default.
+        protocol: A key of :data:`~gan_metrics.protocols.table.PROTOCOLS`.
         metric: For which of its metrics; the protocol's own space by default.
         weights: A file; ``"random"``; by default the registered ones.
-        precision: One of :data:`~gan_metrics.specs.PRECISIONS`; ``"fp32"`` by default.
-        alpha: One of :data:`~gan_metrics.specs.ALPHAS`; the protocol's way by default.
-        exif: One of :data:`~gan_metrics.specs.EXIFS`; the protocol's way by default.
+        precision: One of :data:`~gan_metrics.protocols.spec.PRECISIONS`; ``"fp32"`` by default.
+        alpha: One of :data:`~gan_metrics.protocols.spec.ALPHAS`; the protocol's way by default.
+        exif: One of :data:`~gan_metrics.protocols.spec.EXIFS`; the protocol's way by default.
         seed: Of random weights.
         progress: Told of the bytes, should the weights be downloaded.
 
@@ -434,7 +442,7 @@ def load_backbone(
             goes into it); its final pooling layer by default.
         pool: ``"avg"``, ``"max"``, ``"cls"``, ``"flatten"`` or ``"none"``.
         protocol: How the pixels are prepared: a key of
-            :data:`~gan_metrics.protocols.PROTOCOLS`.
+            :data:`~gan_metrics.protocols.table.PROTOCOLS`.
         weights: A file; ``"random"`` for seeded random ones; by default the registered ones.
         precision: ``"fp32"`` (default), ``"tf32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.

@@ -17,7 +17,7 @@ from typing import Any
 from gan_metrics.backbones.choice import Layer, Recipe
 from gan_metrics.backbones.weights import WeightsSource
 from gan_metrics.errors import unknown_name
-from gan_metrics.specs import Preprocess
+from gan_metrics.protocols.spec import Preprocess
 
 __all__ = ["SHORT_NAMES", "all_names", "row"]
 

@@ -97,7 +97,7 @@ def protocols(
 
       gan-metrics evaluate real/ fake/ --metrics fid --protocol pytorch-fid,tf1
     """
-    from gan_metrics.protocols import PROTOCOLS, protocol_for
+    from gan_metrics.protocols.table import PROTOCOLS, protocol_for
 
     rows = list(PROTOCOLS.values()) if name is None else [protocol_for(name)]
     if json:

@@ -13,7 +13,7 @@ import typer
 
 from gan_metrics.cli import console
 from gan_metrics.errors import UsageError
-from gan_metrics.specs import ALPHAS, EXIFS, POOLS, PRECISIONS
+from gan_metrics.protocols.spec import ALPHAS, EXIFS, POOLS, PRECISIONS
 
 if TYPE_CHECKING:
     from gan_metrics.generators.generated import Generated

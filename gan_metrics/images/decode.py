@@ -5,12 +5,12 @@ What is done, on purpose, with what does not fit into 8-bit RGB (see ``docs/deco
 =================== =========================================================================
 grayscale, bilevel  the value three times
 palette             looked up
-alpha               see :class:`~gan_metrics.specs.Decoding`; ``drop`` keeps the colours
+alpha               see :class:`~gan_metrics.protocols.spec.Decoding`; ``drop`` keeps the colours
 CMYK, YCbCr, HSV    converted by Pillow, without colour management
 12 or 16 bits       the highest 8, so that 0–65535 becomes 0–255; nothing is clipped
 32 bits, float      refused: the range is unknown
 several frames      the first one
-EXIF orientation    as :class:`~gan_metrics.specs.Decoding` says
+EXIF orientation    as :class:`~gan_metrics.protocols.spec.Decoding` says
 ICC profile         not applied, as in every peer
 =================== =========================================================================
 """
@@ -40,7 +40,7 @@ from PIL import (
 from gan_metrics.errors import ImageError, UsageError
 from gan_metrics.images.facts import Facts
 from gan_metrics.images.plain import Plain, read_plain
-from gan_metrics.specs import Decoding
+from gan_metrics.protocols.spec import Decoding
 
 __all__ = ["DECODER", "EXTENSIONS", "MAX_PIXELS", "decode"]
 

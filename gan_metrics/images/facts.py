@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gan_metrics.specs import Decoding
+from gan_metrics.protocols.spec import Decoding
 
 __all__ = ["Facts", "Tally"]
 

@@ -20,7 +20,7 @@ from gan_metrics.errors import ImageError, ResourceError
 from gan_metrics.images.decode import decode
 from gan_metrics.images.facts import Facts
 from gan_metrics.images.sources import ImageSource
-from gan_metrics.specs import Decoding
+from gan_metrics.protocols.spec import Decoding
 
 __all__ = ["Batch", "load"]
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from gan_metrics.images.decode import decode
 from gan_metrics.images.sources import ImageSource
-from gan_metrics.specs import Decoding
+from gan_metrics.protocols.spec import Decoding
 
 __all__ = ["images_by_name"]
 

@@ -21,7 +21,7 @@ from gan_metrics.labels import folder_classes
 from gan_metrics.metrics.arguments import whole_number
 from gan_metrics.metrics.estimates import Estimate
 from gan_metrics.perceptual.distances import Floats, check_finite, resized
-from gan_metrics.specs import Decoding
+from gan_metrics.protocols.spec import Decoding
 from gan_metrics.utils.progress import Progress
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from gan_metrics.metrics.estimates import Estimate
 from gan_metrics.options import Options, weights_of
 from gan_metrics.perceptual.pairs import DecodedImages, lpips_diversity
 from gan_metrics.perceptual.paths import ppl
+from gan_metrics.protocols.spec import Decoding, FeatureSpec
 from gan_metrics.sides import Side
-from gan_metrics.specs import Decoding, FeatureSpec
 from gan_metrics.utils.result_warning import ResultWarning
 
 __all__ = ["Perceived", "network_of", "perceive"]

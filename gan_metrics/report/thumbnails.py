@@ -12,7 +12,7 @@ from gan_metrics.errors import ImageError
 from gan_metrics.images.decode import decode
 from gan_metrics.images.encode import thumbnail
 from gan_metrics.images.sources import ImageSource
-from gan_metrics.specs import Decoding
+from gan_metrics.protocols.spec import Decoding
 
 __all__ = ["Thumbnails", "data_uri"]
 

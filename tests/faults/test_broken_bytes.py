@@ -24,7 +24,7 @@ from records import record
 import gan_metrics as gm
 from gan_metrics.errors import ImageError
 from gan_metrics.images.decode import decode
-from gan_metrics.specs import Decoding
+from gan_metrics.protocols.spec import Decoding
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 PLAIN = ("RGB", "L", "P", "1")

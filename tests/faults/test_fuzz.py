@@ -29,8 +29,8 @@ from gan_metrics.features import Features
 from gan_metrics.images.sources import open_source
 from gan_metrics.moments import Moments
 from gan_metrics.peer_files import read_reference
+from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.reproduction import reproduce
-from gan_metrics.specs import FeatureSpec
 from gan_metrics.stats import Statistics, load_all_stats, load_stats
 
 TIMES = [100, pytest.param(5000, marks=pytest.mark.slow)]

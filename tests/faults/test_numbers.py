@@ -17,7 +17,7 @@ from toys import Colours
 import gan_metrics as gm
 from gan_metrics.errors import ComputationError
 from gan_metrics.metrics.registry import METRICS
-from gan_metrics.specs import FeatureSpec
+from gan_metrics.protocols.spec import FeatureSpec
 
 SPEC = FeatureSpec("inception", "pool3", "avg", "ab" * 32)
 PICTURES = ("is", "sfid", "fd_dinov2", "lpips_diversity", "ppl", "ct", "fld")

@@ -73,7 +73,7 @@ from torch.utils.data import dataloader
 from gan_metrics.errors import ResourceError
 from gan_metrics.images.loading import load
 from gan_metrics.images.sources import open_source
-from gan_metrics.specs import Decoding
+from gan_metrics.protocols.spec import Decoding
 
 def died(self):
     self._index_queues[0]._notempty.acquire()

@@ -1,7 +1,7 @@
 """Protocols: everything that a published number depends on, as rows of data.
 
 A protocol has no code of its own. Its row gives, for each metric that the tool it is named after
-has, a template of the :class:`~gan_metrics.specs.FeatureSpec` (the backbone in use fills
+has, a template of the :class:`~gan_metrics.protocols.spec.FeatureSpec` (the backbone in use fills
 the open fields) and the metric's arguments, and beside them the tool's way of decoding.
 
 How each row was held against its tool stands in ``docs/protocols.md``.
@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gan_metrics.errors import MismatchError, UsageError, unknown_name
-from gan_metrics.specs import Decoding, FeatureSpec, Preprocess
+from gan_metrics.protocols.spec import Decoding, FeatureSpec, Preprocess
 
 __all__ = [
     "CLIP",

@@ -22,7 +22,7 @@ from gan_metrics.errors import (
 )
 from gan_metrics.evaluation import write_reference
 from gan_metrics.metrics.registry import METRICS, check_arguments
-from gan_metrics.protocols import PROTOCOLS, protocol_for, several
+from gan_metrics.protocols.table import PROTOCOLS, protocol_for, several
 from gan_metrics.resampling import RESAMPLERS
 
 Folders = tuple[Path, Path]

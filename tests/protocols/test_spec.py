@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from gan_metrics.specs import Decoding, FeatureSpec, Preprocess
+from gan_metrics.protocols.spec import Decoding, FeatureSpec, Preprocess
 
 PREPROCESS = Preprocess("exact", 299, "torch-bilinear", None, 255.0, (0.5,) * 3, (0.5,) * 3)
 SPEC = FeatureSpec("inception", "pool3", "avg", "ab" * 32, PREPROCESS, "fp32", ())
