@@ -394,7 +394,7 @@ def jpeg(bench: Bench) -> None:
     from PIL import Image
     from torchvision.io import ImageReadMode, decode_jpeg
 
-    from gan_metrics.images.loading import load
+    from gan_metrics.images.loader import load
     from gan_metrics.images.sources import open_source
     from gan_metrics.protocols.spec import Decoding
 

@@ -284,7 +284,7 @@ def kid_many(bench: Bench) -> Case:
 
 DECODE = """
 import json, time
-from gan_metrics.images.loading import load
+from gan_metrics.images.loader import load
 from gan_metrics.images.sources import open_source
 from gan_metrics.protocols.spec import Decoding
 import torch

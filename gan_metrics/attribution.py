@@ -16,7 +16,7 @@ from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.cautions import metric_cautions
 from gan_metrics.embedding import embed_all, settle
 from gan_metrics.errors import InputError, UsageError, unknown_name
-from gan_metrics.images.named import images_by_name
+from gan_metrics.images.by_name import images_by_name
 from gan_metrics.metrics.frechet import frechet_influence
 from gan_metrics.metrics.registry import METRICS
 from gan_metrics.metrics.sensitivity import frechet_sensitivity
@@ -189,7 +189,7 @@ class _Mapper:
         """What the network sees of an image, H × W × 3."""
         import torch
 
-        from gan_metrics import preprocess
+        from gan_metrics.images import preprocess
 
         how = self._backbone.spec.preprocess
         assert isinstance(how, Preprocess)  # noqa: S101

@@ -28,7 +28,7 @@ from gan_metrics import locations
 from gan_metrics.errors import ResourceError
 from gan_metrics.files.download import atomic_path
 from gan_metrics.images.decode import DECODER
-from gan_metrics.images.facts import Facts
+from gan_metrics.images.metadata import Facts
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
 
 __all__ = ["CHUNK", "Cache", "CacheInfo", "Chunk", "FeatureCache", "chunk_key", "space_key"]

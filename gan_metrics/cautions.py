@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.features import Features
-from gan_metrics.labels import folder_classes
+from gan_metrics.images.labels import folder_classes
 from gan_metrics.metrics.registry import Metric
 from gan_metrics.options import Options
 from gan_metrics.plan import Plan

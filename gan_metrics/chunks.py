@@ -18,7 +18,7 @@ from gan_metrics.cache import Cache, Chunk
 from gan_metrics.communication import ALONE, Comm
 from gan_metrics.errors import ImageError, InputError, UsageError, failed_device, unknown_name
 from gan_metrics.images.decode import decode
-from gan_metrics.images.facts import Facts
+from gan_metrics.images.metadata import Facts
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.moments import Moments, MomentsStream
 from gan_metrics.utils.progress import Progress
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from gan_metrics.backbones.embedder import Embedder
-    from gan_metrics.images.loading import Batch
+    from gan_metrics.images.loader import Batch
 
 __all__ = ["ENGINES", "ChunkStream", "Extraction", "Finished", "draw_images"]
 
@@ -366,7 +366,7 @@ class ChunkStream:
 
         On the host and on the device.
         """
-        from gan_metrics.images.loading import load
+        from gan_metrics.images.loader import load
 
         embedder = self.networks()
         on_cpu = embedder.device.type == "cpu"

@@ -20,8 +20,8 @@ from gan_metrics.errors import (
     unknown_name,
 )
 from gan_metrics.features import Features
-from gan_metrics.images.named import images_by_name
-from gan_metrics.labels import labels_of_both
+from gan_metrics.images.by_name import images_by_name
+from gan_metrics.images.labels import labels_of_both
 from gan_metrics.measurement import Arguments, measure, score
 from gan_metrics.merging import merged_statistics
 from gan_metrics.metrics import registry

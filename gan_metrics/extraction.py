@@ -18,7 +18,7 @@ from gan_metrics.errors import ComputationError, ImageError, InputError
 from gan_metrics.features import Features
 from gan_metrics.files.growing_array import Rows
 from gan_metrics.files.packed_digests import UNREADABLE, Digests
-from gan_metrics.images.facts import Tally
+from gan_metrics.images.metadata import Tally
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.moments import merged
 from gan_metrics.ray_chunks import RayStream

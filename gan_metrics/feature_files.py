@@ -33,7 +33,7 @@ import numpy.typing as npt
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.features import Features
 from gan_metrics.files.download import atomic_path, check_target
-from gan_metrics.images.sources.tables import is_image_table
+from gan_metrics.images.sources.parquet import is_image_table
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.text import as_text, dumps, loads

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import UsageError
-from gan_metrics.images.facts import Tally
+from gan_metrics.images.metadata import Tally
 from gan_metrics.moments import Moments, MomentsStream
 from gan_metrics.protocols.spec import FeatureSpec
 

@@ -18,8 +18,8 @@ from gan_metrics.comparison import Comparison, names_of, rank
 from gan_metrics.embedding import settle
 from gan_metrics.errors import GanMetricsError, InputError, UsageError, unknown_name
 from gan_metrics.history import History, read_history
+from gan_metrics.images.labels import folder_classes, labels_of_both
 from gan_metrics.images.sources import ImageSource
-from gan_metrics.labels import folder_classes, labels_of_both
 from gan_metrics.maps import METHODS, FeatureMap, lay_out
 from gan_metrics.measurement import measure
 from gan_metrics.metrics import registry

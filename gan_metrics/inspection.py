@@ -18,9 +18,9 @@ from gan_metrics.errors import ImageError, InputError
 from gan_metrics.files.packed_digests import UNREADABLE
 from gan_metrics.images.decode import decode
 from gan_metrics.images.encode import save_sheet
-from gan_metrics.images.facts import Facts, Tally
+from gan_metrics.images.labels import folder_classes
+from gan_metrics.images.metadata import Facts, Tally
 from gan_metrics.images.sources import ImageSource
-from gan_metrics.labels import folder_classes
 from gan_metrics.options import Options
 from gan_metrics.protocols.spec import Decoding
 from gan_metrics.sides import Input, open_side

@@ -23,7 +23,7 @@ from gan_metrics.errors import InputError, MismatchError, UsageError, unknown_na
 from gan_metrics.files.download import atomic_path, check_target
 from gan_metrics.files.npz import reading, stored_arrays
 from gan_metrics.files.pickles import PickledArray, read_torch
-from gan_metrics.images.sources.arrays import ArraySource, is_image_batch
+from gan_metrics.images.sources.array_file import ArraySource, is_image_batch
 from gan_metrics.stats import Statistics, load_all_stats
 from gan_metrics.stored_moments import ADM, EDM2, PICKLES, TORCH_FILES
 

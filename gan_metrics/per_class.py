@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError, GanMetricsError, InputError
-from gan_metrics.images.facts import Tally
-from gan_metrics.labels import classes_of, labels_of_both
+from gan_metrics.images.labels import classes_of, labels_of_both
+from gan_metrics.images.metadata import Tally
 from gan_metrics.results import value_text
 from gan_metrics.scoring import Group, Sets
 from gan_metrics.sides import Side
@@ -144,7 +144,7 @@ def measure_classes(
     Args:
         groups: What was computed for the whole sets.
         names: Name of each metric there to what its value calls itself.
-        labels: As for :func:`~gan_metrics.labels.labels_of_both`.
+        labels: As for :func:`~gan_metrics.images.labels.labels_of_both`.
 
     Raises:
         InputError: When a set is known by its moments alone, or an image has no class.

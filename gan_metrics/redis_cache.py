@@ -19,7 +19,7 @@ import numpy as np
 
 from gan_metrics.cache import CacheInfo, Chunk, space_key
 from gan_metrics.errors import ResourceError, UsageError
-from gan_metrics.images.facts import Facts
+from gan_metrics.images.metadata import Facts
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
 from gan_metrics.utils.optional import require
 

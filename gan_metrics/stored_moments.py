@@ -29,7 +29,7 @@ from gan_metrics.errors import InputError
 from gan_metrics.files.npz import reading, stored_arrays
 from gan_metrics.files.pickled_arrays import shown
 from gan_metrics.files.pickles import PickledArray, read_pickle, read_torch
-from gan_metrics.images.sources.arrays import image_size
+from gan_metrics.images.sources.array_file import image_size
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.protocols.table import PROTOCOLS
 

@@ -30,7 +30,7 @@ from gan_metrics.backbones.registry import (
     recipe_of,
 )
 from gan_metrics.errors import InputError, UsageError, WeightsError
-from gan_metrics.preprocess import apply
+from gan_metrics.images.preprocess import apply
 
 
 def images(n: int, height: int, width: int | None = None, seed: int = 0) -> torch.Tensor:

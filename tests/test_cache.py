@@ -10,7 +10,7 @@ import pytest
 
 from gan_metrics.cache import Chunk, FeatureCache, chunk_key
 from gan_metrics.errors import UsageError
-from gan_metrics.images.facts import Facts
+from gan_metrics.images.metadata import Facts
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
 
 SPEC = FeatureSpec("inception", "pool3")

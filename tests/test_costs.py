@@ -17,7 +17,7 @@ from toys import Colours, of_colours
 import gan_metrics as gm
 from gan_metrics import chunks
 from gan_metrics.backbones.network import Backbone
-from gan_metrics.images import loading
+from gan_metrics.images import loader
 from gan_metrics.images.sources.folder import FolderSource
 
 Folders = tuple[Path, Path]
@@ -43,7 +43,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     count(Backbone, "_built", "networks")
     count(Backbone, "_raw", "passes", lambda _, inputs, __: len(inputs))
     count(FolderSource, "read", "reads")
-    for module in (loading, chunks):
+    for module in (loader, chunks):
         count(module, "decode", "decoded")
     return counts
 

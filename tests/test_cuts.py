@@ -14,7 +14,7 @@ from torch import nn
 from gan_metrics.backbones.layers import cut_of
 from gan_metrics.backbones.listing import list_layers
 from gan_metrics.backbones.registry import choose_backbone, load_backbone, recipe_of
-from gan_metrics.preprocess import apply
+from gan_metrics.images.preprocess import apply
 
 
 def by_hooks(net: nn.Module, inputs: torch.Tensor, paths: list[str]) -> dict[str, torch.Tensor]:

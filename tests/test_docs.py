@@ -22,7 +22,7 @@ from typer.main import get_command
 import gan_metrics as gm
 from gan_metrics.cli import console
 from gan_metrics.cli.app import app
-from gan_metrics.images import facts
+from gan_metrics.images import metadata
 from gan_metrics.metrics.registry import expand
 from gan_metrics.options import Options
 from gan_metrics.protocols.table import PROTOCOLS, protocol_for
@@ -260,7 +260,7 @@ def test_public_names_are_in_the_reference() -> None:
 
 def warning_codes() -> set[str]:
     """First parts of pairs in the code that look like codes of warnings; and those of decoding."""
-    found = {facts._CODES.get(flag, flag) for flag in facts._MESSAGES}
+    found = {metadata._CODES.get(flag, flag) for flag in metadata._MESSAGES}
     for module in Path(gm.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(module.read_text())):
             if isinstance(node, ast.Tuple) and len(node.elts) == 2:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from gan_metrics.backbones.registry import BACKBONES, load_backbone
 from gan_metrics.backbones.weights import find
-from gan_metrics.preprocess import apply
+from gan_metrics.images.preprocess import apply
 
 PHOTOGRAPHS = os.environ.get("GAN_METRICS_TEST_PHOTOGRAPHS", "")
 """A folder of photographs, one of each of 240 ImageNet classes: ``n01491361_tiger_shark.JPEG``."""

@@ -37,7 +37,7 @@ from gan_metrics.errors import (
 from gan_metrics.extraction import extract
 from gan_metrics.features import Features
 from gan_metrics.files import growing_array as rows_module
-from gan_metrics.images.loading import load
+from gan_metrics.images.loader import load
 from gan_metrics.images.sources import ImageSource, open_source
 from gan_metrics.protocols.spec import Decoding
 
@@ -252,7 +252,7 @@ def test_an_image_that_can_be_decoded_now_is_not_left_out(
         return real_decode(data, decoding)
 
     with monkeypatch.context() as patch:
-        patch.setattr("gan_metrics.images.loading.decode", picky)
+        patch.setattr("gan_metrics.images.loader.decode", picky)
         patch.setattr(chunks_module, "decode", picky)
         assert len(network.extract(folder, on_error="skip", cache=cache).names) == 11
         before = network.embedded

@@ -19,7 +19,7 @@ from gan_metrics.backbones.registry import (
     recipe_of,
 )
 from gan_metrics.errors import UsageError, WeightsError
-from gan_metrics.preprocess import apply
+from gan_metrics.images.preprocess import apply
 from gan_metrics.protocols.spec import Preprocess
 
 

@@ -13,7 +13,7 @@ from data import crops, write_folder
 
 import gan_metrics as gm
 from gan_metrics.errors import InputError, UsageError
-from gan_metrics.labels import classes_of, folder_classes, labels_of_both, read_labels
+from gan_metrics.images.labels import classes_of, folder_classes, labels_of_both, read_labels
 
 RNG = np.random.default_rng(0)
 

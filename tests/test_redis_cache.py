@@ -19,7 +19,7 @@ import gan_metrics as gm
 from gan_metrics import extraction as extraction_module
 from gan_metrics.cache import Chunk
 from gan_metrics.errors import ResourceError, UsageError
-from gan_metrics.images.facts import Facts
+from gan_metrics.images.metadata import Facts
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
 from gan_metrics.redis_cache import RedisCache, is_redis
 

@@ -19,9 +19,9 @@ import torch
 from torch import nn
 
 from gan_metrics.errors import GanMetricsError, InputError, UsageError
+from gan_metrics.images.value_ranges import check_value_range, to_uint8
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.stdout import prints_to_stderr
-from gan_metrics.value_ranges import check_value_range, to_uint8
 
 __all__ = ["Generator", "load_generator"]
 

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import GanMetricsError, UsageError
-from gan_metrics.images.sources.listing import numbered
-from gan_metrics.images.sources.netpbm import netpbm
+from gan_metrics.images.netpbm import netpbm
+from gan_metrics.images.sources.file_names import numbered
 
 if TYPE_CHECKING:
     from gan_metrics.generators.calling import Generator

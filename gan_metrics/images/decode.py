@@ -38,8 +38,8 @@ from PIL import (
 )
 
 from gan_metrics.errors import ImageError, UsageError
-from gan_metrics.images.facts import Facts
-from gan_metrics.images.plain import Plain, read_plain
+from gan_metrics.images.fast_decode import Plain, read_plain
+from gan_metrics.images.metadata import Facts
 from gan_metrics.protocols.spec import Decoding
 
 __all__ = ["DECODER", "EXTENSIONS", "MAX_PIXELS", "decode"]

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError, ImageError, InputError, UsageError
 from gan_metrics.images.decode import decode
+from gan_metrics.images.labels import folder_classes
 from gan_metrics.images.sources import ImageSource
-from gan_metrics.labels import folder_classes
 from gan_metrics.metrics.arguments import whole_number
 from gan_metrics.metrics.estimates import Estimate
 from gan_metrics.perceptual.distances import Floats, check_finite, resized

@@ -65,7 +65,7 @@ class Preprocess:
         resize: ``"exact"`` to ``size × size``; ``"shorter"`` side to ``size``, the aspect kept;
             ``"square"``: the largest centred square, to ``size × size``; ``"none"``.
         size: The target of ``resize``, in pixels; 0 when there is none.
-        interpolation: A name of :data:`gan_metrics.preprocess.RESAMPLERS`.
+        interpolation: A name of :data:`gan_metrics.images.preprocess.RESAMPLERS`.
         crop: Side of the centre crop that follows, in pixels, or ``None``.
         divisor: What pixels of 0–255 are divided by before they are resized: 255 or 1. In exact
             arithmetic it would not matter; in float32 it decides the last bit.

@@ -17,6 +17,7 @@ from gan_metrics.communication import Comm, world
 from gan_metrics.embedding import embed_spaces, settle
 from gan_metrics.errors import ComputationError, InputError, MismatchError, UsageError
 from gan_metrics.features import Features
+from gan_metrics.images.value_ranges import check_value_range, to_uint8
 from gan_metrics.metrics import registry
 from gan_metrics.options import Options, check_options
 from gan_metrics.plan import make_plan
@@ -25,7 +26,6 @@ from gan_metrics.results import EvaluationResult, MetricResult
 from gan_metrics.scoring import Measured, Task, score_sets
 from gan_metrics.sides import Side, open_side
 from gan_metrics.training.loaders import Reference, batches_of, is_loader
-from gan_metrics.value_ranges import check_value_range, to_uint8
 
 __all__ = [
     "FID",

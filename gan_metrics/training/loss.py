@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from gan_metrics.errors import InputError, UsageError
+from gan_metrics.images.value_ranges import check_value_range
 from gan_metrics.metrics.frechet import frechet_distance
 from gan_metrics.training.accumulators import FID, RANGES
 from gan_metrics.training.loaders import Reference
-from gan_metrics.value_ranges import check_value_range
 
 __all__ = ["FrechetLoss"]
 

@@ -71,7 +71,7 @@ LOCKED = """
 import sys
 from torch.utils.data import dataloader
 from gan_metrics.errors import ResourceError
-from gan_metrics.images.loading import load
+from gan_metrics.images.loader import load
 from gan_metrics.images.sources import open_source
 from gan_metrics.protocols.spec import Decoding
 

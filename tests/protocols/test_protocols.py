@@ -21,9 +21,9 @@ from gan_metrics.errors import (
     WeightsError,
 )
 from gan_metrics.evaluation import write_reference
+from gan_metrics.images.resize import RESAMPLERS
 from gan_metrics.metrics.registry import METRICS, check_arguments
 from gan_metrics.protocols.table import PROTOCOLS, protocol_for, several
-from gan_metrics.resampling import RESAMPLERS
 
 Folders = tuple[Path, Path]
 
@@ -218,16 +218,16 @@ def test_several_protocols_are_one_table(folders: Folders, inception_weights: Pa
 def test_several_protocols_decode_once(
     folders: Folders, inception_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gan_metrics.images import loading
+    from gan_metrics.images import loader
 
     decoded: list[object] = []
-    original = loading.decode
+    original = loader.decode
 
     def counted(*given: object) -> object:
         decoded.append(given)
         return original(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loading, "decode", counted)
+    monkeypatch.setattr(loader, "decode", counted)
     names = ["pytorch-fid", "tf1", "torchmetrics"]
     found = gm.evaluate(*folders, metrics="fid,is", protocol=names, weights=inception_weights,
                         arguments={"is": {"splits": 2}}, cache=False)  # fmt: skip

@@ -1,10 +1,10 @@
 """Where images come from: one module per family, each an :class:`ImageSource`."""
 
-from gan_metrics.images.sources.arrays import ArraySource, is_image_batch
+from gan_metrics.images.sources.array_file import ArraySource, is_image_batch
 from gan_metrics.images.sources.base import ImageSource
+from gan_metrics.images.sources.location import Place, is_remote
 from gan_metrics.images.sources.opening import Copied, is_object, open_object, open_source
-from gan_metrics.images.sources.places import Place, is_remote
-from gan_metrics.images.sources.single import SingleSource, is_image
+from gan_metrics.images.sources.single_file import SingleSource, is_image
 
 __all__ = [
     "ArraySource",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gan_metrics.errors import ImageError, InputError
 from gan_metrics.files.temporary import check_files_left
-from gan_metrics.images.sources.listing import Listing
+from gan_metrics.images.sources.file_names import Listing
 
 __all__ = ["FolderSource", "read_file"]
 

@@ -10,18 +10,18 @@ from typing import Any
 
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.files.temporary import Temporary
-from gan_metrics.images.sources import datasets, hdf5, lists, lmdb, video
-from gan_metrics.images.sources.archives import TarSource, ZipSource, archive_kind
-from gan_metrics.images.sources.arrays import EXTENSIONS as ARRAYS
-from gan_metrics.images.sources.arrays import ArraySource
+from gan_metrics.images.sources import file_list, hdf5, lmdb, named_datasets, video
+from gan_metrics.images.sources.archive import TarSource, ZipSource, archive_kind
+from gan_metrics.images.sources.array_file import EXTENSIONS as ARRAYS
+from gan_metrics.images.sources.array_file import ArraySource
 from gan_metrics.images.sources.base import ImageSource
+from gan_metrics.images.sources.concat import SeveralSources
 from gan_metrics.images.sources.folder import FolderSource
-from gan_metrics.images.sources.objects import DatasetSource, IteratedSource, is_dataset
-from gan_metrics.images.sources.places import Place, is_remote
-from gan_metrics.images.sources.remote import RemoteFiles, remote_folder
-from gan_metrics.images.sources.several import SeveralSources
-from gan_metrics.images.sources.single import is_image
-from gan_metrics.images.sources.tables import ParquetSource
+from gan_metrics.images.sources.location import Place, is_remote
+from gan_metrics.images.sources.parquet import ParquetSource
+from gan_metrics.images.sources.python_objects import DatasetSource, IteratedSource, is_dataset
+from gan_metrics.images.sources.remote_folder import RemoteFiles, remote_folder
+from gan_metrics.images.sources.single_file import is_image
 
 __all__ = ["Copied", "is_object", "open_object", "open_source"]
 
@@ -44,8 +44,8 @@ def open_source(path: str | os.PathLike[str], *, recursive: bool = True) -> Imag
         ResourceError: When the disk is full or the network gives out.
     """
     text = os.fspath(path)
-    if text.startswith(datasets.PREFIXES):
-        return datasets.named_dataset(text)
+    if text.startswith(named_datasets.PREFIXES):
+        return named_datasets.named_dataset(text)
     if text.startswith("pipe:"):
         raise UsageError(f"{text}: programs are not run; let it write a file or a folder")
     place = Place(text)
@@ -80,8 +80,8 @@ def _local(path: Path, recursive: bool) -> ImageSource:
         if lmdb.is_lmdb(path):
             return lmdb.LmdbSource(path)
         if path.is_dir():
-            if datasets.is_saved_dataset(path):
-                return datasets.saved_dataset(path)
+            if named_datasets.is_saved_dataset(path):
+                return named_datasets.saved_dataset(path)
             return FolderSource(path, recursive=recursive)
         regular = path.is_file()
     except OSError as error:
@@ -95,8 +95,8 @@ def _local(path: Path, recursive: bool) -> ImageSource:
         return batch
     if suffix == _PARQUET or suffix in hdf5.EXTENSIONS:
         return _part(path, None)
-    if suffix in lists.EXTENSIONS:
-        return lists.list_files(path)
+    if suffix in file_list.EXTENSIONS:
+        return file_list.list_files(path)
     if suffix in video.EXTENSIONS:
         return video.VideoSource(path)
     if (found := _archive(Place(str(path)))) is not None:
@@ -177,7 +177,7 @@ def _several(pattern: str, recursive: bool) -> ImageSource:
         if not _WILD.search(one):
             found.append(one)
         else:
-            found += known.matches() if known.remote else lists.matches(one)
+            found += known.matches() if known.remote else file_list.matches(one)
     if not found:
         raise InputError(f"{pattern} matches nothing")
     images = [one for one in found if is_image(one)]
@@ -190,7 +190,7 @@ def _several(pattern: str, recursive: bool) -> ImageSource:
         )
     if is_remote(pattern):
         return RemoteFiles(pattern, {one: Place(one) for one in images})
-    return lists.FilesSource(pattern, Path(), images)
+    return file_list.FilesSource(pattern, Path(), images)
 
 
 _WILD = re.compile(r"[*?\[]")
@@ -204,7 +204,7 @@ def is_object(given: Any) -> bool:
 
 
 def open_object(given: Any) -> ImageSource:
-    """The images of an object; see :mod:`gan_metrics.images.sources.objects`.
+    """The images of an object; see :mod:`gan_metrics.images.sources.python_objects`.
 
     Raises:
         InputError: When it is empty, or gives something else than images.

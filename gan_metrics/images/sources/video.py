@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from gan_metrics.errors import ImageError, InputError, UsageError
 from gan_metrics.files.process_lock import ProcessLock
-from gan_metrics.images.sources.listing import numbered
-from gan_metrics.images.sources.netpbm import netpbm
+from gan_metrics.images.netpbm import netpbm
+from gan_metrics.images.sources.file_names import numbered
 from gan_metrics.utils.optional import require
 
 __all__ = ["EXTENSIONS", "VideoSource"]

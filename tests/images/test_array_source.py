@@ -19,7 +19,7 @@ from PIL import Image
 from gan_metrics.errors import ImageError, InputError, ResourceError
 from gan_metrics.images.decode import decode
 from gan_metrics.images.sources import ArraySource, is_image_batch, open_source
-from gan_metrics.images.sources.arrays import image_size
+from gan_metrics.images.sources.array_file import image_size
 from gan_metrics.protocols.spec import Decoding
 
 RNG = np.random.default_rng(0)

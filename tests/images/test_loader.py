@@ -15,7 +15,7 @@ from PIL import Image
 
 from gan_metrics.errors import ImageError
 from gan_metrics.images.decode import decode
-from gan_metrics.images.loading import Batch, load
+from gan_metrics.images.loader import Batch, load
 from gan_metrics.protocols.spec import Decoding
 
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from gan_metrics.errors import ImageError, InputError
 from gan_metrics.files.temporary import Temporary, check_files_left, no_room
-from gan_metrics.images.sources.listing import Listing
-from gan_metrics.images.sources.places import Place
+from gan_metrics.images.sources.file_names import Listing
+from gan_metrics.images.sources.location import Place
 
 __all__ = ["TarSource", "ZipSource", "archive_kind"]
 

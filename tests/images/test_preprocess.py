@@ -9,10 +9,10 @@ from data import crops
 from oracles import bilinear
 from PIL import Image
 
-from gan_metrics import resampling as resize_module
 from gan_metrics.backbones.registry import BACKBONES
 from gan_metrics.errors import InputError, UsageError
-from gan_metrics.preprocess import RESAMPLERS, apply
+from gan_metrics.images import resize as resize_module
+from gan_metrics.images.preprocess import RESAMPLERS, apply
 from gan_metrics.protocols.spec import Preprocess
 
 PLAIN = {"divisor": 1.0, "mean": (0.0,) * 3, "std": (1.0,) * 3}

@@ -14,8 +14,8 @@ from gan_metrics.errors import ImageError, InputError
 from gan_metrics.files.npz import StoredArray, reading, stored_arrays
 from gan_metrics.files.process_lock import ProcessLock
 from gan_metrics.files.temporary import Temporary, no_room
-from gan_metrics.images.sources.listing import numbered
-from gan_metrics.images.sources.netpbm import netpbm
+from gan_metrics.images.netpbm import netpbm
+from gan_metrics.images.sources.file_names import numbered
 
 __all__ = ["EXTENSIONS", "ArraySource", "image_size", "is_image_batch"]
 

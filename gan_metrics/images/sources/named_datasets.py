@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from gan_metrics import locations
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.images.sources.base import ImageSource
-from gan_metrics.images.sources.objects import DatasetSource, IteratedSource
+from gan_metrics.images.sources.python_objects import DatasetSource, IteratedSource
 from gan_metrics.utils.optional import require
 
 __all__ = ["PREFIXES", "is_saved_dataset", "named_dataset", "saved_dataset"]

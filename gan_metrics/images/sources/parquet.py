@@ -10,7 +10,7 @@ from typing import Any
 
 from gan_metrics.errors import ImageError, InputError
 from gan_metrics.files.process_lock import ProcessLock
-from gan_metrics.images.sources.listing import numbered
+from gan_metrics.images.sources.file_names import numbered
 from gan_metrics.utils.optional import require
 
 __all__ = ["ParquetSource", "is_image_table"]

@@ -17,8 +17,8 @@ from test_decode import encoded
 from gan_metrics.errors import ImageError
 from gan_metrics.images import decode as module
 from gan_metrics.images.decode import decode
-from gan_metrics.images.facts import Facts
-from gan_metrics.images.plain import read_plain
+from gan_metrics.images.fast_decode import read_plain
+from gan_metrics.images.metadata import Facts
 from gan_metrics.protocols.spec import Decoding
 
 SMALL, LARGE = crops(1, 3, 45, 47)[0], crops(1, 4, 130, 140)[0]

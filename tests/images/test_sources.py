@@ -545,10 +545,10 @@ def test_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "bomb.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.png", bytes(1 << 20))
-    monkeypatch.setattr("gan_metrics.images.sources.archives._LARGEST", 1 << 16)
+    monkeypatch.setattr("gan_metrics.images.sources.archive._LARGEST", 1 << 16)
     with pytest.raises(ImageError, match="which no image is"):
         open_source(path).read(0)
-    monkeypatch.setattr("gan_metrics.images.sources.archives._FREE", 1 << 10)
+    monkeypatch.setattr("gan_metrics.images.sources.archive._FREE", 1 << 10)
     path = tmp_path / "bomb.tar.gz"
     with tarfile.open(path, "w:gz") as tar:
         info = tarfile.TarInfo("a.png")

@@ -12,7 +12,7 @@ from PIL import Image, ImageFile
 from gan_metrics.errors import ImageError, UsageError
 from gan_metrics.images import decode as module
 from gan_metrics.images.decode import EXTENSIONS, decode
-from gan_metrics.images.facts import Facts, Tally
+from gan_metrics.images.metadata import Facts, Tally
 from gan_metrics.protocols.spec import Decoding
 
 DROP = Decoding()
@@ -355,6 +355,6 @@ def test_the_tally_warns_only_of_what_is_not_settled() -> None:
 
 def test_every_extension_is_lower_case_and_documented() -> None:
     assert all(e == e.lower() and e.startswith(".") for e in EXTENSIONS)
-    page = (Path(__file__).parent.parent / "docs" / "decoding.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "decoding.md").read_text()
     for extension in EXTENSIONS:
         assert f"`{extension}`" in page

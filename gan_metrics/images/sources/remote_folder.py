@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gan_metrics.errors import ImageError, InputError
-from gan_metrics.images.sources.listing import Listing
-from gan_metrics.images.sources.places import Place
+from gan_metrics.images.sources.file_names import Listing
+from gan_metrics.images.sources.location import Place
 
 __all__ = ["RemoteFiles", "remote_folder"]
 

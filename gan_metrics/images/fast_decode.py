@@ -15,7 +15,7 @@ import struct
 import zlib
 from typing import Any, NamedTuple
 
-from gan_metrics.images.facts import Facts
+from gan_metrics.images.metadata import Facts
 
 __all__ = ["Plain", "read_plain"]
 

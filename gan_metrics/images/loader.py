@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from gan_metrics.errors import ImageError, ResourceError
 from gan_metrics.images.decode import decode
-from gan_metrics.images.facts import Facts
+from gan_metrics.images.metadata import Facts
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.protocols.spec import Decoding
 

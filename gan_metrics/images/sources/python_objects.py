@@ -11,9 +11,9 @@ import numpy as np
 from gan_metrics.errors import ImageError, InputError
 from gan_metrics.files.spool import Spool
 from gan_metrics.images.encode import file_of
+from gan_metrics.images.netpbm import netpbm
+from gan_metrics.images.sources.file_names import numbered
 from gan_metrics.images.sources.folder import read_file
-from gan_metrics.images.sources.listing import numbered
-from gan_metrics.images.sources.netpbm import netpbm
 
 __all__ = ["KEYS", "DatasetSource", "IteratedSource", "encoded", "image_of", "is_dataset"]
 

@@ -7,8 +7,8 @@ import functools
 import torch
 
 from gan_metrics.errors import InputError, unknown_name
+from gan_metrics.images.resize import RESAMPLERS, Window
 from gan_metrics.protocols.spec import Preprocess
-from gan_metrics.resampling import RESAMPLERS, Window
 
 __all__ = ["RESAMPLERS", "apply"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_metrics.errors import InputError, UsageError
-from gan_metrics.images.sources.lists import COLUMNS
+from gan_metrics.images.sources.file_list import COLUMNS
 
 __all__ = ["Labels", "classes_of", "folder_classes", "labels_of_both", "read_labels"]
 

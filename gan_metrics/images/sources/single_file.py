@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from gan_metrics.errors import InputError
+from gan_metrics.images.sources.file_names import is_image_name
 from gan_metrics.images.sources.folder import read_file
-from gan_metrics.images.sources.listing import is_image_name
 
 __all__ = ["SingleSource", "is_image"]
 
