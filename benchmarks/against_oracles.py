@@ -22,8 +22,8 @@ import oracles
 
 from gan_metrics import metrics
 from gan_metrics.metrics.class_predictions import inception_score_estimate
-from gan_metrics.metrics.estimates import Estimate
-from gan_metrics.metrics.kernel import kid_estimate
+from gan_metrics.metrics.estimate import Estimate
+from gan_metrics.metrics.mmd import kid_estimate
 
 N, M, DIM = 1200, 1000, 64
 QUIET = {"verbose": False}

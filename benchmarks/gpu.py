@@ -41,7 +41,7 @@ from gan_metrics.backbones.building import build_network  # noqa: E402
 from gan_metrics.backbones.folding import fold_batchnorm  # noqa: E402
 from gan_metrics.backbones.registry import choose_backbone, load_backbone  # noqa: E402
 from gan_metrics.metrics import frechet_distance, kid, prdc  # noqa: E402
-from gan_metrics.moments import MomentsStream  # noqa: E402
+from gan_metrics.metrics.moments import MomentsStream  # noqa: E402
 
 INCEPTION = "pt_inception-2015-12-05-6726825d.pth"
 GFLOP = 11.42

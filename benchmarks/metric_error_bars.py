@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gan_metrics.metrics.moments import Moments
 from gan_metrics.metrics.registry import METRICS, compute
-from gan_metrics.moments import Moments
 
 DIM, CLASSES = 16, 10
 SIZES = (200, 1000)

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from gan_metrics.inspection import Inspection, inspect_images
     from gan_metrics.maps import feature_map
     from gan_metrics.matches import search
+    from gan_metrics.metrics.moments import Moments
     from gan_metrics.metrics.registry import METRICS
-    from gan_metrics.moments import Moments
     from gan_metrics.protocols.spec import FeatureSpec, Preprocess
     from gan_metrics.protocols.table import PROTOCOLS
     from gan_metrics.report.overview import save_report
@@ -123,7 +123,7 @@ _HOMES = {
     "gan_metrics.inspection": ("Inspection", "inspect_images"),
     "gan_metrics.maps": ("feature_map",),
     "gan_metrics.matches": ("search",),
-    "gan_metrics.moments": ("Moments",),
+    "gan_metrics.metrics.moments": ("Moments",),
     "gan_metrics.protocols.table": ("PROTOCOLS",),
     "gan_metrics.metrics.registry": ("METRICS",),
     "gan_metrics.report.overview": ("save_report",),

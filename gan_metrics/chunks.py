@@ -20,7 +20,7 @@ from gan_metrics.errors import ImageError, InputError, UsageError, failed_device
 from gan_metrics.images.decode import decode
 from gan_metrics.images.metadata import Facts
 from gan_metrics.images.sources import ImageSource
-from gan_metrics.moments import Moments, MomentsStream
+from gan_metrics.metrics.moments import Moments, MomentsStream
 from gan_metrics.utils.progress import Progress
 
 if TYPE_CHECKING:

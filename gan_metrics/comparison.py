@@ -20,7 +20,7 @@ from gan_metrics.generators.generated import Generated
 from gan_metrics.measurement import Arguments, measure
 from gan_metrics.methods import bibtex_of, methods_of
 from gan_metrics.metrics import registry
-from gan_metrics.metrics.estimates import difference_error
+from gan_metrics.metrics.estimate import difference_error
 from gan_metrics.options import Options
 from gan_metrics.results import MetricResult, rounded_text
 from gan_metrics.scoring import Measured

@@ -20,7 +20,7 @@ from gan_metrics.files.growing_array import Rows
 from gan_metrics.files.packed_digests import UNREADABLE, Digests
 from gan_metrics.images.metadata import Tally
 from gan_metrics.images.sources import ImageSource
-from gan_metrics.moments import merged
+from gan_metrics.metrics.moments import merged
 from gan_metrics.ray_chunks import RayStream
 from gan_metrics.utils.result_warning import unique
 

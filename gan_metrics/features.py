@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gan_metrics.errors import UsageError
 from gan_metrics.images.metadata import Tally
-from gan_metrics.moments import Moments, MomentsStream
+from gan_metrics.metrics.moments import Moments, MomentsStream
 from gan_metrics.protocols.spec import FeatureSpec
 
 __all__ = ["Features"]

@@ -23,8 +23,8 @@ from gan_metrics.images.sources import ImageSource
 from gan_metrics.maps import METHODS, FeatureMap, lay_out
 from gan_metrics.measurement import measure
 from gan_metrics.metrics import registry
-from gan_metrics.metrics.pointwise import nearest_reals
-from gan_metrics.moments import Moments
+from gan_metrics.metrics.moments import Moments
+from gan_metrics.metrics.per_sample import nearest_reals
 from gan_metrics.options import Options
 from gan_metrics.per_class import PerClass, measure_classes
 from gan_metrics.per_image import PerImage, look_at_images

@@ -19,7 +19,7 @@ from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.chunks import ChunkStream, Extraction, Finished
 from gan_metrics.errors import GanMetricsError, ResourceError, UsageError
 from gan_metrics.images.sources import ImageSource
-from gan_metrics.moments import Moments, merged
+from gan_metrics.metrics.moments import Moments, merged
 from gan_metrics.utils.optional import require
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from gan_metrics.cautions import (
 from gan_metrics.errors import GanMetricsError, InputError
 from gan_metrics.generators.generated import Generated
 from gan_metrics.metrics import registry
-from gan_metrics.metrics.estimates import Estimate
+from gan_metrics.metrics.estimate import Estimate
 from gan_metrics.metrics.registry import Metric
 from gan_metrics.options import Options
 from gan_metrics.perceptual.values import perceive

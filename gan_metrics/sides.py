@@ -27,7 +27,7 @@ from gan_metrics.images.sources import (
     open_object,
     open_source,
 )
-from gan_metrics.moments import Moments
+from gan_metrics.metrics.moments import Moments
 from gan_metrics.options import Options
 from gan_metrics.peer_files import (
     Reference,

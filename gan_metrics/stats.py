@@ -17,7 +17,7 @@ import numpy as np
 
 from gan_metrics.errors import InputError, MismatchError
 from gan_metrics.files.download import atomic_path
-from gan_metrics.moments import Moments
+from gan_metrics.metrics.moments import Moments
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.stored_moments import StoredMoments, read_moments
 from gan_metrics.utils.text import loads

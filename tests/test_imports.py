@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import LITE0, Run
 
-from gan_metrics.moments import Moments
+from gan_metrics.metrics.moments import Moments
 from gan_metrics.stats import Statistics
 
 

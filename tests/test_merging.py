@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import gan_metrics as gm
 from gan_metrics.errors import InputError, MismatchError, UsageError
-from gan_metrics.moments import Moments
+from gan_metrics.metrics.moments import Moments
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.stats import Statistics
 

@@ -24,7 +24,7 @@ from gan_metrics import stored_moments
 from gan_metrics.backbones.registry import BACKBONES
 from gan_metrics.errors import InputError, MismatchError, ResourceError, UsageError
 from gan_metrics.files.pickles import PickledArray, read_pickle
-from gan_metrics.moments import Moments
+from gan_metrics.metrics.moments import Moments
 from gan_metrics.peer_files import (
     KINDS,
     is_features_tensor,

@@ -29,7 +29,7 @@ from gan_metrics.backbones.registry import choose_backbone
 from gan_metrics.errors import GanMetricsError, MismatchError, UsageError, WeightsError
 from gan_metrics.files import download
 from gan_metrics.images.encode import save_png
-from gan_metrics.moments import Moments
+from gan_metrics.metrics.moments import Moments
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.protocols.table import PROTOCOLS
 from gan_metrics.references import (

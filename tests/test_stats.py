@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gan_metrics.errors import InputError, MismatchError, ResourceError
-from gan_metrics.moments import Moments
+from gan_metrics.metrics.moments import Moments
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.stats import Statistics, is_statistics, load_all_stats, load_stats
 

@@ -13,7 +13,7 @@ from toys import Colours, Painter, of_colours
 
 import gan_metrics as gm
 from gan_metrics.errors import ComputationError, InputError, MismatchError, UsageError
-from gan_metrics.moments import Moments
+from gan_metrics.metrics.moments import Moments
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.stats import Statistics
 from gan_metrics.training import FID, KID, FrechetLoss, InceptionScore, Metrics, PrecisionRecall
@@ -231,11 +231,11 @@ def test_a_bad_batch_leaves_nothing_behind() -> None:
 def test_a_reference_s_factor_is_computed_once(
     folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gan_metrics.metrics import coupling
+    from gan_metrics.metrics import gaussian_transport
 
     made = []
-    own = coupling._cholesky
-    monkeypatch.setattr(coupling, "_cholesky", lambda cov: made.append(1) or own(cov))
+    own = gaussian_transport._cholesky
+    monkeypatch.setattr(gaussian_transport, "_cholesky", lambda cov: made.append(1) or own(cov))
     reference = gm.compute_stats(folders[0], backbone=LITE0)
     metric = FID(reference, device="cpu")
     values = [float(metric.update(batch(4, seed)).compute()) for seed in range(3)]

@@ -7,8 +7,9 @@ function stands one that gives an :class:`Estimate`, the value with its error ba
 
 from gan_metrics.metrics.class_predictions import inception_score
 from gan_metrics.metrics.diversity import bandwidth, fkea, rke, vendi
-from gan_metrics.metrics.estimates import Estimate
+from gan_metrics.metrics.estimate import Estimate
 from gan_metrics.metrics.extrapolation import fd_infinity
+from gan_metrics.metrics.feature_likelihood import fld
 from gan_metrics.metrics.frechet import (
     FrechetTerms,
     frechet_directions,
@@ -17,8 +18,7 @@ from gan_metrics.metrics.frechet import (
     frechet_standard_error,
     frechet_terms,
 )
-from gan_metrics.metrics.kernel import cmmd, kernel_distance, kid
-from gan_metrics.metrics.likelihood import fld
+from gan_metrics.metrics.frechet_gradient import frechet_sensitivity
 from gan_metrics.metrics.manifold import (
     clipped_coverage,
     clipped_density,
@@ -31,7 +31,9 @@ from gan_metrics.metrics.manifold import (
     recall,
 )
 from gan_metrics.metrics.memorization import ct, mifid
-from gan_metrics.metrics.pointwise import (
+from gan_metrics.metrics.mmd import cmmd, kernel_distance, kid
+from gan_metrics.metrics.moments import Moments
+from gan_metrics.metrics.per_sample import (
     Pointwise,
     authentic,
     authpct,
@@ -41,9 +43,7 @@ from gan_metrics.metrics.pointwise import (
     rarity,
     realism,
 )
-from gan_metrics.metrics.sensitivity import frechet_sensitivity
-from gan_metrics.metrics.sliced import mind, swd
-from gan_metrics.moments import Moments
+from gan_metrics.metrics.sliced_wasserstein import mind, swd
 
 __all__ = [
     "Estimate",

@@ -30,9 +30,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError, InputError
-from gan_metrics.metrics.arguments import CHECKS, generator
 from gan_metrics.metrics.arrays import as_matrix, blocks, host, is_tensor, like, namespace, wide
-from gan_metrics.metrics.estimates import Estimate, influence_error
+from gan_metrics.metrics.estimate import Estimate, influence_error
+from gan_metrics.metrics.validation import CHECKS, generator
 
 __all__ = ["inception_score", "inception_score_estimate"]
 
@@ -83,7 +83,7 @@ def inception_score(
             parts of ⌈m / s⌉ as ``torch.chunk`` makes them, which may be fewer than asked for.
         shuffle: Whether to shuffle the images first.
         draws: What is made of the seed: ``"numpy"``, ``"numpy-legacy"`` or ``"torch"``; see
-            :func:`gan_metrics.metrics.arguments.generator`.
+            :func:`gan_metrics.metrics.validation.generator`.
         seed: Of the shuffle, ≥ 0; or a NumPy generator, from which the order is drawn.
             torch-fidelity's order is that of seed 2020 and ``"numpy-legacy"``.
 

@@ -29,17 +29,17 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError
-from gan_metrics.metrics.arguments import (
+from gan_metrics.metrics.arrays import as_matrix, blocks, host, like, namespace, wide
+from gan_metrics.metrics.estimate import Estimate, influence_error
+from gan_metrics.metrics.spectrum import renyi_entropy, spectral_score
+from gan_metrics.metrics.validation import (
     MAX_FEATURES,
     MIN_FEATURES,
     generator,
     positive,
     whole_number,
 )
-from gan_metrics.metrics.arguments import order as order_of
-from gan_metrics.metrics.arrays import as_matrix, blocks, host, like, namespace, wide
-from gan_metrics.metrics.estimates import Estimate, influence_error
-from gan_metrics.metrics.spectrum import renyi_entropy, spectral_score
+from gan_metrics.metrics.validation import order as order_of
 
 __all__ = ["bandwidth", "fkea", "fkea_estimate", "rke", "rke_estimate", "vendi", "vendi_estimate"]
 

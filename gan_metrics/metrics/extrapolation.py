@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError, InputError
-from gan_metrics.metrics.arguments import generator, whole_number
 from gan_metrics.metrics.arrays import as_matrix, host
-from gan_metrics.metrics.coupling import Coupling, Gaussian, gaussian_pair, influence_pair
-from gan_metrics.metrics.estimates import Estimate, influence_error
-from gan_metrics.moments import Moments
+from gan_metrics.metrics.estimate import Estimate, influence_error
+from gan_metrics.metrics.gaussian_transport import Coupling, Gaussian, gaussian_pair, influence_pair
+from gan_metrics.metrics.moments import Moments
+from gan_metrics.metrics.validation import generator, whole_number
 
 __all__ = ["fd_infinity", "fd_infinity_estimate"]
 

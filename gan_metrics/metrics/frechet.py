@@ -31,18 +31,18 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError, InputError
-from gan_metrics.metrics.arguments import whole_number
 from gan_metrics.metrics.arrays import as_matrix, is_tensor
-from gan_metrics.metrics.coupling import (
+from gan_metrics.metrics.covariance_divisors import factors, influence_over_n
+from gan_metrics.metrics.estimate import Estimate, influence_error
+from gan_metrics.metrics.gaussian_transport import (
     Coupling,
     Gaussian,
     gaussian_pair,
     influence,
     influence_pair,
 )
-from gan_metrics.metrics.divisors import factors, influence_over_n
-from gan_metrics.metrics.estimates import Estimate, influence_error
-from gan_metrics.moments import Moments
+from gan_metrics.metrics.moments import Moments
+from gan_metrics.metrics.validation import whole_number
 
 if TYPE_CHECKING:
     import torch
@@ -101,7 +101,7 @@ def frechet_distance(a: Any, b: Any) -> Any:
     """The Fréchet distance between two sets.
 
     Args:
-        a: :class:`~gan_metrics.moments.Moments`, or features of shape ``(n, D)``; for
+        a: :class:`~gan_metrics.metrics.moments.Moments`, or features of shape ``(n, D)``; for
             n ≤ D the features give more digits than their moments.
         b: The same of the other side.
 

@@ -21,7 +21,7 @@ Kynkäänniemi et al. (2019), arXiv 1904.06991: precision, recall. Naeem et al. 
 2002.09797: density, coverage. Salvy et al. (2026), arXiv 2507.01761: the clipped ones. Park & Kim
 (2023), arXiv 2309.01590: the probabilistic ones.
 
-How each is counted, and how its error bar is drawn: :mod:`gan_metrics.metrics.balls`.
+How each is counted, and how its error bar is drawn: :mod:`gan_metrics.metrics.manifold_counts`.
 """
 
 from __future__ import annotations
@@ -32,10 +32,16 @@ from typing import Any
 
 from gan_metrics.errors import UsageError
 from gan_metrics.metrics.arrays import as_pair, host, is_tensor
-from gan_metrics.metrics.balls import MANIFOLD_METRICS, Plan, half_sample_draws, part_of, values_of
-from gan_metrics.metrics.distances import points_of
-from gan_metrics.metrics.estimates import Estimate
-from gan_metrics.metrics.short_distances import share_inside
+from gan_metrics.metrics.estimate import Estimate
+from gan_metrics.metrics.manifold_counts import (
+    MANIFOLD_METRICS,
+    Plan,
+    half_sample_draws,
+    part_of,
+    values_of,
+)
+from gan_metrics.metrics.neighbors.distances import points_of
+from gan_metrics.metrics.neighbors.float16_distances import share_inside
 
 __all__ = [
     "MANIFOLD_METRICS",
@@ -65,7 +71,7 @@ def precision(
         k: Which neighbour gives the radius; 1 ≤ k < n.
         strict: Whether d < r_k is asked; ``None`` and false: d ≤ r_k.
         arithmetic: Of the distances: ``"exact"``, or as two tools compute them, ``"float16"`` or
-            ``"float16-squared"``; see :mod:`gan_metrics.metrics.short_distances`.
+            ``"float16-squared"``; see :mod:`gan_metrics.metrics.neighbors.float16_distances`.
 
     Returns:
         In [0, 1]; higher is better.
@@ -97,7 +103,7 @@ def recall(
         k: Which neighbour gives the radius; 1 ≤ k < m.
         strict: Whether d < r_k is asked; ``None`` and false: d ≤ r_k.
         arithmetic: Of the distances: ``"exact"``, or as two tools compute them, ``"float16"`` or
-            ``"float16-squared"``; see :mod:`gan_metrics.metrics.short_distances`.
+            ``"float16-squared"``; see :mod:`gan_metrics.metrics.neighbors.float16_distances`.
 
     Returns:
         In [0, 1]; higher is better.
@@ -320,7 +326,7 @@ def manifold_estimates(
 ) -> dict[str, Estimate]:
     """Any of the metrics here, from one pass over the distances, with error bars.
 
-    The error bars come from half-samples (:mod:`gan_metrics.metrics.estimates`) of some 2000 of
+    The error bars come from half-samples (:mod:`gan_metrics.metrics.estimate`) of some 2000 of
     each side. Against redrawing Gaussians in 8 to 32 dimensions: 0.83 to 1.26 of the true standard
     deviation for n and m from 300 to 1000, and 1.07 to 1.40 at n = m = 5000, where the draws are
     from 2000; 0.4 to 1.5 where a value is clipped or within two standard deviations of a bound.

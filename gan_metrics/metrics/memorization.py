@@ -27,13 +27,13 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError, InputError
-from gan_metrics.metrics.arguments import positive, whole_number
 from gan_metrics.metrics.arrays import as_matrix, as_pair, blocks, host
-from gan_metrics.metrics.distances import points_of
-from gan_metrics.metrics.estimates import Estimate, influence_error
+from gan_metrics.metrics.estimate import Estimate, influence_error
 from gan_metrics.metrics.frechet import frechet_terms
-from gan_metrics.metrics.neighbors import nearest_in
-from gan_metrics.moments import Moments
+from gan_metrics.metrics.moments import Moments
+from gan_metrics.metrics.neighbors.distances import points_of
+from gan_metrics.metrics.neighbors.knn import nearest_in
+from gan_metrics.metrics.validation import positive, whole_number
 
 __all__ = ["as_three", "ct", "ct_estimate", "mifid", "mifid_estimate", "nearest_cosines"]
 

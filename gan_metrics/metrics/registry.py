@@ -14,9 +14,9 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from gan_metrics.errors import ComputationError, GanMetricsError, UsageError, unknown_name
-from gan_metrics.metrics.arguments import CHECKS
-from gan_metrics.metrics.estimates import Estimate
-from gan_metrics.moments import Moments
+from gan_metrics.metrics.estimate import Estimate
+from gan_metrics.metrics.moments import Moments
+from gan_metrics.metrics.validation import CHECKS
 
 __all__ = [
     "ALL",
@@ -65,7 +65,7 @@ class Metric:
         name: As it is asked for and as the result calls itself.
         summary: One line for the listing.
         function: ``"module:function"``, which takes the sets, ``seed``, ``error_bar`` and the
-            metric's arguments, and gives an :class:`~gan_metrics.metrics.estimates.Estimate`.
+            metric's arguments, and gives an :class:`~gan_metrics.metrics.estimate.Estimate`.
         needs: The kind of features: ``"features"``, ``"logits"``, ``"spatial"``, ``"clip"`` or
             ``"dinov2"``; or one of :data:`OF_IMAGES`, whose function takes no features.
         sides: 2: real and fake images; 1: the fake ones alone.
@@ -140,7 +140,7 @@ def _pointwise(name: str, summary: str, source: str, *arguments: str, bounds: An
     return Metric(
         name,
         summary,
-        "gan_metrics.metrics.pointwise:pointwise_estimates",
+        "gan_metrics.metrics.per_sample:pointwise_estimates",
         source,
         arguments=arguments,
         bounds=bounds,
@@ -202,7 +202,7 @@ _ROWS = (
     Metric(
         "kid",
         "unbiased squared MMD with a cubic kernel, mean over subsets",
-        "gan_metrics.metrics.kernel:kid_estimate",
+        "gan_metrics.metrics.mmd:kid_estimate",
         "Bińkowski et al. 2018, arXiv 1801.01401",
         arguments=(
             "subsets",
@@ -220,7 +220,7 @@ _ROWS = (
     Metric(
         "cmmd",
         "squared MMD with a Gaussian kernel on unit CLIP embeddings, × 1000",
-        "gan_metrics.metrics.kernel:cmmd_estimate",
+        "gan_metrics.metrics.mmd:cmmd_estimate",
         "Jayasumana et al. 2024, arXiv 2401.09603",
         needs="clip",
         arguments=("sigma", "scale"),
@@ -230,7 +230,7 @@ _ROWS = (
     Metric(
         "mind",
         "sliced squared Wasserstein distance times 3 D, of equally many images",
-        "gan_metrics.metrics.sliced:mind_estimate",
+        "gan_metrics.metrics.sliced_wasserstein:mind_estimate",
         "Berthet et al. 2026, arXiv 2605.06797",
         arguments=("directions",),
         bounds=(0.0, None),
@@ -239,7 +239,7 @@ _ROWS = (
     Metric(
         "swd",
         "sliced squared 2-Wasserstein distance",
-        "gan_metrics.metrics.sliced:swd_estimate",
+        "gan_metrics.metrics.sliced_wasserstein:swd_estimate",
         "Rabin et al. 2011",
         arguments=("directions",),
         bounds=(0.0, None),
@@ -343,7 +343,7 @@ _ROWS = (
     Metric(
         "fld",
         "likelihood of held-out images by a density of the fakes, beside one of training images",
-        "gan_metrics.metrics.likelihood:fld_estimate",
+        "gan_metrics.metrics.feature_likelihood:fld_estimate",
         "Jiralerspong et al. 2023, arXiv 2302.04440",
         arguments=("most",),
         error_bar="closed form, for redraws of fakes and held-out images; 1.3 times the truth",

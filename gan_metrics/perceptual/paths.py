@@ -19,7 +19,8 @@ import numpy as np
 
 from gan_metrics.errors import ComputationError, InputError, UsageError
 from gan_metrics.generators.generated import Generated
-from gan_metrics.metrics.arguments import (
+from gan_metrics.metrics.estimate import Estimate
+from gan_metrics.metrics.validation import (
     PATHS,
     SAMPLINGS,
     SPACES,
@@ -27,7 +28,6 @@ from gan_metrics.metrics.arguments import (
     percentage,
     positive,
 )
-from gan_metrics.metrics.estimates import Estimate
 from gan_metrics.perceptual.distances import Floats, check_finite, resized
 from gan_metrics.utils.progress import Progress
 from gan_metrics.utils.result_warning import ResultWarning

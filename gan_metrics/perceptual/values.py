@@ -9,7 +9,7 @@ from typing import Any
 from gan_metrics.chunks import draw_images
 from gan_metrics.errors import UsageError
 from gan_metrics.generators.generated import Generated
-from gan_metrics.metrics.estimates import Estimate
+from gan_metrics.metrics.estimate import Estimate
 from gan_metrics.options import Options, weights_of
 from gan_metrics.perceptual.pairs import DecodedImages, lpips_diversity
 from gan_metrics.perceptual.paths import ppl

@@ -27,7 +27,7 @@ from gan_metrics.errors import GanMetricsError
 from gan_metrics.feature_files import load_features, save_features
 from gan_metrics.features import Features
 from gan_metrics.images.sources import open_source
-from gan_metrics.moments import Moments
+from gan_metrics.metrics.moments import Moments
 from gan_metrics.peer_files import read_reference
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.reproduction import reproduce

@@ -23,12 +23,19 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError
-from gan_metrics.metrics.arguments import whole_number
 from gan_metrics.metrics.arrays import as_pair, host
-from gan_metrics.metrics.calibration import squared_median
-from gan_metrics.metrics.distances import Block, Matrix, Points, by_differences, points_of, sweep
-from gan_metrics.metrics.estimates import Estimate, half_samples
-from gan_metrics.metrics.neighbors import Neighbors, nearest_in, nearest_others
+from gan_metrics.metrics.clipped_calibration import squared_median
+from gan_metrics.metrics.estimate import Estimate, half_samples
+from gan_metrics.metrics.neighbors.distances import (
+    Block,
+    Matrix,
+    Points,
+    by_differences,
+    points_of,
+    sweep,
+)
+from gan_metrics.metrics.neighbors.knn import Neighbors, nearest_in, nearest_others
+from gan_metrics.metrics.validation import whole_number
 
 __all__ = [
     "Pointwise",

@@ -43,7 +43,7 @@ MIN_FEATURES, MAX_FEATURES = 10, 5000
 """Random frequencies: fewer say nothing, and more need a matrix of gigabytes."""
 
 ARITHMETICS = ("exact", "float16", "float16-squared")
-"""Of distances; see :mod:`gan_metrics.metrics.short_distances`."""
+"""Of distances; see :mod:`gan_metrics.metrics.neighbors.float16_distances`."""
 
 DEALS = ("even", "chunk")
 """Ways to deal images into splits; see :mod:`gan_metrics.metrics.class_predictions`."""

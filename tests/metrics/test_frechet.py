@@ -8,12 +8,12 @@ from oracles import frechet_nuclear, frechet_over_n, frechet_sqrtm
 from gan_metrics.errors import ComputationError, InputError, UsageError
 from gan_metrics.metrics import (
     Moments,
-    coupling,
     frechet_directions,
     frechet_distance,
     frechet_influence,
     frechet_standard_error,
     frechet_terms,
+    gaussian_transport,
 )
 from gan_metrics.metrics.frechet import frechet_estimate
 
@@ -100,7 +100,7 @@ def test_plain_and_pivoted_factors_say_the_same(monkeypatch: pytest.MonkeyPatch)
     x, y = sample(300, 32, 1), sample(400, 32, 2, 1.3, 0.2)
     plain = frechet_terms(x, y, error_bar=True)
     shares, vectors = frechet_directions(x, y, k=3)
-    monkeypatch.setattr(coupling, "_PLAINLY_POSITIVE", np.inf)
+    monkeypatch.setattr(gaussian_transport, "_PLAINLY_POSITIVE", np.inf)
     pivoted = frechet_terms(x, y, error_bar=True)
     assert plain.distance == pytest.approx(pivoted.distance, rel=1e-13)
     for one, other in ((plain.influence_a, pivoted.influence_a),

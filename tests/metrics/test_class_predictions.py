@@ -11,7 +11,7 @@ from oracles import inception_score_naive, inception_score_of_parts
 from gan_metrics.errors import ComputationError, InputError, UsageError
 from gan_metrics.metrics import class_predictions as module
 from gan_metrics.metrics.class_predictions import inception_score, inception_score_estimate
-from gan_metrics.metrics.estimates import influence_error
+from gan_metrics.metrics.estimate import influence_error
 
 
 def sample(m: int, classes: int, seed: int, sharp: float = 3.0) -> np.ndarray:

@@ -12,9 +12,9 @@ from oracles import cmmd_direct, kid_of_draws, kid_subsets, mmd_polynomial, mmd_
 from sklearn.metrics.pairwise import polynomial_kernel
 
 from gan_metrics.errors import ComputationError, InputError, UsageError
-from gan_metrics.metrics import kernel, kernel_sums, kernels
-from gan_metrics.metrics.estimates import Estimate, influence_error
-from gan_metrics.metrics.kernel import (
+from gan_metrics.metrics import kernel_sums, kernels, mmd
+from gan_metrics.metrics.estimate import Estimate, influence_error
+from gan_metrics.metrics.mmd import (
     cmmd,
     cmmd_estimate,
     kernel_distance,
@@ -35,7 +35,7 @@ X, Y = sample(150, 1), sample(110, 2, scale=1.2, shift=0.5)
 
 
 def one_by_one(monkeypatch: pytest.MonkeyPatch, reference: int = 60) -> None:
-    monkeypatch.setattr(kernel, "all_pairs", lambda *_, **__: False)
+    monkeypatch.setattr(mmd, "all_pairs", lambda *_, **__: False)
     monkeypatch.setattr(kernel_sums, "_REFERENCE", reference)
 
 
@@ -440,7 +440,7 @@ def test_memory_maps(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_numpy_imports_no_torch() -> None:
     code = (
-        "import sys, numpy as np; from gan_metrics.metrics.kernel import kid_estimate, cmmd\n"
+        "import sys, numpy as np; from gan_metrics.metrics.mmd import kid_estimate, cmmd\n"
         "x = np.random.default_rng(0).normal(size=(9, 3)); kid_estimate(x, x + 1); cmmd(x, x + 1)\n"
         "assert 'torch' not in sys.modules"
     )

@@ -10,16 +10,16 @@ import pytest
 import torch
 from oracles import nearest_others_naive, squared_distances
 
-from gan_metrics.metrics import distances, neighbors
-from gan_metrics.metrics.distances import Block, Matrix, by_differences, points_of, sweep
-from gan_metrics.metrics.neighbors import Balls, Nearest, Question, nearest_others
+from gan_metrics.metrics.neighbors import distances, knn
+from gan_metrics.metrics.neighbors.distances import Block, Matrix, by_differences, points_of, sweep
+from gan_metrics.metrics.neighbors.knn import Balls, Nearest, Question, nearest_others
 
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distances, "_BLOCK", 48)
-    monkeypatch.setattr(neighbors, "_CHUNK", 48)
-    monkeypatch.setattr(neighbors, "_FEW", 20)
+    monkeypatch.setattr(knn, "_CHUNK", 48)
+    monkeypatch.setattr(knn, "_FEW", 20)
 
 
 def cloud(kind: str, n: int = 150, d: int = 5, seed: int = 0) -> np.ndarray:
@@ -112,7 +112,7 @@ def test_counts_are_those_of_differences_in_float64(
     kind: str, other: str, many: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lists of pairs and masks, balls of the rows and of the columns, d < r and d ≤ r."""
-    monkeypatch.setattr(neighbors, "_MANY_INSIDE", many)
+    monkeypatch.setattr(knn, "_MANY_INSIDE", many)
     x = cloud(kind)
     y = x.copy() if other == "itself" else cloud(kind if other == "its own" else "plain", 110, 5, 1)
     squared = squared_distances(x, y)
@@ -138,7 +138,7 @@ def test_counts_are_those_of_differences_in_float64(
 @pytest.mark.parametrize("many", [1, 1 << 40])
 @pytest.mark.parametrize("kind", ["plain", "copies", "tight clusters", "far from the origin"])
 def test_soft_balls(kind: str, many: int, logs: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbors, "_MANY_LOGS", logs)
+    monkeypatch.setattr(knn, "_MANY_LOGS", logs)
     monkeypatch.setattr(distances, "_MANY", many)
     x = cloud(kind).astype(np.float64)
     y = np.concatenate([x[:40], cloud(kind, 70, 5, 1)])

@@ -18,7 +18,7 @@ from data import write_folder
 
 import gan_metrics as gm
 from gan_metrics.metrics.class_predictions import inception_score_estimate
-from gan_metrics.metrics.kernel import kid_estimate
+from gan_metrics.metrics.mmd import kid_estimate
 
 CIFAR10 = os.environ.get("GAN_METRICS_TEST_CIFAR10")
 ADM = os.environ.get("GAN_METRICS_TEST_ADM")

@@ -42,7 +42,6 @@ import numpy.typing as npt
 from array_api_compat import device
 
 from gan_metrics.errors import ComputationError
-from gan_metrics.metrics.arguments import whole_number
 from gan_metrics.metrics.arrays import (
     as_pair,
     blocks,
@@ -53,7 +52,8 @@ from gan_metrics.metrics.arrays import (
     namespace,
     wide,
 )
-from gan_metrics.metrics.estimates import Estimate, influence_error
+from gan_metrics.metrics.estimate import Estimate, influence_error
+from gan_metrics.metrics.validation import whole_number
 
 __all__ = ["mind", "mind_estimate", "swd", "swd_estimate"]
 

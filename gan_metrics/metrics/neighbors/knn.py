@@ -1,6 +1,6 @@
 """Nearest neighbours: the nearest others in one's own set or another, and who lies in whose ball.
 
-Both consume the blocks of :mod:`gan_metrics.metrics.distances`, and both equal what
+Both consume the blocks of :mod:`gan_metrics.metrics.neighbors.distances`, and both equal what
 differences in float64 give.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.metrics.arrays import blocks, host, is_tensor, namespace
-from gan_metrics.metrics.distances import (
+from gan_metrics.metrics.neighbors.distances import (
     Block,
     Pairs,
     Points,

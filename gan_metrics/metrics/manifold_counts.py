@@ -3,7 +3,7 @@
 A :class:`Plan` is one metric with its arguments. It turns the radii of its side into a question,
 and the counts that answer it into a value. The same plan serves the whole sets and half-samples.
 
-The error bars come from half-samples (:mod:`gan_metrics.metrics.estimates`) of both sides jointly:
+The error bars come from half-samples (:mod:`gan_metrics.metrics.estimate`) of both sides jointly:
 with the balls held fixed, the error of a proportion is too small (0.7 of the truth at n = m).
 """
 
@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError, UsageError, unknown_name
-from gan_metrics.metrics.arguments import CHECKS
 from gan_metrics.metrics.arrays import like
-from gan_metrics.metrics.calibration import calibrated, squared_median
-from gan_metrics.metrics.distances import Matrix, Points, sweep
-from gan_metrics.metrics.estimates import Estimate, half_samples
-from gan_metrics.metrics.neighbors import Balls, Neighbors, Question, Tally, nearest_others
+from gan_metrics.metrics.clipped_calibration import calibrated, squared_median
+from gan_metrics.metrics.estimate import Estimate, half_samples
+from gan_metrics.metrics.neighbors.distances import Matrix, Points, sweep
+from gan_metrics.metrics.neighbors.knn import Balls, Neighbors, Question, Tally, nearest_others
+from gan_metrics.metrics.validation import CHECKS
 
 __all__ = ["MANIFOLD_METRICS", "Draws", "Plan", "half_sample_draws", "part_of", "values_of"]
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gan_metrics.errors import ComputationError, InputError
-from gan_metrics.moments import Moments, MomentsStream
+from gan_metrics.metrics.moments import Moments, MomentsStream
 
 RNG = np.random.default_rng(0)
 

@@ -10,9 +10,9 @@ from scipy.stats import fisher_exact
 
 from gan_metrics import metrics
 from gan_metrics.errors import ComputationError, InputError, UsageError
-from gan_metrics.metrics.distances import points_of
-from gan_metrics.metrics.neighbors import nearest_in
-from gan_metrics.metrics.pointwise import copies_by_chance, pointwise, pointwise_estimates
+from gan_metrics.metrics.neighbors.distances import points_of
+from gan_metrics.metrics.neighbors.knn import nearest_in
+from gan_metrics.metrics.per_sample import copies_by_chance, pointwise, pointwise_estimates
 
 NAMES = ("realism", "rarity", "authpct")
 

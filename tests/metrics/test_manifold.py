@@ -15,11 +15,11 @@ from oracles import (
 )
 
 from gan_metrics.errors import ComputationError, InputError, UsageError
-from gan_metrics.metrics import balls, calibration, manifold
-from gan_metrics.metrics import short_distances as short
-from gan_metrics.metrics.distances import Points
-from gan_metrics.metrics.estimates import difference_error, half_samples
+from gan_metrics.metrics import clipped_calibration, manifold, manifold_counts
+from gan_metrics.metrics.estimate import difference_error, half_samples
 from gan_metrics.metrics.manifold import MANIFOLD_METRICS, manifold_estimates, prdc
+from gan_metrics.metrics.neighbors import float16_distances as short
+from gan_metrics.metrics.neighbors.distances import Points
 
 ONES: dict[str, Callable[..., float]] = {name: getattr(manifold, name) for name in MANIFOLD_METRICS}
 
@@ -200,8 +200,8 @@ def test_the_median_radius_holds_what_it_reaches() -> None:
     """A root squared may be smaller; then the k-th neighbour would lie outside its own ball."""
     for seed in range(50):
         squared = np.random.default_rng(seed).random(31)
-        assert calibration.squared_median(squared) == np.median(squared)
-    assert calibration.squared_median(np.array([4.0, 1.0, 16.0, 9.0])) == 6.25
+        assert clipped_calibration.squared_median(squared) == np.median(squared)
+    assert clipped_calibration.squared_median(np.array([4.0, 1.0, 16.0, 9.0])) == 6.25
 
 
 def test_clipped_scores_read_as_shares_of_good_fakes() -> None:
@@ -218,12 +218,12 @@ def test_clipped_scores_read_as_shares_of_good_fakes() -> None:
 def test_the_calibration_of_large_sets(n: int, m: int, k: int) -> None:
     """f rises from 0, stays below 1 and is undone by its inverse."""
     at = [0, k - 1, k, k + 1, m // 2, m]
-    scores = [calibration.expected_coverage(j, k, n) for j in at]
+    scores = [clipped_calibration.expected_coverage(j, k, n) for j in at]
     assert scores[:2] == [0.0, 0.0]
     assert (np.diff(scores[1:]) > 0).all()
     assert scores[-1] < 1
     for j, score in zip(at[2:], scores[2:], strict=True):
-        assert calibration.calibrated(score, k, n, m) == j / (m + 1)
+        assert clipped_calibration.calibrated(score, k, n, m) == j / (m + 1)
 
 
 def test_the_calibration_by_its_definition() -> None:
@@ -235,7 +235,7 @@ def test_the_calibration_by_its_definition() -> None:
         logs = gammaln(j + 1) - gammaln(i + 1) - gammaln(j - i + 1)
         logs += betaln(k + i, n - k + j - i) - betaln(k, n - k)
         expected = (np.minimum(i, k) * np.exp(logs)).sum() / k
-        assert calibration.expected_coverage(j, k, n) == pytest.approx(expected, rel=1e-9)
+        assert clipped_calibration.expected_coverage(j, k, n) == pytest.approx(expected, rel=1e-9)
 
 
 def redrawn(
@@ -270,7 +270,7 @@ def test_the_error_bar_of_a_sample_of_the_images(monkeypatch: pytest.MonkeyPatch
     """From some of the images, scaled: that of all of them, within a third."""
     x, y = pair(1200, 600)
     everything = manifold_estimates(x, y)
-    monkeypatch.setattr(balls, "_PAIRS", 400)
+    monkeypatch.setattr(manifold_counts, "_PAIRS", 400)
     some = manifold_estimates(x, y)
     for name in ("precision", "recall", "density", "coverage", "p_precision", "p_recall"):
         assert everything[name].draws_scale == 1.0
@@ -284,7 +284,7 @@ def test_the_error_bar_of_a_sample_of_the_images(monkeypatch: pytest.MonkeyPatch
 
 def test_which_images_the_draws_are_from(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the reals the same for every generator; others for another seed."""
-    monkeypatch.setattr(balls, "_PAIRS", 250)
+    monkeypatch.setattr(manifold_counts, "_PAIRS", 250)
     picked: list[np.ndarray] = []
     pick = Points.pick
 
@@ -320,11 +320,11 @@ def test_draws_are_the_metric_on_half_samples(monkeypatch: pytest.MonkeyPatch) -
 
 def test_neighbours_that_were_not_kept_are_made_good() -> None:
     """A half with fewer than k of the neighbours kept takes the farthest kept."""
-    from gan_metrics.metrics.neighbors import Neighbors
+    from gan_metrics.metrics.neighbors.knn import Neighbors
 
     whom = np.array([[1, 2, 3], [3, 2, 0], [3, 1, 0], [2, 1, 0]])
     kept = Neighbors(np.arange(12.0).reshape(4, 3), whom)
-    half = balls._nearest_in_half(kept, np.array([0, 1]), 2)
+    half = manifold_counts._nearest_in_half(kept, np.array([0, 1]), 2)
     assert half.squared.tolist() == [[1.0, 2.0], [4.0, 5.0]]
 
 

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import InputError
-from gan_metrics.metrics.coupling import Coupling, gaussian_pair, transported
-from gan_metrics.moments import Moments
+from gan_metrics.metrics.gaussian_transport import Coupling, gaussian_pair, transported
+from gan_metrics.metrics.moments import Moments
 
 __all__ = ["frechet_sensitivity"]
 

@@ -9,8 +9,8 @@ from oracles import ct_naive, fld_naive, frechet_sqrtm, mifid_naive
 
 from gan_metrics import metrics
 from gan_metrics.errors import ComputationError, InputError, UsageError
-from gan_metrics.metrics import likelihood
-from gan_metrics.metrics.likelihood import fld_estimate
+from gan_metrics.metrics import feature_likelihood
+from gan_metrics.metrics.feature_likelihood import fld_estimate
 from gan_metrics.metrics.memorization import ct_estimate, mifid_estimate, nearest_cosines
 
 
@@ -151,7 +151,7 @@ def test_fld_features_that_do_not_vary_are_left_out() -> None:
 def test_fld_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """More training images than a batch: five steps an epoch, and nearly the same optimum."""
     whole = metrics.fld(*three())
-    monkeypatch.setattr(likelihood, "_BATCH", 80)
+    monkeypatch.setattr(feature_likelihood, "_BATCH", 80)
     assert metrics.fld(*three()) == pytest.approx(whole, abs=0.5)
 
 

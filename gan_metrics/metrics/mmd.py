@@ -28,9 +28,8 @@ from typing import Any
 import numpy as np
 
 from gan_metrics.errors import ComputationError
-from gan_metrics.metrics.arguments import CHECKS, generator, number, positive
 from gan_metrics.metrics.arrays import as_pair, like
-from gan_metrics.metrics.estimates import Estimate
+from gan_metrics.metrics.estimate import Estimate
 from gan_metrics.metrics.kernel_sums import (
     Rows,
     Sums,
@@ -41,6 +40,7 @@ from gan_metrics.metrics.kernel_sums import (
     sweep,
 )
 from gan_metrics.metrics.kernels import Gaussian, Polynomial, Products, check_rows
+from gan_metrics.metrics.validation import CHECKS, generator, number, positive
 
 __all__ = [
     "cmmd",
@@ -79,7 +79,7 @@ def kid(
         gamma: γ > 0; ``None``: 1/D.
         coef0: c.
         draws: What is made of the seed: ``"numpy"``, ``"numpy-legacy"`` or ``"torch"``; see
-            :func:`gan_metrics.metrics.arguments.generator`.
+            :func:`gan_metrics.metrics.validation.generator`.
         draw_first: Whose part of a subset is drawn first, ``"real"`` or ``"fake"``.
         seed: A number, or a generator with ``choice``, which is used up. Seed 2020,
             ``"numpy-legacy"`` and ``"fake"`` give the subsets of torch-fidelity.

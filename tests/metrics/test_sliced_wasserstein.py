@@ -8,9 +8,9 @@ import torch
 from oracles import sliced_wasserstein, unit_directions, wasserstein_on_a_line
 
 from gan_metrics.errors import ComputationError, InputError, UsageError
-from gan_metrics.metrics import sliced as sliced_module
-from gan_metrics.metrics.estimates import influence_error
-from gan_metrics.metrics.sliced import mind, mind_estimate, swd, swd_estimate
+from gan_metrics.metrics import sliced_wasserstein as sliced_module
+from gan_metrics.metrics.estimate import influence_error
+from gan_metrics.metrics.sliced_wasserstein import mind, mind_estimate, swd, swd_estimate
 
 SIZES = [(40, 40), (40, 56), (56, 40), (41, 13), (13, 12), (5, 2), (2, 2)]
 

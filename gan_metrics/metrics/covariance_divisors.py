@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError
-from gan_metrics.metrics.arguments import CHECKS
 from gan_metrics.metrics.arrays import blocks
-from gan_metrics.metrics.coupling import Gaussian
+from gan_metrics.metrics.gaussian_transport import Gaussian
+from gan_metrics.metrics.validation import CHECKS
 
 __all__ = ["factors", "influence_over_n"]
 

@@ -25,10 +25,10 @@ import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError
 from gan_metrics.files.growing_array import Rows
-from gan_metrics.metrics.arguments import whole_number
 from gan_metrics.metrics.arrays import blocks
-from gan_metrics.metrics.estimates import Estimate, influence_error
+from gan_metrics.metrics.estimate import Estimate, influence_error
 from gan_metrics.metrics.memorization import as_three
+from gan_metrics.metrics.validation import whole_number
 
 __all__ = ["fld", "fld_estimate"]
 

@@ -22,7 +22,7 @@ from gan_metrics.metrics.diversity import (
     vendi,
     vendi_estimate,
 )
-from gan_metrics.metrics.estimates import Estimate
+from gan_metrics.metrics.estimate import Estimate
 
 ORDERS = [0.1, 0.5, 0.999, 1.0, 1.001, 1.5, 2.0, 10.0, 100.0, math.inf]
 SIZES = [(300, 20), (21, 20), (20, 20), (15, 20), (2, 20), (40, 1)]

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError, InputError
 from gan_metrics.metrics.arrays import as_matrix, host
-from gan_metrics.moments import Moments
+from gan_metrics.metrics.moments import Moments
 
 __all__ = [
     "Coupling",
