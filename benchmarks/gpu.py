@@ -37,8 +37,8 @@ sys.path.insert(0, str(HERE.parent / "tests"))
 from data import crops, random_inception_weights, write_folder  # noqa: E402
 
 import gan_metrics as gm  # noqa: E402
-from gan_metrics.backbones.building import build_network  # noqa: E402
-from gan_metrics.backbones.folding import fold_batchnorm  # noqa: E402
+from gan_metrics.backbones.bn_folding import fold_batchnorm  # noqa: E402
+from gan_metrics.backbones.build import build_network  # noqa: E402
 from gan_metrics.backbones.registry import choose_backbone, load_backbone  # noqa: E402
 from gan_metrics.metrics import frechet_distance, kid, prdc  # noqa: E402
 from gan_metrics.metrics.moments import MomentsStream  # noqa: E402

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from gan_metrics.backbones.choice import BackboneChoice
+from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.backbones.registry import is_built_in, state_spec
 from gan_metrics.errors import MismatchError
 from gan_metrics.options import Options, weights_of

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from typing_extensions import Unpack
 
 from gan_metrics.agreement import common_spec, declared_warnings
-from gan_metrics.backbones.choice import BackboneChoice
+from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.cautions import metric_cautions
 from gan_metrics.embedding import embed_all, settle
 from gan_metrics.errors import InputError, UsageError, unknown_name

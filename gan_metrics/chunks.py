@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics.backbones.choice import BackboneChoice
+from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.cache import Cache, Chunk
 from gan_metrics.communication import ALONE, Comm
 from gan_metrics.errors import ImageError, InputError, UsageError, failed_device, unknown_name
@@ -26,7 +26,7 @@ from gan_metrics.utils.progress import Progress
 if TYPE_CHECKING:
     import torch
 
-    from gan_metrics.backbones.embedder import Embedder
+    from gan_metrics.backbones.multi_space import Embedder
     from gan_metrics.images.loader import Batch
 
 __all__ = ["ENGINES", "ChunkStream", "Extraction", "Finished", "draw_images"]

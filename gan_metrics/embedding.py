@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gan_metrics.agreement import agree_before_weights, backbone_name
-from gan_metrics.backbones.choice import BackboneChoice
+from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.backbones.registry import built_in, choose_backbone, recipe_of
 from gan_metrics.errors import MismatchError, UsageError, WeightsError
 from gan_metrics.extraction import extract
@@ -21,7 +21,7 @@ from gan_metrics.protocols.table import PROTOCOLS, protocol_for
 from gan_metrics.sides import Side
 
 if TYPE_CHECKING:
-    from gan_metrics.backbones.embedder import Embedder
+    from gan_metrics.backbones.multi_space import Embedder
 
 __all__ = ["embed_all", "embed_spaces", "settle"]
 
@@ -126,7 +126,7 @@ def embed_spaces(
 
     @functools.cache
     def networks() -> Embedder:
-        from gan_metrics.backbones.embedder import Embedder
+        from gan_metrics.backbones.multi_space import Embedder
 
         return Embedder(options.get("device", "auto"), options.get("engine", "local"))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics.backbones.choice import BackboneChoice
+from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.cache import CHUNK
 from gan_metrics.chunks import ChunkStream, Extraction, Finished, draw_images
 from gan_metrics.communication import Comm
@@ -25,7 +25,7 @@ from gan_metrics.ray_chunks import RayStream
 from gan_metrics.utils.result_warning import unique
 
 if TYPE_CHECKING:
-    from gan_metrics.backbones.embedder import Embedder
+    from gan_metrics.backbones.multi_space import Embedder
 
 __all__ = ["extract"]
 

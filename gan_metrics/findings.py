@@ -13,7 +13,7 @@ import numpy.typing as npt
 from typing_extensions import Unpack
 
 from gan_metrics.attribution import Attribution, attribute_embedded
-from gan_metrics.backbones.choice import BackboneChoice
+from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.comparison import Comparison, names_of, rank
 from gan_metrics.embedding import settle
 from gan_metrics.errors import GanMetricsError, InputError, UsageError, unknown_name

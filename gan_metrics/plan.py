@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gan_metrics.backbones.choice import BackboneChoice
 from gan_metrics.backbones.layers import cut_of
+from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.backbones.registry import choose_backbone
 from gan_metrics.errors import MismatchError, WeightsError
 from gan_metrics.generators.generated import Generated

@@ -15,7 +15,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gan_metrics.backbones.choice import BackboneChoice
+from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.chunks import ChunkStream, Extraction, Finished
 from gan_metrics.errors import GanMetricsError, ResourceError, UsageError
 from gan_metrics.images.sources import ImageSource
@@ -23,7 +23,7 @@ from gan_metrics.metrics.moments import Moments, merged
 from gan_metrics.utils.optional import require
 
 if TYPE_CHECKING:
-    from gan_metrics.backbones.embedder import Embedder
+    from gan_metrics.backbones.multi_space import Embedder
 
 __all__ = ["RayStream"]
 
@@ -209,7 +209,7 @@ class _Worker:
 
     @functools.cached_property
     def _networks(self) -> Embedder:
-        from gan_metrics.backbones.embedder import Embedder
+        from gan_metrics.backbones.multi_space import Embedder
 
         return Embedder(self._how.device)
 

@@ -12,8 +12,8 @@ from data import crops, write_folder
 from oracles import frechet_nuclear
 
 import gan_metrics as gm
-from gan_metrics.backbones import embedder, network
-from gan_metrics.backbones.choice import BackboneChoice
+from gan_metrics.backbones import multi_space, network
+from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.backbones.registry import choose_backbone
 from gan_metrics.embedding import embed_spaces
 from gan_metrics.errors import (
@@ -475,7 +475,7 @@ def test_only_the_networks_that_are_needed_are_built(
     sides = [open_side(folder, {}) for folder in folders]
     embed_spaces(sides, [{"a": lite}] * 2, {})
     monkeypatch.setattr(network.Backbone, "__init__", init)
-    monkeypatch.setattr(embedder.Backbone, "__init__", init)
+    monkeypatch.setattr(multi_space.Backbone, "__init__", init)
     embed_spaces(sides, [{"a": lite, "b": other}] * 2, {})
     assert built == [other.recipe.name]
 

@@ -22,8 +22,8 @@ from PIL import Image
 import gan_metrics as gm
 from gan_metrics import chunks as chunks_module
 from gan_metrics import extraction as extraction_module
-from gan_metrics.backbones.choice import BackboneChoice
-from gan_metrics.backbones.embedder import Embedder
+from gan_metrics.backbones.multi_space import Embedder
+from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.backbones.registry import choose_backbone
 from gan_metrics.cache import FeatureCache, chunk_key
 from gan_metrics.chunks import Extraction

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_metrics.backbones.choice import INPUT, Layer
+from gan_metrics.backbones.recipe import INPUT, Layer
 from gan_metrics.errors import UsageError, unknown_name
 
 __all__ = ["CutPoint", "cut_points", "pool_output", "run_until"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from gan_metrics.backbones.choice import LAYOUTS, OUTPUT, Layer, Recipe
-from gan_metrics.backbones.memo import remembered
+from gan_metrics.backbones.metadata_cache import remembered
+from gan_metrics.backbones.recipe import LAYOUTS, OUTPUT, Layer, Recipe
 from gan_metrics.protocols.spec import POOLS
 
 __all__ = ["cut_of"]
@@ -28,7 +28,7 @@ def cut_of(recipe: Recipe, name: str) -> tuple[str, Layer]:
         return short, recipe.layers[short]
 
     def work_out() -> Any:
-        building = importlib.import_module("gan_metrics.backbones.building")
+        building = importlib.import_module("gan_metrics.backbones.build")
         return list(building.find_cut(recipe, "" if name == OUTPUT else name))
 
     own = recipe.weights is None  # the code of a network of the user's may change

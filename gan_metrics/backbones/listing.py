@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from gan_metrics.backbones.building import list_cuts
-from gan_metrics.backbones.choice import INPUT, Recipe
+from gan_metrics.backbones.build import list_cuts
 from gan_metrics.backbones.cut import CutPoint, run_until
 from gan_metrics.backbones.network import Backbone
+from gan_metrics.backbones.recipe import INPUT, Recipe
 from gan_metrics.backbones.registry import choose_backbone, recipe_of
 
 __all__ = ["LayerFacts", "list_layers"]

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_metrics.backbones.building import build_network
+from gan_metrics.backbones.build import build_network
 from gan_metrics.backbones.network import pick_device
 from gan_metrics.backbones.registry import choose_backbone
 from gan_metrics.errors import InputError, unknown_name

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from gan_metrics.backbones.building import build_network
+from gan_metrics.backbones.bn_folding import fold_batchnorm, touches
+from gan_metrics.backbones.build import build_network
 from gan_metrics.backbones.cut import pool_output, run_until
-from gan_metrics.backbones.folding import fold_batchnorm, touches
+from gan_metrics.backbones.int8 import quantize_linear
 from gan_metrics.backbones.layers import cut_of
 from gan_metrics.backbones.openvino import CompiledCut, import_openvino
-from gan_metrics.backbones.quantization import quantize_linear
 from gan_metrics.errors import InputError, UsageError, failed_device
 from gan_metrics.images import preprocess
 from gan_metrics.utils.stdout import prints_to_stderr
 from gan_metrics.utils.tf32 import tf32
 
 if TYPE_CHECKING:
-    from gan_metrics.backbones.choice import BackboneChoice, Layer
+    from gan_metrics.backbones.recipe import BackboneChoice, Layer
     from gan_metrics.protocols.spec import FeatureSpec
 
 __all__ = ["Backbone", "pick_device"]

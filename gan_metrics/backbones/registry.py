@@ -17,9 +17,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Union
 
-from gan_metrics.backbones import families, torchvision_rows
-from gan_metrics.backbones.choice import BackboneChoice, Layer, Recipe
+from gan_metrics.backbones import library_recipes, torchvision_table
 from gan_metrics.backbones.layers import cut_of
+from gan_metrics.backbones.recipe import BackboneChoice, Layer, Recipe
 from gan_metrics.backbones.weights import (
     EMBEDDED_LITE0,
     PUBLISHED_INCEPTION,
@@ -145,7 +145,7 @@ BACKBONES: Mapping[str, Recipe] = MappingProxyType(
         for recipe in (
             _INCEPTION,
             _LITE0,
-            *map(torchvision_rows.row, torchvision_rows.SHORT_NAMES.values()),
+            *map(torchvision_table.row, torchvision_table.SHORT_NAMES.values()),
             _dinov2("vits14", "small", 384),
             _dinov2("vitb14", "base", 768),
             _dinov2("vitl14", "large", 1024),
@@ -275,25 +275,25 @@ def recipe_of(backbone: BackboneName) -> Recipe:
     if isinstance(backbone, Recipe):
         return backbone
     if not isinstance(backbone, str):
-        own = importlib.import_module("gan_metrics.backbones.own")
+        own = importlib.import_module("gan_metrics.backbones.custom")
         module_recipe: Recipe = own.recipe_of_module(backbone)
         return module_recipe
     if backbone in BACKBONES:
         return BACKBONES[backbone]
     prefix, colon, name = backbone.partition(":")
     if prefix == "torchvision" and name:
-        return torchvision_rows.row(name)
+        return torchvision_table.row(name)
     if prefix == "timm" and name:
-        return families.timm_recipe(name)
+        return library_recipes.timm_recipe(name)
     if prefix == "clip" and name:
-        return families.clip_recipe(name)
+        return library_recipes.clip_recipe(name)
     if colon and name and prefix:
         if near := difflib.get_close_matches(prefix, ("torchvision", "timm", "clip"), cutoff=0.7):
             raise UsageError(f"unknown backbone {backbone!r}. Did you mean {near[0]}:{name}?")
-        own = importlib.import_module("gan_metrics.backbones.own")
+        own = importlib.import_module("gan_metrics.backbones.custom")
         factory_recipe: Recipe = own.recipe_from_factory(backbone)
         return factory_recipe
-    known = [*BACKBONES, *torchvision_rows.all_names()]
+    known = [*BACKBONES, *torchvision_table.all_names()]
     if not difflib.get_close_matches(backbone, known, cutoff=0.5):
         known = [*BACKBONES, "torchvision:NAME", "timm:NAME", "clip:MODEL/WEIGHTS"]
     raise unknown_name("backbone", backbone, known)
@@ -319,7 +319,7 @@ def built_in(name: str | None, by: str) -> str | None:
 
 def is_built_in(name: str) -> bool:
     """Whether a file's header may choose this backbone: its facts are part of this package."""
-    return name in BACKBONES or name in torchvision_rows.all_names()
+    return name in BACKBONES or name in torchvision_table.all_names()
 
 
 def backbone_names(pattern: str | None = None) -> list[str]:
@@ -330,7 +330,7 @@ def backbone_names(pattern: str | None = None) -> list[str]:
     """
     if pattern is None:
         return list(BACKBONES)
-    names: Iterable[str] = [*BACKBONES, *torchvision_rows.all_names()]
+    names: Iterable[str] = [*BACKBONES, *torchvision_table.all_names()]
     found = [name for name in names if fnmatch.fnmatch(name, pattern)]
     for library in ("timm", "clip"):
         if fnmatch.fnmatch(f"{library}:", f"{pattern.partition(':')[0]}:") and ":" in pattern:

@@ -11,8 +11,8 @@ import timm
 import torch
 from torch import nn
 
-from gan_metrics.backbones.choice import INPUT
 from gan_metrics.backbones.cut import CutPoint, run_until
+from gan_metrics.backbones.recipe import INPUT
 from gan_metrics.errors import UsageError, unknown_name
 
 __all__ = ["adapt", "all_names", "build", "describe", "rename_by_order"]

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import torch
 
-from gan_metrics.backbones.choice import BackboneChoice
-from gan_metrics.backbones.embedder import Embedder
+from gan_metrics.backbones.multi_space import Embedder
 from gan_metrics.backbones.network import Backbone
+from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.communication import Comm, world
 from gan_metrics.embedding import embed_spaces, settle
 from gan_metrics.errors import ComputationError, InputError, MismatchError, UsageError

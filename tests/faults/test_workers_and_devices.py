@@ -22,7 +22,7 @@ from records import record
 
 import gan_metrics as gm
 from gan_metrics import extraction
-from gan_metrics.backbones.embedder import Embedder
+from gan_metrics.backbones.multi_space import Embedder
 from gan_metrics.errors import ResourceError
 
 OWN: dict[str, Any] = {"backbone": LITE0, "device": "cpu"}

@@ -296,7 +296,7 @@ def test_a_batch_gives_the_features_of_the_folder(tmp_path: Path) -> None:
     from data import crops, write_folder
 
     import gan_metrics as gm
-    from gan_metrics.backbones.embedder import Embedder
+    from gan_metrics.backbones.multi_space import Embedder
     from gan_metrics.backbones.registry import choose_backbone
     from gan_metrics.chunks import Extraction
     from gan_metrics.extraction import extract

@@ -15,11 +15,11 @@ from torch import nn
 
 from gan_metrics.backbones import inception
 from gan_metrics.backbones import network as network_module
-from gan_metrics.backbones.building import read_state_dict
-from gan_metrics.backbones.choice import Layer
+from gan_metrics.backbones.bn_folding import fold_batchnorm
+from gan_metrics.backbones.build import read_state_dict
 from gan_metrics.backbones.cut import pool_output, run_until
-from gan_metrics.backbones.folding import fold_batchnorm
 from gan_metrics.backbones.network import Backbone, pick_device
+from gan_metrics.backbones.recipe import Layer
 from gan_metrics.backbones.registry import BACKBONES, choose_backbone, load_backbone
 from gan_metrics.errors import InputError, MismatchError, UsageError, WeightsError
 

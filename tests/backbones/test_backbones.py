@@ -18,8 +18,8 @@ from torch import nn
 
 import gan_metrics as gm
 from gan_metrics.backbones import torchvision as torchvision_networks
-from gan_metrics.backbones import torchvision_rows
-from gan_metrics.backbones.building import read_state_dict
+from gan_metrics.backbones import torchvision_table
+from gan_metrics.backbones.build import read_state_dict
 from gan_metrics.backbones.layers import cut_of
 from gan_metrics.backbones.listing import list_layers
 from gan_metrics.backbones.registry import (
@@ -113,7 +113,7 @@ def test_maps_keep_their_shape(name: str, layer: str, shape: tuple[int, ...]) ->
 
 
 def test_torchvision_s_facts_are_torchvision_s() -> None:
-    facts = torchvision_rows._facts()
+    facts = torchvision_table._facts()
     theirs = torchvision_networks.catalogue()
     assert len(theirs) > 80
     differing = {key for key in theirs if key in facts and theirs[key] != facts[key]}
@@ -121,7 +121,7 @@ def test_torchvision_s_facts_are_torchvision_s() -> None:
     if torchvision.__version__.startswith("0.29."):  # which the table was made with
         assert facts == theirs
     assert all(recipe_of(name).weights.sha256_prefix or "vgg" in name  # type: ignore[union-attr]
-               for name in torchvision_rows.all_names())  # fmt: skip
+               for name in torchvision_table.all_names())  # fmt: skip
 
 
 @pytest.mark.parametrize("key", ["resnet50.IMAGENET1K_V2", "efficientnet_b4", "vit_b_16",

@@ -11,7 +11,7 @@ from gan_metrics.backbones.network import Backbone, pick_device
 if TYPE_CHECKING:
     import torch
 
-    from gan_metrics.backbones.choice import BackboneChoice
+    from gan_metrics.backbones.recipe import BackboneChoice
     from gan_metrics.protocols.spec import FeatureSpec
 
 __all__ = ["Embedder"]

@@ -266,7 +266,7 @@ def test_whatever_a_user_s_network_does(folders: tuple[Path, Path], run: Run) ->
         with pytest.raises(UsageError, match=message):
             load_backbone(Faulty(kind), device="cpu")
     assert load_backbone(Faulty("numpy"), device="cpu")(images(2, 30)).shape == (2, 3)
-    path = str(Path(__file__).parent)
+    path = str(Path(__file__).parents[1])
     done = run(
         "fid", *folders, "--backbone", "test_own_networks:printing", "--json", PYTHONPATH=path
     )

@@ -21,7 +21,7 @@ from conftest import Run
 from PIL import Image
 
 from gan_metrics import locations
-from gan_metrics.backbones.building import skeleton
+from gan_metrics.backbones.build import skeleton
 from gan_metrics.backbones.dinov2 import adapt, resample_table
 from gan_metrics.backbones.listing import list_layers
 from gan_metrics.backbones.registry import (

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from gan_metrics.backbones.choice import INPUT
+from gan_metrics.backbones.recipe import INPUT
 
 __all__ = ["fold_batchnorm", "touches"]
 

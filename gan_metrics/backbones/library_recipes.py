@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from gan_metrics.backbones.choice import Layer, Recipe
-from gan_metrics.backbones.memo import remembered
+from gan_metrics.backbones.metadata_cache import remembered
+from gan_metrics.backbones.recipe import Layer, Recipe
 from gan_metrics.backbones.weights import WeightsSource
 from gan_metrics.protocols.spec import Preprocess
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-from gan_metrics.backbones.choice import Layer, Recipe
+from gan_metrics.backbones.recipe import Layer, Recipe
 from gan_metrics.backbones.weights import WeightsSource
 from gan_metrics.errors import unknown_name
 from gan_metrics.protocols.spec import Preprocess

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_metrics.backbones.choice import INPUT, BackboneChoice, Recipe
 from gan_metrics.backbones.cut import CutPoint, cut_points, run_until
+from gan_metrics.backbones.recipe import INPUT, BackboneChoice, Recipe
 from gan_metrics.errors import UsageError, WeightsError, unknown_name
 from gan_metrics.utils.stdout import prints_to_stderr
 

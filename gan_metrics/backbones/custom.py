@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_metrics.backbones.choice import OUTPUT, Recipe
+from gan_metrics.backbones.recipe import OUTPUT, Recipe
 from gan_metrics.errors import UsageError
 from gan_metrics.protocols.spec import Preprocess
 from gan_metrics.utils.stdout import prints_to_stderr
