@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from gan_metrics.report.overview import save_report
     from gan_metrics.reproduction import Reproduction, reproduce
     from gan_metrics.results import EvaluationResult, MetricResult
-    from gan_metrics.stats import Statistics, load_stats
+    from gan_metrics.stats.statistics import Statistics, load_stats
 
 __version__ = "0.1.0"
 
@@ -130,7 +130,7 @@ _HOMES = {
     "gan_metrics.reproduction": ("Reproduction", "reproduce"),
     "gan_metrics.results": ("EvaluationResult", "MetricResult"),
     "gan_metrics.protocols.spec": ("FeatureSpec", "Preprocess"),
-    "gan_metrics.stats": ("Statistics", "load_stats"),
+    "gan_metrics.stats.statistics": ("Statistics", "load_stats"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -23,17 +23,17 @@ from gan_metrics.features import Features
 from gan_metrics.images.by_name import images_by_name
 from gan_metrics.images.labels import labels_of_both
 from gan_metrics.measurement import Arguments, measure, score
-from gan_metrics.merging import merged_statistics
 from gan_metrics.metrics import registry
 from gan_metrics.options import Options, check_options, comm_of
-from gan_metrics.peer_files import KINDS, write_adm, write_statistics
 from gan_metrics.per_class import measure_classes
 from gan_metrics.per_image import look_at_images
 from gan_metrics.plan import sibling
 from gan_metrics.protocols.table import PROTOCOLS, protocol_for, several
 from gan_metrics.results import EvaluationResult, MetricResult
 from gan_metrics.sides import Input, open_side
-from gan_metrics.stats import Statistics
+from gan_metrics.stats.merge import merged_statistics
+from gan_metrics.stats.peer_files import KINDS, write_adm, write_statistics
+from gan_metrics.stats.statistics import Statistics
 
 __all__ = [
     "Options",
@@ -61,7 +61,7 @@ def fid(
 
     Args:
         real: A folder of images, a statistics ``.npz``, or what :func:`compute_stats`,
-            :func:`~gan_metrics.stats.load_stats` or :func:`extract_features` gave.
+            :func:`~gan_metrics.stats.statistics.load_stats` or :func:`extract_features` gave.
         fake: The same.
         directions: Find so many directions that carry the distance; their shares of it stand in
             ``details["leading_directions"]``.

@@ -29,16 +29,16 @@ from gan_metrics.images.sources import (
 )
 from gan_metrics.metrics.moments import Moments
 from gan_metrics.options import Options
-from gan_metrics.peer_files import (
+from gan_metrics.protocols.spec import FeatureSpec
+from gan_metrics.stats.peer_files import (
     Reference,
     is_features_tensor,
     is_reference,
     read_features_tensor,
     read_reference,
 )
-from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.references import open_reference
-from gan_metrics.stats import Statistics
+from gan_metrics.stats.references import open_reference
+from gan_metrics.stats.statistics import Statistics
 from gan_metrics.utils.result_warning import ResultWarning
 
 __all__ = ["Input", "Side", "open_side"]

@@ -17,7 +17,7 @@ from gan_metrics.features import Features
 from gan_metrics.images.metadata import Facts, Tally
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.sides import Side
-from gan_metrics.stats import Statistics
+from gan_metrics.stats.statistics import Statistics
 
 
 def side(array: np.ndarray, *facts: Facts, **more: object) -> Side:

@@ -20,7 +20,7 @@ from data import crops, write_folder
 
 import gan_metrics as gm
 from gan_metrics.communication import ALONE
-from gan_metrics.stats import Statistics
+from gan_metrics.stats.statistics import Statistics
 
 Folders = tuple[Path, Path]
 OFFLINE = ("--backbone", LITE0)

@@ -16,7 +16,7 @@ import gan_metrics as gm
 from gan_metrics.errors import InputError, MismatchError, UsageError
 from gan_metrics.features import Features
 from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.stats import Statistics
+from gan_metrics.stats.statistics import Statistics
 
 DIM = 6
 SCALES = np.linspace(1, 0.3, DIM)

@@ -26,7 +26,7 @@ from gan_metrics.images import metadata
 from gan_metrics.metrics.registry import expand
 from gan_metrics.options import Options
 from gan_metrics.protocols.table import PROTOCOLS, protocol_for
-from gan_metrics.references import REFERENCES
+from gan_metrics.stats.references import REFERENCES
 from gan_metrics.training.accumulators import Accumulator
 
 ROOT = Path(__file__).parents[1]

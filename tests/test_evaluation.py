@@ -28,7 +28,7 @@ from gan_metrics.measurement import score
 from gan_metrics.metrics.registry import METRICS
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.sides import open_side
-from gan_metrics.stats import Statistics
+from gan_metrics.stats.statistics import Statistics
 
 Folders = tuple[Path, Path]
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import LITE0, Run
 
 from gan_metrics.metrics.moments import Moments
-from gan_metrics.stats import Statistics
+from gan_metrics.stats.statistics import Statistics
 
 
 def imported(code: str, *names: str) -> set[str]:

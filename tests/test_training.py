@@ -15,7 +15,7 @@ import gan_metrics as gm
 from gan_metrics.errors import ComputationError, InputError, MismatchError, UsageError
 from gan_metrics.metrics.moments import Moments
 from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.stats import Statistics
+from gan_metrics.stats.statistics import Statistics
 from gan_metrics.training import FID, KID, FrechetLoss, InceptionScore, Metrics, PrecisionRecall
 
 

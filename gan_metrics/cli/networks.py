@@ -139,7 +139,7 @@ def references(
       gan-metrics fid ref:cifar10-train fake/
     """
     from gan_metrics.errors import unknown_name
-    from gan_metrics.references import REFERENCES
+    from gan_metrics.stats.references import REFERENCES
 
     if name is not None and name.removeprefix("ref:") not in REFERENCES:
         raise unknown_name("reference", name, REFERENCES)

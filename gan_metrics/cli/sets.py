@@ -13,7 +13,7 @@ from gan_metrics.cli.options import takes_features
 from gan_metrics.cli.root import Debug, Quiet, app
 
 if TYPE_CHECKING:
-    from gan_metrics.stats import Statistics
+    from gan_metrics.stats.statistics import Statistics
 
 __all__ = ["features", "inspect", "map_", "merge", "search", "stats"]
 

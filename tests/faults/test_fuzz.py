@@ -28,10 +28,10 @@ from gan_metrics.feature_files import load_features, save_features
 from gan_metrics.features import Features
 from gan_metrics.images.sources import open_source
 from gan_metrics.metrics.moments import Moments
-from gan_metrics.peer_files import read_reference
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.reproduction import reproduce
-from gan_metrics.stats import Statistics, load_all_stats, load_stats
+from gan_metrics.stats.peer_files import read_reference
+from gan_metrics.stats.statistics import Statistics, load_all_stats, load_stats
 
 TIMES = [100, pytest.param(5000, marks=pytest.mark.slow)]
 ROWS = np.random.default_rng(0).normal(size=(30, 4))

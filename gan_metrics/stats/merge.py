@@ -11,7 +11,7 @@ from typing import Any
 from gan_metrics.errors import InputError, MismatchError, UsageError
 from gan_metrics.metrics.moments import merged
 from gan_metrics.protocols.spec import FeatureSpec, must_agree
-from gan_metrics.stats import Statistics
+from gan_metrics.stats.statistics import Statistics
 from gan_metrics.utils.result_warning import unique
 
 __all__ = ["merged_statistics"]

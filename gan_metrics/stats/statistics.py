@@ -19,7 +19,7 @@ from gan_metrics.errors import InputError, MismatchError
 from gan_metrics.files.download import atomic_path
 from gan_metrics.metrics.moments import Moments
 from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.stored_moments import StoredMoments, read_moments
+from gan_metrics.stats.formats import StoredMoments, read_moments
 from gan_metrics.utils.text import loads
 from gan_metrics.utils.versions import versions
 
@@ -125,7 +125,7 @@ def load_stats(path: str | os.PathLike[str]) -> Statistics:
 
     Args:
         path: An ``.npz`` (ours, or one with ``mu`` and ``sigma``), EDM2's ``.pkl`` or
-            torch-fidelity's ``.pt``; see :mod:`gan_metrics.stored_moments`.
+            torch-fidelity's ``.pt``; see :mod:`gan_metrics.stats.formats`.
 
     Returns:
         The statistics, the covariance brought to the divisor n − 1.
@@ -146,7 +146,7 @@ def load_all_stats(path: str | os.PathLike[str]) -> dict[str, Statistics]:
         path: As for :func:`load_stats`.
 
     Returns:
-        The main ones first; see :func:`gan_metrics.stored_moments.read_moments`.
+        The main ones first; see :func:`gan_metrics.stats.formats.read_moments`.
 
     Raises:
         InputError, MismatchError: As for :func:`load_stats`.

@@ -27,10 +27,10 @@ from gan_metrics.errors import (
 )
 from gan_metrics.files.download import DownloadError, fetch, pin, pinned, sha256_of
 from gan_metrics.files.npz import stored_arrays
-from gan_metrics.peer_files import Reference, read_reference
 from gan_metrics.protocols.spec import POOLS, FeatureSpec
 from gan_metrics.protocols.table import PROTOCOLS
-from gan_metrics.stats import Statistics
+from gan_metrics.stats.peer_files import Reference, read_reference
+from gan_metrics.stats.statistics import Statistics
 from gan_metrics.utils.progress import Progress
 
 __all__ = [

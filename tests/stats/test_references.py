@@ -24,7 +24,7 @@ from conftest import LITE0
 from test_imports import imported
 
 import gan_metrics as gm
-from gan_metrics import demo, locations, references
+from gan_metrics import demo, locations
 from gan_metrics.backbones.registry import choose_backbone
 from gan_metrics.errors import GanMetricsError, MismatchError, UsageError, WeightsError
 from gan_metrics.files import download
@@ -32,7 +32,8 @@ from gan_metrics.images.encode import save_png
 from gan_metrics.metrics.moments import Moments
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.protocols.table import PROTOCOLS
-from gan_metrics.references import (
+from gan_metrics.stats import references
+from gan_metrics.stats.references import (
     REFERENCES,
     Entry,
     find_reference,
@@ -40,7 +41,7 @@ from gan_metrics.references import (
     open_reference,
     reference_names,
 )
-from gan_metrics.stats import Statistics, load_stats
+from gan_metrics.stats.statistics import Statistics, load_stats
 
 ROOT = Path(gm.__file__).parent.parent
 NAME = "cifar10-train"
@@ -622,7 +623,7 @@ def digits_folder(folder: Path, some: slice = slice(None)) -> Path:
 
 def test_the_shipped_reference_opens_offline_without_torch() -> None:
     code = (
-        "from gan_metrics.references import open_reference\n"
+        "from gan_metrics.stats.references import open_reference\n"
         "assert open_reference('digits').statistics['features'].moments.dim == 320\n"
     )
     assert imported(code, "torch", "sklearn", "numpy") == {"numpy"}

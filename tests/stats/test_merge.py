@@ -18,7 +18,7 @@ import gan_metrics as gm
 from gan_metrics.errors import InputError, MismatchError, UsageError
 from gan_metrics.metrics.moments import Moments
 from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.stats import Statistics
+from gan_metrics.stats.statistics import Statistics
 
 
 def statistics(features: np.ndarray, **facts: object) -> Statistics:

@@ -20,12 +20,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gan_metrics as gm
-from gan_metrics import stored_moments
 from gan_metrics.backbones.registry import BACKBONES
 from gan_metrics.errors import InputError, MismatchError, ResourceError, UsageError
 from gan_metrics.files.pickles import PickledArray, read_pickle
 from gan_metrics.metrics.moments import Moments
-from gan_metrics.peer_files import (
+from gan_metrics.protocols.spec import FeatureSpec
+from gan_metrics.protocols.table import PROTOCOLS
+from gan_metrics.stats import formats
+from gan_metrics.stats.peer_files import (
     KINDS,
     is_features_tensor,
     is_reference,
@@ -34,9 +36,7 @@ from gan_metrics.peer_files import (
     write_adm,
     write_statistics,
 )
-from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.protocols.table import PROTOCOLS
-from gan_metrics.stats import Statistics, load_stats
+from gan_metrics.stats.statistics import Statistics, load_stats
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 4)) + np.arange(4)
@@ -827,7 +827,7 @@ def test_damage_of_the_instructions_alone_is_noticed(tmp_path: Path) -> None:
 
 
 def test_a_table_of_conventions_states_real_layers() -> None:
-    for table in (stored_moments.ADM, stored_moments.EDM2, stored_moments.FIDELITY):
+    for table in (formats.ADM, formats.EDM2, formats.FIDELITY):
         for row in table.values():
             spec = row.spec()
             recipe = BACKBONES[str(spec.backbone)]

@@ -1,6 +1,6 @@
 """The peers' files of reference statistics: all that is in one, and writing one that they read.
 
-What a file of each kind means is told in :mod:`gan_metrics.stored_moments`.
+What a file of each kind means is told in :mod:`gan_metrics.stats.formats`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from gan_metrics.files.download import atomic_path, check_target
 from gan_metrics.files.npz import reading, stored_arrays
 from gan_metrics.files.pickles import PickledArray, read_torch
 from gan_metrics.images.sources.array_file import ArraySource, is_image_batch
-from gan_metrics.stats import Statistics, load_all_stats
-from gan_metrics.stored_moments import ADM, EDM2, PICKLES, TORCH_FILES
+from gan_metrics.stats.formats import ADM, EDM2, PICKLES, TORCH_FILES
+from gan_metrics.stats.statistics import Statistics, load_all_stats
 
 __all__ = [
     "KINDS",

@@ -12,7 +12,7 @@ import pytest
 from gan_metrics.errors import InputError, MismatchError, ResourceError
 from gan_metrics.metrics.moments import Moments
 from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.stats import Statistics, is_statistics, load_all_stats, load_stats
+from gan_metrics.stats.statistics import Statistics, is_statistics, load_all_stats, load_stats
 
 X = np.random.default_rng(0).normal(size=(50, 4))
 MOMENTS = Moments.from_features(X)

@@ -1,0 +1,1 @@
+"""Reference statistics: mean and covariance of features, read, written and merged."""
