@@ -32,8 +32,8 @@ if TYPE_CHECKING:
         fid,
         merge_stats,
     )
-    from gan_metrics.feature_files import load_features, save_features
-    from gan_metrics.features import Features
+    from gan_metrics.features.features import Features
+    from gan_metrics.features.files import load_features, save_features
     from gan_metrics.findings import Findings, examine
     from gan_metrics.generators.generated import Generated
     from gan_metrics.inspection import Inspection, inspect_images
@@ -116,8 +116,8 @@ _HOMES = {
         "fid",
         "merge_stats",
     ),
-    "gan_metrics.feature_files": ("load_features", "save_features"),
-    "gan_metrics.features": ("Features",),
+    "gan_metrics.features.files": ("load_features", "save_features"),
+    "gan_metrics.features.features": ("Features",),
     "gan_metrics.findings": ("Findings", "examine"),
     "gan_metrics.generators.generated": ("Generated",),
     "gan_metrics.inspection": ("Inspection", "inspect_images"),

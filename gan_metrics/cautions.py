@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics.features import Features
+from gan_metrics.features.features import Features
 from gan_metrics.images.labels import folder_classes
 from gan_metrics.metrics.registry import Metric
 from gan_metrics.options import Options

@@ -11,8 +11,8 @@ from gan_metrics.agreement import agree_before_weights, backbone_name
 from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.backbones.registry import built_in, choose_backbone, recipe_of
 from gan_metrics.errors import MismatchError, UsageError, WeightsError
-from gan_metrics.extraction import extract
-from gan_metrics.features import Features
+from gan_metrics.features.extraction import extract
+from gan_metrics.features.features import Features
 from gan_metrics.generators.generated import Generated
 from gan_metrics.images.sources import ArraySource
 from gan_metrics.options import Options, extraction_of, weights_of

@@ -19,7 +19,7 @@ from gan_metrics.errors import (
     WeightsError,
     unknown_name,
 )
-from gan_metrics.features import Features
+from gan_metrics.features.features import Features
 from gan_metrics.images.by_name import images_by_name
 from gan_metrics.images.labels import labels_of_both
 from gan_metrics.measurement import Arguments, measure, score

@@ -14,7 +14,7 @@ from typing_extensions import Unpack
 from gan_metrics.agreement import common_spec, declared_warnings
 from gan_metrics.embedding import embed_all, settle
 from gan_metrics.errors import ComputationError, UsageError, unknown_name
-from gan_metrics.features import Features
+from gan_metrics.features.features import Features
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.options import Options, check_options
 from gan_metrics.protocols.spec import Decoding, FeatureSpec

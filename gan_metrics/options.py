@@ -11,12 +11,12 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from gan_metrics.backbones.registry import BACKBONES, LIBRARIES, is_built_in
-from gan_metrics.cache import FeatureCache
-from gan_metrics.chunks import Extraction
 from gan_metrics.communication import ALONE, Comm
 from gan_metrics.errors import UsageError, unknown_name
+from gan_metrics.features.cache import FeatureCache
+from gan_metrics.features.chunks import Extraction
+from gan_metrics.features.redis_cache import RedisCache, is_redis
 from gan_metrics.protocols.table import protocol_for
-from gan_metrics.redis_cache import RedisCache, is_redis
 from gan_metrics.utils.progress import Progress
 
 __all__ = ["Options", "check_options", "comm_of", "extraction_of", "open_cache", "weights_of"]

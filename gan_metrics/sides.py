@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import InputError, UsageError
-from gan_metrics.feature_files import is_features, load_features
-from gan_metrics.features import Features
+from gan_metrics.features.features import Features
+from gan_metrics.features.files import is_features, load_features
 from gan_metrics.generators.generated import Generated
 from gan_metrics.images.sources import (
     Copied,

@@ -14,7 +14,7 @@ from data import crops, write_folder
 
 import gan_metrics as gm
 from gan_metrics.errors import InputError, MismatchError, UsageError
-from gan_metrics.features import Features
+from gan_metrics.features.features import Features
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.stats.statistics import Statistics
 

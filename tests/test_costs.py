@@ -15,8 +15,8 @@ from data import crops, write_folder
 from toys import Colours, of_colours
 
 import gan_metrics as gm
-from gan_metrics import chunks
 from gan_metrics.backbones.network import Backbone
+from gan_metrics.features import chunks
 from gan_metrics.images import loader
 from gan_metrics.images.sources.folder import FolderSource
 

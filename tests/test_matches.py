@@ -12,7 +12,7 @@ from PIL import Image
 
 import gan_metrics as gm
 from gan_metrics.errors import ComputationError, MismatchError, UsageError
-from gan_metrics.features import Features
+from gan_metrics.features.features import Features
 from gan_metrics.matches import DISTANCES, search
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.report.matches import save_matches
@@ -216,7 +216,7 @@ def test_a_search_needs_no_covariances(monkeypatch: pytest.MonkeyPatch) -> None:
     def costly(*_: object) -> None:
         raise AssertionError("moments were computed")
 
-    monkeypatch.setattr("gan_metrics.features.MomentsStream", costly)
+    monkeypatch.setattr("gan_metrics.features.features.MomentsStream", costly)
     x = features(np.random.default_rng(0).normal(size=(9, 4)))
     assert search(x, x, top_k=1).same
 

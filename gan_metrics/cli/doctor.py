@@ -7,7 +7,7 @@ import os
 from gan_metrics import locations
 from gan_metrics.backbones.registry import BACKBONES, weights_source
 from gan_metrics.backbones.weights import status
-from gan_metrics.cache import FeatureCache
+from gan_metrics.features.cache import FeatureCache
 from gan_metrics.utils.versions import versions
 
 __all__ = ["examine"]

@@ -193,7 +193,7 @@ def features(
       gan-metrics features images/ -o maps.npy --layer 768 --pool none
     """
     from gan_metrics.evaluation import extract_features
-    from gan_metrics.feature_files import check_format, save_features
+    from gan_metrics.features.files import check_format, save_features
 
     check_format(output)
     keep_freed_memory()

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gan_metrics.chunks import draw_images
 from gan_metrics.errors import UsageError
+from gan_metrics.features.chunks import draw_images
 from gan_metrics.generators.generated import Generated
 from gan_metrics.metrics.estimate import Estimate
 from gan_metrics.options import Options, weights_of

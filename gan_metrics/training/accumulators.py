@@ -16,7 +16,7 @@ from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.communication import Comm, world
 from gan_metrics.embedding import embed_spaces, settle
 from gan_metrics.errors import ComputationError, InputError, MismatchError, UsageError
-from gan_metrics.features import Features
+from gan_metrics.features.features import Features
 from gan_metrics.images.value_ranges import check_value_range, to_uint8
 from gan_metrics.metrics import registry
 from gan_metrics.options import Options, check_options

@@ -11,7 +11,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from gan_metrics.communication import Comm
 from gan_metrics.errors import InputError, UsageError
-from gan_metrics.features import Features
+from gan_metrics.features.features import Features
 from gan_metrics.generators.generated import Generated
 from gan_metrics.images.sources.python_objects import KEYS, image_of
 from gan_metrics.sides import Input

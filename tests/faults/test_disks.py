@@ -19,8 +19,8 @@ from data import crops, same_features, write_folder
 from records import record
 
 import gan_metrics as gm
-from gan_metrics import extraction
 from gan_metrics.errors import ImageError, InputError, ResourceError
+from gan_metrics.features import extraction
 from gan_metrics.images.sources import open_source
 
 OWN: dict[str, Any] = {"backbone": LITE0, "device": "cpu"}
@@ -135,7 +135,7 @@ import sys
 import time
 import numpy as np
 import gan_metrics as gm
-from gan_metrics import extraction
+from gan_metrics.features import extraction
 extraction.CHUNK = 5
 found = gm.extract_features(sys.argv[1], backbone="efficientnet-lite0", cache=sys.argv[2])
 np.testing.assert_allclose(found.array, np.load(sys.argv[3]), rtol=1e-5, atol=1e-6)

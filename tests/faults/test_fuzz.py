@@ -24,8 +24,8 @@ from records import record
 
 import gan_metrics as gm
 from gan_metrics.errors import GanMetricsError
-from gan_metrics.feature_files import load_features, save_features
-from gan_metrics.features import Features
+from gan_metrics.features.features import Features
+from gan_metrics.features.files import load_features, save_features
 from gan_metrics.images.sources import open_source
 from gan_metrics.metrics.moments import Moments
 from gan_metrics.protocols.spec import FeatureSpec

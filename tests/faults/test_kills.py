@@ -21,7 +21,7 @@ from data import crops, same_features, write_folder
 from records import record
 
 import gan_metrics as gm
-from gan_metrics.feature_files import load_features
+from gan_metrics.features.files import load_features
 
 SLOW = pytest.mark.slow
 FEW = 2

@@ -21,9 +21,9 @@ from data import crops, same_features, write_folder
 from records import record
 
 import gan_metrics as gm
-from gan_metrics import extraction
 from gan_metrics.backbones.multi_space import Embedder
 from gan_metrics.errors import ResourceError
+from gan_metrics.features import extraction
 
 OWN: dict[str, Any] = {"backbone": LITE0, "device": "cpu"}
 

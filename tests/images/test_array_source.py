@@ -298,8 +298,8 @@ def test_a_batch_gives_the_features_of_the_folder(tmp_path: Path) -> None:
     import gan_metrics as gm
     from gan_metrics.backbones.multi_space import Embedder
     from gan_metrics.backbones.registry import choose_backbone
-    from gan_metrics.chunks import Extraction
-    from gan_metrics.extraction import extract
+    from gan_metrics.features.chunks import Extraction
+    from gan_metrics.features.extraction import extract
 
     images = crops(9, seed=3, low=40, high=40)
     how = {"backbone": "efficientnet-lite0", "cache": False, "device": "cpu"}

@@ -11,17 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.backbones.recipe import BackboneChoice
-from gan_metrics.cache import CHUNK
-from gan_metrics.chunks import ChunkStream, Extraction, Finished, draw_images
 from gan_metrics.communication import Comm
 from gan_metrics.errors import ComputationError, ImageError, InputError
-from gan_metrics.features import Features
+from gan_metrics.features.cache import CHUNK
+from gan_metrics.features.chunks import ChunkStream, Extraction, Finished, draw_images
+from gan_metrics.features.features import Features
+from gan_metrics.features.ray_engine import RayStream
 from gan_metrics.files.growing_array import Rows
 from gan_metrics.files.packed_digests import UNREADABLE, Digests
 from gan_metrics.images.metadata import Tally
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.metrics.moments import merged
-from gan_metrics.ray_chunks import RayStream
 from gan_metrics.utils.result_warning import unique
 
 if TYPE_CHECKING:

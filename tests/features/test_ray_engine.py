@@ -21,9 +21,9 @@ from data import crops, same_features, write_folder
 from pyarrow import parquet
 
 import gan_metrics as gm
-from gan_metrics import extraction, ray_chunks
 from gan_metrics.errors import ComputationError, ImageError, ResourceError, UsageError
-from gan_metrics.ray_chunks import RayStream
+from gan_metrics.features import extraction, ray_engine
+from gan_metrics.features.ray_engine import RayStream
 
 ray = pytest.importorskip("ray")
 OWN: dict[str, Any] = {"backbone": LITE0, "device": "cpu", "cache": False}
@@ -48,7 +48,7 @@ def begin() -> None:
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extraction, "CHUNK", 2)
-    monkeypatch.setattr(ray_chunks, "_FAN", 2)  # so that moments are merged in more than one level
+    monkeypatch.setattr(ray_engine, "_FAN", 2)  # so that moments are merged in more than one level
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from conftest import LITE0
 
 import gan_metrics as gm
 from gan_metrics.errors import InputError, UsageError
-from gan_metrics.feature_files import FORMATS, is_features, load_features, save_features
-from gan_metrics.features import Features
+from gan_metrics.features.features import Features
+from gan_metrics.features.files import FORMATS, is_features, load_features, save_features
 from gan_metrics.protocols.spec import FeatureSpec, Preprocess
 
 SPEC = FeatureSpec(
@@ -169,8 +169,8 @@ def test_bad_usage(folders: tuple[Path, Path], tmp_path: Path) -> None:
 MILLION = """
 import resource, sys
 import numpy as np
-from gan_metrics.feature_files import save_features
-from gan_metrics.features import Features
+from gan_metrics.features.files import save_features
+from gan_metrics.features.features import Features
 from gan_metrics.files.growing_array import Rows
 from gan_metrics.protocols.spec import FeatureSpec
 rows, dim, out = int(sys.argv[1]), 64, sys.argv[2]

@@ -20,13 +20,9 @@ from data import crops, write_folder
 from PIL import Image
 
 import gan_metrics as gm
-from gan_metrics import chunks as chunks_module
-from gan_metrics import extraction as extraction_module
 from gan_metrics.backbones.multi_space import Embedder
 from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.backbones.registry import choose_backbone
-from gan_metrics.cache import FeatureCache, chunk_key
-from gan_metrics.chunks import Extraction
 from gan_metrics.errors import (
     ComputationError,
     ImageError,
@@ -34,8 +30,12 @@ from gan_metrics.errors import (
     ResourceError,
     UsageError,
 )
-from gan_metrics.extraction import extract
-from gan_metrics.features import Features
+from gan_metrics.features import chunks as chunks_module
+from gan_metrics.features import extraction as extraction_module
+from gan_metrics.features.cache import FeatureCache, chunk_key
+from gan_metrics.features.chunks import Extraction
+from gan_metrics.features.extraction import extract
+from gan_metrics.features.features import Features
 from gan_metrics.files import growing_array as rows_module
 from gan_metrics.images.loader import load
 from gan_metrics.images.sources import ImageSource, open_source

@@ -16,8 +16,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gan_metrics.backbones.recipe import BackboneChoice
-from gan_metrics.chunks import ChunkStream, Extraction, Finished
 from gan_metrics.errors import GanMetricsError, ResourceError, UsageError
+from gan_metrics.features.chunks import ChunkStream, Extraction, Finished
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.metrics.moments import Moments, merged
 from gan_metrics.utils.optional import require
@@ -44,7 +44,7 @@ _CPUS = 4
 
 
 class RayStream:
-    """Chunks of a source in order, like :class:`~gan_metrics.chunks.ChunkStream`.
+    """Chunks of a source in order, like :class:`~gan_metrics.features.chunks.ChunkStream`.
 
     Args:
         source: The images; it is sent to the actors, which must be able to read it.

@@ -16,12 +16,12 @@ from data import crops, write_folder
 from test_features import Network
 
 import gan_metrics as gm
-from gan_metrics import extraction as extraction_module
-from gan_metrics.cache import Chunk
 from gan_metrics.errors import ResourceError, UsageError
+from gan_metrics.features import extraction as extraction_module
+from gan_metrics.features.cache import Chunk
+from gan_metrics.features.redis_cache import RedisCache, is_redis
 from gan_metrics.images.metadata import Facts
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
-from gan_metrics.redis_cache import RedisCache, is_redis
 
 pytestmark = pytest.mark.skipif(
     shutil.which("redis-server") is None,

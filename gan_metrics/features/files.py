@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import InputError, UsageError
-from gan_metrics.features import Features
+from gan_metrics.features.features import Features
 from gan_metrics.files.download import atomic_path, check_target
 from gan_metrics.images.sources.parquet import is_image_table
 from gan_metrics.protocols.spec import FeatureSpec

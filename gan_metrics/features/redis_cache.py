@@ -17,8 +17,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import numpy as np
 
-from gan_metrics.cache import CacheInfo, Chunk, space_key
 from gan_metrics.errors import ResourceError, UsageError
+from gan_metrics.features.cache import CacheInfo, Chunk, space_key
 from gan_metrics.images.metadata import Facts
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
 from gan_metrics.utils.optional import require
@@ -39,7 +39,7 @@ def is_redis(cache: object) -> bool:
 
 
 class RedisCache:
-    """A Redis server as a :class:`~gan_metrics.cache.Cache`.
+    """A Redis server as a :class:`~gan_metrics.features.cache.Cache`.
 
     Args:
         url: ``redis://[user:password@]host[:port]/db``, ``rediss://…`` (TLS) or
@@ -87,7 +87,7 @@ class RedisCache:
     def look_up(
         self, spec: FeatureSpec, decoding: Decoding, digests: Sequence[bytes | None]
     ) -> Chunk | None:
-        """Features that the server has; see :class:`~gan_metrics.cache.Cache`."""
+        """Features that the server has; see :class:`~gan_metrics.features.cache.Cache`."""
         keys = {i: _key(spec, decoding, d) for i, d in enumerate(digests) if d is not None}
         if self._away or not keys:
             return None
@@ -119,7 +119,7 @@ class RedisCache:
         digests: Sequence[bytes | None],
         chunk: Chunk,
     ) -> str | None:
-        """Send the features to the server; see :class:`~gan_metrics.cache.Cache`."""
+        """Send the features to the server; see :class:`~gan_metrics.features.cache.Cache`."""
         if self._away:
             return self._away
         try:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gan_metrics.cache import Chunk, FeatureCache, chunk_key
 from gan_metrics.errors import UsageError
+from gan_metrics.features.cache import Chunk, FeatureCache, chunk_key
 from gan_metrics.images.metadata import Facts
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
 
@@ -48,9 +48,9 @@ def test_the_key_depends_on_all_that_decides_about_the_features(
         chunk_key(SPEC, Decoding(alpha="white"), [a, b]),
         chunk_key(SPEC, Decoding(exif="apply"), [a, b]),
     }
-    monkeypatch.setattr("gan_metrics.cache.DECODER", "pillow=0.0")
+    monkeypatch.setattr("gan_metrics.features.cache.DECODER", "pillow=0.0")
     keys.add(chunk_key(SPEC, Decoding(), [a, b]))
-    monkeypatch.setattr("gan_metrics.cache._REVISION", 99)
+    monkeypatch.setattr("gan_metrics.features.cache._REVISION", 99)
     keys.add(chunk_key(SPEC, Decoding(), [a, b]))
     assert len(keys) == 8
 

@@ -1,0 +1,1 @@
+"""Features of images: extraction, cache and files."""
