@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from gan_metrics.protocols.table import PROTOCOLS
     from gan_metrics.report.overview import save_report
     from gan_metrics.reproduction import Reproduction, reproduce
-    from gan_metrics.results import EvaluationResult, MetricResult
+    from gan_metrics.results.result import EvaluationResult, MetricResult
     from gan_metrics.stats.statistics import Statistics, load_stats
 
 __version__ = "0.1.0"
@@ -128,7 +128,7 @@ _HOMES = {
     "gan_metrics.metrics.registry": ("METRICS",),
     "gan_metrics.report.overview": ("save_report",),
     "gan_metrics.reproduction": ("Reproduction", "reproduce"),
-    "gan_metrics.results": ("EvaluationResult", "MetricResult"),
+    "gan_metrics.results.result": ("EvaluationResult", "MetricResult"),
     "gan_metrics.protocols.spec": ("FeatureSpec", "Preprocess"),
     "gan_metrics.stats.statistics": ("Statistics", "load_stats"),
 }

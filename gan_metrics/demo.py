@@ -19,7 +19,7 @@ from typing_extensions import Unpack
 from gan_metrics.errors import UsageError
 from gan_metrics.evaluation import Options, fid
 from gan_metrics.images.encode import enlarge, save_png, save_sheet
-from gan_metrics.results import MetricResult
+from gan_metrics.results.result import MetricResult
 
 __all__ = ["MODELS", "DemoRow", "run_demo"]
 

@@ -29,7 +29,7 @@ from gan_metrics.per_class import measure_classes
 from gan_metrics.per_image import look_at_images
 from gan_metrics.plan import sibling
 from gan_metrics.protocols.table import PROTOCOLS, protocol_for, several
-from gan_metrics.results import EvaluationResult, MetricResult
+from gan_metrics.results.result import EvaluationResult, MetricResult
 from gan_metrics.sides import Input, open_side
 from gan_metrics.stats.merge import merged_statistics
 from gan_metrics.stats.peer_files import KINDS, write_adm, write_statistics

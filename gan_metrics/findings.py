@@ -29,7 +29,7 @@ from gan_metrics.options import Options
 from gan_metrics.per_class import PerClass, measure_classes
 from gan_metrics.per_image import PerImage, look_at_images
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
-from gan_metrics.results import EvaluationResult
+from gan_metrics.results.result import EvaluationResult
 from gan_metrics.scoring import Measured, Sets
 from gan_metrics.sides import Input, Side
 from gan_metrics.utils.optional import require

@@ -17,7 +17,7 @@ from gan_metrics.metrics.registry import Request
 from gan_metrics.options import Options, check_options
 from gan_metrics.perceptual.values import network_of
 from gan_metrics.plan import Plan, make_plan
-from gan_metrics.results import EvaluationResult
+from gan_metrics.results.result import EvaluationResult
 from gan_metrics.scoring import Measured, Sets, Task, score_sets
 from gan_metrics.sides import Input, Side, open_side
 from gan_metrics.utils.result_warning import ResultWarning

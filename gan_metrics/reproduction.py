@@ -23,7 +23,7 @@ from gan_metrics.metrics.registry import OF_IMAGES, Metric, check_arguments, exp
 from gan_metrics.options import Options
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.protocols.table import PROTOCOLS
-from gan_metrics.results import EvaluationResult, MetricResult
+from gan_metrics.results.result import EvaluationResult, MetricResult
 from gan_metrics.sides import Input
 from gan_metrics.utils.result_warning import ResultWarning, unique
 from gan_metrics.utils.text import dumps, loads

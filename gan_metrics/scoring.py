@@ -27,7 +27,7 @@ from gan_metrics.options import Options
 from gan_metrics.perceptual.values import perceive
 from gan_metrics.plan import Plan
 from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.results import MetricResult
+from gan_metrics.results.result import MetricResult
 from gan_metrics.sides import Side
 from gan_metrics.utils.result_warning import ResultWarning, unique
 from gan_metrics.utils.versions import versions

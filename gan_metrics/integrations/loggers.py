@@ -8,7 +8,7 @@ import torch
 from torchvision.utils import make_grid
 
 from gan_metrics.errors import UsageError
-from gan_metrics.results import EvaluationResult
+from gan_metrics.results.result import EvaluationResult
 from gan_metrics.utils.optional import require
 
 __all__ = ["TensorBoardLog", "WandbLog", "scalars"]

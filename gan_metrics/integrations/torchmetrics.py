@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from gan_metrics.results import EvaluationResult
+from gan_metrics.results.result import EvaluationResult
 from gan_metrics.training.accumulators import Accumulator
 from gan_metrics.utils.optional import require
 

@@ -10,7 +10,7 @@ import numpy as np
 from gan_metrics.findings import Findings, GeneratorFindings
 from gan_metrics.history import History
 from gan_metrics.metrics.registry import METRICS
-from gan_metrics.results import MetricResult, rounded_text
+from gan_metrics.results.result import MetricResult, rounded_text
 
 __all__ = ["Chart", "Series", "charts_of", "history_charts"]
 

@@ -22,7 +22,7 @@ from gan_metrics.metrics import registry
 from gan_metrics.options import Options, check_options
 from gan_metrics.plan import make_plan
 from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.results import EvaluationResult, MetricResult
+from gan_metrics.results.result import EvaluationResult, MetricResult
 from gan_metrics.scoring import Measured, Task, score_sets
 from gan_metrics.sides import Side, open_side
 from gan_metrics.training.loaders import Reference, batches_of, is_loader

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.results import EvaluationResult, MetricResult
+from gan_metrics.results.result import EvaluationResult, MetricResult
 from gan_metrics.utils.text import printable
 from gan_metrics.utils.versions import versions
 

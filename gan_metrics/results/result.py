@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gan_metrics.methods import bibtex_of, methods_of
 from gan_metrics.protocols.spec import FeatureSpec
+from gan_metrics.results.methods_text import bibtex_of, methods_of
 from gan_metrics.utils.result_warning import ResultWarning, unique
 from gan_metrics.utils.text import dumps
 

@@ -6,14 +6,14 @@ import importlib.metadata
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from gan_metrics.citations import (
+from gan_metrics.protocols.spec import Decoding, FeatureSpec
+from gan_metrics.protocols.table import PROTOCOLS
+from gan_metrics.results.citations import (
     CITED_BY_BACKBONE,
     CITED_BY_METRIC,
     CITED_BY_PROTOCOL,
     bibtex,
 )
-from gan_metrics.protocols.spec import Decoding, FeatureSpec
-from gan_metrics.protocols.table import PROTOCOLS
 
 __all__ = ["bibtex_of", "methods_of"]
 
@@ -44,7 +44,7 @@ _NAMES = {
 
 
 class Stated(Protocol):
-    """What is asked of a result; see :class:`~gan_metrics.results.MetricResult`."""
+    """What is asked of a result; see :class:`~gan_metrics.results.result.MetricResult`."""
 
     @property
     def metric(self) -> str: ...

@@ -13,15 +13,15 @@ from data import crops, write_folder
 
 import gan_metrics as gm
 from gan_metrics.backbones.registry import BACKBONES
-from gan_metrics.citations import (
+from gan_metrics.metrics.registry import METRICS
+from gan_metrics.protocols.table import PROTOCOLS
+from gan_metrics.results.citations import (
     CITED_BY_BACKBONE,
     CITED_BY_METRIC,
     CITED_BY_PROTOCOL,
     ENTRIES,
     bibtex,
 )
-from gan_metrics.metrics.registry import METRICS
-from gan_metrics.protocols.table import PROTOCOLS
 
 Folders = tuple[Path, Path]
 

@@ -1,0 +1,1 @@
+"""Results of metrics: values, provenance, text, methods paragraphs and citations."""
