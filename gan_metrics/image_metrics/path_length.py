@@ -19,6 +19,7 @@ import numpy as np
 
 from gan_metrics.errors import ComputationError, InputError, UsageError
 from gan_metrics.generators.generated import Generated
+from gan_metrics.image_metrics.lpips_input import Floats, check_finite, resized
 from gan_metrics.metrics.estimate import Estimate
 from gan_metrics.metrics.validation import (
     PATHS,
@@ -28,7 +29,6 @@ from gan_metrics.metrics.validation import (
     percentage,
     positive,
 )
-from gan_metrics.perceptual.distances import Floats, check_finite, resized
 from gan_metrics.utils.progress import Progress
 from gan_metrics.utils.result_warning import ResultWarning
 

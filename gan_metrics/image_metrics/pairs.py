@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError, ImageError, InputError, UsageError
+from gan_metrics.image_metrics.lpips_input import Floats, check_finite, resized
 from gan_metrics.images.decode import decode
 from gan_metrics.images.labels import folder_classes
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.metrics.estimate import Estimate
 from gan_metrics.metrics.validation import whole_number
-from gan_metrics.perceptual.distances import Floats, check_finite, resized
 from gan_metrics.protocols.spec import Decoding
 from gan_metrics.utils.progress import Progress
 
