@@ -10,10 +10,10 @@ from typing import Any
 from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.backbones.registry import is_built_in, state_spec
 from gan_metrics.errors import MismatchError
-from gan_metrics.options import Options, weights_of
+from gan_metrics.inputs.options import Options, weights_of
+from gan_metrics.inputs.sets import Side
 from gan_metrics.protocols.spec import FeatureSpec, must_agree
 from gan_metrics.protocols.table import protocol_for
-from gan_metrics.sides import Side
 from gan_metrics.utils.result_warning import ResultWarning
 
 __all__ = [

@@ -17,12 +17,12 @@ from gan_metrics.cautions import metric_cautions
 from gan_metrics.embedding import embed_all, settle
 from gan_metrics.errors import InputError, UsageError, unknown_name
 from gan_metrics.images.by_name import images_by_name
+from gan_metrics.inputs.options import Options, check_options
+from gan_metrics.inputs.sets import Input, Side, open_side
 from gan_metrics.metrics.frechet import frechet_influence
 from gan_metrics.metrics.frechet_gradient import frechet_sensitivity
 from gan_metrics.metrics.registry import METRICS
-from gan_metrics.options import Options, check_options
 from gan_metrics.protocols.spec import Decoding, FeatureSpec, Preprocess
-from gan_metrics.sides import Input, Side, open_side
 from gan_metrics.utils.result_warning import ResultWarning, unique
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from gan_metrics.features.extraction import extract
 from gan_metrics.features.features import Features
 from gan_metrics.generators.generated import Generated
 from gan_metrics.images.sources import ArraySource
-from gan_metrics.options import Options, extraction_of, weights_of
+from gan_metrics.inputs.options import Options, extraction_of, weights_of
+from gan_metrics.inputs.sets import Side
 from gan_metrics.protocols.spec import Decoding, FeatureSpec, must_agree
 from gan_metrics.protocols.table import PROTOCOLS, protocol_for
-from gan_metrics.sides import Side
 
 if TYPE_CHECKING:
     from gan_metrics.backbones.multi_space import Embedder

@@ -22,15 +22,15 @@ from gan_metrics.errors import (
 from gan_metrics.features.features import Features
 from gan_metrics.images.by_name import images_by_name
 from gan_metrics.images.labels import labels_of_both
+from gan_metrics.inputs.options import Options, check_options, comm_of
+from gan_metrics.inputs.sets import Input, open_side
 from gan_metrics.measurement import Arguments, measure, score
 from gan_metrics.metrics import registry
-from gan_metrics.options import Options, check_options, comm_of
 from gan_metrics.per_class import measure_classes
 from gan_metrics.per_image import look_at_images
 from gan_metrics.plan import sibling
 from gan_metrics.protocols.table import PROTOCOLS, protocol_for, several
 from gan_metrics.results.result import EvaluationResult, MetricResult
-from gan_metrics.sides import Input, open_side
 from gan_metrics.stats.merge import merged_statistics
 from gan_metrics.stats.peer_files import KINDS, write_adm, write_statistics
 from gan_metrics.stats.statistics import Statistics

@@ -20,18 +20,18 @@ from gan_metrics.errors import GanMetricsError, InputError, UsageError, unknown_
 from gan_metrics.history import History, read_history
 from gan_metrics.images.labels import folder_classes, labels_of_both
 from gan_metrics.images.sources import ImageSource
+from gan_metrics.inputs.options import Options
+from gan_metrics.inputs.sets import Input, Side
 from gan_metrics.maps import METHODS, FeatureMap, lay_out
 from gan_metrics.measurement import measure
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.moments import Moments
 from gan_metrics.metrics.per_sample import nearest_reals
-from gan_metrics.options import Options
 from gan_metrics.per_class import PerClass, measure_classes
 from gan_metrics.per_image import PerImage, look_at_images
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
 from gan_metrics.results.result import EvaluationResult
 from gan_metrics.scoring import Measured, Sets
-from gan_metrics.sides import Input, Side
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.result_warning import ResultWarning, unique
 

@@ -21,9 +21,9 @@ from gan_metrics.images.encode import save_sheet
 from gan_metrics.images.labels import folder_classes
 from gan_metrics.images.metadata import Facts, Tally
 from gan_metrics.images.sources import ImageSource
-from gan_metrics.options import Options
+from gan_metrics.inputs.options import Options
+from gan_metrics.inputs.sets import Input, open_side
 from gan_metrics.protocols.spec import Decoding
-from gan_metrics.sides import Input, open_side
 from gan_metrics.utils.progress import Progress
 from gan_metrics.utils.result_warning import ResultWarning
 from gan_metrics.utils.text import as_text, dumps, printable

@@ -15,9 +15,9 @@ from gan_metrics.agreement import common_spec, declared_warnings
 from gan_metrics.embedding import embed_all, settle
 from gan_metrics.errors import ComputationError, UsageError, unknown_name
 from gan_metrics.images.sources import ImageSource
-from gan_metrics.options import Options, check_options
+from gan_metrics.inputs.options import Options, check_options
+from gan_metrics.inputs.sets import Input, Side, open_side
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
-from gan_metrics.sides import Input, Side, open_side
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.result_warning import ResultWarning, unique
 

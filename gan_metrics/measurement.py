@@ -12,14 +12,14 @@ from gan_metrics.agreement import all_agree
 from gan_metrics.cautions import cautions_of
 from gan_metrics.embedding import embed_spaces, settle
 from gan_metrics.errors import GanMetricsError, InputError, UsageError, WeightsError
+from gan_metrics.inputs.options import Options, check_options
+from gan_metrics.inputs.sets import Input, Side, open_side
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.registry import Request
-from gan_metrics.options import Options, check_options
 from gan_metrics.perceptual.values import network_of
 from gan_metrics.plan import Plan, make_plan
 from gan_metrics.results.result import EvaluationResult
 from gan_metrics.scoring import Measured, Sets, Task, score_sets
-from gan_metrics.sides import Input, Side, open_side
 from gan_metrics.utils.result_warning import ResultWarning
 
 __all__ = ["Arguments", "measure", "score"]

@@ -14,11 +14,11 @@ from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.backbones.registry import choose_backbone
 from gan_metrics.errors import MismatchError, WeightsError
 from gan_metrics.generators.generated import Generated
+from gan_metrics.inputs.options import Options, weights_of
+from gan_metrics.inputs.sets import Side
 from gan_metrics.metrics.registry import OF_IMAGES, Metric, Request
-from gan_metrics.options import Options, weights_of
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.protocols.table import CLIP, DINOV2, PROTOCOLS, Protocol, protocol_for
-from gan_metrics.sides import Side
 
 __all__ = ["Plan", "make_plan", "sibling"]
 

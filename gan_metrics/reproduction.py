@@ -18,13 +18,13 @@ from typing_extensions import Unpack
 from gan_metrics.backbones.registry import is_built_in
 from gan_metrics.errors import InputError, MismatchError, UsageError
 from gan_metrics.generators.generated import Generated
+from gan_metrics.inputs.options import Options
+from gan_metrics.inputs.sets import Input
 from gan_metrics.measurement import score
 from gan_metrics.metrics.registry import OF_IMAGES, Metric, check_arguments, expand
-from gan_metrics.options import Options
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.protocols.table import PROTOCOLS
 from gan_metrics.results.result import EvaluationResult, MetricResult
-from gan_metrics.sides import Input
 from gan_metrics.utils.result_warning import ResultWarning, unique
 from gan_metrics.utils.text import dumps, loads
 

@@ -20,15 +20,15 @@ from gan_metrics.cautions import (
 )
 from gan_metrics.errors import GanMetricsError, InputError
 from gan_metrics.generators.generated import Generated
+from gan_metrics.inputs.options import Options
+from gan_metrics.inputs.sets import Side
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.estimate import Estimate
 from gan_metrics.metrics.registry import Metric
-from gan_metrics.options import Options
 from gan_metrics.perceptual.values import perceive
 from gan_metrics.plan import Plan
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.results.result import MetricResult
-from gan_metrics.sides import Side
 from gan_metrics.utils.result_warning import ResultWarning, unique
 from gan_metrics.utils.versions import versions
 

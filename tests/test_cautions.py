@@ -15,8 +15,8 @@ import gan_metrics as gm
 from gan_metrics.cautions import feature_cautions, pair_cautions, set_cautions
 from gan_metrics.features.features import Features
 from gan_metrics.images.metadata import Facts, Tally
+from gan_metrics.inputs.sets import Side
 from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.sides import Side
 from gan_metrics.stats.statistics import Statistics
 
 

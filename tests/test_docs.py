@@ -23,8 +23,8 @@ import gan_metrics as gm
 from gan_metrics.cli import console
 from gan_metrics.cli.app import app
 from gan_metrics.images import metadata
+from gan_metrics.inputs.options import Options
 from gan_metrics.metrics.registry import expand
-from gan_metrics.options import Options
 from gan_metrics.protocols.table import PROTOCOLS, protocol_for
 from gan_metrics.stats.references import REFERENCES
 from gan_metrics.training.accumulators import Accumulator

@@ -24,10 +24,10 @@ from gan_metrics.errors import (
     WeightsError,
 )
 from gan_metrics.images import loader
+from gan_metrics.inputs.sets import open_side
 from gan_metrics.measurement import score
 from gan_metrics.metrics.registry import METRICS
 from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.sides import open_side
 from gan_metrics.stats.statistics import Statistics
 
 Folders = tuple[Path, Path]

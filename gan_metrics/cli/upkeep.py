@@ -85,7 +85,7 @@ def cache_info(
     debug: Debug = False,
 ) -> None:
     """Where the cache is, what it holds, and its cap."""
-    from gan_metrics.options import open_cache
+    from gan_metrics.inputs.options import open_cache
 
     store = open_cache(cache or True)
     assert store is not None  # noqa: S101
@@ -106,7 +106,7 @@ def cache_clear(
     debug: Debug = False,
 ) -> None:
     """Delete every cached feature."""
-    from gan_metrics.options import open_cache
+    from gan_metrics.inputs.options import open_cache
 
     store = open_cache(cache or True)
     assert store is not None  # noqa: S101

@@ -11,10 +11,10 @@ from gan_metrics.features.chunks import draw_images
 from gan_metrics.generators.generated import Generated
 from gan_metrics.image_metrics.pairs import DecodedImages, lpips_diversity
 from gan_metrics.image_metrics.path_length import ppl
+from gan_metrics.inputs.options import Options, weights_of
+from gan_metrics.inputs.sets import Side
 from gan_metrics.metrics.estimate import Estimate
-from gan_metrics.options import Options, weights_of
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
-from gan_metrics.sides import Side
 from gan_metrics.utils.result_warning import ResultWarning
 
 __all__ = ["Perceived", "network_of", "perceive"]

@@ -14,7 +14,7 @@ from gan_metrics.errors import InputError, UsageError
 from gan_metrics.features.features import Features
 from gan_metrics.generators.generated import Generated
 from gan_metrics.images.sources.python_objects import KEYS, image_of
-from gan_metrics.sides import Input
+from gan_metrics.inputs.sets import Input
 from gan_metrics.stats.statistics import Statistics
 
 __all__ = ["Reference", "batches_of", "is_loader"]

@@ -231,7 +231,7 @@ def test_a_server_that_is_not_there(root: Path) -> None:
 
 def test_a_network_that_gives_out_ends_the_run(web: str, monkeypatch: pytest.MonkeyPatch) -> None:
     source = open_source(f"{web}/images/")
-    monkeypatch.setattr("gan_metrics.sides.open_source", lambda *_, **__: source)
+    monkeypatch.setattr("gan_metrics.inputs.sets.open_source", lambda *_, **__: source)
     monkeypatch.setattr(source, "_places", [Place(f"{web}/busy/{i}.png") for i in range(6)])
     with pytest.raises(ResourceError, match="cannot be reached"):
         gm.extract_features("x", **OWN, on_error="skip")  # not left out as bad images

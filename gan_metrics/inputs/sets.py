@@ -27,8 +27,8 @@ from gan_metrics.images.sources import (
     open_object,
     open_source,
 )
+from gan_metrics.inputs.options import Options
 from gan_metrics.metrics.moments import Moments
-from gan_metrics.options import Options
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.stats.peer_files import (
     Reference,

@@ -1,0 +1,1 @@
+"""What users pass as a set of images, and the options of every command."""
