@@ -12,6 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gan_metrics import metrics, training
+    from gan_metrics.api import (
+        compute_stats,
+        evaluate,
+        extract_features,
+        fid,
+        merge_stats,
+    )
     from gan_metrics.attribution import attribute
     from gan_metrics.backbones.registry import BACKBONES, load_backbone
     from gan_metrics.comparison import Comparison, compare
@@ -24,13 +31,6 @@ if TYPE_CHECKING:
         ResourceError,
         UsageError,
         WeightsError,
-    )
-    from gan_metrics.evaluation import (
-        compute_stats,
-        evaluate,
-        extract_features,
-        fid,
-        merge_stats,
     )
     from gan_metrics.features.features import Features
     from gan_metrics.features.files import load_features, save_features
@@ -109,7 +109,7 @@ _HOMES = {
         "UsageError",
         "WeightsError",
     ),
-    "gan_metrics.evaluation": (
+    "gan_metrics.api": (
         "compute_stats",
         "evaluate",
         "extract_features",

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Unpack
 
+from gan_metrics.api import Options, fid
 from gan_metrics.errors import UsageError
-from gan_metrics.evaluation import Options, fid
 from gan_metrics.images.encode import enlarge, save_png, save_sheet
 from gan_metrics.results.result import MetricResult
 

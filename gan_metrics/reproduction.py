@@ -172,7 +172,7 @@ def reproduce(
     Args:
         record: A file written by ``-o`` or ``--json``, the last line of one written by
             ``--append``, such a document, or a result.
-        real: As for :func:`~gan_metrics.evaluation.evaluate`; ``None`` for metrics of one set.
+        real: As for :func:`~gan_metrics.api.evaluate`; ``None`` for metrics of one set.
         fake: The same; left out, ``real`` is the one set of such metrics.
         held_out: The held-out images, if the record is of a metric that takes them.
         options: Where and how to compute: ``device``, ``batch_size``, ``workers``, ``cache``, …;
@@ -184,7 +184,7 @@ def reproduce(
         UsageError: When an option would change what the record says.
         MismatchError: When the weights, the backbone or the protocol of the record are not to be
             had here.
-        GanMetricsError: As for :func:`~gan_metrics.evaluation.score`.
+        GanMetricsError: As for :func:`~gan_metrics.api.score`.
     """
     if isinstance(record, MetricResult | EvaluationResult):
         record = record.to_json()

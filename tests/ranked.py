@@ -14,9 +14,9 @@ import torch.distributed as dist
 from toys import Colours, NoisyPainter, Painter, of_colours
 
 import gan_metrics as gm
-from gan_metrics.communication import ALONE, Comm, world
+from gan_metrics.api import write_reference
+from gan_metrics.distributed import ALONE, Comm, world
 from gan_metrics.errors import GanMetricsError
-from gan_metrics.evaluation import write_reference
 from gan_metrics.features import extraction
 from gan_metrics.training import FID, Evaluator, FrechetLoss, Metrics
 

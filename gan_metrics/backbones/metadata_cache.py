@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from gan_metrics import locations
+from gan_metrics import settings
 from gan_metrics.errors import ResourceError
 from gan_metrics.files.download import atomic_path
 from gan_metrics.utils.versions import installed_versions
@@ -36,7 +36,7 @@ def remembered(
     """
     used = installed_versions("gan-metrics", "torch", "torchvision", "timm", "open-clip-torch")
     hashed = hashlib.sha256("\n".join([_REVISION, *used, *key]).encode()).hexdigest()
-    path = locations.home_dir() / "networks" / f"{hashed}.json"
+    path = settings.home_dir() / "networks" / f"{hashed}.json"
     with contextlib.suppress(Exception):  # not there, not readable, or not what was written
         note = json.loads(path.read_text())
         if note["sha256"] == _checksum(key, note["value"]):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gan_metrics import locations
+from gan_metrics import settings
 from gan_metrics.errors import WeightsError
 from gan_metrics.files.download import DownloadError, atomic_path, fetch, pin, sha256_of
 from gan_metrics.utils.progress import Progress
@@ -74,7 +74,7 @@ PUBLISHED_INCEPTION = WeightsSource(
         "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
         "weights-inception-2015-12-05-6726825d.pth",
     ),
-    from_environment=locations.inception_from_environment,
+    from_environment=settings.inception_from_environment,
     variable="GAN_METRICS_INCEPTION",
 )
 
@@ -118,13 +118,13 @@ def find(
             return _verified(source, place, "found")
     failures: list[str] = []
     cached = _in_hub_cache(source)
-    if cached is None and source.hub and download and not locations.offline():
+    if cached is None and source.hub and download and not settings.offline():
         cached = _from_hub(source, failures, progress)
     if cached is not None:
         origin = f"https://huggingface.co/{source.hub}"
         return _verified(source, cached, origin, f"{source.hub}/{cached.name}")
     for url in source.urls if download else ():
-        target = locations.weights_dir() / source.filenames[0]
+        target = settings.weights_dir() / source.filenames[0]
         try:
             fetch(url, target, source.sha256_prefix, progress=progress)
         except DownloadError as error:
@@ -196,7 +196,7 @@ def add(source: WeightsSource, path: Path) -> WeightsFile:
             f"{path} has the sha256 {sha256}, but the published weights of {source.backbone} begin "
             f"with {source.sha256_prefix}. To use this file all the same, name it with --weights"
         )
-    target = locations.weights_dir() / source.filenames[0]
+    target = settings.weights_dir() / source.filenames[0]
     with atomic_path(target) as temporary:
         shutil.copyfile(path, temporary)
     return _verified(source, target, "added")
@@ -209,7 +209,7 @@ def _named(path: Path, by: str) -> WeightsFile:
 
 
 def _places(source: WeightsSource) -> list[Path]:
-    folders = [locations.weights_dir(), locations.torch_hub_checkpoints()]
+    folders = [settings.weights_dir(), settings.torch_hub_checkpoints()]
     places = [folder / name for folder in folders for name in source.filenames]
     if source.package:
         package, _, inside = source.package.partition("/")

@@ -20,7 +20,7 @@ from gan_metrics.errors import GanMetricsError, ResourceError, failed_device
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gan_metrics.communication import Comm
+    from gan_metrics.distributed import Comm
 
 __all__ = [
     "STATE",
@@ -97,7 +97,7 @@ def leave(message: str, code: int, *, told: bool = False) -> NoReturn:
 
 def _is_told(error: Exception) -> bool:
     """Whether all ranks know of an error."""
-    from gan_metrics.communication import is_shared
+    from gan_metrics.distributed import is_shared
 
     return is_shared(error)
 
@@ -108,7 +108,7 @@ def ranks() -> Iterator[Comm]:
 
     All of them end in the same way; those that only help end at :func:`helpers_end`.
     """
-    from gan_metrics.communication import joined
+    from gan_metrics.distributed import joined
 
     with joined() as comm:
         STATE["leads"] = comm.leads

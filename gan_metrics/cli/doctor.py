@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from gan_metrics import locations
+from gan_metrics import settings
 from gan_metrics.backbones.registry import BACKBONES, weights_source
 from gan_metrics.backbones.weights import status
 from gan_metrics.features.cache import FeatureCache
@@ -29,10 +29,10 @@ def examine() -> dict[str, dict[str, str]]:
     weights = {name: status(weights_source(name))[1] for name in BACKBONES}
     info = FeatureCache().info()
     places = {
-        "home": str(locations.home_dir()),
-        "weights": str(locations.weights_dir()),
-        "torch hub": str(locations.torch_hub_checkpoints()),
+        "home": str(settings.home_dir()),
+        "weights": str(settings.weights_dir()),
+        "torch hub": str(settings.torch_hub_checkpoints()),
         "cache": f"{info.path} ({info.size / 2**20:.1f} MiB of {info.limit / 2**30:g} GiB)",
-        "offline": "yes (GAN_METRICS_OFFLINE)" if locations.offline() else "no",
+        "offline": "yes (GAN_METRICS_OFFLINE)" if settings.offline() else "no",
     }
     return {"Devices": devices, "Weights": weights, "Places": places, "Versions": versions()}

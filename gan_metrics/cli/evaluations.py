@@ -101,7 +101,7 @@ def evaluate(
 
       gan-metrics evaluate train/ fake/ --metrics memorization --held-out test/
     """
-    from gan_metrics.evaluation import evaluate as compute
+    from gan_metrics.api import evaluate as compute
     from gan_metrics.per_image import check_table
 
     console.check_outputs(to["output"], to["append"])

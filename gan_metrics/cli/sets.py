@@ -62,7 +62,7 @@ def stats(
 
       gan-metrics stats real/ -o VIRTUAL_real.npz --format adm
     """
-    from gan_metrics.evaluation import write_reference
+    from gan_metrics.api import write_reference
 
     console.check_outputs(output)
     keep_freed_memory()
@@ -94,7 +94,7 @@ def merge(
     Examples:
       gan-metrics merge part-*.npz -o all.npz
     """
-    from gan_metrics.evaluation import merge_stats
+    from gan_metrics.api import merge_stats
 
     console.check_outputs(output)
     statistics = merge_stats(parts)
@@ -192,7 +192,7 @@ def features(
 
       gan-metrics features images/ -o maps.npy --layer 768 --pool none
     """
-    from gan_metrics.evaluation import extract_features
+    from gan_metrics.api import extract_features
     from gan_metrics.features.files import check_format, save_features
 
     check_format(output)

@@ -24,7 +24,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics import locations
+from gan_metrics import settings
 from gan_metrics.errors import ResourceError
 from gan_metrics.files.download import atomic_path
 from gan_metrics.images.decode import DECODER
@@ -143,14 +143,14 @@ class FeatureCache:
     reason.
 
     Args:
-        root: The folder; by default that of :func:`gan_metrics.locations.cache_dir`.
-        limit: The cap in bytes; by default that of :func:`gan_metrics.locations.cache_limit`.
+        root: The folder; by default that of :func:`gan_metrics.settings.cache_dir`.
+        limit: The cap in bytes; by default that of :func:`gan_metrics.settings.cache_limit`.
     """
 
     def __init__(self, root: Path | None = None, limit: int | None = None) -> None:
-        self.root = (root or locations.cache_dir()) / "features"
+        self.root = (root or settings.cache_dir()) / "features"
         self.description = str(self.root)
-        self.limit = locations.cache_limit() if limit is None else limit
+        self.limit = settings.cache_limit() if limit is None else limit
         self.damaged = 0
 
     def look_up(

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.backbones.recipe import BackboneChoice
-from gan_metrics.communication import ALONE, Comm
+from gan_metrics.distributed import ALONE, Comm
 from gan_metrics.errors import ImageError, InputError, UsageError, failed_device, unknown_name
 from gan_metrics.features.cache import Cache, Chunk
 from gan_metrics.images.decode import decode

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.backbones.recipe import BackboneChoice
-from gan_metrics.communication import Comm
+from gan_metrics.distributed import Comm
 from gan_metrics.errors import ComputationError, ImageError, InputError
 from gan_metrics.features.cache import CHUNK
 from gan_metrics.features.chunks import ChunkStream, Extraction, Finished, draw_images

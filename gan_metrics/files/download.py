@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from gan_metrics import locations
+from gan_metrics import settings
 from gan_metrics.errors import ResourceError, UsageError, WeightsError
 from gan_metrics.utils.progress import Progress
 
@@ -72,7 +72,7 @@ def pin(name: str, sha256: str) -> None:
     Raises:
         WeightsError: When another hash was pinned before.
     """
-    path = locations.pins_file()
+    path = settings.pins_file()
     known = _read_pins(path).get(name)
     if known is None:
         with contextlib.suppress(OSError, ResourceError):  # a home that is read-only pins nothing
@@ -95,7 +95,7 @@ def pinned(name: str) -> str | None:
     Raises:
         WeightsError: When the file of pins is broken.
     """
-    return _read_pins(locations.pins_file()).get(name)
+    return _read_pins(settings.pins_file()).get(name)
 
 
 def _read_pins(path: Path) -> dict[str, str]:
@@ -171,7 +171,7 @@ def fetch(
         DownloadError: When offline, refused, cut off too often, or of the wrong content.
         ResourceError: When the file cannot be written.
     """
-    if locations.offline():
+    if settings.offline():
         raise DownloadError(f"{url}: GAN_METRICS_OFFLINE=1 forbids connections")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from gan_metrics.backbones.registry import BACKBONES, LIBRARIES, is_built_in
-from gan_metrics.communication import ALONE, Comm
+from gan_metrics.distributed import ALONE, Comm
 from gan_metrics.errors import UsageError, unknown_name
 from gan_metrics.features.cache import FeatureCache
 from gan_metrics.features.chunks import Extraction
@@ -49,7 +49,7 @@ class Options(TypedDict, total=False):
         cache: A folder, or the URL of a Redis server, ``redis://host:port/db[?expire=SECONDS]``;
             ``True`` (default): the user's folder; ``False``: none.
         progress: Called with a description, the images done, and their number.
-        comm: The ranks that share the work, such as :func:`gan_metrics.communication.world`: all
+        comm: The ranks that share the work, such as :func:`gan_metrics.distributed.world`: all
             of them then make the same call, and all get the result. By default this process alone.
     """
 
@@ -123,7 +123,7 @@ def comm_of(options: Options) -> Comm:
     """
     comm = options.get("comm", ALONE)
     if not isinstance(comm, Comm):
-        raise UsageError(f"comm={comm!r}: expected what gan_metrics.communication.world() gives")
+        raise UsageError(f"comm={comm!r}: expected what gan_metrics.distributed.world() gives")
     return comm
 
 

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from gan_metrics import locations
+from gan_metrics import settings
 from gan_metrics.errors import (
     GanMetricsError,
     InputError,
@@ -252,7 +252,7 @@ def find_reference(name: str, *, progress: Progress | None = None) -> Path:
         ResourceError: When it cannot be written.
     """
     entry = _entry_of(name)
-    target = locations.references_dir() / entry.filename
+    target = settings.references_dir() / entry.filename
     looked = [index_path().parent / entry.filename, target]
     for place in looked:
         if os.path.isfile(place):

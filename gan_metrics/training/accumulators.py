@@ -13,7 +13,7 @@ import torch
 from gan_metrics.backbones.multi_space import Embedder
 from gan_metrics.backbones.network import Backbone
 from gan_metrics.backbones.recipe import BackboneChoice
-from gan_metrics.communication import Comm, world
+from gan_metrics.distributed import Comm, world
 from gan_metrics.embedding import embed_spaces, settle
 from gan_metrics.errors import ComputationError, InputError, MismatchError, UsageError
 from gan_metrics.features.features import Features

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from gan_metrics.communication import Comm
+from gan_metrics.distributed import Comm
 from gan_metrics.errors import InputError, ResourceError, UsageError
 from gan_metrics.files.download import atomic_path, check_target
 from gan_metrics.generators.calling import Generator, load_generator

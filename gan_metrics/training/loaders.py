@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data.distributed import DistributedSampler
 
-from gan_metrics.communication import Comm
+from gan_metrics.distributed import Comm
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.features.features import Features
 from gan_metrics.generators.generated import Generated

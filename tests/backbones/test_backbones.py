@@ -437,10 +437,10 @@ def test_a_misspelt_library_is_recognised() -> None:
 
 
 def test_notes_of_another_shape_are_worked_out_again() -> None:
-    from gan_metrics import locations
+    from gan_metrics import settings
 
     first = recipe_of("timm:resnet18")
-    for path in (locations.home_dir() / "networks").glob("*.json"):
+    for path in (settings.home_dir() / "networks").glob("*.json"):
         for text in ("", "{}", '{"value": 3}', '{"value": {"name": "x"}}'):
             path.write_text(text)
             assert recipe_of("timm:resnet18") == first
@@ -452,10 +452,10 @@ def test_an_unknown_tag_of_timm_is_an_unknown_name() -> None:
 
 
 def test_a_note_that_was_tampered_with_is_not_believed() -> None:
-    from gan_metrics import locations
+    from gan_metrics import settings
 
     before = choose_backbone(LITE0, layer="blocks.3.1.conv_pw").layer
-    (path,) = (locations.home_dir() / "networks").glob("*.json")
+    (path,) = (settings.home_dir() / "networks").glob("*.json")
     note = json.loads(path.read_text())
     path.write_text(json.dumps({**note, "value": ["avg", "NHWC"]}))
     assert choose_backbone(LITE0, layer="blocks.3.1.conv_pw").layer == before

@@ -20,7 +20,7 @@ import torch
 from conftest import Run
 from PIL import Image
 
-from gan_metrics import locations
+from gan_metrics import settings
 from gan_metrics.backbones.build import skeleton
 from gan_metrics.backbones.dinov2 import adapt, resample_table
 from gan_metrics.backbones.listing import list_layers
@@ -350,7 +350,7 @@ def test_the_published_file_is_found_where_torch_hub_puts_it(name: str) -> None:
     assert source.sha256_prefix == ""
     with pytest.raises(WeightsError, match=f"{file}: GAN_METRICS_OFFLINE=1"):
         find(source)
-    folder = locations.torch_hub_checkpoints()
+    folder = settings.torch_hub_checkpoints()
     folder.mkdir(parents=True)
     (folder / file).write_bytes(b"one")
     assert find(source).path == folder / file

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gan_metrics import locations
+from gan_metrics import settings
 from gan_metrics.backbones import weights as weights_module
 from gan_metrics.backbones.weights import WeightsSource, add, find
 from gan_metrics.errors import ResourceError, UsageError, WeightsError
@@ -188,18 +188,18 @@ def test_a_pin_holds() -> None:
     pin("a", "1" * 64)
     pin("a", "1" * 64)
     pin("b", "2" * 64)
-    assert json.loads(locations.pins_file().read_text()) == {"a": "1" * 64, "b": "2" * 64}
+    assert json.loads(settings.pins_file().read_text()) == {"a": "1" * 64, "b": "2" * 64}
     with pytest.raises(WeightsError, match="changed"):
         pin("a", "3" * 64)
     for broken in ("{", "[]"):
-        locations.pins_file().write_text(broken)
+        settings.pins_file().write_text(broken)
         with pytest.raises(WeightsError, match="broken"):
             pin("a", "1" * 64)
 
 
 def test_pins_cost_nothing_where_nothing_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
     pin("a", "1" * 64)
-    before = locations.pins_file().stat().st_mtime_ns
+    before = settings.pins_file().stat().st_mtime_ns
 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
@@ -209,7 +209,7 @@ def test_pins_cost_nothing_where_nothing_can_be_written(monkeypatch: pytest.Monk
     pin("new", "2" * 64)
     with pytest.raises(WeightsError, match="changed"):
         pin("a", "3" * 64)  # a pin that is there is still held to
-    assert locations.pins_file().stat().st_mtime_ns == before
+    assert settings.pins_file().stat().st_mtime_ns == before
 
 
 def test_atomic_paths(tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 def source(server_url: str = "http://127.0.0.1:9/w", **changes: object) -> WeightsSource:
     names = (f"pt-{SHA256[:8]}.pth", f"other-{SHA256[:8]}.pth")
     fields = {"urls": (server_url,), "variable": "GAN_METRICS_INCEPTION",
-              "from_environment": locations.inception_from_environment, **changes}  # fmt: skip
+              "from_environment": settings.inception_from_environment, **changes}  # fmt: skip
     return WeightsSource("inception", names, SHA256[:8], **fields)
 
 
@@ -257,13 +257,13 @@ def test_the_order_of_the_places(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server
 ) -> None:
     wanted = source(server.url)
-    hub = locations.torch_hub_checkpoints()
+    hub = settings.torch_hub_checkpoints()
     hub.mkdir(parents=True)
     assert find(wanted).origin == server.url  # nothing here: fetched into the weights folder
-    assert find(wanted).path == locations.weights_dir() / wanted.filenames[0]
+    assert find(wanted).path == settings.weights_dir() / wanted.filenames[0]
     (hub / wanted.filenames[1]).write_bytes(CONTENT)
-    assert find(wanted).path.parent == locations.weights_dir()
-    (locations.weights_dir() / wanted.filenames[0]).unlink()
+    assert find(wanted).path.parent == settings.weights_dir()
+    (settings.weights_dir() / wanted.filenames[0]).unlink()
     assert find(wanted).path == hub / wanted.filenames[1]
     (hub / wanted.filenames[0]).write_bytes(CONTENT)
     assert find(wanted).path == hub / wanted.filenames[0]
@@ -284,7 +284,7 @@ def test_the_second_url_is_asked_when_the_first_fails(server: Server) -> None:
 
 def test_a_damaged_file_stops_the_search(server: Server) -> None:
     wanted = source(server.url)
-    path = locations.weights_dir() / wanted.filenames[0]
+    path = settings.weights_dir() / wanted.filenames[0]
     path.parent.mkdir(parents=True)
     path.write_bytes(b"damaged")
     with pytest.raises(WeightsError, match="damaged or another file"):
@@ -293,7 +293,7 @@ def test_a_damaged_file_stops_the_search(server: Server) -> None:
 
 def test_a_found_file_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = source()
-    path = locations.weights_dir() / wanted.filenames[0]
+    path = settings.weights_dir() / wanted.filenames[0]
     path.parent.mkdir(parents=True)
     path.write_bytes(CONTENT)
     find(wanted)
@@ -308,8 +308,8 @@ def test_what_cannot_be_had_says_all_that_helps() -> None:
         find(weights_module.PUBLISHED_INCEPTION)
     message = str(error.value)
     for part in (
-        "$GAN_METRICS_INCEPTION", str(locations.weights_dir()),
-        str(locations.torch_hub_checkpoints()), "weights-inception-2015-12-05-6726825d.pth",
+        "$GAN_METRICS_INCEPTION", str(settings.weights_dir()),
+        str(settings.torch_hub_checkpoints()), "weights-inception-2015-12-05-6726825d.pth",
         "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/",
         "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/",
         "gan-metrics weights add pt_inception", "--backbone efficientnet-lite0",
@@ -329,7 +329,7 @@ def test_adding_a_file(tmp_path: Path) -> None:
     bad.write_bytes(b"bad")
     with pytest.raises(WeightsError, match="name it with --weights"):
         add(source(), bad)
-    assert not locations.weights_dir().exists()
+    assert not settings.weights_dir().exists()
     assert add(source(), good).sha256 == SHA256
     assert find(source(), download=False).path.read_bytes() == CONTENT
 

@@ -12,6 +12,7 @@ from conftest import LITE0
 from data import crops, write_folder
 
 import gan_metrics as gm
+from gan_metrics.api import write_reference
 from gan_metrics.backbones.registry import choose_backbone
 from gan_metrics.errors import (
     ComputationError,
@@ -20,7 +21,6 @@ from gan_metrics.errors import (
     UsageError,
     WeightsError,
 )
-from gan_metrics.evaluation import write_reference
 from gan_metrics.images.resize import RESAMPLERS
 from gan_metrics.metrics.registry import METRICS, check_arguments
 from gan_metrics.protocols.table import PROTOCOLS, protocol_for, several

@@ -24,7 +24,7 @@ from conftest import LITE0
 from test_imports import imported
 
 import gan_metrics as gm
-from gan_metrics import demo, locations
+from gan_metrics import demo, settings
 from gan_metrics.backbones.registry import choose_backbone
 from gan_metrics.errors import GanMetricsError, MismatchError, UsageError, WeightsError
 from gan_metrics.files import download
@@ -131,7 +131,7 @@ def published(seed: int = 0, dim: int = 6) -> bytes:
 
 
 def home_path(entry: Entry) -> Path:
-    return locations.references_dir() / entry.filename
+    return settings.references_dir() / entry.filename
 
 
 def put(entry: Entry, content: bytes) -> Path:
@@ -311,7 +311,7 @@ def test_it_is_fetched_once(server: Server, change: Change) -> None:
     server.files["c.npz"] = published()
     heard: list[tuple[str, int, int]] = []
     path = find_reference(NAME, progress=lambda *a: heard.append(a))
-    assert path == home_path(entry) == locations.home_dir() / "references" / "cifar10-train.npz"
+    assert path == home_path(entry) == settings.home_dir() / "references" / "cifar10-train.npz"
     assert path.read_bytes() == server.files["c.npz"]
     assert heard[-1][1:] == (len(server.files["c.npz"]),) * 2
     assert find_reference(NAME) == path
@@ -319,7 +319,7 @@ def test_it_is_fetched_once(server: Server, change: Change) -> None:
     np.testing.assert_array_equal(opened.statistics["features"].moments.mean, moments().mean)
     assert len(server.asked) == 1
     sha256 = hashlib.sha256(server.files["c.npz"]).hexdigest()
-    assert json.loads(locations.pins_file().read_text()) == {"reference/cifar10-train": sha256}
+    assert json.loads(settings.pins_file().read_text()) == {"reference/cifar10-train": sha256}
 
 
 def test_a_change_at_the_server_or_on_the_disk_is_refused(server: Server, change: Change) -> None:
@@ -331,7 +331,7 @@ def test_a_change_at_the_server_or_on_the_disk_is_refused(server: Server, change
     with pytest.raises(WeightsError, match="reference/cifar10-train changed") as caught:
         open_reference(NAME)
     assert str(path) in str(caught.value)
-    assert str(locations.pins_file()) in str(caught.value)
+    assert str(settings.pins_file()) in str(caught.value)
     path.unlink()
     server.files["c.npz"] = published(2)
     with pytest.raises(WeightsError, match="changed"):
@@ -354,7 +354,7 @@ def test_a_known_sum_is_held_to(server: Server, change: Change) -> None:
     with pytest.raises(WeightsError, match="damaged or another file") as caught:
         find_reference(NAME)
     assert f"Delete it, and it is fetched again from {entry.urls[0]}" in str(caught.value)
-    assert not locations.pins_file().exists()
+    assert not settings.pins_file().exists()
 
 
 def test_what_was_cut_off_is_resumed(server: Server, change: Change) -> None:
@@ -405,7 +405,7 @@ def test_offline_the_message_gives_the_address_and_the_place(monkeypatch: Any) -
     assert lines[at + 1 :] == [
         f"  {entry.urls[0]}",
         "and put it here, under this name:",
-        f"  {locations.home_dir() / 'references' / 'cifar10-train.npz'}",
+        f"  {settings.home_dir() / 'references' / 'cifar10-train.npz'}",
     ]
 
 
@@ -420,10 +420,10 @@ def test_a_file_put_there_by_hand_is_found_and_pinned(change: Change) -> None:
     path = put(entry, b"<html>Please log in</html>")
     with pytest.raises(WeightsError, match=r"no \.npz archive"):
         find_reference(NAME)
-    assert not locations.pins_file().exists()
+    assert not settings.pins_file().exists()
     put(entry, published())
     assert find_reference(NAME) == path
-    assert not locations.pins_file().exists()  # only what was read whole is pinned
+    assert not settings.pins_file().exists()  # only what was read whole is pinned
     open_reference(NAME)
     put(entry, published(1))
     with pytest.raises(WeightsError, match="changed"):
@@ -495,15 +495,15 @@ def test_adm_s_files_with_their_images() -> None:
         assert found.protocol == "adm"
     assert reference.images is not None
     assert len(reference.images.names) == 5
-    locations.pins_file().unlink(missing_ok=True)
+    settings.pins_file().unlink(missing_ok=True)
     path.write_bytes(npz(**{**parts, "arr_0": images[:, :32, :32]}))
     with pytest.raises(MismatchError, match=r"resolution: \(32, 32\) — \(64, 64\)"):
         open_reference(name)
-    locations.pins_file().unlink(missing_ok=True)
+    settings.pins_file().unlink(missing_ok=True)
     path.write_bytes(npz(**{k: parts[k] for k in ("mu", "sigma", "mu_s", "sigma_s")}))
     with pytest.raises(WeightsError, match="holds features, spatial; the index says features, im"):
         open_reference(name)
-    locations.pins_file().unlink(missing_ok=True)
+    settings.pins_file().unlink(missing_ok=True)
     path.write_bytes(npz(**{**parts, "mu_s": mu_s[:7], "sigma_s": sigma_s[:7, :7]}))
     with pytest.raises(WeightsError, match=r"mu_s has 7 dimensions"):
         open_reference(name)
@@ -631,7 +631,7 @@ def test_the_shipped_reference_opens_offline_without_torch() -> None:
 
 def test_the_shipped_reference_is_what_the_index_says() -> None:
     path = find_reference("digits")
-    assert not locations.pins_file().exists()
+    assert not settings.pins_file().exists()
     entry = REFERENCES["digits"]
     assert path.parent == index_path().parent
     assert hashlib.sha256(path.read_bytes()).hexdigest() == entry.sha256

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar, cast
 
-from gan_metrics import locations
+from gan_metrics import settings
 from gan_metrics.errors import GanMetricsError, InputError, ResourceError, UsageError
 from gan_metrics.files import download
 from gan_metrics.files.temporary import Temporary, check_files_left
@@ -191,7 +191,7 @@ class Place:
         return text.replace(os.fspath(copy.path), self.url)
 
     def _system(self) -> tuple[Any, str]:
-        if locations.offline() and not self.url.startswith("memory:"):
+        if settings.offline() and not self.url.startswith("memory:"):
             raise InputError(
                 f"{self.url} is remote, and GAN_METRICS_OFFLINE forbids connections; unset it, or "
                 "copy the images here"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from gan_metrics import locations
+from gan_metrics import settings
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.images.sources.base import ImageSource
 from gan_metrics.images.sources.python_objects import DatasetSource, IteratedSource
@@ -63,7 +63,7 @@ def _of_torchvision(text: str, name: str, given: dict[str, Any]) -> ImageSource:
     datasets = require("torchvision.datasets", "torchvision")
     if name not in datasets.__all__:
         raise UsageError(f"{text}: torchvision.datasets has no {name!r}")
-    if given.get("download") and locations.offline():
+    if given.get("download") and settings.offline():
         raise InputError(f"{text}: GAN_METRICS_OFFLINE forbids the download")
     try:
         data = getattr(datasets, name)(**given)
@@ -86,7 +86,7 @@ def _of_hub(text: str, name: str, given: dict[str, Any]) -> ImageSource:
     local = name in ("imagefolder", "parquet", "webdataset", "arrow") and (
         "data_files" in given or "data_dir" in given
     )
-    if locations.offline() and not local:
+    if settings.offline() and not local:
         raise InputError(f"{text} is on the hub, and GAN_METRICS_OFFLINE forbids connections")
     datasets = require("datasets", "formats")
     split = str(given.pop("split", "test"))

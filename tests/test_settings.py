@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gan_metrics import locations
+from gan_metrics import settings
 from gan_metrics.errors import UsageError
 
 
@@ -12,18 +12,18 @@ def test_environment_variables_move_things(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("GAN_METRICS_CACHE", "/c")
     monkeypatch.setenv("GAN_METRICS_HOME", "/h")
     monkeypatch.setenv("TORCH_HOME", "/t")
-    assert locations.cache_dir() == Path("/c")
-    assert locations.weights_dir() == Path("/h/weights")
-    assert locations.pins_file() == Path("/h/pins.json")
-    assert locations.torch_hub_checkpoints() == Path("/t/hub/checkpoints")
+    assert settings.cache_dir() == Path("/c")
+    assert settings.weights_dir() == Path("/h/weights")
+    assert settings.pins_file() == Path("/h/pins.json")
+    assert settings.torch_hub_checkpoints() == Path("/t/hub/checkpoints")
 
 
 def test_without_them_the_platform_s_folders(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("GAN_METRICS_CACHE", "GAN_METRICS_HOME", "TORCH_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
-    assert locations.cache_dir().name == "gan-metrics"
-    assert locations.home_dir() != locations.cache_dir()
-    assert locations.torch_hub_checkpoints() == Path.home() / ".cache/torch/hub/checkpoints"
+    assert settings.cache_dir().name == "gan-metrics"
+    assert settings.home_dir() != settings.cache_dir()
+    assert settings.torch_hub_checkpoints() == Path.home() / ".cache/torch/hub/checkpoints"
 
 
 def test_torch_hub_s_folder_is_where_torch_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,7 +34,7 @@ def test_torch_hub_s_folder_is_where_torch_says(monkeypatch: pytest.MonkeyPatch)
             monkeypatch.setenv(name, value)
         else:
             monkeypatch.delenv(name)
-        assert locations.torch_hub_checkpoints() == Path(torch.hub.get_dir()) / "checkpoints"
+        assert settings.torch_hub_checkpoints() == Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,13 +42,13 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPat
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr("platformdirs.user_cache_dir", nowhere)
-    assert locations.cache_dir().name == "cache"
+    assert settings.cache_dir().name == "cache"
     monkeypatch.delenv("GAN_METRICS_CACHE")
     with pytest.raises(UsageError, match="set GAN_METRICS_CACHE"):
-        locations.cache_dir()
+        settings.cache_dir()
 
 
 @pytest.mark.parametrize(("value", "expected"), [("", False), ("0", False), ("1", True)])
 def test_offline(monkeypatch: pytest.MonkeyPatch, value: str, expected: bool) -> None:
     monkeypatch.setenv("GAN_METRICS_OFFLINE", value)
-    assert locations.offline() is expected
+    assert settings.offline() is expected

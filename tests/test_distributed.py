@@ -18,7 +18,7 @@ from conftest import LITE0
 from data import crops, write_folder
 
 import gan_metrics as gm
-from gan_metrics.communication import ALONE, Comm, world
+from gan_metrics.distributed import ALONE, Comm, world
 from gan_metrics.errors import UsageError
 
 HERE = Path(__file__).parent
@@ -126,7 +126,7 @@ def test_one_process_talks_to_nobody(tmp_path: Path) -> None:
 GONE = """
 import os, sys, time
 import torch.distributed as dist
-from gan_metrics.communication import world
+from gan_metrics.distributed import world
 from gan_metrics.errors import ResourceError
 
 root, rank, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
