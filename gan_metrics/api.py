@@ -10,8 +10,6 @@ from typing import Any
 
 from typing_extensions import Unpack
 
-from gan_metrics.agreement import agree_with_command
-from gan_metrics.embedding import embed_all, embed_spaces, settle
 from gan_metrics.errors import (
     InputError,
     MismatchError,
@@ -19,16 +17,18 @@ from gan_metrics.errors import (
     WeightsError,
     unknown_name,
 )
+from gan_metrics.evaluation.compatibility import agree_with_command
+from gan_metrics.evaluation.extract import embed_all, embed_spaces, settle
+from gan_metrics.evaluation.plan import sibling
+from gan_metrics.evaluation.run import Arguments, measure, score
 from gan_metrics.features.features import Features
 from gan_metrics.images.by_name import images_by_name
 from gan_metrics.images.labels import labels_of_both
 from gan_metrics.inputs.options import Options, check_options, comm_of
 from gan_metrics.inputs.sets import Input, open_side
-from gan_metrics.measurement import Arguments, measure, score
 from gan_metrics.metrics import registry
 from gan_metrics.per_class import measure_classes
 from gan_metrics.per_image import look_at_images
-from gan_metrics.plan import sibling
 from gan_metrics.protocols.table import PROTOCOLS, protocol_for, several
 from gan_metrics.results.result import EvaluationResult, MetricResult
 from gan_metrics.stats.merge import merged_statistics

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Unpack
 
-from gan_metrics.agreement import common_spec, declared_warnings
 from gan_metrics.backbones.recipe import BackboneChoice
-from gan_metrics.cautions import metric_cautions
-from gan_metrics.embedding import embed_all, settle
 from gan_metrics.errors import InputError, UsageError, unknown_name
+from gan_metrics.evaluation.compatibility import common_spec, declared_warnings
+from gan_metrics.evaluation.extract import embed_all, settle
+from gan_metrics.evaluation.warnings import metric_cautions
 from gan_metrics.images.by_name import images_by_name
 from gan_metrics.inputs.options import Options, check_options
 from gan_metrics.inputs.sets import Input, Side, open_side

@@ -16,15 +16,15 @@ import numpy as np
 from typing_extensions import Unpack
 
 from gan_metrics.errors import InputError, UsageError
+from gan_metrics.evaluation.compute import Measured
+from gan_metrics.evaluation.run import Arguments, measure
 from gan_metrics.generators.generated import Generated
 from gan_metrics.inputs.options import Options
 from gan_metrics.inputs.sets import Input
-from gan_metrics.measurement import Arguments, measure
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.estimate import difference_error
 from gan_metrics.results.methods_text import bibtex_of, methods_of
 from gan_metrics.results.result import MetricResult, rounded_text
-from gan_metrics.scoring import Measured
 from gan_metrics.utils.result_warning import ResultWarning, unique
 from gan_metrics.utils.text import as_text, dumps
 

@@ -15,15 +15,16 @@ from typing_extensions import Unpack
 from gan_metrics.attribution import Attribution, attribute_embedded
 from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.comparison import Comparison, names_of, rank
-from gan_metrics.embedding import settle
 from gan_metrics.errors import GanMetricsError, InputError, UsageError, unknown_name
+from gan_metrics.evaluation.compute import Measured, Sets
+from gan_metrics.evaluation.extract import settle
+from gan_metrics.evaluation.run import measure
 from gan_metrics.history import History, read_history
 from gan_metrics.images.labels import folder_classes, labels_of_both
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.inputs.options import Options
 from gan_metrics.inputs.sets import Input, Side
 from gan_metrics.maps import METHODS, FeatureMap, lay_out
-from gan_metrics.measurement import measure
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.moments import Moments
 from gan_metrics.metrics.per_sample import nearest_reals
@@ -31,7 +32,6 @@ from gan_metrics.per_class import PerClass, measure_classes
 from gan_metrics.per_image import PerImage, look_at_images
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
 from gan_metrics.results.result import EvaluationResult
-from gan_metrics.scoring import Measured, Sets
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.result_warning import ResultWarning, unique
 

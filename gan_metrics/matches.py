@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Unpack
 
-from gan_metrics.agreement import common_spec, declared_warnings
-from gan_metrics.embedding import embed_all, settle
 from gan_metrics.errors import ComputationError, UsageError, unknown_name
+from gan_metrics.evaluation.compatibility import common_spec, declared_warnings
+from gan_metrics.evaluation.extract import embed_all, settle
 from gan_metrics.features.features import Features
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.inputs.options import Options, check_options

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError, GanMetricsError, InputError
+from gan_metrics.evaluation.compute import Group, Sets
 from gan_metrics.images.labels import classes_of, labels_of_both
 from gan_metrics.images.metadata import Tally
 from gan_metrics.inputs.sets import Side
 from gan_metrics.results.result import value_text
-from gan_metrics.scoring import Group, Sets
 from gan_metrics.utils.result_warning import ResultWarning
 from gan_metrics.utils.text import printable
 

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import GanMetricsError, InputError, UsageError
+from gan_metrics.evaluation.compute import Sets, told
 from gan_metrics.files.download import atomic_path, check_target
 from gan_metrics.metrics.frechet import frechet_terms
 from gan_metrics.metrics.per_sample import Pointwise, pointwise
 from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.scoring import Sets, told
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.result_warning import ResultWarning
 from gan_metrics.utils.text import as_text, printable

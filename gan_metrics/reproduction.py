@@ -17,10 +17,10 @@ from typing_extensions import Unpack
 
 from gan_metrics.backbones.registry import is_built_in
 from gan_metrics.errors import InputError, MismatchError, UsageError
+from gan_metrics.evaluation.run import score
 from gan_metrics.generators.generated import Generated
 from gan_metrics.inputs.options import Options
 from gan_metrics.inputs.sets import Input
-from gan_metrics.measurement import score
 from gan_metrics.metrics.registry import OF_IMAGES, Metric, check_arguments, expand
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.protocols.table import PROTOCOLS

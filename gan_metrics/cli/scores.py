@@ -336,7 +336,7 @@ def _score(
     held_out: Any = None,
 ) -> None:
     """Compute metrics that must come out, and print them: one by itself, several as a list."""
-    from gan_metrics.measurement import score
+    from gan_metrics.evaluation.run import score
 
     console.check_outputs(to["output"], to["append"])
     keep_freed_memory()

@@ -14,17 +14,17 @@ from gan_metrics.backbones.multi_space import Embedder
 from gan_metrics.backbones.network import Backbone
 from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.distributed import Comm, world
-from gan_metrics.embedding import embed_spaces, settle
 from gan_metrics.errors import ComputationError, InputError, MismatchError, UsageError
+from gan_metrics.evaluation.compute import Measured, Task, score_sets
+from gan_metrics.evaluation.extract import embed_spaces, settle
+from gan_metrics.evaluation.plan import make_plan
 from gan_metrics.features.features import Features
 from gan_metrics.images.value_ranges import check_value_range, to_uint8
 from gan_metrics.inputs.options import Options, check_options
 from gan_metrics.inputs.sets import Side, open_side
 from gan_metrics.metrics import registry
-from gan_metrics.plan import make_plan
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.results.result import EvaluationResult, MetricResult
-from gan_metrics.scoring import Measured, Task, score_sets
 from gan_metrics.training.loaders import Reference, batches_of, is_loader
 
 __all__ = [

@@ -8,18 +8,18 @@ from typing import Any
 
 from typing_extensions import Unpack
 
-from gan_metrics.agreement import all_agree
-from gan_metrics.cautions import cautions_of
-from gan_metrics.embedding import embed_spaces, settle
 from gan_metrics.errors import GanMetricsError, InputError, UsageError, WeightsError
+from gan_metrics.evaluation.compatibility import all_agree
+from gan_metrics.evaluation.compute import Measured, Sets, Task, score_sets
+from gan_metrics.evaluation.extract import embed_spaces, settle
+from gan_metrics.evaluation.image_metrics import network_of
+from gan_metrics.evaluation.plan import Plan, make_plan
+from gan_metrics.evaluation.warnings import cautions_of
 from gan_metrics.inputs.options import Options, check_options
 from gan_metrics.inputs.sets import Input, Side, open_side
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.registry import Request
-from gan_metrics.perceptual.values import network_of
-from gan_metrics.plan import Plan, make_plan
 from gan_metrics.results.result import EvaluationResult
-from gan_metrics.scoring import Measured, Sets, Task, score_sets
 from gan_metrics.utils.result_warning import ResultWarning
 
 __all__ = ["Arguments", "measure", "score"]

@@ -15,7 +15,6 @@ import gan_metrics as gm
 from gan_metrics.backbones import multi_space, network
 from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.backbones.registry import choose_backbone
-from gan_metrics.embedding import embed_spaces
 from gan_metrics.errors import (
     ComputationError,
     InputError,
@@ -23,9 +22,10 @@ from gan_metrics.errors import (
     UsageError,
     WeightsError,
 )
+from gan_metrics.evaluation.extract import embed_spaces
+from gan_metrics.evaluation.run import score
 from gan_metrics.images import loader
 from gan_metrics.inputs.sets import open_side
-from gan_metrics.measurement import score
 from gan_metrics.metrics.registry import METRICS
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.stats.statistics import Statistics

@@ -12,7 +12,7 @@ from data import crops, write_folder
 from scipy import stats
 
 import gan_metrics as gm
-from gan_metrics.cautions import feature_cautions, pair_cautions, set_cautions
+from gan_metrics.evaluation.warnings import feature_cautions, pair_cautions, set_cautions
 from gan_metrics.features.features import Features
 from gan_metrics.images.metadata import Facts, Tally
 from gan_metrics.inputs.sets import Side

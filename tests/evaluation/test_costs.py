@@ -164,7 +164,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
 def test_memory_does_not_grow_with_the_images() -> None:
     peaks = [
         int(subprocess.run(
-            [sys.executable, "-c", PEAK, str(n), str(Path(__file__).parent)],
+            [sys.executable, "-c", PEAK, str(n), str(Path(__file__).parents[1])],
             capture_output=True, text=True, check=True,
         ).stdout)
         for n in (100, 1500)

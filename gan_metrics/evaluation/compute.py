@@ -6,27 +6,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gan_metrics.agreement import (
+from gan_metrics.errors import GanMetricsError, InputError
+from gan_metrics.evaluation.compatibility import (
     agree_in_resolution,
     common_protocol,
     common_spec,
     declared_warnings,
 )
-from gan_metrics.cautions import (
+from gan_metrics.evaluation.image_metrics import perceive
+from gan_metrics.evaluation.plan import Plan
+from gan_metrics.evaluation.warnings import (
     cautions_of,
     metric_cautions,
     pair_cautions,
     protocol_cautions,
 )
-from gan_metrics.errors import GanMetricsError, InputError
 from gan_metrics.generators.generated import Generated
 from gan_metrics.inputs.options import Options
 from gan_metrics.inputs.sets import Side
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.estimate import Estimate
 from gan_metrics.metrics.registry import Metric
-from gan_metrics.perceptual.values import perceive
-from gan_metrics.plan import Plan
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.results.result import MetricResult
 from gan_metrics.utils.result_warning import ResultWarning, unique

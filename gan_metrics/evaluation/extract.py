@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gan_metrics.agreement import agree_before_weights, backbone_name
 from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.backbones.registry import built_in, choose_backbone, recipe_of
 from gan_metrics.errors import MismatchError, UsageError, WeightsError
+from gan_metrics.evaluation.compatibility import agree_before_weights, backbone_name
 from gan_metrics.features.extraction import extract
 from gan_metrics.features.features import Features
 from gan_metrics.generators.generated import Generated

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gan_metrics.evaluation.plan import Plan
 from gan_metrics.features.features import Features
 from gan_metrics.images.labels import folder_classes
 from gan_metrics.inputs.options import Options
 from gan_metrics.inputs.sets import Side
 from gan_metrics.metrics.registry import Metric
-from gan_metrics.plan import Plan
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.protocols.table import CLIP
 from gan_metrics.utils.result_warning import ResultWarning
