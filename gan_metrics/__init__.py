@@ -12,6 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gan_metrics import metrics, training
+    from gan_metrics.analysis.attribution import attribute
+    from gan_metrics.analysis.comparison import Comparison, compare
+    from gan_metrics.analysis.inspection import Inspection, inspect_images
+    from gan_metrics.analysis.nearest_images import search
+    from gan_metrics.analysis.projection import feature_map
+    from gan_metrics.analysis.reproduction import Reproduction, reproduce
     from gan_metrics.api import (
         compute_stats,
         evaluate,
@@ -19,9 +25,7 @@ if TYPE_CHECKING:
         fid,
         merge_stats,
     )
-    from gan_metrics.attribution import attribute
     from gan_metrics.backbones.registry import BACKBONES, load_backbone
-    from gan_metrics.comparison import Comparison, compare
     from gan_metrics.errors import (
         ComputationError,
         GanMetricsError,
@@ -36,15 +40,11 @@ if TYPE_CHECKING:
     from gan_metrics.features.files import load_features, save_features
     from gan_metrics.findings import Findings, examine
     from gan_metrics.generators.generated import Generated
-    from gan_metrics.inspection import Inspection, inspect_images
-    from gan_metrics.maps import feature_map
-    from gan_metrics.matches import search
     from gan_metrics.metrics.moments import Moments
     from gan_metrics.metrics.registry import METRICS
     from gan_metrics.protocols.spec import FeatureSpec, Preprocess
     from gan_metrics.protocols.table import PROTOCOLS
     from gan_metrics.report.overview import save_report
-    from gan_metrics.reproduction import Reproduction, reproduce
     from gan_metrics.results.result import EvaluationResult, MetricResult
     from gan_metrics.stats.statistics import Statistics, load_stats
 
@@ -96,8 +96,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "gan_metrics.attribution": ("attribute",),
-    "gan_metrics.comparison": ("Comparison", "compare"),
+    "gan_metrics.analysis.attribution": ("attribute",),
+    "gan_metrics.analysis.comparison": ("Comparison", "compare"),
     "gan_metrics.backbones.registry": ("BACKBONES", "load_backbone"),
     "gan_metrics.errors": (
         "ComputationError",
@@ -120,14 +120,14 @@ _HOMES = {
     "gan_metrics.features.features": ("Features",),
     "gan_metrics.findings": ("Findings", "examine"),
     "gan_metrics.generators.generated": ("Generated",),
-    "gan_metrics.inspection": ("Inspection", "inspect_images"),
-    "gan_metrics.maps": ("feature_map",),
-    "gan_metrics.matches": ("search",),
+    "gan_metrics.analysis.inspection": ("Inspection", "inspect_images"),
+    "gan_metrics.analysis.projection": ("feature_map",),
+    "gan_metrics.analysis.nearest_images": ("search",),
     "gan_metrics.metrics.moments": ("Moments",),
     "gan_metrics.protocols.table": ("PROTOCOLS",),
     "gan_metrics.metrics.registry": ("METRICS",),
     "gan_metrics.report.overview": ("save_report",),
-    "gan_metrics.reproduction": ("Reproduction", "reproduce"),
+    "gan_metrics.analysis.reproduction": ("Reproduction", "reproduce"),
     "gan_metrics.results.result": ("EvaluationResult", "MetricResult"),
     "gan_metrics.protocols.spec": ("FeatureSpec", "Preprocess"),
     "gan_metrics.stats.statistics": ("Statistics", "load_stats"),

@@ -10,6 +10,8 @@ from typing import Any
 
 from typing_extensions import Unpack
 
+from gan_metrics.analysis.per_class import measure_classes
+from gan_metrics.analysis.per_image import look_at_images
 from gan_metrics.errors import (
     InputError,
     MismatchError,
@@ -27,8 +29,6 @@ from gan_metrics.images.labels import labels_of_both
 from gan_metrics.inputs.options import Options, check_options, comm_of
 from gan_metrics.inputs.sets import Input, open_side
 from gan_metrics.metrics import registry
-from gan_metrics.per_class import measure_classes
-from gan_metrics.per_image import look_at_images
 from gan_metrics.protocols.table import PROTOCOLS, protocol_for, several
 from gan_metrics.results.result import EvaluationResult, MetricResult
 from gan_metrics.stats.merge import merged_statistics

@@ -12,9 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Unpack
 
-from gan_metrics.attribution import Attribution, attribute_embedded
+from gan_metrics.analysis.attribution import Attribution, attribute_embedded
+from gan_metrics.analysis.comparison import Comparison, names_of, rank
+from gan_metrics.analysis.per_class import PerClass, measure_classes
+from gan_metrics.analysis.per_image import PerImage, look_at_images
+from gan_metrics.analysis.projection import METHODS, FeatureMap, lay_out
 from gan_metrics.backbones.recipe import BackboneChoice
-from gan_metrics.comparison import Comparison, names_of, rank
 from gan_metrics.errors import GanMetricsError, InputError, UsageError, unknown_name
 from gan_metrics.evaluation.compute import Measured, Sets
 from gan_metrics.evaluation.extract import settle
@@ -24,12 +27,9 @@ from gan_metrics.images.labels import folder_classes, labels_of_both
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.inputs.options import Options
 from gan_metrics.inputs.sets import Input, Side
-from gan_metrics.maps import METHODS, FeatureMap, lay_out
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.moments import Moments
 from gan_metrics.metrics.per_sample import nearest_reals
-from gan_metrics.per_class import PerClass, measure_classes
-from gan_metrics.per_image import PerImage, look_at_images
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
 from gan_metrics.results.result import EvaluationResult
 from gan_metrics.utils.optional import require

@@ -101,8 +101,8 @@ def evaluate(
 
       gan-metrics evaluate train/ fake/ --metrics memorization --held-out test/
     """
+    from gan_metrics.analysis.per_image import check_table
     from gan_metrics.api import evaluate as compute
-    from gan_metrics.per_image import check_table
 
     console.check_outputs(to["output"], to["append"])
     if per_image is not None:
@@ -178,7 +178,7 @@ def compare(
 
       gan-metrics compare real.npz gan=run1/,run2/ flow=run3/,run4/ -o table.tex
     """
-    from gan_metrics.comparison import compare as compute
+    from gan_metrics.analysis.comparison import compare as compute
     from gan_metrics.errors import UsageError, unknown_name
 
     writers = {"csv": "to_csv", "markdown": "to_markdown", "latex": "to_latex", "text": "to_text"}
@@ -236,9 +236,9 @@ def reproduce(
 
       gan-metrics reproduce result.json real/ fake/
     """
+    from gan_metrics.analysis.reproduction import draw_again
+    from gan_metrics.analysis.reproduction import reproduce as compute
     from gan_metrics.errors import UsageError
-    from gan_metrics.reproduction import draw_again
-    from gan_metrics.reproduction import reproduce as compute
 
     fake = draw_again(record, fake)
     if real is None:

@@ -245,7 +245,7 @@ def attribution(
 
       gan-metrics plot attribution real/ fake/ -o where.pdf --name 0017.png
     """
-    from gan_metrics.attribution import attribute
+    from gan_metrics.analysis.attribution import attribute
     from gan_metrics.report.attribution import save_attribution
     from gan_metrics.report.looks import check_figure_format
 

@@ -134,7 +134,7 @@ def inspect(
 
       gan-metrics inspect "shards/{000..099}.tar" --json
     """
-    from gan_metrics.inspection import inspect_images
+    from gan_metrics.analysis.inspection import inspect_images
 
     console.check_outputs(output)
     with console.progress() as report:
@@ -265,7 +265,7 @@ def search(
 
       gan-metrics search images/ images/ --flag-below 0.01   (near duplicates)
     """
-    from gan_metrics.matches import search as find
+    from gan_metrics.analysis.nearest_images import search as find
     from gan_metrics.report.matches import check_matches_format, save_matches
 
     if output is not None:
@@ -340,7 +340,7 @@ def map_(
 
       gan-metrics map images/ -o classes.png --color-by class --method umap
     """
-    from gan_metrics.maps import feature_map
+    from gan_metrics.analysis.projection import feature_map
     from gan_metrics.report.maps import check_map_format, save_map
 
     check_map_format(output)

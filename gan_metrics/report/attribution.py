@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gan_metrics.attribution import Attribution, ImageAttribution
+from gan_metrics.analysis.attribution import Attribution, ImageAttribution
 from gan_metrics.files.download import atomic_path
 from gan_metrics.report.looks import check_figure_format
 from gan_metrics.utils.optional import require

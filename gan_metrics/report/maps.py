@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from gan_metrics.analysis.projection import FeatureMap
 from gan_metrics.errors import UsageError
 from gan_metrics.files.download import atomic_path, check_target
-from gan_metrics.maps import FeatureMap
 from gan_metrics.report.looks import DRAWN, FIGURES, legend_text, look
 from gan_metrics.report.thumbnails import Thumbnails
 from gan_metrics.utils.optional import require
@@ -39,7 +39,7 @@ def save_map(drawn: FeatureMap, path: Path) -> None:
     """Write the picture or the page.
 
     Args:
-        drawn: What :func:`gan_metrics.maps.feature_map` gave.
+        drawn: What :func:`gan_metrics.analysis.projection.feature_map` gave.
         path: ``….html``: one file that needs no network; ``….png``, ``….svg``, ``….pdf``.
 
     Raises:
@@ -118,7 +118,7 @@ def map_plot(drawn: FeatureMap, size: int, quality: int) -> Any:
     """The map as a Bokeh figure that shows the image under the pointer.
 
     Args:
-        drawn: What :func:`gan_metrics.maps.feature_map` gave.
+        drawn: What :func:`gan_metrics.analysis.projection.feature_map` gave.
         size: Of the images, in pixels.
         quality: Of their JPEGs, 1–95.
     """

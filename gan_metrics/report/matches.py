@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from gan_metrics.analysis.nearest_images import Matches
 from gan_metrics.errors import UsageError
 from gan_metrics.files.download import atomic_path, check_target
 from gan_metrics.images.encode import save_sheet
-from gan_metrics.matches import Matches
 from gan_metrics.report.pages import render
 from gan_metrics.report.thumbnails import Thumbnails
 
@@ -33,7 +33,7 @@ def save_matches(matches: Matches, path: Path) -> int:
     """Write the picture or the page; queries with the nearest matches come first.
 
     Args:
-        matches: What :func:`gan_metrics.matches.search` gave.
+        matches: What :func:`gan_metrics.analysis.nearest_images.search` gave.
         path: ``….html``: one file that needs no network; ``….png``.
 
     Returns:

@@ -208,8 +208,8 @@ class EvaluationResult(Mapping[str, MetricResult]):
     Attributes:
         not_computed: The same.
         protocols: The same.
-        per_image: The same; a :class:`~gan_metrics.per_image.PerImage`.
-        per_class: The same; a :class:`~gan_metrics.per_class.PerClass`.
+        per_image: The same; a :class:`~gan_metrics.analysis.per_image.PerImage`.
+        per_class: The same; a :class:`~gan_metrics.analysis.per_class.PerClass`.
     """
 
     def __init__(

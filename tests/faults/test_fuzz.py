@@ -23,13 +23,13 @@ from pyarrow import parquet
 from records import record
 
 import gan_metrics as gm
+from gan_metrics.analysis.reproduction import reproduce
 from gan_metrics.errors import GanMetricsError
 from gan_metrics.features.features import Features
 from gan_metrics.features.files import load_features, save_features
 from gan_metrics.images.sources import open_source
 from gan_metrics.metrics.moments import Moments
 from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.reproduction import reproduce
 from gan_metrics.stats.peer_files import read_reference
 from gan_metrics.stats.statistics import Statistics, load_all_stats, load_stats
 

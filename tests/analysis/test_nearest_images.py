@@ -11,9 +11,9 @@ from data import crops, photographs, write_folder
 from PIL import Image
 
 import gan_metrics as gm
+from gan_metrics.analysis.nearest_images import DISTANCES, search
 from gan_metrics.errors import ComputationError, MismatchError, UsageError
 from gan_metrics.features.features import Features
-from gan_metrics.matches import DISTANCES, search
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.report.matches import save_matches
 

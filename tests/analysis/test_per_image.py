@@ -15,11 +15,11 @@ from data import digits, scenes, write_folder
 from PIL import Image, ImageFilter
 
 import gan_metrics as gm
+from gan_metrics.analysis.per_image import COLUMNS, look_at_images
 from gan_metrics.errors import ComputationError, InputError, UsageError
 from gan_metrics.evaluation.compute import Sets
 from gan_metrics.inputs.sets import Side
 from gan_metrics.metrics import frechet_distance, frechet_influence, pointwise
-from gan_metrics.per_image import COLUMNS, look_at_images
 
 OFFLINE = ("--backbone", LITE0)
 

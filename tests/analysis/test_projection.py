@@ -12,8 +12,8 @@ from data import crops, write_folder
 from PIL import Image
 from test_nearest_images import features
 
+from gan_metrics.analysis.projection import METHODS, FeatureMap, feature_map
 from gan_metrics.errors import ComputationError, MismatchError, UsageError
-from gan_metrics.maps import METHODS, FeatureMap, feature_map
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.report.maps import save_map
 

@@ -14,7 +14,7 @@ from data import scenes, write_folder
 from torch import nn
 
 import gan_metrics as gm
-from gan_metrics.attribution import attribute
+from gan_metrics.analysis.attribution import attribute
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.metrics import frechet_influence, frechet_sensitivity
 

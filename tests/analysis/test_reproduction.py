@@ -13,8 +13,8 @@ from conftest import LITE0
 from data import crops, write_folder
 
 import gan_metrics as gm
+from gan_metrics.analysis.reproduction import Reproduced
 from gan_metrics.errors import InputError, MismatchError, UsageError
-from gan_metrics.reproduction import Reproduced
 
 Folders = tuple[Path, Path]
 OFFLINE = ("--backbone", LITE0)

@@ -1,0 +1,1 @@
+"""What explains a score: single images, classes, attribution, nearest images, comparison."""
