@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     )
     from gan_metrics.features.features import Features
     from gan_metrics.features.files import load_features, save_features
-    from gan_metrics.findings import Findings, examine
     from gan_metrics.generators.generated import Generated
     from gan_metrics.metrics.moments import Moments
     from gan_metrics.metrics.registry import METRICS
     from gan_metrics.protocols.spec import FeatureSpec, Preprocess
     from gan_metrics.protocols.table import PROTOCOLS
-    from gan_metrics.report.overview import save_report
+    from gan_metrics.reports.data import Findings, examine
+    from gan_metrics.reports.html_report import save_report
     from gan_metrics.results.result import EvaluationResult, MetricResult
     from gan_metrics.stats.statistics import Statistics, load_stats
 
@@ -118,7 +118,7 @@ _HOMES = {
     ),
     "gan_metrics.features.files": ("load_features", "save_features"),
     "gan_metrics.features.features": ("Features",),
-    "gan_metrics.findings": ("Findings", "examine"),
+    "gan_metrics.reports.data": ("Findings", "examine"),
     "gan_metrics.generators.generated": ("Generated",),
     "gan_metrics.analysis.inspection": ("Inspection", "inspect_images"),
     "gan_metrics.analysis.projection": ("feature_map",),
@@ -126,7 +126,7 @@ _HOMES = {
     "gan_metrics.metrics.moments": ("Moments",),
     "gan_metrics.protocols.table": ("PROTOCOLS",),
     "gan_metrics.metrics.registry": ("METRICS",),
-    "gan_metrics.report.overview": ("save_report",),
+    "gan_metrics.reports.html_report": ("save_report",),
     "gan_metrics.analysis.reproduction": ("Reproduction", "reproduce"),
     "gan_metrics.results.result": ("EvaluationResult", "MetricResult"),
     "gan_metrics.protocols.spec": ("FeatureSpec", "Preprocess"),

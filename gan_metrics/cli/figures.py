@@ -81,8 +81,8 @@ def report(
 
       gan-metrics report real/ gan/ flow/ -o r.html --history train.jsonl
     """
-    from gan_metrics.findings import METRICS, examine
-    from gan_metrics.report.overview import check_report_format, save_report
+    from gan_metrics.reports.data import METRICS, examine
+    from gan_metrics.reports.html_report import check_report_format, save_report
 
     check_report_format(output)
     keep_freed_memory()
@@ -130,10 +130,10 @@ def _plotter(key: str, about: str, metrics: str) -> Callable[..., None]:
         debug: Debug = False,
     ) -> None:
         from gan_metrics.errors import UsageError
-        from gan_metrics.findings import examine
-        from gan_metrics.report.charts import charts_of
-        from gan_metrics.report.figures import save_chart
-        from gan_metrics.report.looks import check_figure_format
+        from gan_metrics.reports.charts import charts_of
+        from gan_metrics.reports.data import examine
+        from gan_metrics.reports.matplotlib_charts import save_chart
+        from gan_metrics.reports.style import check_figure_format
 
         check_figure_format(output)
         keep_freed_memory()
@@ -190,10 +190,10 @@ def history(
       gan-metrics plot history train.jsonl -o kid.pdf --metric kid
     """
     from gan_metrics.errors import unknown_name
-    from gan_metrics.history import read_history
-    from gan_metrics.report.charts import history_charts
-    from gan_metrics.report.figures import save_chart
-    from gan_metrics.report.looks import check_figure_format
+    from gan_metrics.reports.charts import history_charts
+    from gan_metrics.reports.matplotlib_charts import save_chart
+    from gan_metrics.reports.style import check_figure_format
+    from gan_metrics.reports.training_log import read_history
 
     check_figure_format(output)
     found = read_history(log)
@@ -246,8 +246,8 @@ def attribution(
       gan-metrics plot attribution real/ fake/ -o where.pdf --name 0017.png
     """
     from gan_metrics.analysis.attribution import attribute
-    from gan_metrics.report.attribution import save_attribution
-    from gan_metrics.report.looks import check_figure_format
+    from gan_metrics.reports.attribution import save_attribution
+    from gan_metrics.reports.style import check_figure_format
 
     check_figure_format(output)
     keep_freed_memory()

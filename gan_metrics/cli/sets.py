@@ -266,7 +266,7 @@ def search(
       gan-metrics search images/ images/ --flag-below 0.01   (near duplicates)
     """
     from gan_metrics.analysis.nearest_images import search as find
-    from gan_metrics.report.matches import check_matches_format, save_matches
+    from gan_metrics.reports.nearest_images import check_matches_format, save_matches
 
     if output is not None:
         check_matches_format(output)
@@ -341,7 +341,7 @@ def map_(
       gan-metrics map images/ -o classes.png --color-by class --method umap
     """
     from gan_metrics.analysis.projection import feature_map
-    from gan_metrics.report.maps import check_map_format, save_map
+    from gan_metrics.reports.maps import check_map_format, save_map
 
     check_map_format(output)
     keep_freed_memory()

@@ -15,7 +15,7 @@ from gan_metrics.analysis.nearest_images import DISTANCES, search
 from gan_metrics.errors import ComputationError, MismatchError, UsageError
 from gan_metrics.features.features import Features
 from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.report.matches import save_matches
+from gan_metrics.reports.nearest_images import save_matches
 
 
 def features(array: np.ndarray, name: str = "x", spec: FeatureSpec | None = None) -> Features:

@@ -15,7 +15,7 @@ from test_nearest_images import features
 from gan_metrics.analysis.projection import METHODS, FeatureMap, feature_map
 from gan_metrics.errors import ComputationError, MismatchError, UsageError
 from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.report.maps import save_map
+from gan_metrics.reports.maps import save_map
 
 
 def two_clouds(n: int = 40, gap: float = 12.0) -> tuple[np.ndarray, np.ndarray]:

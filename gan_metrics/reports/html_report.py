@@ -12,14 +12,14 @@ import numpy as np
 
 from gan_metrics.errors import UsageError
 from gan_metrics.files.download import atomic_path, check_target
-from gan_metrics.findings import Findings, GeneratorFindings, Near
 from gan_metrics.images.encode import overlay
 from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.report.bokeh_charts import drawn_chart
-from gan_metrics.report.charts import charts_of
-from gan_metrics.report.maps import map_plot
-from gan_metrics.report.pages import render
-from gan_metrics.report.thumbnails import Thumbnails, data_uri
+from gan_metrics.reports.bokeh_charts import drawn_chart
+from gan_metrics.reports.charts import charts_of
+from gan_metrics.reports.data import Findings, GeneratorFindings, Near
+from gan_metrics.reports.maps import map_plot
+from gan_metrics.reports.templates import render
+from gan_metrics.reports.thumbnails import Thumbnails, data_uri
 from gan_metrics.results.methods_text import bibtex_of
 from gan_metrics.results.result import MetricResult, rounded_text
 from gan_metrics.utils.optional import require

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gan_metrics.report.charts import Chart, Series
-from gan_metrics.report.looks import look
+from gan_metrics.reports.charts import Chart, Series
+from gan_metrics.reports.style import look
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.text import as_text
 

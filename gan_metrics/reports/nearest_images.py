@@ -9,8 +9,8 @@ from gan_metrics.analysis.nearest_images import Matches
 from gan_metrics.errors import UsageError
 from gan_metrics.files.download import atomic_path, check_target
 from gan_metrics.images.encode import save_sheet
-from gan_metrics.report.pages import render
-from gan_metrics.report.thumbnails import Thumbnails
+from gan_metrics.reports.templates import render
+from gan_metrics.reports.thumbnails import Thumbnails
 
 __all__ = ["check_matches_format", "save_matches"]
 

@@ -19,13 +19,13 @@ from data import crops, write_folder
 import gan_metrics as gm
 from gan_metrics import InputError, UsageError
 from gan_metrics.backbones.network import Backbone
-from gan_metrics.findings import Findings, examine
-from gan_metrics.history import read_history
 from gan_metrics.metrics.frechet import frechet_influence
-from gan_metrics.report.charts import Chart, charts_of, history_charts
-from gan_metrics.report.figures import save_chart
-from gan_metrics.report.looks import look
-from gan_metrics.report.overview import save_report
+from gan_metrics.reports.charts import Chart, charts_of, history_charts
+from gan_metrics.reports.data import Findings, examine
+from gan_metrics.reports.html_report import save_report
+from gan_metrics.reports.matplotlib_charts import save_chart
+from gan_metrics.reports.style import look
+from gan_metrics.reports.training_log import read_history
 
 OWN: dict[str, Any] = {"backbone": LITE0, "device": "cpu"}
 

@@ -10,7 +10,7 @@ import pytest
 
 import gan_metrics as gm
 from gan_metrics import InputError
-from gan_metrics.history import Scored, read_history
+from gan_metrics.reports.training_log import Scored, read_history
 
 
 def result(value: float, metric: str = "fd", error: float | None = 0.5) -> gm.MetricResult:

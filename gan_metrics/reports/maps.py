@@ -11,8 +11,8 @@ import numpy as np
 from gan_metrics.analysis.projection import FeatureMap
 from gan_metrics.errors import UsageError
 from gan_metrics.files.download import atomic_path, check_target
-from gan_metrics.report.looks import DRAWN, FIGURES, legend_text, look
-from gan_metrics.report.thumbnails import Thumbnails
+from gan_metrics.reports.style import DRAWN, FIGURES, legend_text, look
+from gan_metrics.reports.thumbnails import Thumbnails
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.text import as_text
 

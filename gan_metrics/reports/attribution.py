@@ -9,7 +9,7 @@ import numpy as np
 
 from gan_metrics.analysis.attribution import Attribution, ImageAttribution
 from gan_metrics.files.download import atomic_path
-from gan_metrics.report.looks import check_figure_format
+from gan_metrics.reports.style import check_figure_format
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.text import as_text
 

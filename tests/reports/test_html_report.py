@@ -13,8 +13,8 @@ from conftest import LITE0
 from data import crops, write_folder
 from PIL import Image
 
-from gan_metrics.findings import examine
-from gan_metrics.report.overview import save_report
+from gan_metrics.reports.data import examine
+from gan_metrics.reports.html_report import save_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HOSTILE = (

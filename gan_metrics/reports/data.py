@@ -22,7 +22,6 @@ from gan_metrics.errors import GanMetricsError, InputError, UsageError, unknown_
 from gan_metrics.evaluation.compute import Measured, Sets
 from gan_metrics.evaluation.extract import settle
 from gan_metrics.evaluation.run import measure
-from gan_metrics.history import History, read_history
 from gan_metrics.images.labels import folder_classes, labels_of_both
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.inputs.options import Options
@@ -31,6 +30,7 @@ from gan_metrics.metrics import registry
 from gan_metrics.metrics.moments import Moments
 from gan_metrics.metrics.per_sample import nearest_reals
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
+from gan_metrics.reports.training_log import History, read_history
 from gan_metrics.results.result import EvaluationResult
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.result_warning import ResultWarning, unique
@@ -165,7 +165,7 @@ def examine(
         held_out: The same.
         labels: The same; ``None``: class folders, where the sets share some and
             have two to 200 in all.
-        history: A log of a training; see :func:`~gan_metrics.history.read_history`.
+        history: A log of a training; see :func:`~gan_metrics.reports.training_log.read_history`.
         shown: Images in each gallery, at most.
         places: Of so many of the worst images the places of their influence are sought.
         map_method: ``"tsne"``, ``"umap"``, or ``None`` for no map.

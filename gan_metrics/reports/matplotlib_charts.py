@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from gan_metrics.files.download import atomic_path
-from gan_metrics.report.charts import Chart, Series
-from gan_metrics.report.looks import DRAWN, check_figure_format, legend_text, look
+from gan_metrics.reports.charts import Chart, Series
+from gan_metrics.reports.style import DRAWN, check_figure_format, legend_text, look
 from gan_metrics.utils.text import as_text
 
 __all__ = ["save_chart"]

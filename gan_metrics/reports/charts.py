@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gan_metrics.findings import Findings, GeneratorFindings
-from gan_metrics.history import History
 from gan_metrics.metrics.registry import METRICS
+from gan_metrics.reports.data import Findings, GeneratorFindings
+from gan_metrics.reports.training_log import History
 from gan_metrics.results.result import MetricResult, rounded_text
 
 __all__ = ["Chart", "Series", "charts_of", "history_charts"]
@@ -33,7 +33,7 @@ class Series:
         high: Upper ends.
         style: ``"line"``, ``"points"``, ``"both"`` or ``"dashed"``.
         color: 0 for real images; else the number of the generator, which gives it its colour,
-            marker and dash by :mod:`gan_metrics.report.looks`.
+            marker and dash by :mod:`gan_metrics.reports.style`.
     """
 
     label: str
