@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gan_metrics.cli import evaluations, figures, networks, scores, sets, upkeep
-from gan_metrics.cli.root import app
+from gan_metrics.cli import cache, datasets, evaluate, metrics, reports, weights
+from gan_metrics.cli.main_options import app
 
-__all__ = ["app", "evaluations", "figures", "networks", "scores", "sets", "upkeep"]
+__all__ = ["app", "cache", "datasets", "evaluate", "metrics", "reports", "weights"]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gan_metrics.cli import console
-from gan_metrics.cli.root import Debug, Quiet, app
+from gan_metrics.cli.main_options import Debug, Quiet, app
 
 __all__ = ["backbones", "layers", "protocols", "references"]
 

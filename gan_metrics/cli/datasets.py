@@ -9,8 +9,8 @@ import typer
 
 from gan_metrics.cli import console
 from gan_metrics.cli.allocator import keep_freed_memory
+from gan_metrics.cli.main_options import Debug, Quiet, app
 from gan_metrics.cli.options import takes_features
-from gan_metrics.cli.root import Debug, Quiet, app
 
 if TYPE_CHECKING:
     from gan_metrics.stats.statistics import Statistics

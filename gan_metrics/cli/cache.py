@@ -9,7 +9,7 @@ import typer
 
 from gan_metrics.cli import console
 from gan_metrics.cli.allocator import keep_freed_memory
-from gan_metrics.cli.root import Debug, Quiet, app
+from gan_metrics.cli.main_options import Debug, Quiet, app
 
 __all__ = ["demo", "doctor"]
 

@@ -18,8 +18,8 @@ from gan_metrics.cli.arguments import (
     Real,
     metric_option,
 )
+from gan_metrics.cli.main_options import Debug, Quiet, app
 from gan_metrics.cli.options import takes_features, takes_output
-from gan_metrics.cli.root import Debug, Quiet, app
 
 __all__ = ["compare", "evaluate", "metrics", "reproduce"]
 
