@@ -19,6 +19,7 @@ import timm
 import torch
 from conftest import Run
 from PIL import Image
+from tolerances import FEATURES
 
 from gan_metrics import settings
 from gan_metrics.backbones.build import skeleton
@@ -161,7 +162,7 @@ def pictures(n: int) -> torch.Tensor:
     return torch.from_numpy(np.stack(fine)).permute(0, 3, 1, 2)
 
 
-def close(ours: torch.Tensor, theirs: torch.Tensor, tolerance: float = 1e-5) -> None:
+def close(ours: torch.Tensor, theirs: torch.Tensor, tolerance: float = FEATURES / 2) -> None:
     assert ours.shape == theirs.shape
     assert float((ours - theirs).abs().max() / theirs.abs().max()) < tolerance
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import LITE0
-from data import crops, write_folder
+from data import crops, same_features, write_folder
 from PIL import Image
 
 import gan_metrics as gm
@@ -95,7 +95,7 @@ def test_features_are_those_of_the_backbone_in_the_order_of_the_names(
     for name, row in zip(found.names, found.array, strict=True):
         image = torch.from_numpy(np.array(Image.open(folder / name))).permute(2, 0, 1)[None]
         expected = network.features(image)[0].numpy()
-        np.testing.assert_allclose(row, expected, atol=1e-5 * np.abs(expected).max())
+        same_features(row, expected)
     assert found.array.dtype == np.float32
     np.testing.assert_allclose(found.moments.mean, found.array.astype(float).mean(0))
     assert found.moments.n == 12
@@ -113,7 +113,7 @@ def test_batches_workers_and_chunks_change_nothing(
     )
     assert other.names == plain.names
     assert other.digest == plain.digest
-    np.testing.assert_allclose(other.array, plain.array, atol=1e-5 * np.abs(plain.array).max())
+    same_features(other.array, plain.array)
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -170,7 +170,7 @@ def test_gaps_between_kept_chunks_are_filled(
         assert network.embedded - before == sum(len(first.names[5 * i : 5 * i + 5]) for i in gone)
         assert again.names == first.names
         assert again.digest == first.digest
-        np.testing.assert_allclose(again.array, first.array, atol=1e-5 * np.abs(first.array).max())
+        same_features(again.array, first.array)
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -180,7 +180,7 @@ def test_a_corrupt_chunk_is_computed_again(network: Network, folder: Path, tmp_p
     for path in sorted(cache.root.glob("*/*.npz"))[:2]:
         path.write_bytes(path.read_bytes()[:-40])
     again = network.extract(folder, cache=cache)
-    np.testing.assert_allclose(again.array, first.array, atol=1e-5 * np.abs(first.array).max())
+    same_features(again.array, first.array)
 
 
 def test_another_way_of_decoding_is_another_key(tmp_path: Path, network: Network) -> None:
@@ -233,7 +233,7 @@ def test_bad_images_are_left_out_counted_and_listed(
         assert [name for name, _ in found.skipped] == sorted(BAD)
         assert all(reason for _, reason in found.skipped)
         assert list(found.names) == list(good.names)
-        np.testing.assert_allclose(found.array, good.array, atol=1e-5 * np.abs(good.array).max())
+        same_features(found.array, good.array)
         assert found.moments.n == 12
         assert "skipped-images" in [code for code, _ in found.warnings]
 
@@ -338,7 +338,7 @@ def test_many_features_go_to_a_file_without_a_name(
     (tmp_path / "temporary").mkdir()
     mapped = network.extract(folder)
     assert isinstance(mapped.array, np.memmap)
-    np.testing.assert_allclose(mapped.array, plain.array, atol=1e-5 * np.abs(plain.array).max())
+    same_features(mapped.array, plain.array)
     assert not list((tmp_path / "temporary").iterdir())
 
 
