@@ -128,9 +128,7 @@ def test_each_metric_in_the_space_of_its_row(folders: Folders, narrow_inception:
     assert "not-in-protocol" not in [code for code, _ in default.warnings]
 
 
-def test_what_the_caller_says_goes_before_the_row(
-    folders: Folders, narrow_inception: Path
-) -> None:
+def test_what_the_caller_says_goes_before_the_row(folders: Folders, narrow_inception: Path) -> None:
     def kid(**options: object) -> gm.MetricResult:
         return gm.evaluate(*folders, metrics="kid", protocol="tf1", weights=narrow_inception,
                            arguments={"kid": {"subset_size": 6}}, **options)["kid"]  # type: ignore[arg-type]  # fmt: skip
