@@ -9,10 +9,14 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import narrow
 import numpy as np
 import pytest
 from data import crops, random_inception_weights, write_folder
+from filelock import FileLock
 from hypothesis import settings
+
+from gan_metrics.backbones import inception
 
 # How long an example takes says how busy the machine is, and nothing of what is tested.
 settings.register_profile("untimed", deadline=None)
@@ -48,11 +52,51 @@ def _own_places(
     shutil.rmtree(place, ignore_errors=True)
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that one process of the session makes for all of them; nobody changes it."""
+    root = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    folder = root / "shared" / name
+    folder.parent.mkdir(exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            partial = folder.with_suffix(".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            make(partial)
+            partial.rename(folder)
+    return folder
+
+
+PUBLISHED = "pt_inception-2015-12-05-6726825d.pth"
+
+
 @pytest.fixture(scope="session")
 def inception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of seeded random weights under the published file's name."""
-    name = "pt_inception-2015-12-05-6726825d.pth"
-    return random_inception_weights(tmp_path_factory.mktemp("weights") / name)
+
+    def make(folder: Path) -> None:
+        random_inception_weights(folder / PUBLISHED)
+
+    return made_once(tmp_path_factory, "inception", make) / PUBLISHED
+
+
+@pytest.fixture(scope="session")
+def _narrow_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def make(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(inception, "build", narrow.build)
+            random_inception_weights(folder / PUBLISHED)
+
+    return made_once(tmp_path_factory, "narrow-inception", make) / PUBLISHED
+
+
+@pytest.fixture
+def narrow_inception(_narrow_weights: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """In this process the 2015 Inception is a narrow one; a file of weights for it."""
+    monkeypatch.setattr(inception, "build", narrow.build)
+    return _narrow_weights
 
 
 @pytest.fixture(scope="session")

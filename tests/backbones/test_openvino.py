@@ -45,6 +45,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     return seen
 
 
+@pytest.mark.usefixtures("narrow_inception")
 @pytest.mark.parametrize("name", [LITE0, "inception"])
 def test_its_features_are_torchs(name: str, compiled: list[tuple[str, ...]]) -> None:
     weights = {} if name == LITE0 else {"weights": "random"}

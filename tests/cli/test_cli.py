@@ -218,10 +218,10 @@ def test_no_weights(folders: Folders) -> None:
         "--backbone efficientnet-lite0"))  # fmt: skip
 
 
-def test_weights_with_the_wrong_hash(folders: Folders, inception_weights: Path) -> None:
+def test_weights_with_the_wrong_hash(folders: Folders, narrow_inception: Path) -> None:
     hub = Path(os.environ["TORCH_HOME"]) / "hub" / "checkpoints"
     hub.mkdir(parents=True)
-    shutil.copy(inception_weights, hub)
+    shutil.copy(narrow_inception, hub)
     refused(4, "fid", *folders, says=(str(hub), "must begin with 6726825d", "--weights"))
 
 
@@ -374,7 +374,7 @@ def test_cache_info_and_clear(folders: Folders) -> None:
     assert json.loads(call("cache", "info", "--json").out)["chunks"] == 0
 
 
-def test_weights_verbs(tmp_path: Path, inception_weights: Path) -> None:
+def test_weights_verbs(tmp_path: Path, narrow_inception: Path) -> None:
     listed = json.loads(call("weights", "list", "--json").out)
     assert listed["inception"] is None
     assert listed[LITE0].endswith("57934424.pth")
@@ -382,15 +382,15 @@ def test_weights_verbs(tmp_path: Path, inception_weights: Path) -> None:
     assert call("weights", "verify", LITE0).code == 0
     refused(4, "weights", "verify", says=("Looked at",))
     refused(4, "weights", "pull", says=("GAN_METRICS_OFFLINE",))
-    refused(4, "weights", "add", inception_weights, says=("--weights",))
+    refused(4, "weights", "add", narrow_inception, says=("--weights",))
     refused(4, "weights", "add", tmp_path / "gone", says=("gone",))
     refused(2, "weights", "pull", "inceptoin", says=("Did you mean inception",))
 
 
 def test_verify_holds_a_named_file_to_the_hash(
-    inception_weights: Path, monkeypatch: pytest.MonkeyPatch
+    narrow_inception: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("GAN_METRICS_INCEPTION", str(inception_weights))
+    monkeypatch.setenv("GAN_METRICS_INCEPTION", str(narrow_inception))
     refused(4, "weights", "verify", says=("not the published file",))
 
 

@@ -115,24 +115,22 @@ def test_a_protocol_chooses_its_network() -> None:
         choose_backbone(LITE0, protocol="tf1")
 
 
-def test_each_metric_in_the_space_of_its_row(folders: Folders, inception_weights: Path) -> None:
+def test_each_metric_in_the_space_of_its_row(folders: Folders, narrow_inception: Path) -> None:
     found = gm.evaluate(
-        *folders, metrics="fid,is,density", protocol="adm", weights=inception_weights, layer="192"
+        *folders, metrics="fid,is,density", protocol="adm", weights=narrow_inception, layer="192"
     )
     spaces = {name: result.feature_spec.layer for name, result in found.items()}
     assert spaces == {"fid": "192", "is": "logits_unbiased", "density": "192"}
     codes = {name: [code for code, _ in result.warnings] for name, result in found.items()}
     assert "not-in-protocol" in codes["density"]  # which ADM's evaluator has not
     assert "not-in-protocol" not in codes["fid"]
-    default = gm.evaluate(*folders, metrics="density", weights=inception_weights)["density"]
+    default = gm.evaluate(*folders, metrics="density", weights=narrow_inception)["density"]
     assert "not-in-protocol" not in [code for code, _ in default.warnings]
 
 
-def test_what_the_caller_says_goes_before_the_row(
-    folders: Folders, inception_weights: Path
-) -> None:
+def test_what_the_caller_says_goes_before_the_row(folders: Folders, narrow_inception: Path) -> None:
     def kid(**options: object) -> gm.MetricResult:
-        return gm.evaluate(*folders, metrics="kid", protocol="tf1", weights=inception_weights,
+        return gm.evaluate(*folders, metrics="kid", protocol="tf1", weights=narrow_inception,
                            arguments={"kid": {"subset_size": 6}}, **options)["kid"]  # type: ignore[arg-type]  # fmt: skip
 
     plain, seeded = kid(), kid(seed=3)
@@ -143,7 +141,7 @@ def test_what_the_caller_says_goes_before_the_row(
     assert "seed" not in seeded.arguments
     assert plain.value != seeded.value
     real, fake = (
-        gm.extract_features(f, protocol="tf1", weights=inception_weights).array for f in folders
+        gm.extract_features(f, protocol="tf1", weights=narrow_inception).array for f in folders
     )
     rng = np.random.RandomState(3)
     expected = gm.metrics.kid(fake, real, subset_size=6, seed=rng)  # the fakes are drawn first
@@ -151,16 +149,16 @@ def test_what_the_caller_says_goes_before_the_row(
 
 
 def test_saved_features_keep_their_protocol(
-    folders: Folders, inception_weights: Path, tmp_path: Path
+    folders: Folders, narrow_inception: Path, tmp_path: Path
 ) -> None:
-    options = {"protocol": "stylegan3", "weights": inception_weights}
+    options = {"protocol": "stylegan3", "weights": narrow_inception}
     saved = [
         gm.save_features(gm.extract_features(f, **options), tmp_path / f"{f.name}.npz")
         for f in folders
     ]
     direct = gm.fid(*folders, **options)
     assert gm.fid(*saved).value == pytest.approx(direct.value, rel=1e-9)  # divided by n
-    other = gm.extract_features(folders[1], protocol="edm2", weights=inception_weights)
+    other = gm.extract_features(folders[1], protocol="edm2", weights=narrow_inception)
     with pytest.raises(MismatchError, match="name one of them with --protocol"):
         gm.fid(saved[0], other)  # the same features, another divisor
     assert gm.fid(saved[0], other, protocol="edm2").arguments == {}
@@ -169,23 +167,23 @@ def test_saved_features_keep_their_protocol(
     assert "not-in-protocol" in [code for code, _ in pool3.warnings]
 
 
-def test_weights_of_several_networks(folders: Folders, inception_weights: Path) -> None:
-    named = gm.fid(*folders, weights={"inception": inception_weights})
-    assert named.value == gm.fid(*folders, weights=inception_weights).value
+def test_weights_of_several_networks(folders: Folders, narrow_inception: Path) -> None:
+    named = gm.fid(*folders, weights={"inception": narrow_inception})
+    assert named.value == gm.fid(*folders, weights=narrow_inception).value
     with pytest.raises(WeightsError, match="vgg16 cannot be had"):
-        gm.evaluate(*folders, metrics="precision", protocol="tf1", weights=inception_weights)
-    found = gm.evaluate(*folders, metrics="fid,recall", protocol="tf1", weights=inception_weights)
+        gm.evaluate(*folders, metrics="precision", protocol="tf1", weights=narrow_inception)
+    found = gm.evaluate(*folders, metrics="fid,recall", protocol="tf1", weights=narrow_inception)
     assert list(found) == ["fid"]
     assert "vgg16 cannot be had" in found.not_computed["recall"]
     for wrong, match in (
-        ({"": inception_weights, "rubbish": "x"}, "unknown backbone of weights"),
-        ({"": inception_weights, "vgg16": "x"}, "nothing here is computed in vgg16"),
+        ({"": narrow_inception, "rubbish": "x"}, "unknown backbone of weights"),
+        ({"": narrow_inception, "vgg16": "x"}, "nothing here is computed in vgg16"),
     ):
         with pytest.raises(UsageError, match=match):
             gm.fid(*folders, weights=wrong)
     with pytest.raises(UsageError, match="weights=5"):
         gm.fid(*folders, weights=5)  # type: ignore[arg-type]
-    one, other = f"inception={inception_weights}", str(inception_weights)
+    one, other = f"inception={narrow_inception}", str(narrow_inception)
     assert call("fid", *folders, "--weights", one).code == 0
     twice = call("fid", *folders, "--weights", one, "--weights", one)
     assert (twice.code, twice.out) == (2, "")
@@ -194,8 +192,8 @@ def test_weights_of_several_networks(folders: Folders, inception_weights: Path) 
     refused(4, "fid", *folders, "--weights", "inception=nofile.pth", says=("nofile.pth",))
 
 
-def test_several_protocols_are_one_table(folders: Folders, inception_weights: Path) -> None:
-    command = ("evaluate", *folders, "--metrics", "fid,kid", "--weights", inception_weights)
+def test_several_protocols_are_one_table(folders: Folders, narrow_inception: Path) -> None:
+    command = ("evaluate", *folders, "--metrics", "fid,kid", "--weights", narrow_inception)
     done = call(*command, "--protocol", "pytorch-fid,tf1,clean-fid")
     assert done.code == 0, done.err
     lines = done.out.splitlines()
@@ -216,7 +214,7 @@ def test_several_protocols_are_one_table(folders: Folders, inception_weights: Pa
 
 
 def test_several_protocols_decode_once(
-    folders: Folders, inception_weights: Path, monkeypatch: pytest.MonkeyPatch
+    folders: Folders, narrow_inception: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from gan_metrics.images import loader
 
@@ -229,7 +227,7 @@ def test_several_protocols_decode_once(
 
     monkeypatch.setattr(loader, "decode", counted)
     names = ["pytorch-fid", "tf1", "torchmetrics"]
-    found = gm.evaluate(*folders, metrics="fid,is", protocol=names, weights=inception_weights,
+    found = gm.evaluate(*folders, metrics="fid,is", protocol=names, weights=narrow_inception,
                         arguments={"is": {"splits": 2}}, cache=False)  # fmt: skip
     assert len(found) == 6
     assert len(decoded) == 12 + 11
@@ -238,16 +236,16 @@ def test_several_protocols_decode_once(
 
 
 def test_several_protocols_and_their_faults(
-    folders: Folders, inception_weights: Path, tmp_path: Path
+    folders: Folders, narrow_inception: Path, tmp_path: Path
 ) -> None:
-    both = {"metrics": "fid", "weights": {"inception": inception_weights}}
+    both = {"metrics": "fid", "weights": {"inception": narrow_inception}}
     found = gm.evaluate(*folders, protocol="tf1,dgm-eval", **both)  # type: ignore[arg-type]
     assert list(found) == ["fid@tf1"]
     assert "dinov2-vitl14 cannot be had" in found.not_computed["fid@dgm-eval"]
     with pytest.raises(UsageError, match=r"name the network, as in --weights inception=FILE"):
         gm.evaluate(*folders, metrics="fid", protocol="tf1,imagenet,dgm-eval", weights="w.pth"
-                    if Path("w.pth").exists() else inception_weights)  # fmt: skip
-    stats = gm.compute_stats(folders[0], weights=inception_weights)
+                    if Path("w.pth").exists() else narrow_inception)  # fmt: skip
+    stats = gm.compute_stats(folders[0], weights=narrow_inception)
     with pytest.raises(UsageError, match="several protocols need images on both sides"):
         gm.evaluate(stats, folders[1], protocol="tf1,adm", **both)  # type: ignore[arg-type]
     for verb in (
@@ -261,12 +259,12 @@ def test_several_protocols_and_their_faults(
 
 
 def test_statistics_of_another_protocol_or_resolution(
-    small: Folders, folders: Folders, inception_weights: Path, tmp_path: Path
+    small: Folders, folders: Folders, narrow_inception: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "r.npz"
     command = ("stats", small[0], "-o", path, "--protocol", "clean-fid")
-    assert call(*command, "--weights", inception_weights).code == 0
-    weights = ("--weights", inception_weights)
+    assert call(*command, "--weights", narrow_inception).code == 0
+    weights = ("--weights", narrow_inception)
     assert call("fid", path, small[1], *weights).code == 0
     refused(4, "fid", path, small[1], *weights, "--protocol", "tf1", says=("preprocess",))
     header = gm.load_stats(path)
@@ -276,10 +274,10 @@ def test_statistics_of_another_protocol_or_resolution(
     refused(4, "fid", path, path.with_name("larger"), *weights, says=("40×40",))
 
 
-def test_adm_s_reference_batch(small: Folders, inception_weights: Path, tmp_path: Path) -> None:
+def test_adm_s_reference_batch(small: Folders, narrow_inception: Path, tmp_path: Path) -> None:
     """FID and sFID by its moments, the rest by its images, which are another set."""
     path = tmp_path / "ref.npz"
-    done = call("stats", small[0], "-o", path, "--format", "adm", "--weights", inception_weights)
+    done = call("stats", small[0], "-o", path, "--format", "adm", "--weights", narrow_inception)
     assert done.code == 0, done.err
     assert "7 images, 2048 dimensions" in done.out
     with np.load(path) as archive:
@@ -289,8 +287,8 @@ def test_adm_s_reference_batch(small: Folders, inception_weights: Path, tmp_path
     parts["arr_0"] = parts["arr_0"][:5]
     parts["mu"] = parts["mu"] + 0.1
     np.savez(path, **parts)
-    options = {"protocol": "adm", "weights": inception_weights}
-    found = gm.evaluate(path, small[1], metrics="fid,sfid,precision", weights=inception_weights)
+    options = {"protocol": "adm", "weights": narrow_inception}
+    found = gm.evaluate(path, small[1], metrics="fid,sfid,precision", weights=narrow_inception)
     assert {r.protocol for r in found.values()} == {"adm"}  # which such a file stands for
     images = gm.evaluate(*small, metrics="fid,sfid,precision", **options)
     assert found["sfid"].value == pytest.approx(images["sfid"].value, rel=1e-6)
@@ -303,20 +301,20 @@ def test_adm_s_reference_batch(small: Folders, inception_weights: Path, tmp_path
     assert found["precision"].value == expected.value
     sample = tmp_path / "sample.npz"
     np.savez(sample, arr_0=batch(small[1]))  # what the generator's side is given as
-    again = gm.evaluate(path, sample, metrics="fid,precision", weights=inception_weights)
+    again = gm.evaluate(path, sample, metrics="fid,precision", weights=narrow_inception)
     assert again["fid"].value == found["fid"].value
-    other = gm.fid(path, small[1], protocol="pytorch-fid", weights=inception_weights)
+    other = gm.fid(path, small[1], protocol="pytorch-fid", weights=narrow_inception)
     assert "stored-moments-unused" in [code for code, _ in other.warnings]
     assert other.n_real == 5
     alone = gm.fid(path, path)  # moments of one space: no network is asked for
     assert alone.value == pytest.approx(0, abs=1e-6)
     for fault, match in (({"max_images": 3}, "not given as images alone"),):
         with pytest.raises(UsageError, match=match):
-            gm.fid(path, small[1], weights=inception_weights, **fault)  # type: ignore[arg-type]
+            gm.fid(path, small[1], weights=narrow_inception, **fault)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="several protocols"):
-        gm.evaluate(path, small[1], protocol="adm,tf1", weights=inception_weights)
+        gm.evaluate(path, small[1], protocol="adm,tf1", weights=narrow_inception)
     with pytest.raises(InputError, match="holds statistics already"):
-        gm.compute_stats(path, weights=inception_weights)
+        gm.compute_stats(path, weights=narrow_inception)
 
 
 def test_batches_of_the_wrong_type(small: Folders, tmp_path: Path) -> None:
@@ -336,9 +334,9 @@ def test_batches_of_the_wrong_type(small: Folders, tmp_path: Path) -> None:
 
 
 def test_each_tool_s_file_is_written_in_its_protocol(
-    small: Folders, inception_weights: Path, tmp_path: Path
+    small: Folders, narrow_inception: Path, tmp_path: Path
 ) -> None:
-    weights = {"weights": inception_weights}
+    weights = {"weights": narrow_inception}
     for name, protocol in (("x.pt", "tf1"), ("x.pkl", "edm2"), ("x.npz", "pytorch-fid")):
         path, statistics = write_reference(small[0], tmp_path / name, **weights)
         assert statistics.protocol == protocol
@@ -361,11 +359,11 @@ def test_each_tool_s_file_is_written_in_its_protocol(
     assert not (tmp_path / "y.npz").exists()
 
 
-def test_the_divisor_needs_the_count(small: Folders, inception_weights: Path) -> None:
-    moments = gm.compute_stats(small[0], weights=inception_weights, protocol="stylegan3").moments
+def test_the_divisor_needs_the_count(small: Folders, narrow_inception: Path) -> None:
+    moments = gm.compute_stats(small[0], weights=narrow_inception, protocol="stylegan3").moments
     bare = gm.Statistics(gm.Moments(None, moments.mean, moments.cov), protocol="stylegan3")
     with pytest.raises(ComputationError, match="number of images"):
-        gm.fid(bare, small[1], protocol="stylegan3", weights=inception_weights)
+        gm.fid(bare, small[1], protocol="stylegan3", weights=narrow_inception)
 
 
 def test_at_a_shell() -> None:
