@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import math
 import platform
@@ -380,6 +381,11 @@ def unique(warnings: Iterable[Warning_]) -> list[Warning_]:
 
 def versions() -> dict[str, str]:
     """Versions of what a number depends on, without importing any of it."""
+    return dict(_versions())
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
     packages = ("gan-metrics", "numpy", "scipy", "pillow", "torch", "torchvision", "timm")
     found = {"python": platform.python_version()}
     for package in packages:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import coarse
 import narrow
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from data import crops, random_inception_weights, write_folder
 from filelock import FileLock
 from hypothesis import settings
 
-from gan_metrics.backbones import inception
+from gan_metrics.backbones import inception, network
 
 # How long an example takes says how busy the machine is, and nothing of what is tested.
 settings.register_profile("untimed", deadline=None)
@@ -108,6 +109,14 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         np.clip(c + rng.normal(0, 25, c.shape), 0, 255).astype(np.uint8) for c in crops(11, seed=2)
     ]
     return write_folder(root / "real", crops(12, seed=1)), write_folder(root / "fake", noisy)
+
+
+@pytest.fixture(scope="module")
+def coarse_lite0() -> Iterator[None]:
+    """In this process efficientnet-lite0 sees its images at a quarter of their height and width."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "build_network", coarse.build_network)
+        yield
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

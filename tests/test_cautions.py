@@ -19,6 +19,8 @@ from gan_metrics.sides import Side
 from gan_metrics.specs import FeatureSpec
 from gan_metrics.stats import Statistics
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 
 def side(array: np.ndarray, *facts: Facts, **more: object) -> Side:
     tally = Tally()

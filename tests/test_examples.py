@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from accelerate.state import AcceleratorState, GradientState
 from data import digits, write_folder
 from PIL import Image
 
@@ -29,6 +32,28 @@ def run(example: str, *args: object, ranks: int = 1) -> str:
     return done.stdout
 
 
+def run_by_environment(example: str, *args: object, ranks: int) -> str:
+    """The same by the variables that torchrun sets, without a process for torchrun itself."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"OMP_NUM_THREADS": "1", "WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1",
+              "MASTER_PORT": str(port)}  # fmt: skip
+    started = [
+        subprocess.Popen(
+            [sys.executable, str(EXAMPLES / example), *map(str, args)],
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(ranks)
+    ]
+    said = [one.communicate() for one in started]
+    assert [one.returncode for one in started] == [0] * ranks, said
+    return "".join(out for out, _ in said)
+
+
 def scores(folder: Path) -> list[tuple[int, float]]:
     lines = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
     return [(line["step"], line["results"][0]["value"]) for line in lines]
@@ -36,11 +61,11 @@ def scores(folder: Path) -> list[tuple[int, float]]:
 
 @pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_short_training(ranks: int, tmp_path: Path) -> None:
-    images = write_folder(tmp_path / "images", digits(70, seed=0))
+    images = write_folder(tmp_path / "images", digits(24, seed=0))
     out = tmp_path / "out"
-    said = run(
+    said = run_by_environment(
         "train_gan.py", "--images", images, "--steps", 4, "--every", 2, "--n-fake", 9,
-        "--batch-size", 8, "--output", out, ranks=ranks,
+        "--batch-size", 4, "--output", out, ranks=ranks,
     )  # fmt: skip
     assert [step for step, _ in scores(out)] == [2, 4]
     assert len(said.strip().splitlines()) == 3  # one rank speaks
@@ -52,10 +77,28 @@ def test_a_short_training(ranks: int, tmp_path: Path) -> None:
         assert samples.size == (274, 274)
 
 
-@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_accelerate(ranks: int, tmp_path: Path) -> None:
-    said = run("accelerate_loop.py", "--output", tmp_path, ranks=ranks)
-    found = scores(tmp_path)
+def test_accelerate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In this process, which has imported what it needs."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
+    monkeypatch.setattr(sys, "argv", ["accelerate_loop.py", "--output", str(tmp_path)])
+    try:
+        runpy.run_path(str(EXAMPLES / "accelerate_loop.py"), run_name="__main__")
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+    learnt(tmp_path, capfd.readouterr().out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_accelerate_in_processes_of_its_own(ranks: int, tmp_path: Path) -> None:
+    learnt(tmp_path, run("accelerate_loop.py", "--output", tmp_path, ranks=ranks))
+
+
+def learnt(folder: Path, said: str) -> None:
+    found = scores(folder)
     assert [step for step, _ in found] == [20, 40, 60]
     assert found[-1][1] < 0.2 * found[0][1]
     assert len(said.strip().splitlines()) == 3

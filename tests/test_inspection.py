@@ -14,6 +14,8 @@ from test_cli import call, refused
 
 import gan_metrics as gm
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

@@ -17,6 +17,8 @@ from gan_metrics.maps import METHODS, FeatureMap, feature_map
 from gan_metrics.report.maps import save_map
 from gan_metrics.specs import FeatureSpec
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 
 def two_clouds(n: int = 40, gap: float = 12.0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)

@@ -17,6 +17,8 @@ from gan_metrics.matches import DISTANCES, search
 from gan_metrics.report.matches import save_matches
 from gan_metrics.specs import FeatureSpec
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 
 def features(array: np.ndarray, name: str = "x", spec: FeatureSpec | None = None) -> Features:
     names = [f"{name}{i}" for i in range(len(array))]

@@ -21,6 +21,8 @@ from gan_metrics.per_image import COLUMNS, look_at_images
 from gan_metrics.scoring import Sets
 from gan_metrics.sides import Side
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 OFFLINE = ("--backbone", LITE0)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,15 @@ from test_cli import call, refused
 from torch import nn
 
 import gan_metrics as gm
+from gan_metrics.backbones import lpips
 from gan_metrics.backbones.lpips import Lpips
 from gan_metrics.errors import ComputationError, ImageError, InputError, UsageError, WeightsError
 from gan_metrics.images.sources import Generated, open_source
 from gan_metrics.perceptual import lpips_diversity, ppl
 from gan_metrics.perceptual.pairs import DecodedImages, _draw_pairs
 from gan_metrics.perceptual.paths import _between
+
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
 
 pytest.importorskip("lpips")
 RANDOM: dict[str, Any] = {"weights": "random", "device": "cpu"}
@@ -30,6 +35,23 @@ RANDOM: dict[str, Any] = {"weights": "random", "device": "cpu"}
 @pytest.fixture(scope="module")
 def alex() -> Lpips:
     return Lpips("alex", **RANDOM)
+
+
+@functools.cache
+def random_lpips(net: str, seed: int) -> Lpips:
+    return Lpips(net, seed=seed, **RANDOM)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _networks_of_random_weights_are_built_once() -> Iterator[None]:
+    def build(net: str, *, weights: Any, seed: int, **rest: Any) -> Lpips:
+        if weights == "random":
+            return random_lpips(net, seed)
+        return Lpips(net, weights=weights, seed=seed, **rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lpips, "Lpips", build)
+        yield
 
 
 class Mean:

@@ -23,6 +23,8 @@ from gan_metrics import downloads
 from gan_metrics.downloads import DownloadError, fetch
 from gan_metrics.errors import GanMetricsError
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 OWN: dict[str, Any] = {"backbone": LITE0, "device": "cpu"}
 
 

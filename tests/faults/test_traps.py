@@ -23,6 +23,8 @@ from PIL import Image
 from records import record
 from test_cli import call, refused
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 FAKE = "--backbone", LITE0
 
 
