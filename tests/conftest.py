@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -13,6 +14,8 @@ import coarse
 import narrow
 import numpy as np
 import pytest
+import typer.main
+import typer.testing
 from data import crops, random_inception_weights, write_folder
 from filelock import FileLock
 from hypothesis import settings
@@ -24,6 +27,10 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 LITE0 = "efficientnet-lite0"
+
+
+# A tree of all commands is built once, and not for each call of one.
+typer.testing._get_command = functools.cache(typer.main.get_command)
 
 
 def _settle(place: Path, patch: pytest.MonkeyPatch) -> None:

@@ -273,7 +273,8 @@ def test_the_figure(
 ) -> None:
     real, fake, _ = planted
     out = tmp_path / f"where.{extension}"
-    done = call("plot", "attribution", real, fake, "-o", out, "--top", 5, "--backbone", LITE0)
+    done = call("plot", "attribution", real, fake, "-o", out, "--top", 5, "--backbone", LITE0,
+                "--max-images", 8)  # fmt: skip
     assert done.code == 0, done.err
     assert "5 images, bn2" in done.out
     head = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[extension]
