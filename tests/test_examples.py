@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import multiprocessing
 import os
 import runpy
 import socket
@@ -11,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from accelerate.state import AcceleratorState, GradientState
 from data import digits, write_folder
 from PIL import Image
@@ -32,26 +35,41 @@ def run(example: str, *args: object, ranks: int = 1) -> str:
     return done.stdout
 
 
-def run_by_environment(example: str, *args: object, ranks: int) -> str:
-    """The same by the variables that torchrun sets, without a process for torchrun itself."""
+def rank_of(example: str, args: list[str], said: Path, settings: dict[str, str]) -> None:
+    """One of several processes, told by the variables that torchrun sets."""
+    torch.set_num_threads(1)  # the threads of the parent were not forked
+    os.environ.update(settings)
+    sys.argv = [example, *args]
+    with said.open("w") as out, contextlib.redirect_stdout(out):
+        runpy.run_path(str(EXAMPLES / example), run_name="__main__")
+
+
+def run_forked(example: str, *args: object, ranks: int, folder: Path) -> str:
+    """The same in forks of this process, which has imported what they need."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"OMP_NUM_THREADS": "1", "WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1",
-              "MASTER_PORT": str(port)}  # fmt: skip
+        port = str(free.getsockname()[1])
+    shared = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    files = [folder / f"{rank}.txt" for rank in range(ranks)]
+    fork = multiprocessing.get_context("fork")
     started = [
-        subprocess.Popen(
-            [sys.executable, str(EXAMPLES / example), *map(str, args)],
-            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        fork.Process(
+            target=rank_of,
+            args=(
+                example,
+                [*map(str, args)],
+                file,
+                {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            ),
         )
-        for rank in range(ranks)
+        for rank, file in enumerate(files)
     ]
-    said = [one.communicate() for one in started]
-    assert [one.returncode for one in started] == [0] * ranks, said
-    return "".join(out for out, _ in said)
+    for one in started:
+        one.start()
+    for one in started:
+        one.join(300)
+    assert [one.exitcode for one in started] == [0] * ranks
+    return "".join(file.read_text() for file in files)
 
 
 def scores(folder: Path) -> list[tuple[int, float]]:
@@ -63,9 +81,9 @@ def scores(folder: Path) -> list[tuple[int, float]]:
 def test_a_short_training(ranks: int, tmp_path: Path) -> None:
     images = write_folder(tmp_path / "images", digits(24, seed=0))
     out = tmp_path / "out"
-    said = run_by_environment(
+    said = run_forked(
         "train_gan.py", "--images", images, "--steps", 4, "--every", 2, "--n-fake", 9,
-        "--batch-size", 4, "--output", out, ranks=ranks,
+        "--batch-size", 4, "--output", out, ranks=ranks, folder=tmp_path,
     )  # fmt: skip
     assert [step for step, _ in scores(out)] == [2, 4]
     assert len(said.strip().splitlines()) == 3  # one rank speaks

@@ -229,7 +229,9 @@ def test_a_path_length_of_which_the_truth_is_known(space: str, sampling: str) ->
 def test_the_error_bar_of_a_path_length_is_that_of_redraws() -> None:
     values, errors = [], []
     for seed in range(200):
-        found = ppl(Generated(Flat(), 200, batch_size=200), Mean(), seed=seed, epsilon=0.5)  # type: ignore[arg-type]
+        found = ppl(
+            Generated(Flat(), 200, batch_size=200), Mean(), seed=seed, epsilon=0.5, resize=None
+        )  # type: ignore[arg-type]
         values.append(found.value)
         errors.append(found.standard_error)
     assert 0.85 < np.mean(errors) / np.std(values) < 1.2
