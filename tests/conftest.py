@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -9,20 +10,27 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import coarse
 import narrow
 import numpy as np
 import pytest
+import typer.main
+import typer.testing
 from data import crops, random_inception_weights, write_folder
 from filelock import FileLock
 from hypothesis import settings
 
-from gan_metrics.backbones import inception
+from gan_metrics.backbones import inception, network
 
 # How long an example takes says how busy the machine is, and nothing of what is tested.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 LITE0 = "efficientnet-lite0"
+
+
+# A tree of all commands is built once, and not for each call of one.
+typer.testing._get_command = functools.cache(typer.main.get_command)
 
 
 def _settle(place: Path, patch: pytest.MonkeyPatch) -> None:
@@ -108,6 +116,14 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         np.clip(c + rng.normal(0, 25, c.shape), 0, 255).astype(np.uint8) for c in crops(11, seed=2)
     ]
     return write_folder(root / "real", crops(12, seed=1)), write_folder(root / "fake", noisy)
+
+
+@pytest.fixture(scope="module")
+def coarse_lite0() -> Iterator[None]:
+    """In this process efficientnet-lite0 sees its images at a quarter of their height and width."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "build_network", coarse.build_network)
+        yield
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -10,6 +10,8 @@ from gan_metrics import demo
 from gan_metrics.errors import UsageError
 from gan_metrics.images.encode import enlarge, save_png, save_sheet
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,8 +35,10 @@ def test_better_models_come_closer(tmp_path: Path) -> None:
     assert (tmp_path / "demo" / "real" / "0000.png").read_bytes() == first
 
 
-@pytest.mark.usefixtures("few")
-def test_it_does_not_write_over_other_things(tmp_path: Path) -> None:
+def test_it_does_not_write_over_other_things(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "IMAGES", 12)
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(UsageError, match="something else"):
         list(demo.run_demo(tmp_path))

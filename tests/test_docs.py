@@ -189,6 +189,7 @@ def test_examples_of_the_help_can_be_given_and_fit(monkeypatch: pytest.MonkeyPat
         check(shlex.split(line.strip().partition("   (")[0])[1:])
 
 
+@pytest.mark.usefixtures("coarse_lite0")
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
 def test_the_snippets_of_the_guides_run(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

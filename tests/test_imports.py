@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import LITE0, Run
+from commands import call
+from conftest import LITE0
 
 from gan_metrics.metrics.moments import Moments
 from gan_metrics.stats.statistics import Statistics
+
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
 
 
 def imported(code: str, *names: str) -> set[str]:
@@ -57,10 +60,10 @@ def test_two_statistics_files_need_no_torch(tmp_path: Path) -> None:
     assert imported(cli("fid", path, path), "torch", "numpy") == {"numpy"}
 
 
-def test_a_cache_hit_needs_no_torch(folders: tuple[Path, Path], run: Run) -> None:
+def test_a_cache_hit_needs_no_torch(folders: tuple[Path, Path]) -> None:
     command = ("fid", *folders, "--backbone", LITE0)
-    first = run(*command)
-    assert first.returncode == 0, first.stderr
+    first = call(*command)
+    assert first.code == 0, first.err
     assert imported(cli(*command), "torch", "numpy") == {"numpy"}
     assert imported(cli("stats", folders[0], "-o", folders[0].parent / "x.npz", "--backbone",
                         LITE0), "torch") == set()  # fmt: skip
@@ -74,19 +77,19 @@ def test_a_cache_hit_needs_no_torch(folders: tuple[Path, Path], run: Run) -> Non
     ],
 )
 def test_nor_does_one_of_a_network_that_had_to_be_looked_at(
-    folders: tuple[Path, Path], run: Run, space: tuple[str, ...]
+    folders: tuple[Path, Path], space: tuple[str, ...]
 ) -> None:
     command = ("fid", *folders, *space)
-    first = run(*command)
-    assert first.returncode == 0, first.stderr
+    first = call(*command)
+    assert first.code == 0, first.err
     assert imported(cli(*command), "torch", "timm", "numpy") == {"numpy"}
 
 
 def test_nor_do_listings_search_and_saved_features(
-    folders: tuple[Path, Path], run: Run, tmp_path: Path
+    folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
     saved = tmp_path / "x.npy"
-    assert run("features", folders[0], "-o", saved, "--backbone", LITE0).returncode == 0
+    assert call("features", folders[0], "-o", saved, "--backbone", LITE0).code == 0
     commands = (
         ("backbones",),
         ("fid", saved, saved),
@@ -97,18 +100,14 @@ def test_nor_do_listings_search_and_saved_features(
         assert imported(cli(*command), "torch") == set(), command
 
 
-def test_nor_does_a_second_evaluation_of_everything(folders: tuple[Path, Path], run: Run) -> None:
+def test_nor_does_a_second_evaluation_of_everything(folders: tuple[Path, Path]) -> None:
     command = ("evaluate", *folders, "--backbone", LITE0, "--set", "is.splits=2")
-    assert run(*command).returncode == 0
+    assert call(*command).code == 0
     assert imported(cli(*command), "torch", "numpy") == {"numpy"}
     assert imported(cli("metrics"), "torch", "numpy", "scipy") == {"numpy"}
 
 
-def test_the_network_needs_torch(folders: tuple[Path, Path]) -> None:
+def test_the_main_job_imports_torch_and_not_much_more(folders: tuple[Path, Path]) -> None:
     command = ("fid", *folders, "--backbone", LITE0, "--no-cache")
-    assert imported(cli(*command), "torch") == {"torch"}
-
-
-def test_the_main_job_does_not_import(folders: tuple[Path, Path]) -> None:
-    command = ("fid", *folders, "--backbone", LITE0)
-    assert imported(cli(*command), "requests", "matplotlib", "sklearn", "pandas") == set()
+    others = ("requests", "matplotlib", "sklearn", "pandas")
+    assert imported(cli(*command), "torch", *others) == {"torch"}

@@ -26,7 +26,7 @@ def demo_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write_folder(tmp_path / "demo" / name, crops(72, seed, 32, 32))
 
 
-@pytest.mark.usefixtures("demo_folders")
+@pytest.mark.usefixtures("coarse_lite0", "demo_folders")
 def test_the_snippets_run(capsys: pytest.CaptureFixture[str]) -> None:
     shell = [block for block in blocks("sh") if "gan-metrics" in block]
     assert len(shell) == 5

@@ -11,7 +11,7 @@ from data import crops
 from tolerances import FEATURES, rounding_error
 
 from gan_metrics.backbones import inception
-from gan_metrics.backbones.building import read_state_dict
+from gan_metrics.backbones.build import read_state_dict
 
 
 def test_the_bound_is_that_of_the_inception() -> None:

@@ -352,7 +352,7 @@ _ROWS = (
     Metric(
         "lpips_diversity",
         "mean perceptual distance (LPIPS) between pairs of fakes",
-        "gan_metrics.perceptual:lpips_diversity",
+        "gan_metrics.image_metrics:lpips_diversity",
         "Zhu et al. 2017, arXiv 1711.11586",
         needs="images",
         sides=1,
@@ -364,7 +364,7 @@ _ROWS = (
     Metric(
         "ppl",
         "perceptual path length: how far images move when a generator's latents do",
-        "gan_metrics.perceptual:ppl",
+        "gan_metrics.image_metrics:ppl",
         "Karras et al. 2019, arXiv 1812.04948",
         needs="generator",
         sides=1,

@@ -14,7 +14,7 @@ def render(template: str, **values: Any) -> str:
     """A page.
 
     Args:
-        template: A file of ``gan_metrics/report/templates``.
+        template: A file of ``gan_metrics/reports/templates``.
         values: What stands in it.
     """
     return _environment().get_template(template).render(**values)

@@ -18,14 +18,14 @@ from gan_metrics.analysis.attribution import attribute
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.metrics import frechet_influence, frechet_sensitivity
 
-SIZE, PATCH, PLANTED = 224, 64, 6
+COUNT, SIZE, PATCH, PLANTED = 24, 224, 64, 6
 
 
 @pytest.fixture(scope="session")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, tuple]]:
     """Scenes, and the same with a patch of coarse noise in six of them; where it lies in each."""
     root = tmp_path_factory.mktemp("planted")
-    images = scenes(60, 4, SIZE)
+    images = scenes(COUNT, 4, SIZE)
     real = write_folder(root / "real", images)
     rng = np.random.default_rng(0)
     boxes = {}
@@ -36,6 +36,17 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[
         fakes[i][top : top + PATCH, left : left + PATCH] = np.kron(noise, np.ones((8, 8, 1)))
         boxes[f"{i:04d}.png"] = (int(top), int(left))
     return real, write_folder(root / "fake", fakes), boxes
+
+
+@pytest.fixture(scope="module")
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _one_cache(_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The features of the planted images are those of many tests."""
+    monkeypatch.setenv("GAN_METRICS_CACHE", str(_cache))
 
 
 class Transformer(nn.Module):
@@ -118,12 +129,12 @@ def test_in_a_transformer_too(tmp_path: Path) -> None:
 def test_a_transformer_s_last_reached_tokens(planted: tuple[Path, Path, dict[str, tuple]]) -> None:
     real, fake, _ = planted
     for name, cut, layer, side in (
-        ("vit_tiny_patch16_224", None, "blocks.11.norm1", 14),
-        ("vit_tiny_patch16_224", "blocks.4", "blocks.4.norm1", 14),
+        ("test_vit", None, "blocks.5.norm1", 10),
+        ("test_vit", "blocks.2", "blocks.2.norm1", 10),
         ("vit_small_patch32_224", None, "blocks.11.norm1", 7),  # 50 tokens beside 64 channels
     ):
         found = attribute(real, fake, top=1, backbone=f"timm:{name}", weights="random", layer=cut,
-                          max_images=12)  # fmt: skip
+                          max_images=3)  # fmt: skip
         assert found.layer == layer
         assert next(iter(found)).places.shape == (side, side)
 
@@ -183,7 +194,7 @@ def test_a_planted_patch_is_found(
     weights = None if backbone == LITE0 else "random"
     found = attribute(real, fake, names=list(boxes), backbone=backbone, weights=weights)
     assert found.layer == layer
-    assert found.n_fake == 60
+    assert found.n_fake == COUNT
     hits, shares = 0, []
     original = scenes(PLANTED, 4, SIZE)
     for one in found:
@@ -262,7 +273,8 @@ def test_the_figure(
 ) -> None:
     real, fake, _ = planted
     out = tmp_path / f"where.{extension}"
-    done = call("plot", "attribution", real, fake, "-o", out, "--top", 5, "--backbone", LITE0)
+    done = call("plot", "attribution", real, fake, "-o", out, "--top", 5, "--backbone", LITE0,
+                "--max-images", 8)  # fmt: skip
     assert done.code == 0, done.err
     assert "5 images, bn2" in done.out
     head = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[extension]

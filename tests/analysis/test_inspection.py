@@ -14,6 +14,8 @@ from PIL import Image
 
 import gan_metrics as gm
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

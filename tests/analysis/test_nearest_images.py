@@ -17,6 +17,8 @@ from gan_metrics.features.features import Features
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.reports.nearest_images import save_matches
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 
 def features(array: np.ndarray, name: str = "x", spec: FeatureSpec | None = None) -> Features:
     names = [f"{name}{i}" for i in range(len(array))]

@@ -15,6 +15,8 @@ import gan_metrics as gm
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.images.labels import classes_of, folder_classes, labels_of_both, read_labels
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 RNG = np.random.default_rng(0)
 
 

@@ -21,6 +21,8 @@ from gan_metrics.evaluation.compute import Sets
 from gan_metrics.inputs.sets import Side
 from gan_metrics.metrics import frechet_distance, frechet_influence, pointwise
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 OFFLINE = ("--backbone", LITE0)
 
 

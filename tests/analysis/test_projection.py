@@ -17,6 +17,8 @@ from gan_metrics.errors import ComputationError, MismatchError, UsageError
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.reports.maps import save_map
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 
 def two_clouds(n: int = 40, gap: float = 12.0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)

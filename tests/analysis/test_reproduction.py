@@ -16,6 +16,8 @@ import gan_metrics as gm
 from gan_metrics.analysis.reproduction import Reproduced
 from gan_metrics.errors import InputError, MismatchError, UsageError
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 Folders = tuple[Path, Path]
 OFFLINE = ("--backbone", LITE0)
 
@@ -129,13 +131,11 @@ def test_random_weights_are_drawn_again(folders: Folders) -> None:
     assert found.values[0].result.feature_spec == result.feature_spec
 
 
-def test_several_networks_and_protocols(
-    folders: Folders, inception_weights: Path, tmp_path: Path
-) -> None:
-    weights = {"": inception_weights}
+def test_several_networks_and_protocols(folders: Folders, narrow_inception: Path) -> None:
+    weights = {"": narrow_inception}
     result = gm.evaluate(*folders, metrics="fid,is", protocol="tf1", weights=weights,
                          arguments={"is": {"splits": 2}})  # fmt: skip
-    assert gm.reproduce(result.to_json(), *folders, weights=inception_weights).agrees
+    assert gm.reproduce(result.to_json(), *folders, weights=narrow_inception).agrees
     with pytest.raises(MismatchError, match="name the record's file with --weights"):
         gm.reproduce(result.to_json(), *folders, weights="random")
     drawn = gm.evaluate(*folders, metrics="kid", protocol="tf1", weights="random")
@@ -146,7 +146,7 @@ def test_several_networks_and_protocols(
                       arguments={"kid": {"subset_size": 5}})  # fmt: skip
     assert "seed" not in own["kid"].arguments  # the caller's goes before the tool's
     both = gm.evaluate(*folders, metrics="fid", protocol="pytorch-fid,tf1", weights=weights)
-    again = gm.reproduce(both.to_json(), *folders, weights=inception_weights)
+    again = gm.reproduce(both.to_json(), *folders, weights=narrow_inception)
     assert again.agrees
     assert [v.result.protocol for v in again.values] == ["pytorch-fid", "tf1"]
 

@@ -14,6 +14,8 @@ from data import crops, write_folder
 import gan_metrics as gm
 from gan_metrics.metrics.registry import METRICS
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 Folders = tuple[Path, Path]
 OFFLINE = ("--backbone", LITE0)
 

@@ -19,6 +19,8 @@ from gan_metrics.inputs.sets import Side
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.stats.statistics import Statistics
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 
 def side(array: np.ndarray, *facts: Facts, **more: object) -> Side:
     tally = Tally()

@@ -26,6 +26,8 @@ from gan_metrics.errors import ImageError
 from gan_metrics.images.decode import decode
 from gan_metrics.protocols.spec import Decoding
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 PLAIN = ("RGB", "L", "P", "1")
 

@@ -33,7 +33,7 @@ from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.stats.peer_files import read_reference
 from gan_metrics.stats.statistics import Statistics, load_all_stats, load_stats
 
-TIMES = [100, pytest.param(5000, marks=pytest.mark.slow)]
+TIMES = [30, pytest.param(5000, marks=pytest.mark.slow)]
 ROWS = np.random.default_rng(0).normal(size=(30, 4))
 STATS = Statistics(Moments.from_features(ROWS), FeatureSpec("inception", "pool3", "avg", "ab" * 32))
 HEADER = STATS.header()

@@ -24,8 +24,8 @@ PICTURES = ("is", "sfid", "fd_dinov2", "lpips_diversity", "ppl", "ct", "fld")
 """Metrics that features of one space are not enough for."""
 
 NAMES = [name for name in METRICS if name not in PICTURES]
-PLAIN = np.random.default_rng(0).normal(size=(600, 16))
-OTHER = np.random.default_rng(1).normal(size=(600, 16)) + 0.1
+PLAIN = np.random.default_rng(0).normal(size=(300, 16))
+OTHER = np.random.default_rng(1).normal(size=(300, 16)) + 0.1
 
 Array = Any
 
@@ -60,7 +60,7 @@ WEAK: dict[str, tuple[Callable[[Array], Array], str]] = {
     "two images": (lambda a: a[:2], "small-sample"),
     "fewer images than dimensions": (lambda a: a[:10], "small-sample"),
     "hundreds of images": (lambda a: a[:200], "small-sample"),
-    "duplicates only": (lambda a: np.repeat(a[:6], 100, 0), "duplicates"),
+    "duplicates only": (lambda a: np.repeat(a[:6], 50, 0), "duplicates"),
     "an offset of 1e6": (lambda a: a + 1e6, "small-sample"),
     "a scale of 1e15": (lambda a: a * 1e15, "small-sample"),
     "a scale of 1e-15": (lambda a: a * 1e-15, "small-sample"),
@@ -73,18 +73,13 @@ def test_what_is_no_number(fault: str, side: str) -> None:
     spoil = UNSOUND[fault]
     real, fake = (spoil(PLAIN), OTHER) if side == "real" else (PLAIN, spoil(OTHER))
     refused = 0
+    found = gm.evaluate(of(real, "r"), of(fake, "f"), metrics=NAMES)
     for name in NAMES:
-        try:
-            found = gm.evaluate(of(real, "r"), of(fake, "f"), metrics=[name])
-        except ComputationError as error:
-            reason = str(error)
-        else:
-            if name in found:  # of the other side alone
-                assert side == "real"
-                assert METRICS[name].sides == 1
-                continue
-            reason = found.not_computed[name]
-        assert "3" in reason
+        if name in found:  # of the other side alone
+            assert side == "real"
+            assert METRICS[name].sides == 1
+            continue
+        assert "3" in found.not_computed[name]
         refused += 1
     assert refused >= len(NAMES) - 3
     record(f"features: {fault}", refused, "a reason that names the row, no value")
@@ -96,8 +91,8 @@ def test_what_carries_little(fault: str, both: bool) -> None:
     spoil, code = WEAK[fault]
     real, fake = of(spoil(PLAIN) if both else PLAIN, "r"), of(spoil(OTHER), "f")
     values = reasons = 0
+    found = gm.evaluate(real, fake, metrics=NAMES)
     for name in NAMES:
-        found = gm.evaluate(real, fake, metrics=[name])
         if name in found:
             assert math.isfinite(found[name].value)
             assert code in [told for told, _ in found[name].warnings]

@@ -13,6 +13,8 @@ from records import record
 
 import gan_metrics as gm
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 Folders = tuple[Path, Path]
 
 

@@ -23,6 +23,8 @@ from gan_metrics.errors import GanMetricsError
 from gan_metrics.files import download
 from gan_metrics.files.download import DownloadError, fetch
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 OWN: dict[str, Any] = {"backbone": LITE0, "device": "cpu"}
 
 

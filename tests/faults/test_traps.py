@@ -23,6 +23,8 @@ from data import crops, write_folder
 from PIL import Image
 from records import record
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 FAKE = "--backbone", LITE0
 
 

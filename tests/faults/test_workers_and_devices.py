@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -19,11 +20,17 @@ from commands import refused
 from conftest import LITE0
 from data import crops, same_features, write_folder
 from records import record
+from torch.utils.data import dataloader
 
 import gan_metrics as gm
 from gan_metrics.backbones.multi_space import Embedder
 from gan_metrics.errors import ResourceError
 from gan_metrics.features import extraction
+from gan_metrics.images.loader import load
+from gan_metrics.images.sources import open_source
+from gan_metrics.protocols.spec import Decoding
+
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
 
 OWN: dict[str, Any] = {"backbone": LITE0, "device": "cpu"}
 
@@ -67,42 +74,39 @@ def test_a_worker_that_is_killed(workers: int, tmp_path: Path) -> None:
     record("a decoding process killed", 1, "exit code 6, no process left")
 
 
-LOCKED = """
-import sys
-from torch.utils.data import dataloader
-from gan_metrics.errors import ResourceError
-from gan_metrics.images.loader import load
-from gan_metrics.images.sources import open_source
-from gan_metrics.protocols.spec import Decoding
-
-def died(self):
-    self._index_queues[0]._notempty.acquire()
+def _died(iterator: Any) -> None:
+    iterator._index_queues[0]._notempty.acquire()
     raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed.")
 
-dataloader._MultiProcessingDataLoaderIter._next_data = died
-try:
-    next(load(open_source(sys.argv[1]), range(9), Decoding(), batch_size=2, workers=2))
-except ResourceError as error:
-    print(error)
-"""
+
+def _load_with_a_lock_held(folder: Path, told: Any) -> None:
+    dataloader._MultiProcessingDataLoaderIter._next_data = _died
+    try:
+        next(load(open_source(folder), range(9), Decoding(), batch_size=2, workers=2))
+    except ResourceError as error:
+        told.send(str(error))
 
 
 def test_a_worker_that_dies_while_a_lock_is_held(folder: Path) -> None:
     """As when the signal of its death comes just after the lock of a queue was taken."""
-    done = subprocess.run(
-        [sys.executable, "-c", LOCKED, folder], capture_output=True, text=True, timeout=60,
-        check=True,
-    )  # fmt: skip
-    assert "a decoding process died" in done.stdout
+    fork = multiprocessing.get_context("fork")
+    ours, theirs = fork.Pipe()
+    process = fork.Process(target=_load_with_a_lock_held, args=(folder, theirs))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+    assert ours.poll()
+    assert "a decoding process died" in ours.recv()
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_interrupted(workers: int, tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "images", crops(400, 0, 64, 64))
+    folder = write_folder(tmp_path / "images", crops(600, 0, 64, 64))
     cache = tmp_path / "cache"
     process = subprocess.Popen(
-        [sys.executable, "-m", "gan_metrics", "fid", folder, folder, "--backbone", LITE0,
-         "--workers", str(workers), "--batch-size", "4", "--cache", cache],
+        [sys.executable, "-m", "gan_metrics", "fid", folder, folder, "--backbone",
+         "timm:test_resnet", "--weights", "random", "--workers", str(workers),
+         "--batch-size", "4", "--cache", cache],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # also in the background
     )  # fmt: skip

@@ -16,6 +16,8 @@ from gan_metrics.features.features import Features
 from gan_metrics.features.files import FORMATS, is_features, load_features, save_features
 from gan_metrics.protocols.spec import FeatureSpec, Preprocess
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 SPEC = FeatureSpec(
     "vgg19", "fc7", "none", "ab" * 32,
     Preprocess("shorter", 256, "pil-bilinear-uint8", 224, 255.0, (0.5,) * 3, (0.5,) * 3),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,16 @@ from data import scenes, write_folder
 from torch import nn
 
 import gan_metrics as gm
+from gan_metrics.backbones import lpips
 from gan_metrics.backbones.lpips import Lpips
 from gan_metrics.errors import ComputationError, ImageError, InputError, UsageError, WeightsError
 from gan_metrics.generators.generated import Generated
+from gan_metrics.image_metrics import lpips_diversity, ppl
 from gan_metrics.image_metrics.pairs import DecodedImages, _draw_pairs
 from gan_metrics.image_metrics.path_length import _between
 from gan_metrics.images.sources import open_source
-from gan_metrics.perceptual import lpips_diversity, ppl
+
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
 
 pytest.importorskip("lpips")
 RANDOM: dict[str, Any] = {"weights": "random", "device": "cpu"}
@@ -31,6 +36,23 @@ RANDOM: dict[str, Any] = {"weights": "random", "device": "cpu"}
 @pytest.fixture(scope="module")
 def alex() -> Lpips:
     return Lpips("alex", **RANDOM)
+
+
+@functools.cache
+def random_lpips(net: str, seed: int) -> Lpips:
+    return Lpips(net, seed=seed, **RANDOM)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _networks_of_random_weights_are_built_once() -> Iterator[None]:
+    def build(net: str, *, weights: Any, seed: int, **rest: Any) -> Lpips:
+        if weights == "random":
+            return random_lpips(net, seed)
+        return Lpips(net, weights=weights, seed=seed, **rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lpips, "Lpips", build)
+        yield
 
 
 class Mean:
@@ -208,7 +230,9 @@ def test_a_path_length_of_which_the_truth_is_known(space: str, sampling: str) ->
 def test_the_error_bar_of_a_path_length_is_that_of_redraws() -> None:
     values, errors = [], []
     for seed in range(200):
-        found = ppl(Generated(Flat(), 200, batch_size=200), Mean(), seed=seed, epsilon=0.5)  # type: ignore[arg-type]
+        found = ppl(
+            Generated(Flat(), 200, batch_size=200), Mean(), seed=seed, epsilon=0.5, resize=None
+        )  # type: ignore[arg-type]
         values.append(found.value)
         errors.append(found.standard_error)
     assert 0.85 < np.mean(errors) / np.std(values) < 1.2

@@ -23,6 +23,8 @@ import gan_metrics as gm
 from gan_metrics.errors import ImageError, InputError, ResourceError, UsageError
 from gan_metrics.images.sources import Place, open_source
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 IMAGES = crops(6, seed=8, low=24, high=24)
 OWN: dict[str, Any] = {"backbone": LITE0, "device": "cpu", "cache": False}
 

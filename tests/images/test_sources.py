@@ -31,6 +31,8 @@ from gan_metrics.images.sources import ImageSource, open_object, open_source
 from gan_metrics.images.sources.video import VideoSource
 from gan_metrics.protocols.spec import Decoding
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 IMAGES = crops(7, seed=5, low=24, high=24)
 NAMES = [f"{i:04d}.png" for i in range(7)]
 

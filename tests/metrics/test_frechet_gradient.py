@@ -16,6 +16,8 @@ from gan_metrics.errors import GanMetricsError, InputError
 from gan_metrics.metrics import frechet_distance, frechet_influence, frechet_sensitivity
 from gan_metrics.metrics.moments import Moments
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 REGIMES = [(200, 300, 6), (7, 40, 12), (40, 7, 12), (7, 9, 12), (13, 13, 12)]
 """Full rank, fakes in a subspace, reals in one, both, and just one image more than dimensions."""
 

@@ -16,6 +16,8 @@ from PIL import Image
 from gan_metrics.reports.data import examine
 from gan_metrics.reports.html_report import save_report
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HOSTILE = (
     '<script>hacked=1<!--.jpg', '<img src=x onerror="hacked=2">.jpg', "</title><b>hacked.jpg",
@@ -76,8 +78,20 @@ class Visit:
         self.page.wait_for_selector(".plot canvas", state="attached")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.fixture(scope="module")
+def visit(browser: Any, page: Path) -> Visit:
+    return Visit(browser, page)
+
+
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (390, "dark"),
+        (1280, "light"),
+        pytest.param(390, "light", marks=pytest.mark.slow),
+        pytest.param(1280, "dark", marks=pytest.mark.slow),
+    ],
+)
 def test_it_opens_and_everyone_can_use_it(
     browser: Any, page: Path, width: int, scheme: str
 ) -> None:
@@ -94,8 +108,7 @@ def test_it_opens_and_everyone_can_use_it(
     assert visit.page.locator(".plot canvas").count() >= 8  # one for each chart, and the map
 
 
-def test_names_and_exif_do_nothing(browser: Any, page: Path) -> None:
-    visit = Visit(browser, page)
+def test_names_and_exif_do_nothing(visit: Visit) -> None:
     assert visit.page.evaluate("typeof hacked") == "undefined"
     shown = visit.page.evaluate(
         "[...document.querySelectorAll('button.image')].map(one => one.title)"
@@ -122,61 +135,61 @@ def test_nothing_may_leave_the_page(browser: Any, page: Path) -> None:
         assert any(text.startswith(what) for text in refused), refused
 
 
-def test_an_image_that_is_clicked(browser: Any, page: Path) -> None:
-    visit = Visit(browser, page).page
-    button = visit.locator("h3:has-text('Near copies') ~ ul button.image").first
+def test_an_image_that_is_clicked(visit: Visit) -> None:
+    page = visit.page
+    button = page.locator("h3:has-text('Near copies') ~ ul button.image").first
     button.focus()
-    visit.keyboard.press("Enter")
-    dialog = visit.locator("dialog#image")
+    page.keyboard.press("Enter")
+    dialog = page.locator("dialog#image")
     assert dialog.is_visible()
     assert dialog.locator("dt").all_text_contents()[:2] == ["influence", "realism"]
     assert "near copy" in dialog.locator("dt").all_text_contents()
-    name = visit.locator("#image-name").text_content()
+    name = page.locator("#image-name").text_content()
     assert name == button.get_attribute("title")
     near = dialog.locator("#image-near button")
     assert near.count() == 5
     assert dialog.locator("#image-large").evaluate("one => one.naturalWidth") > 0
     nearest = near.first.get_attribute("title")
     near.first.click()
-    assert visit.locator("#image-name").text_content() == nearest
-    visit.keyboard.press("Escape")
+    assert page.locator("#image-name").text_content() == nearest
+    page.keyboard.press("Escape")
     assert not dialog.is_visible()
-    assert visit.evaluate("document.activeElement.className").startswith("image")
+    assert page.evaluate("document.activeElement.className").startswith("image")
 
 
-def numbers(visit: Any, table: str, column: int) -> list[float]:
-    cells = visit.locator(f"{table} tbody tr").evaluate_all(
+def numbers(page: Any, table: str, column: int) -> list[float]:
+    cells = page.locator(f"{table} tbody tr").evaluate_all(
         f"rows => rows.map(row => row.cells[{column}])"
         ".map(cell => parseFloat(cell.dataset.value || cell.textContent))"
     )
     return [float(value) for value in cells]
 
 
-def test_tables_are_sorted(browser: Any, page: Path) -> None:
-    visit = Visit(browser, page).page
+def test_tables_are_sorted(visit: Visit) -> None:
+    page = visit.page
     table = "table.scores"
-    head = visit.locator(f"{table} thead th").nth(1)
+    head = page.locator(f"{table} thead th").nth(1)
     head.locator("button").click()
-    values = numbers(visit, table, 1)
+    values = numbers(page, table, 1)
     assert values == sorted(values)
     assert len(values) == 8
     assert head.get_attribute("aria-sort") == "ascending"
     head.locator("button").click()
-    assert numbers(visit, table, 1) == values[::-1]
+    assert numbers(page, table, 1) == values[::-1]
     assert head.get_attribute("aria-sort") == "descending"
-    visit.locator("#chart-classes summary").click()
+    page.locator("#chart-classes summary").click()
     classes = "#chart-classes table"
-    visit.locator(f"{classes} thead th").nth(3).locator("button").click()
-    values = numbers(visit, classes, 3)
+    page.locator(f"{classes} thead th").nth(3).locator("button").click()
+    values = numbers(page, classes, 3)
     assert values == sorted(values)
     assert len(values) == 2
 
 
-def test_the_map_shows_the_image_under_the_pointer(browser: Any, page: Path) -> None:
-    visit = Visit(browser, page).page
-    place = visit.locator("#map .plot")
+def test_the_map_shows_the_image_under_the_pointer(visit: Visit) -> None:
+    page = visit.page
+    place = page.locator("#map .plot")
     place.scroll_into_view_if_needed()
-    where = visit.evaluate(
+    where = page.evaluate(
         """() => {
           const view = Object.values(Bokeh.index.roots || Bokeh.index)
             .find(v => v.model && v.model.renderers && v.model.height === 560);
@@ -187,9 +200,9 @@ def test_the_map_shows_the_image_under_the_pointer(browser: Any, page: Path) -> 
           return [box.x + frame.x_scale.compute(x), box.y + frame.y_scale.compute(y)];
         }"""
     )
-    visit.mouse.move(*where)
-    visit.wait_for_timeout(200)
-    inside = visit.evaluate(
+    page.mouse.move(*where)
+    page.wait_for_timeout(200)
+    inside = page.evaluate(
         """() => {
           const found = [];
           const look = root => {
@@ -206,19 +219,19 @@ def test_the_map_shows_the_image_under_the_pointer(browser: Any, page: Path) -> 
     assert "data:image/jpeg;base64" in inside
 
 
-def test_charts_follow_the_scheme(browser: Any, page: Path) -> None:
-    visit = Visit(browser, page).page
+def test_charts_follow_the_scheme(visit: Visit) -> None:
+    page = visit.page
     color = (
         "() => [...Bokeh.documents[0]._all_models.values()]"
         ".find(one => one.axis_label_text_color !== undefined).axis_label_text_color"
     )
     for scheme, expected in (("light", "#222222"), ("dark", "#eeeeee")):
-        visit.emulate_media(color_scheme=scheme)
+        page.emulate_media(color_scheme=scheme)
         for _ in range(100):  # the page's policy keeps Playwright from waiting in it
-            if visit.evaluate(color) == expected:
+            if page.evaluate(color) == expected:
                 break
-            visit.wait_for_timeout(100)
-        assert visit.evaluate(color) == expected
+            page.wait_for_timeout(100)
+        assert page.evaluate(color) == expected
 
 
 def test_it_can_be_sent(page: Path) -> None:

@@ -23,6 +23,8 @@ from gan_metrics.results.citations import (
     bibtex,
 )
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 Folders = tuple[Path, Path]
 
 
@@ -74,6 +76,7 @@ def test_what_is_not_the_default_is_said(folders: Folders) -> None:
     assert "taken on trust: backbone, departures" in told
 
 
+@pytest.mark.usefixtures("narrow_inception")
 def test_a_protocol_s_settings_are_said(folders: Folders) -> None:
     found = gm.evaluate(*folders, metrics="fid", protocol="stylegan3", weights="random")
     text = found.methods()
@@ -92,6 +95,7 @@ def test_stored_moments_and_draws_are_said(folders: Folders) -> None:
     assert "From larger sets, 9 images were drawn at random." in drawn
 
 
+@pytest.mark.usefixtures("narrow_inception")
 def test_of_several_protocols_each_value_says_its_own(folders: Folders) -> None:
     names = ["pytorch-fid", "stylegan3"]
     text = gm.evaluate(*folders, metrics="fid,kid", protocol=names, weights="random").methods()

@@ -20,6 +20,8 @@ from gan_metrics.metrics.moments import Moments
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.stats.statistics import Statistics
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 
 def statistics(features: np.ndarray, **facts: object) -> Statistics:
     return Statistics(Moments.from_features(features), **facts)  # type: ignore[arg-type]
