@@ -13,6 +13,7 @@ import torch
 from commands import call, refused
 from conftest import LITE0
 from data import scenes, write_folder
+from gan_metrics.perceptual import lpips_diversity, ppl
 from torch import nn
 
 import gan_metrics as gm
@@ -22,7 +23,6 @@ from gan_metrics.generators.generated import Generated
 from gan_metrics.image_metrics.pairs import DecodedImages, _draw_pairs
 from gan_metrics.image_metrics.path_length import _between
 from gan_metrics.images.sources import open_source
-from gan_metrics.perceptual import lpips_diversity, ppl
 
 pytest.importorskip("lpips")
 RANDOM: dict[str, Any] = {"weights": "random", "device": "cpu"}
