@@ -1,4 +1,4 @@
-"""The one composition: sources and statistics in, results out."""
+"""The public functions: scores, statistics and features of sets of images."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from typing_extensions import Unpack
 
 from gan_metrics.analysis.per_class import measure_classes
 from gan_metrics.analysis.per_image import look_at_images
@@ -19,16 +17,17 @@ from gan_metrics.errors import (
     WeightsError,
     unknown_name,
 )
-from gan_metrics.evaluation.compatibility import agree_with_command
-from gan_metrics.evaluation.extract import embed_all, embed_spaces, settle
-from gan_metrics.evaluation.plan import sibling
-from gan_metrics.evaluation.run import Arguments, measure, score
+from gan_metrics.evaluation.compatibility import check_options_match
+from gan_metrics.evaluation.extract import choose_feature_space, embed
+from gan_metrics.evaluation.plan import other_layer
+from gan_metrics.evaluation.run import Arguments, evaluate_by_protocols, score
 from gan_metrics.features.features import Features
 from gan_metrics.images.by_name import images_by_name
 from gan_metrics.images.labels import labels_of_both
-from gan_metrics.inputs.options import Options, check_options, comm_of
-from gan_metrics.inputs.sets import Input, open_side
+from gan_metrics.inputs.options import Options, takes_options
+from gan_metrics.inputs.sets import ImageSet, Input, open_set
 from gan_metrics.metrics import registry
+from gan_metrics.metrics.validation import whole_number
 from gan_metrics.protocols.table import PROTOCOLS, protocol_for, several
 from gan_metrics.results.result import EvaluationResult, MetricResult
 from gan_metrics.stats.merge import merged_statistics
@@ -46,13 +45,14 @@ __all__ = [
 ]
 
 
+@takes_options
 def fid(
     real: Input,
     fake: Input,
     *,
     directions: int = 0,
     error_bars: bool = True,
-    **options: Unpack[Options],
+    options: Options,
 ) -> MetricResult:
     """The Fréchet distance between two sets of images.
 
@@ -66,7 +66,7 @@ def fid(
         directions: Find so many directions that carry the distance; their shares of it stand in
             ``details["leading_directions"]``.
         error_bars: Whether to take the second look at the features that the error bar needs.
-        options: See :class:`Options`.
+        options: See :class:`~gan_metrics.inputs.options.Options`.
 
     Returns:
         The distance with its standard error over redraws of both sets at these sample sizes; a
@@ -81,10 +81,11 @@ def fid(
         ResourceError: When the disk or another resource gives out.
     """
     arguments = {"fid": {"directions": directions}} if directions else {}
-    found = score("fid", real, fake, error_bars=error_bars, arguments=arguments, **options)
+    found = score("fid", real, fake, error_bars=error_bars, arguments=arguments, options=options)
     return found["fid"]
 
 
+@takes_options
 def evaluate(
     real: Input | None,
     fake: Input,
@@ -97,7 +98,8 @@ def evaluate(
     per_class: bool = False,
     labels: Any = None,
     top: int = 0,
-    **options: Unpack[Options],
+    protocol: str | Sequence[str] | None = None,
+    options: Options,
 ) -> EvaluationResult:
     """Many metrics of two sets of images, from one decode and one pass of each network.
 
@@ -119,9 +121,9 @@ def evaluate(
             image lies in. Labels ask for ``per_class``.
         top: So many images of each kind are named in the result's text and JSON; they ask for
             ``per_image``.
-        options: See :class:`Options`. ``protocol`` may name several, as a list or with commas:
-            each metric is then computed by each of them, from one decode, and is called
-            ``metric@protocol``.
+        protocol: A key of ``PROTOCOLS``, or several of them, as a list or with commas: each metric
+            is then computed by each protocol, from one decode, and is called ``metric@protocol``.
+        options: See :class:`~gan_metrics.inputs.options.Options`.
 
     Returns:
         Name, as it was asked for (families: their members), to result; what could not be computed
@@ -130,60 +132,60 @@ def evaluate(
     Raises:
         GanMetricsError: As for :func:`fid`, but for what is impossible for one metric alone.
     """
-    rows = registry.expand(metrics)
-    named = options.get("protocol")
-    protocols = [] if named is None else several(named)
+    request = registry.expand(metrics)
+    protocols = [] if protocol is None else several(protocol)
     if len(protocols) == 1:
-        options["protocol"] = protocols.pop()
-    elif protocols:
-        options["protocol"] = None
-    if not isinstance(top, int) or top < 0:
-        raise UsageError(f"top={top!r}: expected a whole number of at least 0")
+        options = replace(options, protocol=protocols.pop())
+    top = whole_number("top", top, least=0)
     by_class = per_class or labels is not None
     both = labels_of_both(labels)  # before any work
     per_image = per_image or top > 0
     if per_image and protocols:
         raise UsageError("single images are looked at by one protocol; name one alone")
-    found = measure(
+    [found] = evaluate_by_protocols(
+        request,
         real,
         [fake],
-        rows,
+        options,
+        protocols=protocols or [None],
         held_out=held_out,
         error_bars=error_bars,
         arguments=arguments,
-        options=options,
-        protocols=protocols,
-        images=per_image,
-    )[0]
-    if not found.results:
-        for error in found.errors.values():
+        main_sets=per_image,
+    )
+    if not any(one.results for one in found.values()):
+        for error in (error for one in found.values() for error in one.errors.values()):
             if isinstance(error, WeightsError):
                 raise error
-    reasons = {name: str(error) for name, error in found.errors.items()}
-    order = [f"{name}@{protocol}" for name in rows for protocol in protocols] or list(rows)
-    why = {**found.not_computed, **reasons}
+    results: dict[str, MetricResult] = {}
+    not_computed: dict[str, str] = {}
+    for name in request:
+        for key, one in found.items():
+            shown = name if key is None else f"{name}@{key}"
+            if name in one.results:
+                results[shown] = one.results[name]
+            elif name in one.errors:
+                not_computed[shown] = str(one.errors[name])
+            elif name in one.not_computed:
+                not_computed[shown] = one.not_computed[name]
+    main_sets = found[None].main_sets if per_image else None
     return EvaluationResult(
-        {name: found.results[name] for name in order if name in found.results},
-        {name: why[name] for name in order if name in why},
+        results,
+        not_computed,
         protocols=protocols,
-        per_image=None if found.images is None else look_at_images(found.images),
-        per_class=(
-            measure_classes(
-                found.groups, {name: one.metric for name, one in found.results.items()}, both
-            )
-            if by_class
-            else None
-        ),
+        per_image=None if main_sets is None else look_at_images(main_sets),
+        per_class=measure_classes(found, both) if by_class else None,
         top=top,
     )
 
 
-def compute_stats(source: Input, **options: Unpack[Options]) -> Statistics:
+@takes_options
+def compute_stats(source: Input, *, options: Options) -> Statistics:
     """Reference statistics of a set of images.
 
     Args:
         source: A folder of images, or the features of one.
-        options: See :class:`Options`.
+        options: See :class:`~gan_metrics.inputs.options.Options`.
 
     Returns:
         The statistics; ``.save(path)`` writes them.
@@ -191,15 +193,10 @@ def compute_stats(source: Input, **options: Unpack[Options]) -> Statistics:
     Raises:
         GanMetricsError: As for :func:`fid`.
     """
-    check_options(options)
-    side = open_side(source, options)
-    if side.statistics is not None or side.stored:
-        raise InputError(f"{side.description} holds statistics already")
-    agree_with_command(side, options)
-    choice = settle([side], options)
-    features = embed_all([side], choice, options, features=False)[0].features
-    assert features is not None  # noqa: S101
-    return _statistics(features)
+    given = open_set(source, options)
+    if isinstance(given, Statistics) or (isinstance(given, ImageSet) and given.stored):
+        raise InputError(f"{given.description} holds statistics already")
+    return _statistics(_features_of(given, options, keep_features=False))
 
 
 def merge_stats(parts: Sequence[Input]) -> Statistics:
@@ -220,21 +217,22 @@ def merge_stats(parts: Sequence[Input]) -> Statistics:
         MismatchError: When they are of different feature spaces, protocols or dimensions.
     """
     found = []
-    for side in [open_side(part, {}) for part in parts]:
-        if side.statistics is None:
+    for given in [open_set(part, Options()) for part in parts]:
+        if not isinstance(given, Statistics):
             raise UsageError(
-                f"{side.description} is no file of statistics; make one with gan-metrics stats"
+                f"{given.description} is no file of statistics; make one with gan-metrics stats"
             )
-        found.append(side.statistics)
+        found.append(given)
     return merged_statistics(found)
 
 
+@takes_options
 def write_reference(
     source: Input,
     path: str | os.PathLike[str],
     *,
     kind: str | None = None,
-    **options: Unpack[Options],
+    options: Options,
 ) -> tuple[Path, Statistics]:
     """Reference statistics of a set of images, as a file that a tool reads.
 
@@ -260,33 +258,29 @@ def write_reference(
     if kind not in (*KINDS, "adm"):
         raise unknown_name("kind of statistics file", kind, [*KINDS, "adm"])
     if kind in _TOOLS:
-        own, named = PROTOCOLS[_TOOLS[kind]], protocol_for(options.get("protocol") or _TOOLS[kind])
+        own, named = PROTOCOLS[_TOOLS[kind]], protocol_for(options.protocol or _TOOLS[kind])
         same = own.template() == named.template()
         if not same or own.metrics["fid"].arguments != named.metrics["fid"].arguments:
             raise MismatchError(
                 f"a file of {kind} stands for protocol {own.name}, and cannot say that it is of "
                 f"{named.name}; leave --protocol out, or write an .npz"
             )
-        options["protocol"] = own.name
+        options = replace(options, protocol=own.name)
     if kind != "adm":
-        statistics = compute_stats(source, **options)
+        statistics = compute_stats(source, options=options)
         return _by_leader(
             options, path, lambda: write_statistics(statistics, path, kind)
         ), statistics
-    check_options(options)
-    side = open_side(source, options)
-    if side.source is None:
-        raise InputError(f"{side.description} holds no images, which ADM's files hold too")
-    choice = settle([side], options)
-    assert choice is not None  # noqa: S101
-    template = PROTOCOLS["adm"].metrics["sfid"].template
-    spaces = {"pool3": choice, "spatial": sibling(choice, template)}
-    found = embed_spaces([replace(side, stored={})], [spaces], options, features=False)[0]
-    features = {name: one.features for name, one in found.items()}
-    pool3, spatial = features["pool3"], features["spatial"]
-    assert pool3 is not None and spatial is not None  # noqa: S101, PT018
+    given = open_set(source, options)
+    if not isinstance(given, ImageSet):
+        raise InputError(f"{given.description} holds no images, which ADM's files hold too")
+    space = choose_feature_space([given], options)
+    assert space is not None  # noqa: S101  (there are images)
+    spatial_space = other_layer(space, PROTOCOLS["adm"].metrics["sfid"].template)
+    [found] = embed([given], [[space, spatial_space]], options, keep_features=False)
+    pool3, spatial = found[space.spec], found[spatial_space.spec]
     kept = list(pool3.names)[:_IMAGES_OF_ADM]
-    decoded = images_by_name(side.source, kept, choice.decoding)
+    decoded = images_by_name(given.source, kept, space.decoding)
     images = (pixels.transpose(1, 2, 0) for pixels in decoded)
     statistics, others = _statistics(pool3), _statistics(spatial)
     return _by_leader(
@@ -296,7 +290,7 @@ def write_reference(
 
 def _by_leader(options: Options, path: Path, write: Callable[[], Path]) -> Path:
     """Let one rank write a file, and all of them know that it is there."""
-    comm = comm_of(options)
+    comm = options.comm
     with comm.jointly():
         written = write() if comm.leads else path
     return comm.gather(written)[0]
@@ -324,12 +318,13 @@ def _statistics(features: Features) -> Statistics:
     )
 
 
-def extract_features(source: Input, **options: Unpack[Options]) -> Features:
+@takes_options
+def extract_features(source: Input, *, options: Options) -> Features:
     """The features of a set of images.
 
     Args:
         source: A folder of images, or saved features, which are loaded.
-        options: See :class:`Options`.
+        options: See :class:`~gan_metrics.inputs.options.Options`.
 
     Returns:
         ``.names`` and ``.array`` (``float32``, ``n × D``), one row per image. With ``pool="none"``
@@ -338,11 +333,24 @@ def extract_features(source: Input, **options: Unpack[Options]) -> Features:
     Raises:
         GanMetricsError: As for :func:`fid`.
     """
-    check_options(options)
-    side = open_side(source, options)
-    if side.statistics is not None:
-        raise InputError(f"{side.description} holds statistics; features come from images")
-    agree_with_command(side, options)
-    features = embed_all([side], settle([side], options), options, moments=False)[0].features
-    assert features is not None  # noqa: S101
-    return features
+    given = open_set(source, options)
+    if isinstance(given, Statistics):
+        raise InputError(f"{given.description} holds statistics; features come from images")
+    return _features_of(given, options, moments=False)
+
+
+def _features_of(
+    given: ImageSet | Features,
+    options: Options,
+    *,
+    moments: bool = True,
+    keep_features: bool = True,
+) -> Features:
+    """The features of one set; see :func:`~gan_metrics.evaluation.extract.embed`."""
+    check_options_match(given, options)
+    space = choose_feature_space([given], options)
+    if isinstance(given, Features):
+        return given
+    assert space is not None  # noqa: S101  (there are images)
+    [found] = embed([given], [[space]], options, moments=moments, keep_features=keep_features)
+    return found[space.spec]

@@ -9,16 +9,16 @@ would draw, and so the floor of the distance at this sample size.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import Unpack
 
-from gan_metrics.api import Options, fid
+from gan_metrics.api import fid
 from gan_metrics.errors import UsageError
 from gan_metrics.images.encode import enlarge, save_png, save_sheet
+from gan_metrics.inputs.options import Options, takes_options
 from gan_metrics.results.result import MetricResult
 
 __all__ = ["MODELS", "DemoRow", "run_demo"]
@@ -76,7 +76,8 @@ class DemoRow:
     result: MetricResult
 
 
-def run_demo(folder: Path, **options: Unpack[Options]) -> Iterator[DemoRow]:
+@takes_options
+def run_demo(folder: Path, *, options: Options) -> Iterator[DemoRow]:
     """Write the sets and the picture, then compare each set with the real one.
 
     Args:
@@ -90,7 +91,7 @@ def run_demo(folder: Path, **options: Unpack[Options]) -> Iterator[DemoRow]:
         UsageError: When the folder holds something else.
         ResourceError: When it cannot be written.
     """
-    options["backbone"] = "efficientnet-lite0"
+    options = replace(options, backbone="efficientnet-lite0")
     sets = _draw_sets()
     if folder.exists() and (not folder.is_dir() or _holds_other_things(folder, set(sets))):
         raise UsageError(
@@ -104,7 +105,7 @@ def run_demo(folder: Path, **options: Unpack[Options]) -> Iterator[DemoRow]:
     rows = [(name, [(image, "") for image in images[:14]]) for name, images in sets.items()]
     save_sheet(folder / "samples.png", rows)
     for name in list(sets)[1:]:
-        result = fid(folder / "real", folder / name, **options)
+        result = fid(folder / "real", folder / name, options=options)
         yield DemoRow(name, folder / name, result)
 
 

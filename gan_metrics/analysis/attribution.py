@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import Unpack
 
 from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.errors import InputError, UsageError, unknown_name
-from gan_metrics.evaluation.compatibility import common_spec, declared_warnings
-from gan_metrics.evaluation.extract import embed_all, settle
-from gan_metrics.evaluation.warnings import metric_cautions
+from gan_metrics.evaluation.compatibility import common_space, declared_warnings
+from gan_metrics.evaluation.extract import choose_feature_space, embed_in_one_space
+from gan_metrics.evaluation.warnings import metric_warnings
+from gan_metrics.features.features import Features
 from gan_metrics.images.by_name import images_by_name
-from gan_metrics.inputs.options import Options, check_options
-from gan_metrics.inputs.sets import Input, Side, open_side
+from gan_metrics.inputs.options import Options, takes_options
+from gan_metrics.inputs.sets import EmbeddedSet, ImageSet, Input, open_set
 from gan_metrics.metrics.frechet import frechet_influence
 from gan_metrics.metrics.frechet_gradient import frechet_sensitivity
 from gan_metrics.metrics.registry import METRICS
+from gan_metrics.metrics.validation import whole_number
 from gan_metrics.protocols.spec import Decoding, FeatureSpec, Preprocess
 from gan_metrics.utils.result_warning import ResultWarning, unique
 
@@ -84,13 +85,14 @@ class Attribution:
         return iter(self.images)
 
 
+@takes_options
 def attribute(
     real: Input,
     fake: Input,
     *,
     top: int = 8,
     names: Sequence[str] = (),
-    **options: Unpack[Options],
+    options: Options,
 ) -> Attribution:
     """Show where in fake images their influence on the Fréchet distance comes from.
 
@@ -106,31 +108,29 @@ def attribute(
         fake: A folder or batch of images, or what a generator draws.
         top: So many images with the highest influence.
         names: These images instead, by their names.
-        options: See :class:`Options`; gradients are always those of fp32.
+        options: See :class:`~gan_metrics.inputs.options.Options`; gradients are always in fp32.
 
     Raises:
         UsageError: When an image is not there, or the network has no map that a gradient reaches.
         InputError: When the fake side holds no images.
         GanMetricsError: As for :func:`~gan_metrics.fid`.
     """
-    check_options(options)
-    if not isinstance(top, int) or top < 1:
-        raise UsageError(f"top={top!r}: expected a whole number of at least 1")
-    sides = [open_side(side, options) for side in (real, fake)]
-    if sides[1].source is None:
+    top = whole_number("top", top, least=1)
+    sets = [open_set(one, options) for one in (real, fake)]
+    if not isinstance(sets[1], ImageSet):
         raise InputError(
-            f"{sides[1].description} holds no images, and where in an image is asked for"
+            f"{sets[1].description} holds no images, and where in an image is asked for"
         )
-    choice = settle(sides, options)
-    assert choice is not None  # noqa: S101
-    reals, fakes = embed_all(sides, choice, options)
-    return attribute_embedded(reals, fakes, choice, options, top=top, names=names)
+    space = choose_feature_space(sets, options)
+    assert space is not None  # noqa: S101  (there are images)
+    reals, fakes = embed_in_one_space(sets, space, options)
+    return attribute_embedded(reals, fakes, space, options, top=top, names=names)
 
 
 def attribute_embedded(
-    reals: Side,
-    fakes: Side,
-    choice: BackboneChoice,
+    reals: EmbeddedSet,
+    fakes: EmbeddedSet,
+    space: BackboneChoice,
     options: Options,
     *,
     top: int = 8,
@@ -139,33 +139,34 @@ def attribute_embedded(
     """As :func:`attribute`, for sets whose features are there already.
 
     Args:
-        reals: The real side, embedded, or known by its moments.
-        fakes: The fake side, embedded, with its images at hand.
-        choice: The feature space.
-        options: The device; see :class:`Options`.
-        top: As for :func:`attribute`.
-        names: The same.
+        reals: The real images' features or statistics.
+        fakes: The generated images' features, with their source.
+        space: The feature space.
+        options: The device; see :class:`~gan_metrics.inputs.options.Options`.
+        top: As many images with the highest influence.
+        names: These images instead, by their names.
 
     Raises:
         GanMetricsError: As for :func:`attribute`.
     """
-    spec, declared = common_spec([reals, fakes], choice, options)
-    assert fakes.features is not None and fakes.source is not None  # noqa: S101, PT018
+    if not isinstance(fakes, Features) or fakes.source is None:
+        raise InputError(f"{fakes.description} holds no images, and where in an image is asked for")
+    spec, declared = common_space([reals, fakes], space, options)
     against = reals.moments if reals.array is None else reals.array
-    influence = frechet_influence(fakes.array, against)  # type: ignore[arg-type]
-    rows = _chosen(fakes.features.names, influence, top, names, fakes.description)
-    gradients = frechet_sensitivity(fakes.array, against, rows)  # type: ignore[arg-type]
-    typical = reals if reals.source is not None else fakes
-    mapper = _Mapper(choice, options.get("device", "auto"), _some_pixels(typical, choice.decoding))
-    names = [fakes.features.names[row] for row in rows]
-    pixels = images_by_name(fakes.source, names, choice.decoding)
+    influence = frechet_influence(fakes.array, against)
+    rows = _chosen(fakes.names, influence, top, names, fakes.description)
+    gradients = frechet_sensitivity(fakes.array, against, rows)
+    typical = reals if isinstance(reals, Features) and reals.source is not None else fakes
+    mapper = _Mapper(space, options.device, _some_pixels(typical, space.decoding))
+    names = [fakes.names[row] for row in rows]
+    pixels = images_by_name(fakes.source, names, space.decoding)
     found = [
         ImageAttribution(name, float(influence[row]), mapper.seen(image), mapper.places(image, g))
         for name, row, image, g in zip(names, rows, pixels, gradients, strict=True)
     ]
     notes = [] if typical is reals else [_without_reals(reals)]
-    warned = [warning for side in (reals, fakes) for warning in side.warnings]
-    warned += metric_cautions(METRICS["fid"], [reals, fakes], spec, error_bars=False)
+    warned = [warning for one in (reals, fakes) for warning in one.warnings]
+    warned += metric_warnings(METRICS["fid"], [reals, fakes], spec, error_bars=False)
     warned += declared_warnings(declared)
     return Attribution(found, mapper.layer, len(influence), spec, unique([*warned, *notes]))
 
@@ -321,15 +322,15 @@ def _chosen(
     return [places[name] for name in names]
 
 
-def _some_pixels(side: Side, decoding: Decoding) -> list[npt.NDArray[np.uint8]]:
-    """Some images of a side, evenly over their order."""
-    assert side.features is not None and side.source is not None  # noqa: S101, PT018
-    names = side.features.names
+def _some_pixels(features: Features, decoding: Decoding) -> list[npt.NDArray[np.uint8]]:
+    """Some images of a set, evenly over their order."""
+    assert features.source is not None  # noqa: S101  (the callers have seen to it)
+    names = features.names
     rows = np.unique(np.linspace(0, len(names) - 1, _TYPICAL).round().astype(int))
-    return list(images_by_name(side.source, [names[row] for row in rows], decoding))
+    return list(images_by_name(features.source, [names[row] for row in rows], decoding))
 
 
-def _without_reals(reals: Side) -> ResultWarning:
+def _without_reals(reals: EmbeddedSet) -> ResultWarning:
     return (
         "reference-has-no-images",
         f"{reals.description} holds no images: places are held against the mean of fake ones",

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from typing_extensions import Unpack
 
 from gan_metrics.errors import InputError, UsageError
-from gan_metrics.evaluation.compute import Measured
-from gan_metrics.evaluation.run import Arguments, measure
+from gan_metrics.evaluation.compute import Evaluation
+from gan_metrics.evaluation.run import Arguments, evaluate_sets
 from gan_metrics.generators.generated import Generated
-from gan_metrics.inputs.options import Options
+from gan_metrics.inputs.options import Options, takes_options
 from gan_metrics.inputs.sets import Input
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.estimate import difference_error
@@ -245,6 +244,7 @@ class Comparison:
         return [f"{name}: not computed: {why}" for name, why in self.not_computed.items()]
 
 
+@takes_options
 def compare(
     real: Input,
     fakes: Sequence[Input] | Mapping[str, Input | Sequence[Input]],
@@ -252,7 +252,7 @@ def compare(
     metrics: str | Sequence[str] = "fid",
     held_out: Input | None = None,
     arguments: Arguments | None = None,
-    **options: Unpack[Options],
+    options: Options,
 ) -> Comparison:
     """Rank generators, and say which neighbours cannot be told apart.
 
@@ -272,7 +272,7 @@ def compare(
         metrics: Names of metrics or families; the first one ranks.
         held_out: As for :func:`gan_metrics.evaluate`.
         arguments: Name of a metric to keyword arguments of it.
-        options: See :class:`Options`.
+        options: See :class:`~gan_metrics.inputs.options.Options`.
 
     Raises:
         UsageError: For fewer than two generators, or an unknown name.
@@ -281,13 +281,13 @@ def compare(
     models = _models(fakes)
     rows = registry.expand(metrics)
     runs = [run for inputs in models.values() for run in inputs]
-    measured = measure(real, runs, rows, held_out=held_out, arguments=arguments, options=options)
+    measured = evaluate_sets(rows, real, runs, options, held_out=held_out, arguments=arguments)
     waiting = iter(measured)
     groups = {name: [next(waiting) for _ in inputs] for name, inputs in models.items()}
     return rank(groups, rows)
 
 
-def rank(groups: Mapping[str, Sequence[Measured]], rows: registry.Request) -> Comparison:
+def rank(groups: Mapping[str, Sequence[Evaluation]], rows: registry.Request) -> Comparison:
     """Rank generators whose metrics have been computed, from one pass.
 
     Args:
@@ -365,7 +365,7 @@ def names_of(fakes: Sequence[Input]) -> list[str]:
     return names
 
 
-def _standing(name: str, metric: str, runs: Sequence[Measured]) -> Standing:
+def _standing(name: str, metric: str, runs: Sequence[Evaluation]) -> Standing:
     values = [run.results[metric].value for run in runs]
     if len(runs) == 1:
         error, spread = runs[0].results[metric].standard_error, None
@@ -376,7 +376,7 @@ def _standing(name: str, metric: str, runs: Sequence[Measured]) -> Standing:
 
 
 def _difference(
-    a: Standing, b: Standing, metric: str, groups: Mapping[str, Sequence[Measured]]
+    a: Standing, b: Standing, metric: str, groups: Mapping[str, Sequence[Evaluation]]
 ) -> Difference:
     first, second = groups[a.name], groups[b.name]
     gap = abs(a.value - b.value)
@@ -416,7 +416,7 @@ def _p_value(gap: float, error: float | None, freedom: float) -> float | None:
     return float(2 * stats.t.sf(gap / error, freedom))
 
 
-def _same_sets(measured: Sequence[Measured]) -> list[tuple[int, int]]:
+def _same_sets(measured: Sequence[Evaluation]) -> list[tuple[int, int]]:
     """Positions of sets that are one and the same, by the digest of their images."""
     pairs = itertools.combinations(range(len(measured)), 2)
     return [
@@ -427,7 +427,7 @@ def _same_sets(measured: Sequence[Measured]) -> list[tuple[int, int]]:
 
 
 def _refuse_repeated_runs(
-    groups: Mapping[str, Sequence[Measured]], same: Sequence[tuple[int, int]]
+    groups: Mapping[str, Sequence[Evaluation]], same: Sequence[tuple[int, int]]
 ) -> None:
     """A run that stands twice among those of one generator would make its spread too small."""
     owner = [name for name, runs in groups.items() for _ in runs]
@@ -442,7 +442,7 @@ def _repeated(same: Sequence[tuple[int, int]]) -> list[ResultWarning]:
     return [("same-images", f"{len(same)} pairs of generators are one and the same set of images")]
 
 
-def _unequal(measured: Sequence[Measured], metric: str) -> list[ResultWarning]:
+def _unequal(measured: Sequence[Evaluation], metric: str) -> list[ResultWarning]:
     counts = sorted({one.results[metric].n_fake or 0 for one in measured})
     if len(counts) < 2:
         return []

@@ -22,7 +22,7 @@ from gan_metrics.images.labels import folder_classes
 from gan_metrics.images.metadata import Facts, Tally
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.inputs.options import Options
-from gan_metrics.inputs.sets import Input, open_side
+from gan_metrics.inputs.sets import ImageSet, Input, open_set
 from gan_metrics.protocols.spec import Decoding
 from gan_metrics.utils.progress import Progress
 from gan_metrics.utils.result_warning import ResultWarning
@@ -131,12 +131,12 @@ def inspect_images(
         ResourceError: When the disk or the network gives out.
     """
     options = Options(recursive=recursive, progress=progress)
-    side = open_side(source, options, single=True)
-    if side.source is None:
+    given = open_set(source, options, single=True)
+    if not isinstance(given, ImageSet):
         raise InputError(
-            f"{side.description} holds statistics or features, and no images to look at"
+            f"{given.description} holds statistics or features, and no images to look at"
         )
-    images = side.source
+    images = given.source
     n = len(images.names)
     shown = set(np.linspace(0, n - 1, min(n, _SHEET)).round().astype(int)) if sheet else set()
     tally, modes = Tally(), Counter[str]()

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import Unpack
 
 from gan_metrics.errors import ComputationError, UsageError, unknown_name
-from gan_metrics.evaluation.compatibility import common_spec, declared_warnings
-from gan_metrics.evaluation.extract import embed_all, settle
+from gan_metrics.evaluation.compatibility import common_space, declared_warnings
+from gan_metrics.evaluation.extract import choose_feature_space, embed_in_one_space
 from gan_metrics.features.features import Features
 from gan_metrics.images.sources import ImageSource
-from gan_metrics.inputs.options import Options, check_options
-from gan_metrics.inputs.sets import Input, Side, open_side
+from gan_metrics.inputs.options import Options, takes_options
+from gan_metrics.inputs.sets import EmbeddedSet, Input, open_set
+from gan_metrics.metrics.validation import whole_number
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.result_warning import ResultWarning, unique
@@ -124,6 +124,7 @@ class Matches:
         }
 
 
+@takes_options
 def search(
     query: Input,
     gallery: Input,
@@ -132,7 +133,7 @@ def search(
     distance: str = "cosine",
     index: str = "exact",
     flag_below: float | None = None,
-    **options: Unpack[Options],
+    options: Options,
 ) -> Matches:
     """For each image of one set, the nearest of another.
 
@@ -148,7 +149,7 @@ def search(
         index: ``"exact"``; ``"ivf"`` (cells) or ``"hnsw"`` (a graph), which are faster on large
             galleries and miss some; their recall is measured.
         flag_below: Of the matches, pairs nearer than this are listed as suspicious.
-        options: See :class:`Options`.
+        options: See :class:`~gan_metrics.inputs.options.Options`.
 
     Raises:
         UsageError: For an unknown name, a number out of range, or a missing extra.
@@ -156,23 +157,21 @@ def search(
         ComputationError: When the gallery has nothing to be found in it.
         GanMetricsError: As for :func:`gan_metrics.fid`.
     """
-    check_options(options)
     for kind, value, known in (("distance", distance, DISTANCES), ("index", index, INDEXES)):
         if value not in known:
             raise unknown_name(kind, value, known)
-    if not isinstance(top_k, int) or top_k < 1:
-        raise UsageError(f"top_k={top_k!r}: expected a whole number of at least 1")
+    top_k = whole_number("top_k", top_k, least=1)
     if flag_below is not None and not 0 < flag_below < math.inf:
         raise UsageError(f"flag_below={flag_below!r}: expected a distance above 0, and finite")
     require("faiss", "search")
-    sides = [open_side(side, options, single=True) for side in (query, gallery)]
-    choice = settle(sides, options)
-    done = embed_all(sides, choice, options, moments=False)
-    spec, declared = common_spec(done, choice, options)
-    asked, given = (_vectors(side) for side in done)
-    same = _same_set(*done)
+    sets = [open_set(one, options, single=True) for one in (query, gallery)]
+    space = choose_feature_space(sets, options)
+    embedded = embed_in_one_space(sets, space, options, moments=False)
+    spec, declared = common_space(embedded, space, options)
+    asked, given = map(_vectors, embedded)
+    same = _same_set(asked, given)
     if len(given.array) <= same:
-        raise ComputationError(f"{done[1].description} has nothing besides the query itself")
+        raise ComputationError(f"{given.description} has nothing besides the query itself")
     k = min(top_k, len(given.array) - same)
     found = _Finder(given.array, distance, index)
     indices, distances = found.nearest(
@@ -198,12 +197,12 @@ def search(
         feature_spec=spec,
         same=same,
         flag_below=flag_below,
-        query_source=done[0].source,
-        gallery_source=done[1].source,
-        decoding=Decoding() if choice is None else choice.decoding,
+        query_source=asked.source,
+        gallery_source=given.source,
+        decoding=Decoding() if space is None else space.decoding,
         warnings=unique(
             [
-                *(warning for side in done for warning in side.warnings),
+                *(warning for one in embedded for warning in one.warnings),
                 *declared_warnings(declared),
                 *_more_below(distances, k, flag_below),
             ]
@@ -225,22 +224,18 @@ def _more_below(distances: _Array, k: int, limit: float | None) -> list[ResultWa
     ]
 
 
-def _vectors(side: Side) -> Features:
-    assert side.features is not None or side.statistics is not None  # noqa: S101
-    if side.features is None:
-        raise UsageError(f"{side.description} holds statistics; a search needs features or images")
-    if side.features.array.ndim != 2:
+def _vectors(given: EmbeddedSet) -> Features:
+    if not isinstance(given, Features):
+        raise UsageError(f"{given.description} holds statistics; a search needs features or images")
+    if given.array.ndim != 2:
         raise UsageError(
-            f"{side.description} has maps of shape {side.features.array.shape[1:]}; a search needs "
+            f"{given.description} has maps of shape {given.array.shape[1:]}; a search needs "
             "vectors: choose another --pool"
         )
-    return side.features
+    return given
 
 
-def _same_set(one: Side, other: Side) -> bool:
-    first, second = one.features, other.features
-    assert first is not None  # noqa: S101
-    assert second is not None  # noqa: S101
+def _same_set(first: Features, second: Features) -> bool:
     if first is second:
         return True
     # Parquet holds names as text, so those that are none are compared as they are written there.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError, GanMetricsError, InputError
-from gan_metrics.evaluation.compute import Group, Sets
+from gan_metrics.evaluation.compute import Evaluation, FeatureSets, MetricGroup
+from gan_metrics.features.features import Features
 from gan_metrics.images.labels import classes_of, labels_of_both
 from gan_metrics.images.metadata import Tally
-from gan_metrics.inputs.sets import Side
 from gan_metrics.results.result import value_text
 from gan_metrics.utils.result_warning import ResultWarning
 from gan_metrics.utils.text import printable
@@ -137,40 +137,43 @@ class PerClass:
 
 
 def measure_classes(
-    groups: Sequence[Group], names: Mapping[str, str], labels: Any = None
+    evaluations: Mapping[str | None, Evaluation],
+    labels: Any = None,
+    only: Collection[str] | None = None,
 ) -> PerClass:
-    """Metrics of each class, from features that are there already.
+    """Compute metrics of each class from features that were extracted for the whole sets.
 
     Args:
-        groups: What was computed for the whole sets.
-        names: Name of each metric there to what its value calls itself.
+        evaluations: Protocol to what was computed for the whole sets; ``None``: the one protocol.
         labels: As for :func:`~gan_metrics.images.labels.labels_of_both`.
+        only: Names of the metrics to compute, as they were asked for; ``None``: all.
 
     Raises:
-        InputError: When a set is known by its moments alone, or an image has no class.
+        InputError: When all sets are known by their moments alone, or an image has no class.
         UsageError: When the labels are of another type or number.
     """
     pair = labels_of_both(labels)
-    known: dict[int, dict[str, Indices]] = {}
+    known: dict[Features, dict[str, Indices]] = {}
     values: dict[str, dict[str, ClassValue]] = {}
     not_computed: dict[str, str] = {}
     counts: dict[str, tuple[int | None, int]] = {}
-    for group in groups:
-        why = _obstacle(group.sets)
-        suffix = group.task.suffix
-        named = {names.get(name + suffix, name) + suffix: row for name, row in group.rows.items()}
-        if why:
+    for protocol, group, displayed in _groups(evaluations, only):
+        named = {
+            name if protocol is None else f"{name}@{protocol}": group.rows[key]
+            for key, name in displayed.items()
+        }
+        if why := _why_not(group.sets):
             not_computed.update(dict.fromkeys(named, why))
             continue
         by_role = {}
-        for role, side, given in (
+        for role, one, given in (
             ("real", group.sets.real, pair[0]),
             ("fake", group.sets.fake, pair[1]),
         ):
-            if side is not None:
-                if id(side.known) not in known:
-                    known[id(side.known)] = _rows_by_class(side, given)
-                by_role[role] = known[id(side.known)]
+            if isinstance(one, Features):
+                if one not in known:
+                    known[one] = _rows_by_class(one, given)
+                by_role[role] = known[one]
         classes = sorted({name for rows in by_role.values() for name in rows})
         if group.sets.real is not None or not counts:
             counts = {name: _count(by_role, name) for name in classes}
@@ -192,51 +195,60 @@ def _count(by_role: Mapping[str, Mapping[str, Indices]], name: str) -> tuple[int
     return len(by_role["real"].get(name, ())) if "real" in by_role else None, fakes
 
 
-def _obstacle(sets: Sets) -> str:
+def _groups(
+    evaluations: Mapping[str | None, Evaluation], only: Collection[str] | None
+) -> Iterator[tuple[str | None, MetricGroup, dict[str, str]]]:
+    """Protocol, group of metrics, and the metrics' displayed names by their names."""
+    for protocol, evaluation in evaluations.items():
+        for group in evaluation.groups:
+            names = [name for name in group.rows if only is None or name in only]
+            results = evaluation.results
+            shown = {name: results[name].metric if name in results else name for name in names}
+            if shown:
+                yield protocol, group, shown
+
+
+def _why_not(sets: FeatureSets) -> str:
+    """Why metrics of these sets cannot be computed by class; empty where they can."""
     if sets.held_out is not None:
         return "it takes held-out images, which have no classes here"
-    for side in sets.every:
-        if side.array is None:
-            return f"{side.description} is known by its moments alone"
+    for one in sets.every:
+        if not isinstance(one, Features):
+            return f"{one.description} is known by its moments alone"
     return ""
 
 
-def _rows_by_class(side: Side, labels: Any) -> dict[str, Indices]:
-    assert side.features is not None  # noqa: S101
-    classes = np.array(classes_of(side.features.names, labels, side.description))
+def _rows_by_class(features: Features, labels: Any) -> dict[str, Indices]:
+    classes = np.array(classes_of(features.names, labels, features.description))
     order = np.argsort(classes, kind="stable")
     names, starts = np.unique(classes[order], return_index=True)
     return dict(zip(map(str, names), np.split(order, starts[1:]), strict=True))
 
 
-def _of_class(group: Group, rows: Mapping[str, Indices | None]) -> Any:
+def _of_class(group: MetricGroup, rows: Mapping[str, Indices | None]) -> Any:
     """Row's name to estimate or error; or the reason why there is none of any."""
-    parts: dict[str, Side] = {}
-    for role, side in (("real", group.sets.real), ("fake", group.sets.fake)):
-        if side is None:
+    parts: dict[str, Features] = {}
+    for role, one in (("real", group.sets.real), ("fake", group.sets.fake)):
+        if not isinstance(one, Features):
             continue
         here = rows[role]
         if here is None:
             return f"the class has no {role} image"
-        parts[role] = _part(side, here)
-    return group.compute(Sets(parts["fake"], parts.get("real")))
+        parts[role] = _part(one, here)
+    return group.compute(FeatureSets(parts["fake"], parts.get("real")))
 
 
-def _part(side: Side, rows: Indices) -> Side:
-    """Some of a set's images."""
-    features = side.features
-    assert features is not None  # noqa: S101
+def _part(features: Features, rows: Indices) -> Features:
+    """The features of some of the images."""
     digests = features.image_digests
-    return Side(
-        features=replace(
-            features,
-            names=[features.names[i] for i in rows],
-            array=np.asarray(features.array[rows]),
-            known_moments=None,
-            tally=Tally(),
-            digest="",
-            image_digests=[digests[i] for i in rows] if digests else (),
-        )
+    return replace(
+        features,
+        names=[features.names[i] for i in rows],
+        array=np.asarray(features.array[rows]),
+        known_moments=None,
+        tally=Tally(),
+        digest="",
+        image_digests=[digests[i] for i in rows] if digests else (),
     )
 
 

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import GanMetricsError, InputError, UsageError
-from gan_metrics.evaluation.compute import Sets, told
+from gan_metrics.evaluation.compute import FeatureSets, with_set_names
+from gan_metrics.features.features import Features
 from gan_metrics.files.download import atomic_path, check_target
 from gan_metrics.metrics.frechet import frechet_terms
 from gan_metrics.metrics.per_sample import Pointwise, pointwise
@@ -206,7 +207,7 @@ class PerImage:
                 writer.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 
-def look_at_images(sets: Sets, *, k: int = 3) -> PerImage:
+def look_at_images(sets: FeatureSets, *, k: int = 3) -> PerImage:
     """Look at each image of two embedded sets.
 
     Args:
@@ -220,7 +221,7 @@ def look_at_images(sets: Sets, *, k: int = 3) -> PerImage:
     real, fake = sets.real, sets.fake
     if real is None:
         raise InputError("single images are held against real ones, and there are none")
-    if fake.features is None or fake.array is None:
+    if not isinstance(fake, Features):
         raise InputError(
             f"{fake.description} holds moments alone; single images need the images or features"
         )
@@ -231,7 +232,7 @@ def look_at_images(sets: Sets, *, k: int = 3) -> PerImage:
         )
         points = None if real.array is None else pointwise(real.array, fake.array, k=k)
     except GanMetricsError as error:
-        raise told(error, sets.compared) from error
+        raise with_set_names(error, sets.compared) from error
     assert terms.influence_b is not None  # noqa: S101
     warnings: list[ResultWarning] = []
     if points is None:
@@ -243,11 +244,11 @@ def look_at_images(sets: Sets, *, k: int = 3) -> PerImage:
             )
         )
     return PerImage(
-        names=fake.features.names,
-        real_names=real.features.names if real.features is not None else (),
+        names=fake.names,
+        real_names=real.names if isinstance(real, Features) else (),
         influence=terms.influence_b,
         points=points,
-        feature_spec=fake.features.spec,
+        feature_spec=fake.spec,
         warnings=warnings,
     )
 

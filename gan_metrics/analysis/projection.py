@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import Unpack
 
 from gan_metrics.errors import ComputationError, UsageError, unknown_name
-from gan_metrics.evaluation.compatibility import common_spec, declared_warnings
-from gan_metrics.evaluation.extract import embed_all, settle
+from gan_metrics.evaluation.compatibility import common_space, declared_warnings
+from gan_metrics.evaluation.extract import choose_feature_space, embed_in_one_space
+from gan_metrics.features.features import Features
 from gan_metrics.images.sources import ImageSource
-from gan_metrics.inputs.options import Options, check_options
-from gan_metrics.inputs.sets import Input, Side, open_side
+from gan_metrics.inputs.options import Options, takes_options
+from gan_metrics.inputs.sets import EmbeddedSet, Input, open_set
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.result_warning import ResultWarning, unique
@@ -61,6 +61,7 @@ class FeatureMap:
     warnings: Sequence[ResultWarning] = ()
 
 
+@takes_options
 def feature_map(
     real: Input,
     fake: Input | None = None,
@@ -69,7 +70,7 @@ def feature_map(
     color_by: str = "set",
     perplexity: float = 30.0,
     neighbors: int = 15,
-    **options: Unpack[Options],
+    options: Options,
 ) -> FeatureMap:
     """Lay the features of one or two sets out in the plane.
 
@@ -84,7 +85,7 @@ def feature_map(
         color_by: ``"set"`` (real and fake), or ``"class"`` (the first folder of each name).
         perplexity: Of t-SNE, at least 1; at most a third of the images is used.
         neighbors: Of UMAP, at least 2.
-        options: See :class:`Options`; ``seed`` is that of the method too.
+        options: See :class:`~gan_metrics.inputs.options.Options`; ``seed`` is the method's too.
 
     Raises:
         UsageError: For an unknown name, a number out of range, or a missing extra.
@@ -92,7 +93,6 @@ def feature_map(
         ComputationError: For fewer than 5 images.
         GanMetricsError: As for :func:`gan_metrics.fid`.
     """
-    check_options(options)
     for kind, value, known in (("method", method, METHODS), ("color-by", color_by, COLORS)):
         if value not in known:
             raise unknown_name(kind, value, known)
@@ -102,25 +102,25 @@ def feature_map(
         )
     if method == "umap":
         require("umap", "maps")
-    sides = [open_side(side, options) for side in (real, fake) if side is not None]
-    choice = settle(sides, options)
-    done = embed_all(sides, choice, options, moments=False)
-    spec, declared = common_spec(done, choice, options)
+    sets = [open_set(one, options) for one in (real, fake) if one is not None]
+    space = choose_feature_space(sets, options)
+    embedded = embed_in_one_space(sets, space, options, moments=False)
+    spec, declared = common_space(embedded, space, options)
     return lay_out(
-        dict(zip(("real", "fake"), done, strict=False)),
+        dict(zip(("real", "fake"), embedded, strict=False)),
         spec,
-        Decoding() if choice is None else choice.decoding,
+        Decoding() if space is None else space.decoding,
         method=method,
         color_by=color_by,
         perplexity=perplexity,
         neighbors=neighbors,
-        seed=options.get("seed", 0),
+        seed=options.seed_or_default,
         warnings=declared_warnings(declared),
     )
 
 
 def lay_out(
-    sides: Mapping[str, Side],
+    sets: Mapping[str, EmbeddedSet],
     spec: FeatureSpec,
     decoding: Decoding,
     *,
@@ -135,7 +135,7 @@ def lay_out(
     """As :func:`feature_map`, for sets whose features are there already.
 
     Args:
-        sides: Name of each set to it, embedded.
+        sets: Name of each set to its features.
         spec: The feature space.
         decoding: How their images are decoded.
         method: As for :func:`feature_map`.
@@ -149,12 +149,11 @@ def lay_out(
     Raises:
         GanMetricsError: As for :func:`feature_map`.
     """
-    done = list(sides.values())
     found = []
-    for side in done:
-        if side.features is None or side.features.array.ndim != 2:
-            raise UsageError(f"{side.description}: a map needs images or features that are vectors")
-        found.append(side.features)
+    for one in sets.values():
+        if not isinstance(one, Features) or one.array.ndim != 2:
+            raise UsageError(f"{one.description}: a map needs images or features that are vectors")
+        found.append(one)
     taken = [_evenly(len(f.array), most) for f in found]
     rows = np.concatenate(
         [np.asarray(f.array[part], np.float32) for f, part in zip(found, taken, strict=True)]
@@ -167,7 +166,7 @@ def lay_out(
     else:
         points = _umap(reduced, neighbors, seed)
     names = [f.names[i] for f, part in zip(found, taken, strict=True) for i in part]
-    labels = [label for label, part in zip(sides, taken, strict=True) for _ in part]
+    labels = [label for label, part in zip(sets, taken, strict=True) for _ in part]
     if color_by == "class":
         labels = [name.partition("/")[0] if "/" in name else "no class" for name in names]
     return FeatureMap(
@@ -175,12 +174,12 @@ def lay_out(
         names=names,
         groups=labels,
         sets=np.repeat(np.arange(len(found)), [len(part) for part in taken]),
-        sources=[side.source for side in done],
+        sources=[one.source for one in found],
         method=method,
         feature_spec=spec,
         seed=seed,
         decoding=decoding,
-        warnings=unique([*(warning for side in done for warning in side.warnings), *warnings]),
+        warnings=unique([*(warning for one in found for warning in one.warnings), *warnings]),
     )
 
 

@@ -9,17 +9,15 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from typing_extensions import Unpack
 
 from gan_metrics.backbones.registry import is_built_in
 from gan_metrics.errors import InputError, MismatchError, UsageError
 from gan_metrics.evaluation.run import score
 from gan_metrics.generators.generated import Generated
-from gan_metrics.inputs.options import Options
+from gan_metrics.inputs.options import Options, takes_options
 from gan_metrics.inputs.sets import Input
 from gan_metrics.metrics.registry import OF_IMAGES, Metric, check_arguments, expand
 from gan_metrics.protocols.spec import FeatureSpec
@@ -154,13 +152,14 @@ class Reproduction:
         return "\n".join(lines)
 
 
+@takes_options
 def reproduce(
     record: str | os.PathLike[str] | Mapping[str, Any] | MetricResult | EvaluationResult,
     real: Input | None,
     fake: Input | None = None,
     *,
     held_out: Input | None = None,
-    **options: Unpack[Options],
+    options: Options,
 ) -> Reproduction:
     """Compute a saved result again, by its own record, and say whether it agrees.
 
@@ -190,7 +189,7 @@ def reproduce(
         record = record.to_json()
     entries = [_Entry.of(entry) for entry in _entries(record)]
     for option in _SETTLED:
-        if options.get(option) is not None:
+        if getattr(options, option) is not None:
             raise UsageError(f"--{option.replace('_', '-')} is what the record says; leave it out")
     if fake is None:
         if any(entry.row.sides == 2 for entry in entries):
@@ -328,12 +327,10 @@ def _again(
 ) -> Reproduced:
     """One value."""
     spec, row = entry.spec, entry.row
-    asked = options.copy()
-    if row.needs in OF_IMAGES:
-        asked.update(_of_lpips(spec, entry.protocol))
-    else:
-        asked.update(_of_record(spec, entry.protocol, options))
-    asked["seed"], asked["max_images"] = entry.seed, entry.max_images
+    stated = _of_lpips(spec, entry.protocol)
+    if row.needs not in OF_IMAGES:
+        stated = _of_record(spec, entry.protocol, options)
+    asked = replace(options, **stated, seed=entry.seed, max_images=entry.max_images)
     result = score(
         [entry.name],
         real if row.sides == 2 or row.bandwidth else None,
@@ -341,7 +338,7 @@ def _again(
         held_out=held_out if row.held_out else None,
         error_bars=entry.barred,
         arguments={row.name: entry.arguments},
-        **asked,
+        options=asked,
     )[entry.name]
     if spec.weights_sha256 not in (None, result.feature_spec.weights_sha256):
         raise MismatchError(
@@ -351,9 +348,9 @@ def _again(
     return Reproduced(entry.value, result, _changed(entry, result))
 
 
-def _of_lpips(spec: FeatureSpec, protocol: str | None) -> Options:
-    """The same of a record whose network is that of LPIPS; the arguments name its kind."""
-    asked = Options(protocol=protocol)
+def _of_lpips(spec: FeatureSpec, protocol: str | None) -> dict[str, Any]:
+    """The options of a record whose network is LPIPS's; the arguments name its kind."""
+    asked: dict[str, Any] = {"protocol": protocol}
     if str(spec.weights_sha256).startswith("random"):
         asked["weights"] = "random"
     departures = dict(spec.departures or ())
@@ -361,9 +358,9 @@ def _of_lpips(spec: FeatureSpec, protocol: str | None) -> Options:
     return asked
 
 
-def _of_record(spec: FeatureSpec, protocol: str | None, options: Options) -> Options:
-    """The options that a record stands for."""
-    backbone, known = options.get("backbone"), spec.backbone
+def _of_record(spec: FeatureSpec, protocol: str | None, options: Options) -> dict[str, Any]:
+    """The options of a record of a metric of features."""
+    backbone, known = options.backbone, spec.backbone
     built_in = known is not None and (is_built_in(known) or known in _OF_PROTOCOLS)
     if backbone is None and known is not None and not built_in:
         raise MismatchError(
@@ -374,13 +371,13 @@ def _of_record(spec: FeatureSpec, protocol: str | None, options: Options) -> Opt
         raise UsageError(f"the record is of the backbone {known}; leave --backbone out")
     if protocol is not None and protocol not in PROTOCOLS:
         raise MismatchError(f"the record's protocol {protocol!r} is unknown here")
-    asked = Options(
-        backbone=known if backbone is None else backbone,
-        layer=spec.layer,
-        pool=spec.pool,
-        protocol=protocol,
-        precision=spec.precision,
-    )
+    asked: dict[str, Any] = {
+        "backbone": known if backbone is None else backbone,
+        "layer": spec.layer,
+        "pool": spec.pool,
+        "protocol": protocol,
+        "precision": spec.precision,
+    }
     if str(spec.weights_sha256).startswith("random"):
         asked["weights"] = "random"
     departures = dict(spec.departures or ())

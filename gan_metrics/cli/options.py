@@ -222,7 +222,7 @@ def _features(
         "exif": exif,
         "recursive": recursive,
         "max_images": max_images,
-        **({} if seed is None else {"seed": seed}),
+        "seed": seed,
         "on_error": on_error,
         "device": device,
         "batch_size": batch_size,

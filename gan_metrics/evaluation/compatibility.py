@@ -1,4 +1,4 @@
-"""Whether sides belong together: feature space, resolution, and what the command says of them."""
+"""Whether sets and options belong together: the same feature space, the same resolution."""
 
 from __future__ import annotations
 
@@ -10,39 +10,23 @@ from typing import Any
 from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.backbones.registry import is_built_in, state_spec
 from gan_metrics.errors import MismatchError
-from gan_metrics.inputs.options import Options, weights_of
-from gan_metrics.inputs.sets import Side
-from gan_metrics.protocols.spec import FeatureSpec, must_agree
+from gan_metrics.inputs.options import Options
+from gan_metrics.inputs.sets import AnySet, EmbeddedSet, ImageSet
+from gan_metrics.protocols.spec import FeatureSpec, require_same_space
 from gan_metrics.protocols.table import protocol_for
+from gan_metrics.stats.statistics import Statistics
 from gan_metrics.utils.result_warning import ResultWarning
 
 __all__ = [
-    "agree_before_weights",
-    "agree_in_resolution",
-    "agree_with_command",
-    "all_agree",
     "backbone_name",
+    "check_options_match",
+    "check_resolutions",
+    "check_same_space",
+    "check_stated_spaces",
     "common_protocol",
-    "common_spec",
+    "common_space",
     "declared_warnings",
 ]
-
-
-def agree_before_weights(
-    sides: Sequence[Side], chosen: Any, protocol: str | None, options: Options
-) -> None:
-    """See that the command says nothing else than the files, as far as that needs no weights."""
-    stated = state_spec(
-        chosen,
-        layer=options.get("layer"),
-        pool=options.get("pool"),
-        protocol=protocol,
-        precision=options.get("precision"),
-    )
-    for side in sides:
-        held = [side.spec, *(kept.spec for kept in side.stored.values())]
-        if side.spec is not None and all(s is None or s.differences(stated) for s in held):
-            must_agree(side.spec, stated, side.description, "the command")
 
 
 def backbone_name(backbone: Any) -> str | None:
@@ -51,102 +35,128 @@ def backbone_name(backbone: Any) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _claimed(sides: Sequence[Side], options: Options) -> FeatureSpec:
-    """What the command says about the space of sides that both have their features already."""
-    given = options.get("backbone")
-    backbone = next((s.spec.backbone for s in sides if s.spec and s.spec.backbone), None)
-    named = given if given is not None else backbone if backbone and is_built_in(backbone) else None
+def check_stated_spaces(sets: Sequence[AnySet], chosen: FeatureSpec) -> None:
+    """Refuse features and statistics of another space than the one that the options choose.
+
+    A file with statistics of several kinds of features passes if one kind fits.
+
+    Raises:
+        MismatchError: With the fields that differ.
+    """
+    for given in sets:
+        if isinstance(given, ImageSet):
+            continue
+        others = given.others.values() if isinstance(given, Statistics) else ()
+        if all(spec.differences(chosen) for spec in (given.spec, *(one.spec for one in others))):
+            require_same_space(given.spec, chosen, given.description, "the command")
+
+
+def _space_of_options(sets: Sequence[EmbeddedSet], options: Options) -> FeatureSpec:
+    """What the options state about the space of sets that all have their features already."""
+    backbone = next((one.spec.backbone for one in sets if one.spec.backbone), None)
+    named = options.backbone
+    if named is None and backbone and is_built_in(backbone):
+        named = backbone
     return state_spec(
         named,
-        layer=options.get("layer"),
-        pool=options.get("pool"),
-        protocol=options.get("protocol"),
-        weights=weights_of(options, backbone_name(named) or "inception"),
-        precision=options.get("precision"),
-        alpha=options.get("alpha"),
-        exif=options.get("exif"),
-        seed=options.get("seed", 0),
+        layer=options.layer,
+        pool=options.pool,
+        protocol=options.protocol,
+        weights=options.weights_of(backbone_name(named) or "inception"),
+        precision=options.precision,
+        alpha=options.alpha,
+        exif=options.exif,
+        seed=options.seed_or_default,
     )
 
 
-def common_spec(
-    sides: Sequence[Side], choice: BackboneChoice | None, options: Options
+def common_space(
+    sets: Sequence[EmbeddedSet], choice: BackboneChoice | None, options: Options
 ) -> tuple[FeatureSpec, tuple[str, ...]]:
-    """The feature space of one or two sides, and the fields of it that a side did not state.
+    """The feature space of one or two sets, and the fields of it that a file does not state.
 
-    What the files leave open is taken from the command. Where that is silent too, 2048 dimensions
-    are taken for the default backbone's, which is what such files are made with.
-    """
-    sides = [sides[0], sides[-1]]
-    one, other = (side.spec or FeatureSpec() for side in sides)
-    must_agree(one, other, *(side.description for side in sides))
-    dims = [side.dim for side in sides]
-    if dims[0] != dims[1]:
-        raise MismatchError(
-            f"{sides[0].description} has {dims[0]} dimensions and {sides[1].description} "
-            f"{dims[1]}: they are of different layers; choose the one that fits with --layer"
-        )
-    spec = one.filled_from(other)
-    if choice is None:
-        claimed = _claimed(sides, options)
-        must_agree(spec, claimed, " and ".join(s.description for s in sides), "the command")
-        spec = spec.filled_from(claimed)
-    trusted = {name for side in sides if side.statistics for name in side.statistics.declared}
-    declared = tuple(sorted({*trusted, *one.unstated(), *other.unstated()}))
-    if choice is None and not spec.backbone and dims[0] == 2048:
-        default = replace(protocol_for(None).template(), pool="avg", departures=())
-        spec = spec.filled_from(default)
-    return spec, declared
+    What files leave open is taken from the options. Where these are silent too, 2048 dimensions
+    are taken for the default backbone's, which such files are usually made with.
 
-
-def all_agree(sides: Sequence[Side]) -> None:
-    """See that several sides are of one feature space, as far as they state it.
+    Args:
+        sets: One or more sets; the first and the last are compared.
+        choice: The space that images were embedded in, if there were any.
+        options: What the user stated.
 
     Raises:
-        MismatchError: Naming the fields that differ.
+        MismatchError: When the sets are of different spaces or dimensions.
     """
-    stated = [(side, side.spec) for side in sides if side.spec is not None]
-    for (one, spec), (other, theirs) in itertools.combinations(stated, 2):
-        must_agree(spec, theirs, one.description, other.description)
+    first, last = sets[0], sets[-1]
+    require_same_space(first.spec, last.spec, first.description, last.description)
+    if first.dim != last.dim:
+        raise MismatchError(
+            f"{first.description} has {first.dim} dimensions and {last.description} "
+            f"{last.dim}: they are of different layers; choose the one that fits with --layer"
+        )
+    spec = first.spec.filled_from(last.spec)
+    if choice is None:
+        stated = _space_of_options([first, last], options)
+        names = " and ".join(one.description for one in (first, last))
+        require_same_space(spec, stated, names, "the command")
+        spec = spec.filled_from(stated)
+    by_convention = {
+        name for one in (first, last) if isinstance(one, Statistics) for name in one.declared
+    }
+    declared = {*by_convention, *first.spec.unstated(), *last.spec.unstated()}
+    if choice is None and not spec.backbone and first.dim == 2048:
+        default = replace(protocol_for(None).template(), pool="avg", departures=())
+        spec = spec.filled_from(default)
+    return spec, tuple(sorted(declared))
+
+
+def check_same_space(sets: Sequence[EmbeddedSet]) -> None:
+    """Refuse sets of different feature spaces, as far as they state theirs.
+
+    Raises:
+        MismatchError: With the fields that differ.
+    """
+    for one, other in itertools.combinations(sets, 2):
+        require_same_space(one.spec, other.spec, one.description, other.description)
 
 
 def declared_warnings(declared: Sequence[str]) -> list[ResultWarning]:
-    """What a reader should know of fields that a file did not state."""
+    """A warning about fields of the feature space that a file does not state."""
     if not declared:
         return []
     message = f"a file does not state its {', '.join(declared)}: taken on trust"
     return [("declared", message)]
 
 
-def agree_with_command(side: Side, options: Options) -> None:
-    """Let a side that has its features already pass only if the command says nothing else of it.
+def check_options_match(given: AnySet, options: Options) -> None:
+    """Refuse options that contradict the feature space of features or statistics.
 
     Raises:
-        MismatchError: Naming the fields that differ.
+        MismatchError: With the fields that differ.
     """
-    if side.spec is not None:
-        must_agree(side.spec, _claimed([side], options), side.description, "the command")
+    if not isinstance(given, ImageSet):
+        stated = _space_of_options([given], options)
+        require_same_space(given.spec, stated, given.description, "the command")
 
 
-def agree_in_resolution(sides: Sequence[Side]) -> None:
-    """Let statistics of images of one size pass only if the other side has images of that size.
+def check_resolutions(sets: Sequence[EmbeddedSet]) -> None:
+    """Refuse statistics of images of one size against images of other sizes.
 
     Raises:
-        MismatchError: Naming both sizes.
+        MismatchError: With both sizes.
     """
-    sizes = [side.resolutions for side in sides]
-    stated = any(side.statistics is not None for side in sides)
-    if len(sides) == 2 and stated and all(sizes) and not sizes[0] & sizes[1]:
+    sizes = [one.resolutions for one in sets]
+    stated = any(isinstance(one, Statistics) for one in sets)
+    if len(sets) == 2 and stated and all(sizes) and not sizes[0] & sizes[1]:
         shown = [", ".join(f"{w}×{h}" for w, h in sorted(some)[:3]) for some in sizes]
         raise MismatchError(
-            f"{sides[0].description} is of images of {shown[0]} and {sides[1].description} of "
+            f"{sets[0].description} is of images of {shown[0]} and {sets[1].description} of "
             f"{shown[1]}: at another resolution the distance says nothing about the generator; "
             "take the statistics of images of that size"
         )
 
 
-def common_protocol(sides: Sequence[Side], choice: BackboneChoice | None) -> str | None:
-    """The name of the protocol of both sides, if it is known."""
+def common_protocol(sets: Sequence[EmbeddedSet], choice: BackboneChoice | None) -> str | None:
+    """The name of the protocol of all sets, if it is known."""
     if choice is not None:
         return choice.protocol.name
-    return next((side.protocol for side in sides if side.protocol), None)
+    return next((one.protocol for one in sets if one.protocol), None)

@@ -1,123 +1,137 @@
-"""From sets in their feature spaces to results: values, provenance and what to know of them."""
+"""From sets in their feature spaces to results: values, provenance and warnings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.errors import GanMetricsError, InputError
 from gan_metrics.evaluation.compatibility import (
-    agree_in_resolution,
+    check_resolutions,
     common_protocol,
-    common_spec,
+    common_space,
     declared_warnings,
 )
-from gan_metrics.evaluation.image_metrics import perceive
+from gan_metrics.evaluation.image_metrics import compute_image_metric
 from gan_metrics.evaluation.plan import Plan
 from gan_metrics.evaluation.warnings import (
-    cautions_of,
-    metric_cautions,
-    pair_cautions,
-    protocol_cautions,
+    metric_warnings,
+    pair_warnings,
+    protocol_warnings,
+    set_and_feature_warnings,
 )
 from gan_metrics.generators.generated import Generated
 from gan_metrics.inputs.options import Options
-from gan_metrics.inputs.sets import Side
+from gan_metrics.inputs.sets import EmbeddedSet, ImageSet
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.estimate import Estimate
 from gan_metrics.metrics.registry import Metric
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.results.result import MetricResult
+from gan_metrics.stats.statistics import Statistics
 from gan_metrics.utils.result_warning import ResultWarning, unique
 from gan_metrics.utils.versions import versions
 
-__all__ = ["Group", "Measured", "Sets", "Task", "score_sets", "told"]
+__all__ = [
+    "Evaluation",
+    "FeatureSets",
+    "MetricGroup",
+    "ProtocolRun",
+    "SetWarnings",
+    "compute",
+    "with_set_names",
+]
+
+SetWarnings = dict[EmbeddedSet, list[ResultWarning]]
+"""Warnings about single sets in a feature space, computed once for each."""
 
 
 @dataclass(frozen=True)
-class Task:
+class ProtocolRun:
     """What is computed by one protocol.
 
     Attributes:
-        suffix: What the names of its results end in.
-        options: Of the command, with this protocol.
-        plan: What is computed in which space.
-        arguments: Of each metric.
+        options: The options, with this protocol.
+        plan: What is computed in which feature space.
+        arguments: Keyword arguments by metric.
         error_bars: Whether error bars are wanted.
+        space: The feature space of the images, if there are any.
     """
 
-    suffix: str
     options: Options
     plan: Plan
     arguments: Mapping[str, Mapping[str, Any]]
     error_bars: bool
+    space: BackboneChoice | None
 
 
 @dataclass(frozen=True)
-class Sets:
-    """Sets of images in one feature space.
+class FeatureSets:
+    """Sets in one feature space.
 
     Attributes:
-        fake: The fake ones.
-        real: The real ones, if there are any.
-        held_out: Real ones that were not trained on, if there are any.
+        fake: The generated images.
+        real: The real images, if there are any.
+        held_out: Real images that the generator was not trained on, if there are any.
     """
 
-    fake: Side
-    real: Side | None = None
-    held_out: Side | None = None
+    fake: EmbeddedSet
+    real: EmbeddedSet | None = None
+    held_out: EmbeddedSet | None = None
 
     @property
-    def compared(self) -> list[Side]:
-        """Real and fake images, if there are both."""
+    def compared(self) -> list[EmbeddedSet]:
+        """Real (if there are any) and generated images."""
         return [self.fake] if self.real is None else [self.real, self.fake]
 
     @property
-    def every(self) -> list[Side]:
-        """All that there are."""
+    def every(self) -> list[EmbeddedSet]:
+        """All sets: real, generated, held out."""
         return [*self.compared, *([] if self.held_out is None else [self.held_out])]
 
 
 @dataclass(frozen=True)
-class Group:
-    """Metrics of the same features.
+class MetricGroup:
+    """Metrics that take the same sets in the same feature space.
 
     Attributes:
         rows: Name, as it was asked for, to metric.
-        sets: The images.
-        task: What it is part of.
+        sets: The sets.
+        run: The protocol's run that they belong to.
     """
 
     rows: Mapping[str, Metric]
-    sets: Sets
-    task: Task
+    sets: FeatureSets
+    run: ProtocolRun
 
-    def compute(self, sets: Sets) -> dict[str, Estimate | GanMetricsError]:
-        """The metrics of these sets, or of parts of them, by the row's name."""
+    def compute(self, sets: FeatureSets) -> dict[str, Estimate | GanMetricsError]:
+        """The metrics of these sets, or of parts of them, by the metric's own name."""
         return registry.compute(
             self.rows.values(),
             sets.real,
             sets.fake,
-            seed=self.task.options.get("seed", 0),
-            error_bar=self.task.error_bars,
-            arguments=self.task.arguments,
+            seed=self.run.options.seed_or_default,
+            error_bar=self.run.error_bars,
+            arguments=self.run.arguments,
             held_out=sets.held_out,
         )
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What was found for one fake set.
+class Evaluation:
+    """Everything that was computed for one generated set by one protocol.
 
     Attributes:
         results: Name, as it was asked for, to result.
-        estimates: Name to estimate, whose influences or draws tell what two results share.
+        estimates: Name to estimate; influences and draws show what two results share.
         errors: Name to the error, for what is impossible on these data.
-        not_computed: Name to the reason, for what cannot be computed from what was given.
-        digest: What stands for its images, if they are known.
-        groups: What it was computed from.
-        images: The sets in the main space, where single images were asked for.
+        not_computed: Name to the reason, for what cannot be computed from these inputs.
+        digest: The identity of the set of images, if it is known.
+        groups: The metrics with the sets they were computed from.
+        space: The feature space of the images, if there are any.
+        main_sets: The sets in that space, where single images were asked for.
     """
 
     results: Mapping[str, MetricResult]
@@ -125,115 +139,146 @@ class Measured:
     errors: Mapping[str, GanMetricsError]
     not_computed: Mapping[str, str]
     digest: str | None = None
-    groups: Sequence[Group] = field(default=())
-    images: Sets | None = None
+    groups: Sequence[MetricGroup] = field(default=())
+    space: BackboneChoice | None = None
+    main_sets: FeatureSets | None = None
 
 
-def score_sets(
-    task: Task,
-    real: Mapping[str, Side] | None,
-    fake: Mapping[str, Side],
-    held_out: Mapping[str, Side] | None,
-    about: dict[int, list[ResultWarning]],
-) -> Measured:
-    """The metrics of one fake set.
+def compute(
+    run: ProtocolRun,
+    sets: Mapping[str, FeatureSets],
+    images: ImageSet | None,
+    known_warnings: SetWarnings,
+) -> Evaluation:
+    """Compute all metrics of one generated set by one protocol.
 
     Args:
-        task: Which, and how.
-        real: Name of each metric to the real images in its space.
-        fake: The same of the fake ones.
-        held_out: The same of the held-out ones, for the metrics that take them.
-        about: Keeps what was found to say of a set, by its features.
+        run: The protocol's run.
+        sets: Name of each metric of features to the sets in its feature space.
+        images: The generated images, for metrics of images or of a generator.
+        known_warnings: Warnings about single sets; what is found here is added.
+
+    Raises:
+        InputError: When a set has another form than a metric takes.
+        MismatchError: When the sets do not belong together.
     """
-    plan, options = task.plan, task.options
+    plan = run.plan
     results: dict[str, MetricResult] = {}
     estimates: dict[str, Estimate] = {}
     errors: dict[str, GanMetricsError] = dict(plan.failed)
-    groups = _groups(task, real, fake, held_out)
     for name, row in plan.rows.items():
-        if row.needs in registry.OF_IMAGES:
+        if row.needs in registry.OF_IMAGES and images is not None:
             try:
-                results[name], estimates[name] = _perceived(task, row, fake[name])
+                results[name], estimates[name] = _of_images(run, row, images)
             except InputError:
                 raise
             except GanMetricsError as error:
                 errors[name] = error
+    groups = _groups(run, sets)
     for group in groups:
-        sets = group.sets
-        choice = plan.spaces.get(next(iter(group.rows)))
-        spec, declared = common_spec(sets.compared, choice, options)
-        if sets.held_out is not None:
-            _, more = common_spec([sets.fake, sets.held_out], choice, options)
-            declared = tuple(sorted({*declared, *more}))
-        agree_in_resolution(sets.compared)
-        for side in sets.every:
-            if id(side.known) not in about:
-                about[id(side.known)] = cautions_of(side)
+        space = plan.spaces.get(next(iter(group.rows)))
+        spec, declared = _common_space(group.sets, space, run.options)
+        check_resolutions(group.sets.compared)
+        for one in group.sets.every:
+            if one not in known_warnings:
+                known_warnings[one] = set_and_feature_warnings(one)
         try:
-            found = group.compute(sets)
+            found = group.compute(group.sets)
         except InputError as error:
-            raise told(error, sets.every) from error
-        pair = pair_cautions(*sets.compared) if len(sets.compared) == 2 else []
+            raise with_set_names(error, group.sets.every) from error
+        pair = pair_warnings(*group.sets.compared) if group.sets.real is not None else []
         for name, row in group.rows.items():
+            used = _used_sets(row, group.sets)
             estimate = found[row.name]
-            theirs = sets.compared if row.sides == 2 else [sets.fake]
-            everyone = [*theirs, *([] if sets.held_out is None else [sets.held_out])]
             if isinstance(estimate, GanMetricsError):
-                errors[name] = told(estimate, everyone)
+                errors[name] = with_set_names(estimate, used.every)
                 continue
+            warnings = [
+                *(warning for one in used.every for warning in one.warnings),
+                *metric_warnings(row, used.compared, spec, run.error_bars),
+                *protocol_warnings(row, plan, run.options),
+                *estimate.warnings,
+                *declared_warnings(declared),
+                *(warning for one in used.every for warning in known_warnings[one]),
+                *(pair if used.real is not None else []),
+            ]
             estimates[name] = estimate
-            results[name] = MetricResult(
-                metric=_name_of(row, spec),
-                value=estimate.value,
-                standard_error=estimate.standard_error,
-                n_real=theirs[0].count if row.sides == 2 else None,
-                n_fake=theirs[-1].count,
-                n_held_out=None if sets.held_out is None else sets.held_out.count,
-                protocol=common_protocol(theirs, choice),
-                feature_spec=spec,
-                seed=options.get("seed", 0),
-                arguments=task.arguments.get(row.name, {}),
-                drawn=_drawn(options, everyone),
-                fixed={
-                    which: side.description
-                    for which, side in zip(("real", "fake")[-len(theirs) :], theirs, strict=True)
-                    if side.array is None
-                },
-                digests=tuple(side.digest for side in everyone),
-                skipped_files=[item for side in everyone for item in side.skipped],
-                declared=declared,
-                terms=_terms(estimate),
-                details={k: v for k, v in estimate.details.items() if not k.endswith("_term")},
-                bounds=row.bounds,
-                error_bar=row.error_bar if estimate.standard_error is not None else "",
-                sides=row.sides,
-                warnings=unique(
-                    [
-                        *(warning for side in everyone for warning in side.warnings),
-                        *metric_cautions(row, theirs, spec, task.error_bars),
-                        *protocol_cautions(row, plan, options),
-                        *estimate.warnings,
-                        *declared_warnings(declared),
-                        *(caution for side in everyone for caution in about[id(side.known)]),
-                        *(pair if len(theirs) == 2 else []),
-                    ]
-                ),
-                versions=versions(),
-            )
-    results = {name: results[name] for name in plan.rows if name in results}
-    return Measured(results, estimates, errors, plan.not_computed, _digest(fake), groups)
+            results[name] = _result(run, row, estimate, used, space, spec, declared, warnings)
+    return Evaluation(
+        results={name: results[name] for name in plan.rows if name in results},
+        estimates=estimates,
+        errors=errors,
+        not_computed=plan.not_computed,
+        digest=_digest(one.fake for one in sets.values()),
+        groups=groups,
+        space=run.space,
+    )
 
 
-def _perceived(task: Task, row: Metric, side: Side) -> tuple[MetricResult, Estimate]:
+def _common_space(
+    sets: FeatureSets, space: BackboneChoice | None, options: Options
+) -> tuple[FeatureSpec, tuple[str, ...]]:
+    """The feature space of all sets, and its fields that a file does not state."""
+    spec, declared = common_space(sets.compared, space, options)
+    if sets.held_out is not None:
+        _, more = common_space([sets.fake, sets.held_out], space, options)
+        declared = tuple(sorted({*declared, *more}))
+    return spec, declared
+
+
+def _used_sets(row: Metric, sets: FeatureSets) -> FeatureSets:
+    """The sets that a metric's result is about: without real images for a metric of one set."""
+    return FeatureSets(sets.fake, sets.real if row.sides == 2 else None, sets.held_out)
+
+
+def _result(
+    run: ProtocolRun,
+    row: Metric,
+    estimate: Estimate,
+    sets: FeatureSets,
+    space: BackboneChoice | None,
+    spec: FeatureSpec,
+    declared: Sequence[str],
+    warnings: Iterable[ResultWarning],
+) -> MetricResult:
+    """A metric of features, with its provenance."""
+    roles = {"fake": sets.fake} if sets.real is None else {"real": sets.real, "fake": sets.fake}
+    return MetricResult(
+        metric=_displayed_name(row, spec),
+        value=estimate.value,
+        standard_error=estimate.standard_error,
+        n_real=None if sets.real is None else sets.real.count,
+        n_fake=sets.fake.count,
+        n_held_out=None if sets.held_out is None else sets.held_out.count,
+        protocol=common_protocol(sets.compared, space),
+        feature_spec=spec,
+        seed=run.options.seed_or_default,
+        arguments=run.arguments.get(row.name, {}),
+        drawn=_drawn(run.options, sets.every),
+        fixed={role: one.description for role, one in roles.items() if isinstance(one, Statistics)},
+        digests=tuple(one.identity for one in sets.every),
+        skipped_files=[pair for one in sets.every for pair in one.skipped],
+        declared=declared,
+        terms=_terms(estimate),
+        details={k: v for k, v in estimate.details.items() if not k.endswith(_TERM)},
+        bounds=row.bounds,
+        error_bar=row.error_bar if estimate.standard_error is not None else "",
+        sides=row.sides,
+        warnings=unique(warnings),
+        versions=versions(),
+    )
+
+
+def _of_images(run: ProtocolRun, row: Metric, images: ImageSet) -> tuple[MetricResult, Estimate]:
     """A metric of images or of a generator."""
-    options, plan = task.options, task.plan
-    arguments = task.arguments.get(row.name, {})
-    found = perceive(
+    options, plan = run.options, run.plan
+    arguments = run.arguments.get(row.name, {})
+    found = compute_image_metric(
         row.name,
-        side,
+        images.source,
         options,
         arguments,
-        error_bar=task.error_bars,
+        error_bar=run.error_bars,
         alone=plan.main is None,
     )
     estimate = found.estimate
@@ -245,9 +290,9 @@ def _perceived(task: Task, row: Metric, side: Side) -> tuple[MetricResult, Estim
         n_fake=found.count,
         protocol=plan.rules.name if plan.rules is not None and row.name in plan.fitting else None,
         feature_spec=found.spec,
-        seed=options.get("seed", 0),
+        seed=options.seed_or_default,
         arguments=arguments,
-        drawn=_drawn(options, [side]),
+        drawn=_drawn(options, [images]),
         digests=(found.digest,),
         skipped_files=found.skipped,
         details=estimate.details,
@@ -255,57 +300,55 @@ def _perceived(task: Task, row: Metric, side: Side) -> tuple[MetricResult, Estim
         error_bar=row.error_bar if estimate.standard_error is not None else "",
         sides=1,
         warnings=unique(
-            [*found.warnings, *protocol_cautions(row, plan, options), *estimate.warnings]
+            [*found.warnings, *protocol_warnings(row, plan, options), *estimate.warnings]
         ),
         versions=versions(),
     )
     return result, estimate
 
 
-def told(error: GanMetricsError, sides: Sequence[Side]) -> GanMetricsError:
-    """The same error, saying whose images it is about: a single one, or all."""
-    alone = [side for side in sides if side.count == 1]
-    who = " and ".join(side.description for side in alone or sides)
-    return type(error)(f"{who}: {error}")
+def with_set_names(error: GanMetricsError, sets: Sequence[EmbeddedSet]) -> GanMetricsError:
+    """The error with the names of the sets it is about: those of one image, or else all."""
+    single = [one for one in sets if one.count == 1]
+    names = " and ".join(one.description for one in single or sets)
+    return type(error)(f"{names}: {error}")
 
 
-def _drawn(options: Options, sides: Sequence[Side]) -> dict[str, int]:
-    """Which images were drawn from the sets, if not all were taken."""
-    most = options.get("max_images")
-    if most is None:
+def _drawn(options: Options, sets: Sequence[EmbeddedSet | ImageSet]) -> dict[str, int]:
+    """How many images were drawn from the sets, if not all were taken."""
+    if options.max_images is None:
         return {}
-    made = [len(side.source.names) for side in sides if isinstance(side.source, Generated)]
-    return {"max_images": most, **({"of_generated": made[0]} if made else {})}
+    sources = [None if isinstance(one, Statistics) else one.source for one in sets]
+    generated = [len(one.names) for one in sources if isinstance(one, Generated)]
+    return {
+        "max_images": options.max_images,
+        **({"of_generated": generated[0]} if generated else {}),
+    }
 
 
-def _groups(
-    task: Task,
-    real: Mapping[str, Side] | None,
-    fake: Mapping[str, Side],
-    held_out: Mapping[str, Side] | None,
-) -> list[Group]:
-    """Metrics whose sets have the same features, or the same moments."""
-    found: dict[tuple[Any, ...], tuple[dict[str, Metric], Sets]] = {}
-    rows = {n: row for n, row in task.plan.rows.items() if row.needs not in registry.OF_IMAGES}
-    for name, row in rows.items():
+def _groups(run: ProtocolRun, sets: Mapping[str, FeatureSets]) -> list[MetricGroup]:
+    """The metrics of features, grouped by the sets that they take."""
+    found: dict[tuple[Any, ...], tuple[dict[str, Metric], FeatureSets]] = {}
+    for name, given in sets.items():
+        row = run.plan.rows[name]
         both = row.sides == 2 or row.bandwidth
-        sets = Sets(
-            fake[name],
-            real[name] if real is not None and both else None,
-            held_out[name] if held_out is not None and row.held_out else None,
+        used = FeatureSets(
+            given.fake,
+            given.real if both else None,
+            given.held_out if row.held_out else None,
         )
-        key = (row.needs, row.held_out, *(id(side.known) for side in sets.every), both)
-        found.setdefault(key, ({}, sets))[0][name] = row
-    return [Group(rows, sets, task) for rows, sets in found.values()]
+        key = (row.needs, row.held_out, both, used)
+        found.setdefault(key, ({}, used))[0][name] = row
+    return [MetricGroup(rows, used, run) for rows, used in found.values()]
 
 
-def _digest(spaces: Mapping[str, Side]) -> str | None:
-    """What stands for a set: the hash of its files, else that of its features."""
-    return next((side.digest for side in spaces.values() if side.features), None)
+def _digest(spaces: Iterable[EmbeddedSet]) -> str | None:
+    """The identity of a set of images, where features of it are known."""
+    return next((one.identity for one in spaces if not isinstance(one, Statistics)), None)
 
 
-def _name_of(row: Metric, spec: FeatureSpec) -> str:
-    """What the value calls itself: its metric's name only in the space that gives it that name."""
+def _displayed_name(row: Metric, spec: FeatureSpec) -> str:
+    """The metric's name, or its other name outside the feature space that gives it its name."""
     space = (spec.backbone, spec.layer, spec.pool)
     random = str(spec.weights_sha256).startswith("random")
     if row.needs == "dinov2" and random:
@@ -314,10 +357,13 @@ def _name_of(row: Metric, spec: FeatureSpec) -> str:
     return row.name if not row.elsewhere or pool3 else row.elsewhere
 
 
+_TERM = "_term"
+
+
 def _terms(estimate: Estimate) -> dict[str, float]:
-    suffix = "_term"
+    """The details whose names end in ``_term``, which add up to the value."""
     return {
-        name.removesuffix(suffix): value
+        name.removesuffix(_TERM): value
         for name, value in estimate.details.items()
-        if name.endswith(suffix)
+        if name.endswith(_TERM)
     }

@@ -1,156 +1,192 @@
-"""From sides to their features: the space that a command settles on, and one pass into it."""
+"""From sets of images to features: choose the feature space, then one pass into every space."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gan_metrics.backbones.recipe import BackboneChoice
-from gan_metrics.backbones.registry import built_in, choose_backbone, recipe_of
+from gan_metrics.backbones.registry import built_in, choose_backbone, recipe_of, state_spec
 from gan_metrics.errors import MismatchError, UsageError, WeightsError
-from gan_metrics.evaluation.compatibility import agree_before_weights, backbone_name
+from gan_metrics.evaluation.compatibility import backbone_name, check_stated_spaces
+from gan_metrics.features.chunks import Extraction
 from gan_metrics.features.extraction import extract
 from gan_metrics.features.features import Features
 from gan_metrics.generators.generated import Generated
 from gan_metrics.images.sources import ArraySource
-from gan_metrics.inputs.options import Options, extraction_of, weights_of
-from gan_metrics.inputs.sets import Side
-from gan_metrics.protocols.spec import Decoding, FeatureSpec, must_agree
+from gan_metrics.inputs.options import Options
+from gan_metrics.inputs.sets import (
+    AnySet,
+    EmbeddedSet,
+    ImageSet,
+    stated_protocol,
+    stated_space,
+)
+from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.protocols.table import PROTOCOLS, protocol_for
 
 if TYPE_CHECKING:
     from gan_metrics.backbones.multi_space import Embedder
 
-__all__ = ["embed_all", "embed_spaces", "settle"]
+__all__ = ["choose_feature_space", "embed", "embed_in_one_space"]
 
 
-def settle(sides: Sequence[Side], options: Options) -> BackboneChoice | None:
-    """The feature space of the images, if there are any; a header chooses where nothing is named.
+def choose_feature_space(sets: Sequence[AnySet], options: Options) -> BackboneChoice | None:
+    """Choose backbone, layer, pooling, preprocessing and weights for the images.
+
+    They come from the options, else from the header of a statistics or features file, else from
+    the defaults.
+
+    Returns:
+        The space; ``None`` where no set holds images.
 
     Raises:
-        MismatchError: When what is named is not what a header says.
+        UsageError: For an unknown name, or ``max_images`` with features or statistics.
+        MismatchError: When the options contradict a header.
+        WeightsError: When the weights cannot be had.
     """
-    stated = next((s for s in sides if s.stated and s.stated.backbone), None)
-    wanted = FeatureSpec() if stated is None or stated.stated is None else stated.stated
-    fixed = [side.description for side in sides if side.source is None or side.stored]
-    if options.get("max_images") is not None and fixed:
+    fixed = [one for one in sets if not isinstance(one, ImageSet) or one.stored]
+    if options.max_images is not None and fixed:
         raise UsageError(
-            f"max_images draws images from both sides, and {fixed[0]} is not given as images alone"
+            f"max_images draws images from both sides, and {fixed[0].description} is not given as "
+            "images alone"
         )
-    if all(side.source is None for side in sides):
+    if not any(isinstance(one, ImageSet) for one in sets):
         return None
-    protocol, given = options.get("protocol"), options.get("backbone")
-    recipe = None if given is None else recipe_of(given)
-    if recipe is None and protocol is not None:
-        named = protocol_for(protocol).template().backbone
+    stating = next((one for one in sets if (s := stated_space(one)) and s.backbone), None)
+    header = None if stating is None else stated_space(stating)
+    recipe = None if options.backbone is None else recipe_of(options.backbone)
+    if recipe is None and options.protocol is not None:
+        named = protocol_for(options.protocol).template().backbone
         recipe = None if named is None else recipe_of(named)
-    if recipe is not None and recipe.name != wanted.backbone:
-        wanted, stated = FeatureSpec(), None  # nothing else of the header applies: it will differ
-    described = stated.description if stated is not None else ""
-    chosen = recipe or built_in(wanted.backbone, described)
-    departures = dict(wanted.departures or ())
-    if protocol is None and stated is not None:
-        protocol = stated.protocol
-        if protocol not in (None, *PROTOCOLS):
-            raise MismatchError(f"the statistics are of the protocol {protocol!r}, unknown here")
+    if header is not None and recipe is not None and recipe.name != header.backbone:
+        header, stating = None, None  # the rest of the header belongs to another backbone
+    if header is None or stating is None:
+        header, where, protocol = FeatureSpec(), "", options.protocol
+    else:
+        where, protocol = stating.description, options.protocol or stated_protocol(stating)
+    if protocol != options.protocol and protocol not in PROTOCOLS:
+        raise MismatchError(f"the statistics are of the protocol {protocol!r}, unknown here")
+    chosen = recipe or built_in(header.backbone, where)
+    departures = dict(header.departures or ())
     try:
         choice = choose_backbone(
             chosen,
-            layer=options.get("layer") or wanted.layer,
-            pool=options.get("pool") or wanted.pool,
+            layer=options.layer or header.layer,
+            pool=options.pool or header.pool,
             protocol=protocol,
-            weights=weights_of(options, backbone_name(chosen) or "inception"),
-            precision=options.get("precision") or wanted.precision,
-            alpha=options.get("alpha") or departures.get("alpha"),
-            exif=options.get("exif") or departures.get("exif"),
-            seed=options.get("seed", 0),
-            progress=options.get("progress"),
+            weights=options.weights_of(backbone_name(chosen) or "inception"),
+            precision=options.precision or header.precision,
+            alpha=options.alpha or departures.get("alpha"),
+            exif=options.exif or departures.get("exif"),
+            seed=options.seed_or_default,
+            progress=options.progress,
         )
-    except WeightsError:  # what cannot be compared anyway needs no weights
-        agree_before_weights(sides, chosen, protocol, options)
+    except WeightsError:  # sets that cannot be compared anyway need no weights
+        stated = state_spec(
+            chosen,
+            layer=options.layer,
+            pool=options.pool,
+            protocol=protocol,
+            precision=options.precision,
+        )
+        check_stated_spaces(sets, stated)
         raise
-    for side in sides:
-        held = [side.spec, *(kept.spec for kept in side.stored.values())]
-        if side.spec is not None and all(s is None or s.differences(choice.spec) for s in held):
-            must_agree(side.spec, choice.spec, side.description, "the command")
+    check_stated_spaces(sets, choice.spec)
     return choice
 
 
-def embed_all(
-    sides: Sequence[Side],
+def embed_in_one_space(
+    sets: Sequence[AnySet],
     choice: BackboneChoice | None,
     options: Options,
     *,
     moments: bool = True,
-    features: bool = True,
-) -> list[Side]:
-    """The sides with their images embedded in one space.
+    keep_features: bool = True,
+) -> list[EmbeddedSet]:
+    """Embed the image sets among some sets in one space; the others are returned as they are.
 
     Args:
-        sides: What was given.
-        choice: The feature space, if there are images.
+        sets: The sets.
+        choice: The feature space; ``None`` where no set holds images.
         options: Batches, workers, faults, cache.
-        moments: Whether the features are needed as vectors, and their moments computed on the way.
-        features: Whether they are kept; else their moments alone.
+        moments: Whether features must be vectors, and their moments are computed on the way.
+        keep_features: Whether features are kept; else their moments alone.
     """
-    if choice is None:
-        return list(sides)
-    spaces = [{"": choice} for _ in sides]
-    done = embed_spaces(sides, spaces, options, moments=moments, features=features)
-    return [found.get("", side) for side, found in zip(sides, done, strict=True)]
+    wanted = [[] if choice is None else [choice] for _ in sets]
+    found = embed(sets, wanted, options, moments=moments, keep_features=keep_features)
+    return [
+        one if not isinstance(one, ImageSet) else next(iter(spaces.values()))
+        for one, spaces in zip(sets, found, strict=True)
+    ]
 
 
-def embed_spaces(
-    sides: Sequence[Side],
-    wanted: Sequence[Mapping[str, BackboneChoice]],
+def embed(
+    sets: Sequence[AnySet],
+    wanted: Sequence[Sequence[BackboneChoice]],
     options: Options,
     *,
     moments: bool = True,
-    features: bool = True,
-) -> list[dict[str, Side]]:
-    """Each side's images embedded in several spaces, in one pass; networks are built when needed.
+    keep_features: bool = True,
+) -> list[dict[FeatureSpec, Features]]:
+    """Embed each image set in several spaces: one decode per image, one pass per network.
+
+    Networks are built, and torch imported, only if features are missing in the cache.
 
     Args:
-        sides: What was given.
-        wanted: For each side, name to feature space.
+        sets: The sets.
+        wanted: For each set, the spaces that its images are wanted in.
         options: Batches, workers, faults, cache.
-        moments: Whether the features are needed as vectors, and their moments computed on the way.
-        features: Whether they are kept; else their moments alone.
+        moments: Whether features must be vectors, and their moments are computed on the way.
+        keep_features: Whether features are kept; else their moments alone.
 
     Returns:
-        For each side, name to the side in that space; empty where there are no images.
+        For each set, feature space to features; empty for features and statistics.
+
+    Raises:
+        UsageError: When the spaces of one set need different ways of decoding.
+        GanMetricsError: As for :func:`~gan_metrics.features.extraction.extract`.
     """
-    every = list({id(c): c for named in wanted for c in named.values()}.values())
+    every = [choice for spaces in wanted for choice in spaces]
+    if len({choice.decoding for choice in every}) > 1:
+        names = sorted({choice.protocol.name for choice in every})
+        raise UsageError(
+            f"the protocols {' and '.join(names)} decode images in different ways: name one, or "
+            "state --alpha and --exif"
+        )
+    how = replace(options.extraction(), moments=moments, features=keep_features)
+    if any(choice.recipe.weights is None for choice in every):  # a user's own network may change
+        how = replace(how, cache=None)
 
     @functools.cache
     def networks() -> Embedder:
         from gan_metrics.backbones.multi_space import Embedder
 
-        return Embedder(options.get("device", "auto"), options.get("engine", "local"))
+        return Embedder(options.device, options.engine)
 
-    how = replace(extraction_of(options), moments=moments, features=features)
-    if any(c.recipe.weights is None for c in every):  # a network of the user's own may change
-        how = replace(how, cache=None)
-    done: list[dict[str, Side]] = []
-    for side, named in zip(sides, wanted, strict=True):
-        found: dict[str, Side] = {}
-        if named and isinstance(side.source, ArraySource):
-            side.source.prepare()
-        ways: dict[Decoding, dict[FeatureSpec, BackboneChoice]] = {}
-        for choice in named.values() if side.source is not None else ():
-            ways.setdefault(choice.decoding, {})[choice.spec] = choice
-        embedded: dict[FeatureSpec, Features] = {}
-        drawn = isinstance(side.source, Generated)  # here, and never twice
-        here = "local" if how.engine == "ray" else how.engine
-        mine = replace(how, cache=None, workers=0, engine=here) if drawn else how
-        for spaces in ways.values():
-            assert side.source is not None  # noqa: S101
-            made = extract(side.source, [*spaces.values()], networks, mine)
-            embedded.update(zip(spaces, made, strict=True))
-        for name, choice in named.items():
-            if choice.spec in embedded:
-                found[name] = replace(side, features=embedded[choice.spec])
-        done.append(found)
-    return done
+    found: list[dict[FeatureSpec, Features]] = []
+    for given, choices in zip(sets, wanted, strict=True):
+        spaces = {choice.spec: choice for choice in choices}
+        if not isinstance(given, ImageSet) or not spaces:
+            found.append({})
+            continue
+        if isinstance(given.source, ArraySource):
+            given.source.prepare()
+        drawn = isinstance(given.source, Generated)
+        made = extract(
+            given.source,
+            [*spaces.values()],
+            networks,
+            _of_generator(how) if drawn else how,
+        )
+        features = (replace(one, source=given.source) for one in made)
+        found.append(dict(zip(spaces, features, strict=True)))
+    return found
+
+
+def _of_generator(how: Extraction) -> Extraction:
+    """A generator draws in this process, and its images are never cached."""
+    engine = "local" if how.engine == "ray" else how.engine
+    return replace(how, cache=None, workers=0, engine=engine)

@@ -1,4 +1,4 @@
-"""From a side and a command to a perceptual value, and what a record says of it."""
+"""Metrics of images or of a generator: LPIPS diversity and perceptual path length."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from gan_metrics.features.chunks import draw_images
 from gan_metrics.generators.generated import Generated
 from gan_metrics.image_metrics.pairs import DecodedImages, lpips_diversity
 from gan_metrics.image_metrics.path_length import ppl
-from gan_metrics.inputs.options import Options, weights_of
-from gan_metrics.inputs.sets import Side
+from gan_metrics.images.sources import ImageSource
+from gan_metrics.inputs.options import Options
 from gan_metrics.metrics.estimate import Estimate
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
 from gan_metrics.utils.result_warning import ResultWarning
 
-__all__ = ["Perceived", "network_of", "perceive"]
+__all__ = ["ImageMetric", "compute_image_metric", "network_of"]
 
 
 @dataclass(frozen=True)
-class Perceived:
+class ImageMetric:
     """A value in the space of LPIPS, and what a record says of it.
 
     Attributes:
@@ -52,20 +52,20 @@ def _net_of(metric: str, arguments: Mapping[str, Any]) -> str:
     return str(arguments.get("net", "vgg" if metric == "ppl" else "alex"))
 
 
-def perceive(
+def compute_image_metric(
     metric: str,
-    side: Side,
+    source: ImageSource,
     options: Options,
     arguments: Mapping[str, Any],
     *,
     error_bar: bool,
     alone: bool,
-) -> Perceived:
+) -> ImageMetric:
     """A metric of images or of a generator.
 
     Args:
         metric: ``"lpips_diversity"`` or ``"ppl"``.
-        side: The images, or what a generator draws.
+        source: The images; a :class:`~gan_metrics.Generated` for ``"ppl"``.
         options: Device, weights, seed, faults, progress.
         arguments: Of the metric.
         error_bar: Whether the error bar is wanted.
@@ -78,20 +78,19 @@ def perceive(
 
     lpips = Lpips(
         _net_of(metric, arguments),
-        weights=weights_of(options, network_of(metric, arguments), main=alone),
-        device=options.get("device", "auto"),
-        seed=options.get("seed", 0),
-        progress=options.get("progress"),
+        weights=options.weights_of(network_of(metric, arguments), main=alone),
+        device=options.device,
+        seed=options.seed_or_default,
+        progress=options.progress,
     )
     given = {name: value for name, value in arguments.items() if name != "net"}
     how: dict[str, Any] = {
-        "seed": given.pop("seed", options.get("seed", 0)),
+        "seed": given.pop("seed", options.seed_or_default),
         "error_bar": error_bar,
-        "progress": options.get("progress"),
+        "progress": options.progress,
     }
-    source, most = side.source, options.get("max_images")
-    assert source is not None  # noqa: S101
-    decoding = Decoding(options.get("alpha") or "drop", options.get("exif") or "ignore")
+    most = options.max_images
+    decoding = Decoding(options.alpha or "drop", options.exif or "ignore")
     if metric == "ppl":
         if not isinstance(source, Generated):
             raise UsageError("a path length is that of a generator; give --generator")
@@ -101,13 +100,13 @@ def perceive(
         count, digest, skipped = len(source.names), None, []
         warned: Sequence[ResultWarning] = ()  # paths are not clipped
     else:
-        rows = draw_images(len(source.names), most, options.get("seed", 0))
-        images = DecodedImages(source, options.get("on_error", "raise"), rows, decoding)
+        rows = draw_images(len(source.names), most, options.seed_or_default)
+        images = DecodedImages(source, options.on_error, rows, decoding)
         found = lpips_diversity(images, lpips, **given, **how)
         count, digest = len(images) - len(images.skipped), images.digest
         skipped, warned = list(images.skipped.items()), source.warnings
     spec = replace(lpips.spec, departures=_departures(decoding))
-    return Perceived(found, spec, count, digest, skipped, [*lpips.warnings, *warned])
+    return ImageMetric(found, spec, count, digest, skipped, [*lpips.warnings, *warned])
 
 
 def _departures(decoding: Decoding) -> tuple[tuple[str, str], ...]:

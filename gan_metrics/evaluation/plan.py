@@ -13,14 +13,24 @@ from gan_metrics.backbones.layers import cut_of
 from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.backbones.registry import choose_backbone
 from gan_metrics.errors import MismatchError, WeightsError
+from gan_metrics.features.features import Features
 from gan_metrics.generators.generated import Generated
-from gan_metrics.inputs.options import Options, weights_of
-from gan_metrics.inputs.sets import Side
+from gan_metrics.inputs.options import Options
+from gan_metrics.inputs.sets import (
+    AnySet,
+    EmbeddedSet,
+    ImageSet,
+    InputSets,
+    Role,
+    stated_protocol,
+    stated_space,
+)
 from gan_metrics.metrics.registry import OF_IMAGES, Metric, Request
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.protocols.table import CLIP, DINOV2, PROTOCOLS, Protocol, protocol_for
+from gan_metrics.stats.statistics import Statistics
 
-__all__ = ["Plan", "make_plan", "sibling"]
+__all__ = ["Plan", "make_plan", "other_layer"]
 
 _LAYERS = {"logits": ("logits_unbiased", "logits"), "spatial": ("spatial",)}
 """Kinds of features that are a layer of a name of their own; of several, the first there is."""
@@ -56,38 +66,60 @@ class Plan:
     fitting: frozenset[str]
     main: str | None
 
-    def of_side(self, side: Side, role: str) -> dict[str, BackboneChoice]:
-        """The spaces that the images of a side are embedded into, by the metric's name.
-
-        Args:
-            side: The images.
-            role: ``"real"``, ``"fake"`` or ``"held_out"``.
-        """
-        return {
-            name: self.spaces[name]
+    def metrics_of(self, role: Role) -> list[str]:
+        """Names of the metrics that take features of the sets of a role."""
+        return [
+            name
             for name, row in self.rows.items()
-            if name in self.spaces
+            if row.needs not in OF_IMAGES
             and (role != "real" or row.sides == 2 or row.bandwidth)
             and (role != "held_out" or row.held_out)
-            and self.stored(side, name, role) is None
-        }
+        ]
 
-    def stored(self, side: Side, name: str, role: str) -> Side | None:
-        """The side as the moments that it holds beside its images, if they serve a metric."""
+    def spaces_for(self, given: AnySet, role: Role) -> list[BackboneChoice]:
+        """The spaces that the images of a set have to be embedded in."""
+        if not isinstance(given, ImageSet):
+            return []
+        return [
+            self.spaces[name]
+            for name in self.metrics_of(role)
+            if self.stored_statistics(given, name, role) is None
+        ]
+
+    def embedded_set(
+        self, given: AnySet, name: str, role: Role, features: Mapping[FeatureSpec, Features]
+    ) -> EmbeddedSet:
+        """A set in the space of a metric.
+
+        Args:
+            given: The set.
+            name: The metric's name, as it was asked for.
+            role: What the set is in the evaluation.
+            features: The features of its images in every space of :meth:`spaces_for`.
+        """
+        if isinstance(given, Statistics):
+            return given.for_kind(self.rows[name].needs)
+        if isinstance(given, Features):
+            return given
+        stored = self.stored_statistics(given, name, role)
+        return features[self.spaces[name].spec] if stored is None else stored
+
+    def stored_statistics(self, given: ImageSet, name: str, role: Role) -> Statistics | None:
+        """The statistics beside a set's images that serve a metric in place of the images."""
         row = self.rows[name]
-        kept = side.stored.get(row.needs)
-        if kept is None or not _moments_do(row, role):
+        kept = given.stored.get(row.needs)
+        if kept is None or not _moments_suffice(row, role):
             return None
         space = self.spaces.get(name)
-        if side.source is not None and space is not None and kept.spec.differences(space.spec):
-            return None
-        return Side(statistics=kept)
+        return None if space is not None and kept.spec.differences(space.spec) else kept
 
-    def unused(self, side: Side, name: str, role: str) -> bool:
-        """Whether a side holds moments of a metric's kind that are of another space than this."""
+    def ignores_statistics(self, given: AnySet, name: str, role: Role) -> bool:
+        """Whether statistics of a metric's kind lie beside images, but in another space."""
+        if not isinstance(given, ImageSet):
+            return False
         row = self.rows[name]
-        held = _moments_do(row, role) and row.needs in side.stored
-        return held and self.stored(side, name, role) is None
+        held = _moments_suffice(row, role) and row.needs in given.stored
+        return held and self.stored_statistics(given, name, role) is None
 
     def arguments(
         self, given: Mapping[str, Mapping[str, Any]], options: Options
@@ -100,7 +132,7 @@ class Plan:
         for row in self.rows.values() if self.rules is not None else ():
             if self.rules is not None and row.name in self.fitting:
                 merged[row.name] = dict(self.rules.metrics[row.name].arguments)
-                if options.get("seed") is not None:
+                if options.seed is not None:
                     merged[row.name].pop("seed", None)
         for name, arguments in given.items():
             merged.setdefault(name, {}).update(arguments)
@@ -114,7 +146,7 @@ class Plan:
 
 def make_plan(
     rows: Request,
-    given: Mapping[str, Sequence[Side]],
+    sets: InputSets,
     choice: BackboneChoice | None,
     options: Options,
 ) -> Plan:
@@ -122,15 +154,14 @@ def make_plan(
 
     Args:
         rows: Name, as it was asked for, to metric.
-        given: ``"real"``, ``"fake"`` and ``"held_out"``, those that there are, to the sides.
-        choice: The space that was settled for the images, if there are any.
-        options: What else the command says.
+        sets: The sets.
+        choice: The space that was chosen for the images, if there are any.
+        options: What the user stated.
 
     Nothing is fetched for a metric that was not asked for by its name.
     """
-    sides = [side for some in given.values() for side in some]
-    chosen = options.get("backbone") is not None or any(
-        side.stated is not None and side.stated.backbone for side in sides
+    chosen = options.backbone is not None or any(
+        space is not None and space.backbone for space in map(stated_space, sets.every)
     )
     found: dict[str, BackboneChoice] = {}
     missing: dict[str, str] = {}
@@ -149,37 +180,35 @@ def make_plan(
             found[name] = space
         else:
             missing[name] = space
-    claimed = FeatureSpec(
-        backbone=_backbone_named(options), layer=options.get("layer"), pool=options.get("pool")
-    )
+    claimed = FeatureSpec(backbone=_backbone_named(options), layer=options.layer, pool=options.pool)
     can: dict[str, Metric] = {}
     cannot: dict[str, str] = {}
     for name, row in rows.items():
         if name in failed:
             continue
         if row.needs in OF_IMAGES:
-            reason = _of_images(row, given["fake"], wanted=name in rows.named)
+            reason = _why_no_images(row, sets.fakes, wanted=name in rows.named)
         else:
-            reason = _obstacle(row, given, missing.get(name), claimed)
+            reason = _why_not(row, sets, missing.get(name), claimed)
         if reason is None:
             can[name] = row
         else:
             cannot[name] = reason
     spaces = {name: space for name, space in found.items() if name in can}
-    rules = _rules(rows, sides, choice, options)
+    rules = _rules(rows, sets.every, choice, options)
     fitting = {
         row.name
         for name, row in can.items()
         if rules is not None
         and row.name in rules.metrics
-        and _fits(row, rules, spaces.get(name), sides)
+        and _runs_in_protocol_network(row, rules, spaces.get(name), sets.every)
     }
     main = None if choice is None else choice.recipe.name
     return Plan(rules, can, spaces, cannot, failed, frozenset(fitting), main)
 
 
 def _rules(
-    rows: Request, sides: Sequence[Side], choice: BackboneChoice | None, options: Options
+    rows: Request, sets: Sequence[AnySet], choice: BackboneChoice | None, options: Options
 ) -> Protocol | None:
     """The protocol: of the images' space, of the command, or of a file's header.
 
@@ -188,9 +217,10 @@ def _rules(
     """
     if choice is not None:
         return choice.protocol
-    if options.get("protocol"):
-        return protocol_for(options["protocol"])
-    names = list(dict.fromkeys(s.protocol for s in sides if s.protocol in PROTOCOLS))
+    if options.protocol:
+        return protocol_for(options.protocol)
+    found = dict.fromkeys(stated_protocol(one) for one in sets)
+    names = [name for name in found if name in PROTOCOLS]
     stated = [PROTOCOLS[str(name)] for name in names]
     for row in rows.values():
         ways = [
@@ -204,21 +234,20 @@ def _rules(
     return stated[0] if stated else None
 
 
-def _fits(
-    row: Metric, rules: Protocol, space: BackboneChoice | None, sides: Sequence[Side]
+def _runs_in_protocol_network(
+    row: Metric, rules: Protocol, space: BackboneChoice | None, sets: Sequence[AnySet]
 ) -> bool:
     """Whether a metric is computed in the network that the protocol has it in."""
     if row.needs in OF_IMAGES:
         return True
-    specs = [side.of(row.needs).spec for side in sides if side.source is None]
-    known = [spec.backbone for spec in specs if spec is not None and spec.backbone]
+    specs = [_of_kind(one, row).spec for one in sets if not isinstance(one, ImageSet)]
+    known = [spec.backbone for spec in specs if spec.backbone]
     backbone = space.recipe.name if space is not None else next(iter(known), None)
     return rules.metrics[row.name].template.backbone in (None, backbone) or backbone is None
 
 
 def _backbone_named(options: Options) -> str | None:
-    given = options.get("backbone")
-    return given if isinstance(given, str) else None
+    return options.backbone if isinstance(options.backbone, str) else None
 
 
 def _space(
@@ -237,14 +266,14 @@ def _space(
         if template == rules.template(None, backbone) and template.backbone is not None:
             return choice
         if template.backbone == backbone:
-            return sibling(choice, template)
+            return other_layer(choice, template)
         if template.backbone is not None and (not chosen or row.needs in _OWN):
             place = (template.backbone, rules.name, row.name)
             return _other(place, options, made, wanted=wanted)
     if row.needs in _OWN:
         own = _OWN[row.needs]
         if backbone == own[0] and row.needs == "dinov2":
-            return sibling(choice, PROTOCOLS[own[1]].template(own[2]))
+            return other_layer(choice, PROTOCOLS[own[1]].template(own[2]))
         if backbone == own[0] or (chosen and row.needs == "clip"):
             return choice
         return _other(own, options, made, wanted=wanted)
@@ -254,10 +283,10 @@ def _space(
     layer = next((name for name in _LAYERS[row.needs] if name in layers), None)
     if layer is None:
         return _WITHOUT[row.needs].format(backbone=backbone)
-    return sibling(choice, replace(FeatureSpec(), layer=layer))
+    return other_layer(choice, replace(FeatureSpec(), layer=layer))
 
 
-def sibling(choice: BackboneChoice, template: FeatureSpec) -> BackboneChoice:
+def other_layer(choice: BackboneChoice, template: FeatureSpec) -> BackboneChoice:
     """Another cut of the same network, with the pixels that it is defined for.
 
     Args:
@@ -292,65 +321,70 @@ def _other(
             backbone,
             protocol=protocol,
             metric=metric,
-            weights=weights_of(options, backbone, main=False),
-            precision=options.get("precision"),
-            alpha=options.get("alpha"),
-            exif=options.get("exif"),
-            seed=options.get("seed", 0),
-            progress=options.get("progress"),
+            weights=options.weights_of(backbone, main=False),
+            precision=options.precision,
+            alpha=options.alpha,
+            exif=options.exif,
+            seed=options.seed_or_default,
+            progress=options.progress,
         )
         made[backbone, protocol] = known
-    return sibling(known, template)
+    return other_layer(known, template)
 
 
-def _obstacle(
-    row: Metric,
-    given: Mapping[str, Sequence[Side]],
-    missing: str | None,
-    claimed: FeatureSpec,
-) -> str | None:
-    """Why a metric cannot be computed from what was given.
+def _of_kind(given: EmbeddedSet, row: Metric) -> EmbeddedSet:
+    """A set as the statistics of a metric's kind of features, if its file holds these."""
+    return given.for_kind(row.needs) if isinstance(given, Statistics) else given
 
-    ``missing`` says why there is no space for its images, ``claimed`` is what the command says of
-    files that do not say it themselves.
+
+def _why_not(row: Metric, sets: InputSets, missing: str | None, claimed: FeatureSpec) -> str | None:
+    """Why a metric cannot be computed from these sets.
+
+    Args:
+        row: The metric.
+        sets: The sets.
+        missing: Why there is no feature space for its images, if there is none.
+        claimed: What the user states about files that do not state it themselves.
     """
-    if row.sides == 2 and "real" not in given:
+    if row.sides == 2 and sets.real is None:
         return "it compares two sets, and there are no real images"
-    if row.held_out and "held_out" not in given:
+    if row.held_out and sets.held_out is None:
         return "it needs real images that were not trained on (--held-out)"
-    roles = [*(["real"] * (row.sides == 2)), "fake", *(["held_out"] * row.held_out)]
-    for role, side in [(one, side) for one in roles for side in given[one]]:
-        if side.source is not None:
+    for role, given in sets:
+        if (role == "real" and row.sides == 1) or (role == "held_out" and not row.held_out):
+            continue
+        if isinstance(given, ImageSet):
             if missing is not None:
                 return missing
             continue
-        side = side.of(row.needs)
-        if side.statistics is not None and not _moments_do(row, role):
-            return f"it needs images or features, and {side.description} holds moments alone"
-        spec = (side.spec or FeatureSpec()).filled_from(claimed)
+        held = _of_kind(given, row)
+        if isinstance(held, Statistics) and not _moments_suffice(row, role):
+            return f"it needs images or features, and {held.description} holds moments alone"
+        spec = held.spec.filled_from(claimed)
         if row.needs in _LAYERS and not _is_of(spec, row.needs):
-            return f"it needs {row.needs}, and {side.description} holds {_named(spec)}"
+            return f"it needs {row.needs}, and {held.description} holds {_described(spec)}"
         if row.needs == "dinov2" and (spec.backbone, spec.layer or "cls") != (DINOV2, "cls"):
             network = spec.backbone or "a network that it does not state (--backbone declares it)"
             return (
-                f"it needs class tokens of {DINOV2}, and {side.description} holds features of "
+                f"it needs class tokens of {DINOV2}, and {held.description} holds features of "
                 f"{network}, layer {spec.layer or 'not stated'}"
             )
     return None
 
 
-def _of_images(row: Metric, fakes: Sequence[Side], *, wanted: bool) -> str | None:
-    """Why a metric that looks at images or a generator cannot be computed."""
-    for side in fakes:
-        if row.needs == "generator" and not isinstance(side.source, Generated):
+def _why_no_images(row: Metric, fakes: Sequence[AnySet], *, wanted: bool) -> str | None:
+    """Why a metric of images or of a generator cannot be computed."""
+    for fake in fakes:
+        source = fake.source if isinstance(fake, ImageSet) else None
+        if row.needs == "generator" and not isinstance(source, Generated):
             return "it needs a generator (--generator)"
-        if side.source is None:
-            return f"it needs images, and {side.description} holds none"
+        if source is None:
+            return f"it needs images, and {fake.description} holds none"
     return None if wanted else "it needs LPIPS and the weights of its network: ask for it by name"
 
 
-def _moments_do(row: Metric, role: str) -> bool:
-    """Whether the moments of a side are all that a metric needs of it."""
+def _moments_suffice(row: Metric, role: Role) -> bool:
+    """Whether mean and covariance are all that a metric needs of a set."""
     return row.moments == "both" or (role == "real" and row.moments == "real")
 
 
@@ -361,7 +395,7 @@ def _is_of(spec: FeatureSpec, need: str) -> bool:
     return need != "spatial" or spec.pool == "flatten"
 
 
-def _named(spec: FeatureSpec) -> str:
+def _described(spec: FeatureSpec) -> str:
     if spec.layer is None:
         return "features of a layer that it does not state (--layer declares it)"
     return f"features of {spec.layer}, pool {spec.pool or 'not stated'}"

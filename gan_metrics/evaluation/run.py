@@ -1,118 +1,165 @@
-"""Metrics of several fake sets against one real set: planned, embedded in one pass, computed."""
+"""The main path: from what a user passed to results.
+
+:func:`evaluate_sets` reads top to bottom: open the sets, choose the feature space, plan the
+metrics, check what belongs together, extract features in one pass, compute.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from typing_extensions import Unpack
-
-from gan_metrics.errors import GanMetricsError, InputError, UsageError, WeightsError
-from gan_metrics.evaluation.compatibility import all_agree
-from gan_metrics.evaluation.compute import Measured, Sets, Task, score_sets
-from gan_metrics.evaluation.extract import embed_spaces, settle
+from gan_metrics.errors import InputError, UsageError, WeightsError
+from gan_metrics.evaluation.compatibility import check_same_space
+from gan_metrics.evaluation.compute import (
+    Evaluation,
+    FeatureSets,
+    ProtocolRun,
+    SetWarnings,
+    compute,
+)
+from gan_metrics.evaluation.extract import choose_feature_space, embed
 from gan_metrics.evaluation.image_metrics import network_of
-from gan_metrics.evaluation.plan import Plan, make_plan
-from gan_metrics.evaluation.warnings import cautions_of
-from gan_metrics.inputs.options import Options, check_options
-from gan_metrics.inputs.sets import Input, Side, open_side
+from gan_metrics.evaluation.plan import make_plan
+from gan_metrics.evaluation.warnings import set_and_feature_warnings, unused_statistics_warning
+from gan_metrics.features.features import Features
+from gan_metrics.inputs.options import Options, takes_options
+from gan_metrics.inputs.sets import (
+    AnySet,
+    EmbeddedSet,
+    ImageSet,
+    Input,
+    InputSets,
+    Role,
+    open_set,
+    stated_protocol,
+)
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.registry import Request
+from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.results.result import EvaluationResult
-from gan_metrics.utils.result_warning import ResultWarning
 
-__all__ = ["Arguments", "measure", "score"]
+__all__ = ["Arguments", "evaluate_by_protocols", "evaluate_sets", "score"]
 
 Arguments = Mapping[str, Mapping[str, Any]]
 """Name of a metric to its keyword arguments."""
 
 
-def measure(
+def evaluate_sets(
+    request: Request,
     real: Input | None,
     fakes: Sequence[Input],
-    rows: Request,
-    *,
     options: Options,
+    *,
     held_out: Input | None = None,
     error_bars: bool = True,
     arguments: Arguments | None = None,
-    protocols: Sequence[str] = (),
-    images: bool = False,
-) -> list[Measured]:
-    """Compute metrics of several fake sets against one real set, which is looked at once.
+    main_sets: bool = False,
+) -> list[Evaluation]:
+    """Compute metrics of several generated sets against one real set, in one pass over the images.
 
     Args:
+        request: Name, as it was asked for, to metric.
         real: The real images, if there are any.
-        fakes: The fake sets.
-        rows: Name, as it was asked for, to metric.
-        options: See :class:`Options`.
+        fakes: The generated sets.
+        options: The options.
         held_out: Real images that the generators were not trained on, if there are any.
         error_bars: Whether error bars are wanted.
-        arguments: Name of a metric to keyword arguments of it.
-        protocols: Compute all of it by each of these, and name the results
-            ``metric@protocol``; images are decoded once. Empty: by the one of the options.
-        images: Whether the sets are wanted in the main space, as :attr:`Measured.images`.
+        arguments: Name of a metric to its keyword arguments.
+        main_sets: Whether :attr:`Evaluation.main_sets` are wanted, for single images.
+
+    Returns:
+        One evaluation for each generated set.
 
     Raises:
-        GanMetricsError: As for :func:`fid`.
+        GanMetricsError: As for :func:`gan_metrics.fid`.
     """
-    check_options(options)
-    settled = registry.check_arguments(arguments)
-    given = [] if real is None else [open_side(real, options)]
-    given += [open_side(fake, options) for fake in fakes]
-    given += [] if held_out is None else [open_side(held_out, options)]
-    if protocols and (fixed := [s.description for s in given if s.source is None or s.stored]):
-        raise UsageError(
-            f"several protocols need images on both sides, and {fixed[0]} holds what one made of "
-            "them"
-        )
-    given = _without_idle_images(given, rows, options, protocols)
-    roles = ["real"] * (real is not None) + ["fake"] * len(fakes)
-    roles += ["held_out"] * (held_out is not None)
-    of_features = any(row.needs not in registry.OF_IMAGES for row in rows.values())
-    if not of_features and not images:
-        _refuse_network(options, rows)
-    tasks = []
-    failed: dict[str, GanMetricsError] = {}
-    choice = None
-    for suffix, asked in _by_protocol(options, protocols):
+    found = evaluate_by_protocols(
+        request,
+        real,
+        fakes,
+        options,
+        held_out=held_out,
+        error_bars=error_bars,
+        arguments=arguments,
+        main_sets=main_sets,
+    )
+    return [by_protocol[None] for by_protocol in found]
+
+
+def evaluate_by_protocols(
+    request: Request,
+    real: Input | None,
+    fakes: Sequence[Input],
+    options: Options,
+    *,
+    protocols: Sequence[str | None] = (None,),
+    held_out: Input | None = None,
+    error_bars: bool = True,
+    arguments: Arguments | None = None,
+    main_sets: bool = False,
+) -> list[dict[str | None, Evaluation]]:
+    """As :func:`evaluate_sets`, by one or several protocols, whose images are decoded once.
+
+    Args:
+        request: Name, as it was asked for, to metric.
+        real: The real images, if there are any.
+        fakes: The generated sets.
+        options: The options.
+        protocols: Names of protocols; ``None`` is the one of the options or of a file's header.
+        held_out: Real images that the generators were not trained on, if there are any.
+        error_bars: Whether error bars are wanted.
+        arguments: Name of a metric to its keyword arguments.
+        main_sets: Whether :attr:`Evaluation.main_sets` are wanted, for single images.
+
+    Returns:
+        For each generated set, protocol to evaluation.
+
+    Raises:
+        GanMetricsError: As for :func:`gan_metrics.fid`.
+    """
+    checked = registry.check_arguments(arguments)
+    sets = InputSets(
+        real=None if real is None else open_set(real, options),
+        fakes=[open_set(fake, options) for fake in fakes],
+        held_out=None if held_out is None else open_set(held_out, options),
+    )
+    if list(protocols) != [None]:
+        _refuse_embedded_sets(sets)
+    else:
+        sets = _drop_unneeded_images(sets, request, options)
+    _check_network_is_needed(request, options, main_sets)
+
+    runs: dict[str | None, ProtocolRun] = {}
+    failed: dict[str | None, WeightsError] = {}
+    for protocol in protocols:
+        own = options if protocol is None else replace(options, protocol=protocol)
         try:
-            choice = settle(given, asked) if of_features or images else None
+            runs[protocol] = _plan_run(request, sets, own, checked, error_bars, main_sets)
         except WeightsError as error:
-            if not suffix:
+            if protocol is None:
                 raise
-            failed.update({name + suffix: error for name in rows})
+            failed[protocol] = error
+    _check_weights(list(runs.values()), options)
+
+    features = _extract(sets, list(runs.values()), options, main_sets)
+
+    found: list[dict[str | None, Evaluation]] = [{} for _ in sets.fakes]
+    for protocol in protocols:
+        if protocol in failed:
+            nothing = Evaluation({}, {}, dict.fromkeys(request, failed[protocol]), {})
+            for one in found:
+                one[protocol] = nothing
             continue
-        plan = make_plan(rows, dict(_by_role(roles, given)), choice, asked)
-        tasks.append(Task(suffix, asked, plan, plan.arguments(settled, asked), error_bars))
-    _check_weights(tasks, options)
-    wanted = [
-        {
-            name + task.suffix: space
-            for task in tasks
-            for name, space in task.plan.of_side(side, role).items()
-        }
-        for side, role in zip(given, roles, strict=True)
-    ]
-    if images and choice is not None:
-        for spaces in wanted:
-            spaces[_IMAGES] = choice
-    moments = images or any(task.plan.moments for task in tasks)
-    embedded = embed_spaces(given, wanted, options, moments=moments)
-    found = [_measure_task(task, given, embedded, roles) for task in tasks]
-    joined = [_joined([measured[i] for measured in found], failed) for i in range(len(fakes))]
-    if not images:
-        return joined
-    sides = [one.get(_IMAGES, side) for side, one in zip(given, embedded, strict=True)]
-    by_role = dict(_by_role(roles, sides))
-    others = {role: sides[0] for role, sides in by_role.items() if role != "fake"}
-    return [
-        replace(one, images=Sets(fake, **others))
-        for one, fake in zip(joined, by_role["fake"], strict=True)
-    ]
+        for one, evaluation in zip(
+            found, _compute_run(runs[protocol], sets, features, main_sets), strict=True
+        ):
+            one[protocol] = evaluation
+    return found
 
 
+@takes_options
 def score(
     metrics: str | Iterable[str],
     real: Input | None,
@@ -121,33 +168,34 @@ def score(
     held_out: Input | None = None,
     error_bars: bool = True,
     arguments: Arguments | None = None,
-    **options: Unpack[Options],
+    options: Options,
 ) -> EvaluationResult:
-    """As :func:`evaluate`, but every metric that was named must come out.
+    """As :func:`gan_metrics.evaluate`, but every metric that was named must have a value.
 
     Args:
         metrics: Names of metrics or families.
-        real: As for :func:`evaluate`.
-        fake: The same.
-        held_out: The same.
+        real: Real images, in any form of :data:`~gan_metrics.inputs.sets.Input`; ``None`` for
+            metrics of the generated images alone.
+        fake: Generated images, in any of these forms.
+        held_out: Real images that the generator was not trained on, for ``ct`` and ``fld``.
         error_bars: Whether error bars are wanted.
-        arguments: As for :func:`evaluate`.
-        options: See :class:`Options`.
+        arguments: Name of a metric to its keyword arguments.
+        options: See :class:`~gan_metrics.inputs.options.Options`.
 
     Raises:
-        GanMetricsError: As for :func:`fid`; ``InputError`` when what was given does not have the
-            features that a metric needs.
+        GanMetricsError: As for :func:`gan_metrics.fid`; ``InputError`` when the inputs do not have
+            the features that a metric needs.
     """
-    rows = registry.expand(metrics)
-    found = measure(
+    request = registry.expand(metrics)
+    [found] = evaluate_sets(
+        request,
         real,
         [fake],
-        rows,
+        options,
         held_out=held_out,
         error_bars=error_bars,
         arguments=arguments,
-        options=options,
-    )[0]
+    )
     for error in found.errors.values():
         raise error
     for name, reason in found.not_computed.items():
@@ -155,161 +203,187 @@ def score(
     return EvaluationResult(found.results)
 
 
-_IMAGES = "images"
-"""Stands for the main space where single images are asked for; no metric has this name."""
+def _plan_run(
+    request: Request,
+    sets: InputSets,
+    options: Options,
+    arguments: Mapping[str, Mapping[str, Any]],
+    error_bars: bool,
+    main_sets: bool,
+) -> ProtocolRun:
+    """Choose the feature space of a protocol and plan its metrics."""
+    embeds = main_sets or _takes_features(request)
+    space = choose_feature_space(sets.every, options) if embeds else None
+    plan = make_plan(request, sets, space, options)
+    return ProtocolRun(options, plan, plan.arguments(arguments, options), error_bars, space)
 
 
-def _by_role(roles: Sequence[str], sides: Sequence[Side]) -> Iterator[tuple[str, list[Side]]]:
-    """``"real"``, ``"fake"`` and ``"held_out"``, those that there are, with their sides."""
-    for role in dict.fromkeys(roles):
-        yield role, [side for one, side in zip(roles, sides, strict=True) if one == role]
+def _extract(
+    sets: InputSets, runs: Sequence[ProtocolRun], options: Options, main_sets: bool
+) -> list[dict[FeatureSpec, Features]]:
+    """Embed the images of every set in all spaces that the runs need, in one pass."""
+    wanted = []
+    for role, given in sets:
+        spaces = [space for run in runs for space in run.plan.spaces_for(given, role)]
+        if main_sets and isinstance(given, ImageSet):
+            spaces += [run.space for run in runs if run.space is not None]
+        wanted.append(spaces)
+    moments = main_sets or any(run.plan.moments for run in runs)
+    return embed(sets.every, wanted, options, moments=moments)
 
 
-def _refuse_network(options: Options, rows: Request) -> None:
-    """Refuse what chooses a network of features, where no metric takes features."""
-    for name in ("backbone", "layer", "pool", "precision"):
-        if options.get(name) is not None:
+def _compute_run(
+    run: ProtocolRun,
+    sets: InputSets,
+    features: Sequence[Mapping[FeatureSpec, Features]],
+    main_sets: bool,
+) -> list[Evaluation]:
+    """Compute one protocol's metrics of every generated set."""
+    plan = run.plan
+    by_role: dict[Role, list[dict[str, EmbeddedSet]]] = {"real": [], "fake": [], "held_out": []}
+    main: dict[Role, list[EmbeddedSet]] = {"real": [], "fake": [], "held_out": []}
+    known_warnings: SetWarnings = {}
+    for (role, given), mine in zip(sets, features, strict=True):
+        embedded = {
+            name: plan.embedded_set(given, name, role, mine) for name in plan.metrics_of(role)
+        }
+        for name, one in embedded.items():
+            if isinstance(one, Features) and plan.ignores_statistics(given, name, role):
+                warnings = set_and_feature_warnings(one)
+                known_warnings[one] = [unused_statistics_warning(one), *warnings]
+        by_role[role].append(embedded)
+        if main_sets:
+            main[role].append(_in_main_space(given, run, mine))
+    for name in plan.metrics_of("fake"):
+        check_same_space([embedded[name] for embedded in by_role["fake"]])
+    [real] = by_role["real"] or [{}]
+    [held_out] = by_role["held_out"] or [{}]
+    run = _with_shared_bandwidth(run, real, by_role["fake"])
+    found = []
+    for number, (given, embedded) in enumerate(zip(sets.fakes, by_role["fake"], strict=True)):
+        feature_sets = {
+            name: FeatureSets(one, real.get(name), held_out.get(name))
+            for name, one in embedded.items()
+        }
+        images = given if isinstance(given, ImageSet) else None
+        evaluation = compute(run, feature_sets, images, known_warnings)
+        if main_sets:
+            sets_here = FeatureSets(
+                main["fake"][number],
+                next(iter(main["real"]), None),
+                next(iter(main["held_out"]), None),
+            )
+            evaluation = replace(evaluation, main_sets=sets_here)
+        found.append(evaluation)
+    return found
+
+
+def _in_main_space(
+    given: AnySet, run: ProtocolRun, features: Mapping[FeatureSpec, Features]
+) -> EmbeddedSet:
+    """A set in the feature space that the options choose."""
+    if not isinstance(given, ImageSet):
+        return given
+    assert run.space is not None  # noqa: S101  (there are images)
+    return features[run.space.spec]
+
+
+def _takes_features(request: Request) -> bool:
+    return any(row.needs not in registry.OF_IMAGES for row in request.values())
+
+
+def _refuse_embedded_sets(sets: InputSets) -> None:
+    """Refuse features and statistics where several protocols are compared."""
+    for given in sets.every:
+        if not isinstance(given, ImageSet) or given.stored:
             raise UsageError(
-                f"{' and '.join(rows)} is computed by LPIPS, which has networks of its own: leave "
-                f"--{name} out (--set {next(iter(rows))}.net=vgg chooses one)"
+                f"several protocols need images on both sides, and {given.description} holds what "
+                "one made of them"
             )
 
 
-def _check_weights(tasks: Sequence[Task], options: Options) -> None:
+def _check_network_is_needed(request: Request, options: Options, main_sets: bool) -> None:
+    """Refuse options that choose a network for features where no metric takes features."""
+    if main_sets or _takes_features(request):
+        return
+    for name in ("backbone", "layer", "pool", "precision"):
+        if getattr(options, name) is not None:
+            raise UsageError(
+                f"{' and '.join(request)} is computed by LPIPS, which has networks of its own: "
+                f"leave --{name} out (--set {next(iter(request))}.net=vgg chooses one)"
+            )
+
+
+def _check_weights(runs: Sequence[ProtocolRun], options: Options) -> None:
     """Refuse one weights file for several main networks, and one that no network takes."""
-    given = options.get("weights")
-    used = {space.recipe.name for task in tasks for space in task.plan.spaces.values()}
-    used |= {task.plan.main for task in tasks if task.plan.main is not None}
+    given = options.weights
+    mains = {run.plan.main for run in runs if run.plan.main is not None}
+    used = {space.recipe.name for run in runs for space in run.plan.spaces.values()} | mains
     used |= {
-        network_of(row.name, task.arguments.get(row.name, {}))
-        for task in tasks
-        for row in task.plan.rows.values()
+        network_of(row.name, run.arguments.get(row.name, {}))
+        for run in runs
+        for row in run.plan.rows.values()
         if row.needs in registry.OF_IMAGES
     }
-    idle = (
-        [name for name in given if name and name not in used] if isinstance(given, Mapping) else []
-    )
-    if idle and used:
+    named = [name for name in given if name] if isinstance(given, Mapping) else []
+    unused = [name for name in named if name not in used]
+    if unused and used:
         raise UsageError(
-            f"--weights {idle[0]}=…: nothing here is computed in {idle[0]}, but in "
+            f"--weights {unused[0]}=…: nothing here is computed in {unused[0]}, but in "
             f"{' and '.join(sorted(used))}"
         )
-    named = given.get("") if isinstance(given, Mapping) else given
-    mains = {task.plan.main for task in tasks if task.plan.main is not None}
-    if named not in (None, "random") and len(mains) > 1:
+    main = given.get("") if isinstance(given, Mapping) else given
+    if main not in (None, "random") and len(mains) > 1:
         raise UsageError(
-            f"--weights {named} cannot be meant for {' and '.join(sorted(mains))}: name the "
+            f"--weights {main} cannot be meant for {' and '.join(sorted(mains))}: name the "
             "network, as in --weights inception=FILE"
         )
 
 
-def _without_idle_images(
-    given: Sequence[Side], rows: Request, options: Options, protocols: Sequence[str]
-) -> list[Side]:
-    """The sides without images that no metric asks for, as the moments beside them serve it.
+def _drop_unneeded_images(sets: InputSets, request: Request, options: Options) -> InputSets:
+    """Take the statistics beside images in place of the images where no metric needs images.
 
-    Then no network is needed either, if there are no other images. Only where the command names no
-    other space than theirs.
+    Then no network is needed either, if there are no other images. Only where the options choose
+    no other space than that of the statistics.
     """
-    idle = all(side.stored for side in given if side.source is not None)
-    named = [options.get(name) for name in ("backbone", "layer", "pool", "weights", "protocol")]
-    stored = {side.protocol for side in given if side.stored}
-    named[-1] = None if {named[-1]} <= stored else named[-1]
-    asked = any(value is not None for value in named) or bool(protocols)
-    if not idle or asked or not all(row.moments == "both" for row in rows.values()):
-        return list(given)
-    return [
-        replace(side, source=None, statistics=next(iter(side.stored.values())))
-        if side.source is not None
-        else side
-        for side in given
-    ]
-
-
-def _by_protocol(options: Options, protocols: Sequence[str]) -> Iterator[tuple[str, Options]]:
-    if not protocols:
-        yield "", options
-    for name in protocols:
-        asked = options.copy()
-        asked["protocol"] = name
-        yield f"@{name}", asked
-
-
-def _joined(parts: Sequence[Measured], failed: Mapping[str, GanMetricsError]) -> Measured:
-    """What was found by several protocols, as one; and what could not even be begun."""
-    if len(parts) == 1 and not failed:
-        return parts[0]
-    return Measured(
-        results={name: found for part in parts for name, found in part.results.items()},
-        estimates={name: found for part in parts for name, found in part.estimates.items()},
-        errors={**{n: error for part in parts for n, error in part.errors.items()}, **failed},
-        not_computed={name: why for part in parts for name, why in part.not_computed.items()},
-        digest=parts[0].digest if parts else None,
-        groups=[group for part in parts for group in part.groups],
+    image_sets = [one for one in sets.every if isinstance(one, ImageSet)]
+    stated = {stated_protocol(one) for one in sets.every}
+    chosen = (options.backbone, options.layer, options.pool, options.weights)
+    other_protocol = options.protocol is not None and options.protocol not in stated
+    other_space = other_protocol or any(one is not None for one in chosen)
+    of_moments = all(row.moments == "both" for row in request.values())
+    if other_space or not of_moments or not all(one.stored for one in image_sets):
+        return sets
+    return InputSets(
+        real=None if sets.real is None else _stored_or_itself(sets.real),
+        fakes=[_stored_or_itself(one) for one in sets.fakes],
+        held_out=None if sets.held_out is None else _stored_or_itself(sets.held_out),
     )
 
 
-def _measure_task(
-    task: Task,
-    given: Sequence[Side],
-    embedded: Sequence[Mapping[str, Side]],
-    roles: Sequence[str],
-) -> list[Measured]:
-    """Of each fake set, by one protocol."""
-    plan, options = task.plan, task.options
-    known = [
-        {
-            name: plan.stored(side, name, role) or found.get(name + task.suffix, side.of(row.needs))
-            for name, row in plan.rows.items()
-            if role != "held_out" or row.held_out
-        }
-        for side, found, role in zip(given, embedded, roles, strict=True)
-    ]
-    reals = next((one for one, role in zip(known, roles, strict=True) if role == "real"), None)
-    held = next((one for one, role in zip(known, roles, strict=True) if role == "held_out"), None)
-    generated = [one for one, role in zip(known, roles, strict=True) if role == "fake"]
-    for name in plan.rows:
-        all_agree([one[name] for one in generated])
-    settled = {name: dict(given) for name, given in task.arguments.items()}
-    for name, sigma in _shared_bandwidth(plan, reals, generated, options).items():
-        if settled.get(name, {}).get("sigma") is None:
-            settled.setdefault(name, {})["sigma"] = sigma
-    task = replace(task, arguments=settled)
-    about: dict[int, list[ResultWarning]] = {}
-    for side, one, role in zip(given, known, roles, strict=True):
-        for name in one:
-            if plan.unused(side, name, role) and one[name].features is not None:
-                about[id(one[name].known)] = cautions_of(one[name], unused=side)
-    found_here = [score_sets(task, reals, fake, held, about) for fake in generated]
-    if not task.suffix:
-        return found_here
-    return [_renamed(measured, task.suffix) for measured in found_here]
+def _stored_or_itself(given: AnySet) -> AnySet:
+    """The statistics beside a set's images; the set itself where it holds no images."""
+    if not isinstance(given, ImageSet):
+        return given
+    (_, main), *others = given.stored.items()
+    return replace(main, others=dict(others))
 
 
-def _renamed(measured: Measured, suffix: str) -> Measured:
-    """The same under names that say the protocol."""
-    return Measured(
-        results={name + suffix: found for name, found in measured.results.items()},
-        estimates={name + suffix: found for name, found in measured.estimates.items()},
-        errors={name + suffix: error for name, error in measured.errors.items()},
-        not_computed={name + suffix: why for name, why in measured.not_computed.items()},
-        digest=measured.digest,
-        groups=measured.groups,
-    )
-
-
-def _shared_bandwidth(
-    plan: Plan,
-    real: Mapping[str, Side] | None,
-    fakes: Sequence[Mapping[str, Side]],
-    options: Options,
-) -> dict[str, float]:
-    """Where no real images give one bandwidth to several fake sets, that of the first of them."""
-    found: dict[str, float] = {}
-    for name, row in plan.rows.items():
-        known = real is not None and real[name].array is not None
-        if row.bandwidth and len(fakes) > 1 and not known and fakes[0][name].array is not None:
-            sigma = registry.bandwidth_of(fakes[0][name], options.get("seed", 0))
-            if sigma is not None:
-                found[row.name] = sigma
-    return found
+def _with_shared_bandwidth(
+    run: ProtocolRun,
+    real: Mapping[str, EmbeddedSet],
+    fakes: Sequence[Mapping[str, EmbeddedSet]],
+) -> ProtocolRun:
+    """Give several generated sets the first one's bandwidth where no real images give one."""
+    arguments = {name: dict(given) for name, given in run.arguments.items()}
+    for name, row in run.plan.rows.items():
+        if not row.bandwidth or len(fakes) < 2:
+            continue
+        known = name in real and real[name].array is not None
+        if known or fakes[0][name].array is None:
+            continue
+        sigma = registry.bandwidth_of(fakes[0][name], run.options.seed_or_default)
+        mine = arguments.setdefault(row.name, {})
+        if sigma is not None and mine.get("sigma") is None:
+            mine["sigma"] = sigma
+    return replace(run, arguments=arguments)

@@ -14,19 +14,21 @@ from gan_metrics.evaluation.plan import Plan
 from gan_metrics.features.features import Features
 from gan_metrics.images.labels import folder_classes
 from gan_metrics.inputs.options import Options
-from gan_metrics.inputs.sets import Side
+from gan_metrics.inputs.sets import EmbeddedSet
 from gan_metrics.metrics.registry import Metric
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.protocols.table import CLIP
+from gan_metrics.stats.statistics import Statistics
 from gan_metrics.utils.result_warning import ResultWarning
 
 __all__ = [
-    "cautions_of",
-    "feature_cautions",
-    "metric_cautions",
-    "pair_cautions",
-    "protocol_cautions",
-    "set_cautions",
+    "feature_warnings",
+    "metric_warnings",
+    "pair_warnings",
+    "protocol_warnings",
+    "set_and_feature_warnings",
+    "set_warnings",
+    "unused_statistics_warning",
 ]
 
 _USUAL = 10_000
@@ -42,66 +44,71 @@ _LEVEL = 1e-3
 _ROWS = 4096
 
 
-def set_cautions(side: Side) -> list[ResultWarning]:
+def set_warnings(given: EmbeddedSet) -> list[ResultWarning]:
     """Warnings about one set of images, in whatever space.
 
     ``duplicates``: images that stand in it more than once. ``small-sample``: fewer images than
     published numbers are made with.
     """
     found: list[ResultWarning] = []
-    if side.count is not None and side.count < _USUAL:
+    if given.count is not None and given.count < _USUAL:
         found.append(
             (
                 "small-sample",
-                f"{side.description}: {side.count} images; published numbers use at least "
+                f"{given.description}: {given.count} images; published numbers use at least "
                 f"{_USUAL:,}, mostly 50,000, and most metrics depend on the number: compare only "
                 "with equal numbers",
             )
         )
-    copies = sum(count - 1 for count in Counter(_identities(side)).values())
+    copies = sum(count - 1 for count in Counter(_identities(given)).values())
     if copies:
         found.append(
             (
                 "duplicates",
-                f"{side.description}: {copies} images are exact copies of others in the set",
+                f"{given.description}: {copies} images are exact copies of others in the set",
             )
         )
     return found
 
 
-def feature_cautions(side: Side) -> list[ResultWarning]:
+def feature_warnings(given: EmbeddedSet) -> list[ResultWarning]:
     """Warnings about one set in its space.
 
     ``constant-features``: features that are the same for all images; ``no-variance``: all of them
     are.
     """
     found: list[ResultWarning] = []
-    constant, dim = _constant(side)
+    constant, dim = _constant(given)
     if dim and constant == dim:
-        found.append(("no-variance", f"{side.description}: all images have the same features"))
+        found.append(("no-variance", f"{given.description}: all images have the same features"))
     elif constant:
         found.append(
             (
                 "constant-features",
-                f"{side.description}: {constant} of {dim} features are the same for all images",
+                f"{given.description}: {constant} of {dim} features are the same for all images",
             )
         )
     return found
 
 
-def cautions_of(side: Side, unused: Side | None = None) -> list[ResultWarning]:
-    """What a reader should know of a set, and of the moments beside it that were not used."""
-    found = [*set_cautions(side), *feature_cautions(side)]
-    if unused is not None:
-        message = (
-            f"{side.description} holds moments of another feature space than was asked for; its "
-            f"{side.count} images were embedded instead, which are another set"
-        )
-        found.insert(0, ("stored-moments-unused", message))
-    return found
+def set_and_feature_warnings(given: EmbeddedSet) -> list[ResultWarning]:
+    """All warnings about one set in its feature space."""
+    return [*set_warnings(given), *feature_warnings(given)]
 
 
-def pair_cautions(real: Side, fake: Side) -> list[ResultWarning]:
+def unused_statistics_warning(given: Features) -> ResultWarning:
+    """The warning that statistics beside the images are of another feature space.
+
+    ``stored-moments-unused``: the images were embedded instead.
+    """
+    message = (
+        f"{given.description} holds moments of another feature space than was asked for; its "
+        f"{given.count} images were embedded instead, which are another set"
+    )
+    return "stored-moments-unused", message
+
+
+def pair_warnings(real: EmbeddedSet, fake: EmbeddedSet) -> list[ResultWarning]:
     """Warnings about two sets.
 
     ``shared-images``: images that stand in both sets. ``mixed-formats``: JPEG on one side and not
@@ -119,7 +126,7 @@ def pair_cautions(real: Side, fake: Side) -> list[ResultWarning]:
     return [*found, *_of_files(real, fake), *_of_classes(real, fake)]
 
 
-def protocol_cautions(row: Metric, plan: Plan, options: Options) -> list[ResultWarning]:
+def protocol_warnings(row: Metric, plan: Plan, options: Options) -> list[ResultWarning]:
     """What a reader should know of how far the number is that of the protocol's tool."""
     rules = plan.rules
     if rules is None:
@@ -132,7 +139,7 @@ def protocol_cautions(row: Metric, plan: Plan, options: Options) -> list[ResultW
         backbone = rules.metrics[row.name].template.backbone
         message = f"protocol {rules.name} has {row.name} in {backbone}: here is another network"
         return [("not-in-protocol", message)]
-    if options.get("protocol") is None or rules.name == "imagenet":
+    if options.protocol is None or rules.name == "imagenet":
         return []
     message = (
         f"protocol {rules.name} has no row for {row.name}: its tool's pixels, this toolkit's "
@@ -141,24 +148,24 @@ def protocol_cautions(row: Metric, plan: Plan, options: Options) -> list[ResultW
     return [("not-in-protocol", message)]
 
 
-def metric_cautions(
-    row: Metric, sides: Sequence[Side], spec: FeatureSpec, error_bars: bool
+def metric_warnings(
+    row: Metric, sets: Sequence[EmbeddedSet], spec: FeatureSpec, error_bars: bool
 ) -> list[ResultWarning]:
     """What a reader of this metric's number should know."""
     found: list[ResultWarning] = []
-    for side in sides if row.covariances else ():
-        n, dim = side.count, side.dim
+    for given in sets if row.covariances else ():
+        n, dim = given.count, given.dim
         if n is not None and n <= dim:
             found.append(
                 (
                     "few-images",
-                    f"{side.description}: {n} images for {dim} dimensions; the covariance is "
+                    f"{given.description}: {n} images for {dim} dimensions; the covariance is "
                     "singular and the distance far above that of the population (an error bar is "
                     "then the infinitesimal jackknife in the span of the sample)",
                 )
             )
-    fixed = [side.description for side in sides if side.array is None]
-    if error_bars and len(fixed) == len(sides):
+    fixed = [given.description for given in sets if isinstance(given, Statistics)]
+    if error_bars and len(fixed) == len(sets):
         found.append(
             (
                 "no-error-bar",
@@ -191,10 +198,10 @@ def metric_cautions(
     return found
 
 
-def _of_files(real: Side, fake: Side) -> list[ResultWarning]:
-    if real.features is None or fake.features is None:
+def _of_files(real: EmbeddedSet, fake: EmbeddedSet) -> list[ResultWarning]:
+    if isinstance(real, Statistics) or isinstance(fake, Statistics):
         return []
-    tallies = [side.features.tally for side in (real, fake) if side.features is not None]
+    tallies = [real.tally, fake.tally]
     if not all(tally.formats for tally in tallies):
         return []
     found: list[ResultWarning] = []
@@ -222,16 +229,16 @@ def _of_files(real: Side, fake: Side) -> list[ResultWarning]:
     return found
 
 
-def _of_classes(real: Side, fake: Side) -> list[ResultWarning]:
+def _of_classes(real: EmbeddedSet, fake: EmbeddedSet) -> list[ResultWarning]:
     """Whether the class folders of both sides, if they share names, hold shares that chance made.
 
     By the chi-squared test of homogeneity, at a level of 0.001.
     """
     from scipy.special import chdtrc
 
-    if real.features is None or fake.features is None:
+    if isinstance(real, Statistics) or isinstance(fake, Statistics):
         return []
-    found = [folder_classes(side.features.names) for side in (real, fake) if side.features]
+    found = [folder_classes(one.names) for one in (real, fake)]
     if None in found:
         return []
     first, second = (Counter(classes) for classes in found if classes is not None)
@@ -267,24 +274,23 @@ def _typical(sizes: Counter[tuple[int, int]]) -> float:
     return float(sides[order][np.searchsorted(counts, counts[-1] / 2)])
 
 
-def _identities(side: Side) -> Sequence[bytes]:
+def _identities(given: EmbeddedSet) -> Sequence[bytes]:
     """What stands for each image: the hash of its file, else that of its features."""
-    features = side.features
-    if features is None:
+    if isinstance(given, Statistics):
         return ()
-    return features.image_digests or _hashes(features)
+    return given.image_digests or _hashes(given)
 
 
 def _hashes(features: Features) -> list[bytes]:
     return [hashlib.sha256(row.tobytes()).digest() for row in np.asarray(features.array)]
 
 
-def _constant(side: Side) -> tuple[int, int]:
+def _constant(given: EmbeddedSet) -> tuple[int, int]:
     """How many features are the same for all images, and how many there are."""
-    if side.features is None:
-        variances = np.diag(side.moments.cov)
+    if isinstance(given, Statistics):
+        variances = np.diag(given.moments.cov)
         return int((variances <= 0).sum()), len(variances)
-    array: npt.NDArray[Any] = side.features.array
+    array: npt.NDArray[Any] = given.array
     if len(array) < 2:
         return 0, 0
     same = np.ones(array.shape[1:], bool)

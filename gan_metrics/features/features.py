@@ -6,6 +6,7 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,9 @@ from gan_metrics.errors import UsageError
 from gan_metrics.images.metadata import Tally
 from gan_metrics.metrics.moments import Moments, MomentsStream
 from gan_metrics.protocols.spec import FeatureSpec
+
+if TYPE_CHECKING:
+    from gan_metrics.images.sources import ImageSource
 
 __all__ = ["Features"]
 
@@ -38,6 +42,7 @@ class Features:
         protocol: Name of the protocol they were made by.
         known_moments: Their moments, if they were computed on the way.
         description: Where they come from, for a person.
+        source: The images they were computed from, where those can be read again.
     """
 
     names: Sequence[str]
@@ -50,7 +55,32 @@ class Features:
     warnings: Sequence[tuple[str, str]] = ()
     protocol: str | None = None
     known_moments: Moments | None = None
-    description: str = ""
+    description: str = "the features"
+    source: ImageSource | None = None
+
+    @property
+    def count(self) -> int:
+        """The number of images."""
+        return len(self.array)
+
+    @property
+    def dim(self) -> int:
+        """The number of dimensions.
+
+        Raises:
+            UsageError: When the features are maps, not vectors.
+        """
+        if self.array.ndim != 2:
+            raise UsageError(
+                f"{self.description} has maps of shape {self.array.shape[1:]}, and vectors are "
+                "needed: choose another --pool"
+            )
+        return int(self.array.shape[1])
+
+    @property
+    def resolutions(self) -> set[tuple[int, int]]:
+        """Width and height of the images, as far as they are known."""
+        return set(self.tally.sizes)
 
     @functools.cached_property
     def identity(self) -> str:

@@ -1,148 +1,162 @@
-"""What every composition takes, by the same names as the command line."""
+"""The options that commands and public functions share, and how functions take them."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
-
-from typing_extensions import TypedDict
+from typing import Any, TypeVar
 
 from gan_metrics.backbones.registry import BACKBONES, LIBRARIES, is_built_in
 from gan_metrics.distributed import ALONE, Comm
 from gan_metrics.errors import UsageError, unknown_name
 from gan_metrics.features.cache import FeatureCache
-from gan_metrics.features.chunks import Extraction
+from gan_metrics.features.chunks import ENGINES, Extraction
 from gan_metrics.features.redis_cache import RedisCache, is_redis
+from gan_metrics.metrics.validation import whole_number
 from gan_metrics.protocols.table import protocol_for
 from gan_metrics.utils.progress import Progress
 
-__all__ = ["Options", "check_options", "comm_of", "extraction_of", "open_cache", "weights_of"]
+__all__ = ["Options", "open_cache", "takes_options"]
+
+_DEVICE = re.compile(r"auto|(cpu|mps)(:0)?|cuda(:\d+)?")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+_LARGEST_SEED = 2**63 - 1
+
+Weights = str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]]
+"""A file, ``"random"``, or backbone to file."""
 
 
-class Options(TypedDict, total=False):
-    """The options, all of which may be left out.
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of every function that reads images, with their defaults; checked when made.
+
+    ``None`` means "not given" for what a protocol, a file's header or the hardware may decide.
 
     Attributes:
         backbone: A name, as for :func:`~gan_metrics.load_backbone`, or a ``torch.nn.Module``; by
-            default what a statistics file says, else the 2015 Inception.
-        layer: Where it is cut; its final pooling layer by default.
-        pool: ``"avg"``, ``"max"``, ``"cls"``, ``"flatten"`` or ``"none"``.
-        protocol: A key of ``PROTOCOLS``, or an alias; ``evaluate`` takes several.
+            default what a statistics file states, else the 2015 Inception.
+        layer: Where the backbone is cut; its final pooling layer by default.
+        pool: ``"avg"``, ``"max"``, ``"cls"``, ``"flatten"`` or ``"none"``; the layer's by default.
+        protocol: A key of ``PROTOCOLS``, or an alias.
         weights: A file, or ``"random"``; where a protocol has several networks, a mapping from
             backbone to file, with ``""`` for the main one.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or a ``torch.device``.
-        precision: ``"fp32"``, ``"tf32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``.
-        batch_size: Images per forward pass.
+        precision: ``"fp32"``, ``"tf32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``; by default what a
+            header states, else ``"fp32"``.
+        batch_size: Images per forward pass; by default 8 on a CPU, 64 elsewhere.
         workers: Processes that decode, 0: threads; with ``engine="ray"``, actors.
-        engine: ``"local"`` (default); ``"openvino"``: OpenVINO runs the networks, on a CPU in
-            ``fp32``; ``"ray"``: a pool of Ray's actors embeds the images, on this machine or on the
-            cluster that Ray is connected to.
-        max_images: Take this many of each set, drawn with ``seed``.
-        seed: Of every random choice; 0 by default.
-        recursive: Whether to go into folders below; ``True`` by default.
+        engine: ``"local"``; ``"openvino"``: OpenVINO runs the networks, on a CPU in ``fp32``;
+            ``"ray"``: a pool of Ray's actors embeds the images, on this machine or on the cluster
+            that Ray is connected to.
+        max_images: Take this many images of each set, drawn with ``seed``; all by default.
+        seed: Of every random choice; by default the protocol's, else 0.
+        recursive: Whether folders below a folder are read too.
         alpha: ``"drop"``, ``"white"`` or ``"black"``; the protocol's way by default.
         exif: ``"ignore"`` or ``"apply"``; the protocol's way by default.
-        on_error: ``"raise"`` (default) or ``"skip"``.
+        on_error: What to do with an unreadable image: ``"raise"``, or ``"skip"`` to leave it out
+            and list it.
         cache: A folder, or the URL of a Redis server, ``redis://host:port/db[?expire=SECONDS]``;
-            ``True`` (default): the user's folder; ``False``: none.
+            ``True``: the user's folder; ``False``: none.
         progress: Called with a description, the images done, and their number.
-        comm: The ranks that share the work, such as :func:`gan_metrics.distributed.world`: all
-            of them then make the same call, and all get the result. By default this process alone.
-    """
-
-    backbone: Any
-    layer: str | None
-    pool: str | None
-    protocol: Any
-    weights: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]] | None
-    device: Any
-    precision: str | None
-    batch_size: int | None
-    workers: int | None
-    engine: str
-    max_images: int | None
-    seed: int
-    recursive: bool
-    alpha: str | None
-    exif: str | None
-    on_error: str
-    cache: bool | str | os.PathLike[str]
-    progress: Progress | None
-    comm: Comm
-
-
-def check_options(options: Mapping[str, Any]) -> None:
-    """Refuse what is wrong whatever the images are, before any work is done.
+        comm: The processes that share the work, such as :func:`gan_metrics.distributed.world`:
+            all of them then make the same call, and all get the result. By default this process
+            alone.
 
     Raises:
         UsageError: For an unknown name or an impossible value.
     """
-    for name in options:
-        if name not in Options.__annotations__:
-            raise unknown_name("option", name, Options.__annotations__)
-    device = options.get("device", "auto")
-    if not re.fullmatch(r"auto|(cpu|mps)(:0)?|cuda(:\d+)?", str(device)):
-        raise UsageError(f"unknown device {device!r}; expected auto, cpu, cuda, cuda:1 or mps")
-    protocol_for(options.get("protocol"))
-    weights = options.get("weights")
-    if not isinstance(weights, str | os.PathLike | Mapping | None):
-        raise UsageError(f"weights={weights!r}: expected a file, 'random', or backbone to file")
-    for name in weights if isinstance(weights, Mapping) else ():
-        if name and not is_built_in(name) and not name.startswith(LIBRARIES):
-            raise unknown_name("backbone of weights", name, BACKBONES)
-    seed = options.get("seed", 0)
-    if not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise UsageError(f"seed={seed!r}: expected a whole number from 0 to 2⁶³ − 1")
-    extraction_of(Options(**options))  # type: ignore[typeddict-item]
 
+    backbone: Any = None
+    layer: str | None = None
+    pool: str | None = None
+    protocol: str | None = None
+    weights: Weights | None = None
+    device: Any = "auto"
+    precision: str | None = None
+    batch_size: int | None = None
+    workers: int | None = None
+    engine: str = "local"
+    max_images: int | None = None
+    seed: int | None = None
+    recursive: bool = True
+    alpha: str | None = None
+    exif: str | None = None
+    on_error: str = "raise"
+    cache: bool | str | os.PathLike[str] = True
+    progress: Progress | None = None
+    comm: Comm = ALONE
 
-def extraction_of(options: Options) -> Extraction:
-    """What of it concerns how images are read and batched."""
-    return Extraction(
-        batch_size=options.get("batch_size"),
-        workers=options.get("workers"),
-        on_error=options.get("on_error", "raise"),
-        max_images=options.get("max_images"),
-        seed=options.get("seed", 0),
-        cache=open_cache(options.get("cache", True)),
-        progress=options.get("progress"),
-        comm=comm_of(options),
-        engine=options.get("engine", "local"),
-        device=str(options.get("device", "auto")),
-    )
+    def __post_init__(self) -> None:
+        if not _DEVICE.fullmatch(str(self.device)):
+            raise UsageError(
+                f"unknown device {str(self.device)!r}; expected auto, cpu, cuda, cuda:1 or mps"
+            )
+        protocol_for(self.protocol)
+        self._check_weights()
+        if self.engine not in ENGINES:
+            raise unknown_name("engine", self.engine, ENGINES)
+        if self.on_error not in ("raise", "skip"):
+            raise UsageError(f"on_error={self.on_error!r}: expected raise or skip")
+        for name, least in (("batch_size", 1), ("workers", 0), ("max_images", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if value is not None:
+                most = _LARGEST_SEED if name == "seed" else None
+                checked = whole_number(name, value, least=least, most=most)
+                object.__setattr__(self, name, checked)
+        if not isinstance(self.comm, Comm):
+            raise UsageError(
+                f"comm={self.comm!r}: expected what gan_metrics.distributed.world() returns"
+            )
+        if isinstance(self.cache, str):
+            open_cache(self.cache)
 
+    def _check_weights(self) -> None:
+        if not isinstance(self.weights, str | os.PathLike | Mapping | None):
+            raise UsageError(
+                f"weights={self.weights!r}: expected a file, 'random', or backbone to file"
+            )
+        for name in self.weights if isinstance(self.weights, Mapping) else ():
+            if name and not is_built_in(name) and not name.startswith(LIBRARIES):
+                raise unknown_name("backbone of weights", name, BACKBONES)
 
-def comm_of(options: Options) -> Comm:
-    """The ranks that share the work.
+    @property
+    def seed_or_default(self) -> int:
+        """The seed that was given, else 0."""
+        return 0 if self.seed is None else self.seed
 
-    Raises:
-        UsageError: When it is something else.
-    """
-    comm = options.get("comm", ALONE)
-    if not isinstance(comm, Comm):
-        raise UsageError(f"comm={comm!r}: expected what gan_metrics.distributed.world() gives")
-    return comm
+    def weights_of(self, backbone: str | None = None, *, main: bool = True) -> str | Path | None:
+        """The weights file that is named for a backbone, ``"random"``, or ``None``.
 
+        Args:
+            backbone: The backbone's name.
+            main: Whether a file without a backbone's name is meant for this one.
+        """
+        given = self.weights
+        if isinstance(given, Mapping):
+            given = given.get(backbone or "") or (given.get("") if main else None)
+        elif not main and given != "random":
+            given = None
+        return "random" if given == "random" else None if given is None else Path(given)
 
-def weights_of(
-    options: Options, backbone: str | None = None, *, main: bool = True
-) -> str | Path | None:
-    """The weights file that is named for a backbone, ``"random"``, or ``None``.
-
-    Args:
-        options: The options.
-        backbone: Whose weights.
-        main: Whether a file without a backbone's name is meant for it.
-    """
-    given = options.get("weights")
-    if isinstance(given, Mapping):
-        given = given.get(backbone or "") or (given.get("") if main else None)
-    elif not main and given != "random":
-        given = None
-    return "random" if given == "random" else None if given is None else Path(given)
+    def extraction(self) -> Extraction:
+        """How images are read, batched and cached."""
+        return Extraction(
+            batch_size=self.batch_size,
+            workers=self.workers,
+            on_error=self.on_error,
+            max_images=self.max_images,
+            seed=self.seed_or_default,
+            cache=open_cache(self.cache),
+            progress=self.progress,
+            comm=self.comm,
+            engine=self.engine,
+            device=str(self.device),
+        )
 
 
 def open_cache(given: bool | str | os.PathLike[str]) -> FeatureCache | RedisCache | None:
@@ -158,8 +172,48 @@ def open_cache(given: bool | str | os.PathLike[str]) -> FeatureCache | RedisCach
         return None
     if isinstance(given, str) and is_redis(given):
         return RedisCache(given)
-    if isinstance(given, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", given):
+    if isinstance(given, str) and _URL.match(given):
         raise UsageError(
             f"--cache {given.partition('@')[2] or given}: expected a folder or redis://host:port/db"
         )
     return FeatureCache(None if given is True else Path(given))
+
+
+_Result = TypeVar("_Result")
+
+
+def takes_options(function: Callable[..., _Result]) -> Callable[..., _Result]:
+    """Let a function with a parameter ``options`` take the fields of :class:`Options` as keywords.
+
+    The decorated function shows them in its signature, except those that it has parameters of its
+    own for. It also takes a ready ``options=``, whose fields keywords then replace.
+
+    Raises:
+        UsageError: When called with a keyword that neither the function nor the options have.
+    """
+    signature = inspect.signature(function)
+    own = {name: one for name, one in signature.parameters.items() if name != "options"}
+    shared = {field.name: field for field in fields(Options) if field.name not in own}
+
+    @functools.wraps(function)
+    def call(*args: Any, options: Options | None = None, **keywords: Any) -> _Result:
+        given = {name: keywords.pop(name) for name in list(keywords) if name in shared}
+        for name in keywords:
+            if name not in own:
+                raise unknown_name("option", name, [*own, *shared])
+        if options is None:
+            options = Options(**given)
+        elif given:
+            options = replace(options, **given)
+        return function(*args, options=options, **keywords)
+
+    parameters = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type
+        )
+        for name, field in shared.items()
+    ]
+    call.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*own.values(), *parameters]
+    )
+    return call

@@ -1,15 +1,12 @@
-"""One side of a comparison, on its way from what was given to what is compared."""
+"""What users pass as a set of images, as one of three types: images, features or statistics."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any, Literal
 
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.features.features import Features
@@ -28,7 +25,6 @@ from gan_metrics.images.sources import (
     open_source,
 )
 from gan_metrics.inputs.options import Options
-from gan_metrics.metrics.moments import Moments
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.stats.peer_files import (
     Reference,
@@ -39,163 +35,119 @@ from gan_metrics.stats.peer_files import (
 )
 from gan_metrics.stats.references import open_reference
 from gan_metrics.stats.statistics import Statistics
-from gan_metrics.utils.result_warning import ResultWarning
 
-__all__ = ["Input", "Side", "open_side"]
+__all__ = [
+    "AnySet",
+    "EmbeddedSet",
+    "ImageSet",
+    "Input",
+    "InputSets",
+    "Role",
+    "open_set",
+    "stated_protocol",
+    "stated_space",
+]
 
 Input = str | os.PathLike[str] | Statistics | Features | Generated | Iterable[Any]
 """A set of images by its path, URL or name (:func:`~gan_metrics.images.sources.open_source`), a
 file of statistics or of features, ``ref:NAME`` for registered statistics, or one of these as an
 object; the images that a generator draws; or a tensor, array, list, dataset or loader of images."""
 
+Role = Literal["real", "fake", "held_out"]
+"""What a set is in an evaluation."""
+
 
 @dataclass(frozen=True)
-class Side:
-    """One side: images, statistics or features; and, once embedded, images and their features.
+class ImageSet:
+    """Images that have to be embedded.
 
     Attributes:
         source: The images.
-        statistics: Their moments.
-        features: Their features.
-        stored: Kind of features to the moments that a file holds of it, beside the above.
+        stored: Statistics that their file holds beside them, by the kind of their features. In
+            ADM's reference batches they are of more images than the file holds.
     """
 
-    source: ImageSource | None = None
-    statistics: Statistics | None = None
-    features: Features | None = None
+    source: ImageSource
     stored: Mapping[str, Statistics] = field(default_factory=dict)
-
-    def of(self, kind: str) -> Side:
-        """The side as the moments that its file holds of a kind of features, if it does."""
-        kept = self.stored.get(kind) if self.source is None else None
-        return self if kept is None else replace(self, statistics=kept)
-
-    def called(self, description: str) -> Side:
-        """The same statistics or features under the name of where they come from."""
-        statistics = self.statistics and replace(self.statistics, description=description)
-        features = self.features and replace(self.features, description=description)
-        stored = {k: replace(one, description=description) for k, one in self.stored.items()}
-        return replace(self, statistics=statistics, features=features, stored=stored)
-
-    @property
-    def stated(self) -> FeatureSpec | None:
-        """The feature space that its file speaks of, also if it holds images beside moments."""
-        kept = next(iter(self.stored.values()), None)
-        return self.spec or (None if kept is None else kept.spec)
-
-    @property
-    def known(self) -> Features | Statistics:
-        """What is known of its images, once they are embedded."""
-        known = self.features or self.statistics
-        assert known is not None  # noqa: S101
-        return known
-
-    @property
-    def moments(self) -> Moments:
-        """Mean and covariance, once they are known."""
-        return self.known.moments
-
-    @property
-    def array(self) -> npt.NDArray[np.float32] | None:
-        """The features, once they are known; ``None`` where only the moments are."""
-        return None if self.features is None else self.features.array
-
-    @property
-    def count(self) -> int | None:
-        """How many images there are, if it is known."""
-        return self.moments.n if self.features is None else len(self.features.array)
-
-    @property
-    def dim(self) -> int:
-        """The number of dimensions, once it is known.
-
-        Raises:
-            UsageError: When the features are maps, not vectors.
-        """
-        if self.features is None:
-            return self.moments.dim
-        shape = self.features.array.shape
-        if len(shape) != 2:
-            raise UsageError(
-                f"{self.description} has maps of shape {shape[1:]}, and vectors are needed: choose "
-                "another --pool"
-            )
-        return int(shape[1])
-
-    @property
-    def spec(self) -> FeatureSpec | None:
-        """The feature space, if it is known."""
-        known = self.features or self.statistics
-        return None if known is None else known.spec
-
-    @property
-    def protocol(self) -> str | None:
-        """The name of the protocol they were made by, if it is known."""
-        known = self.features or self.statistics or next(iter(self.stored.values()), None)
-        return None if known is None else known.protocol
-
-    @property
-    def digest(self) -> str | None:
-        """What stands for the set: the hash of its files, else that of its features or moments."""
-        known = self.features or self.statistics
-        if known is None:
-            return None
-        return known.identity
-
-    @property
-    def skipped(self) -> Sequence[tuple[str, str]]:
-        """Pairs of a name and a reason for the images that were left out."""
-        if self.statistics is not None:
-            listed = self.statistics.source.get("skipped_files", ())
-            return [(str(name), str(reason)) for name, reason in listed]
-        return () if self.features is None else self.features.skipped
-
-    @property
-    def resolutions(self) -> set[tuple[int, int]]:
-        """Width and height of its images, as far as they are known."""
-        if self.statistics is not None:
-            size = self.statistics.resolution
-            return set() if size is None else {size}
-        return set() if self.features is None else set(self.features.tally.sizes)
-
-    @property
-    def warnings(self) -> Sequence[ResultWarning]:
-        """What a reader of its number should know."""
-        known = self.features or self.statistics
-        return () if known is None else known.warnings
 
     @property
     def description(self) -> str:
-        """What it is, for a person."""
-        if self.statistics is not None:
-            return self.statistics.description or "the statistics"
-        if self.features is not None:
-            return self.features.description or "the features"
-        assert self.source is not None  # noqa: S101
+        """Where the images come from."""
         return self.source.description
 
 
-def open_side(given: Input, options: Options, *, single: bool = False) -> Side:
-    """Look at what was given.
+EmbeddedSet = Features | Statistics
+"""A set in a feature space: what metrics take."""
+
+AnySet = ImageSet | EmbeddedSet
+
+
+@dataclass(frozen=True)
+class InputSets:
+    """The sets of an evaluation.
+
+    Attributes:
+        real: The real images, if there are any.
+        fakes: The generated sets.
+        held_out: Real images that the generators were not trained on, if there are any.
+    """
+
+    real: AnySet | None
+    fakes: Sequence[AnySet]
+    held_out: AnySet | None = None
+
+    def __iter__(self) -> Iterator[tuple[Role, AnySet]]:
+        """Every set with its role: real, generated, held out."""
+        if self.real is not None:
+            yield "real", self.real
+        for fake in self.fakes:
+            yield "fake", fake
+        if self.held_out is not None:
+            yield "held_out", self.held_out
+
+    @property
+    def every(self) -> list[AnySet]:
+        """Every set, in the order of iteration."""
+        return [one for _, one in self]
+
+    def of_role(self, role: Role) -> list[AnySet]:
+        """The sets of one role."""
+        return [one for own, one in self if own == role]
+
+
+def stated_space(given: AnySet) -> FeatureSpec | None:
+    """The feature space that a set states, or that the statistics beside its images do."""
+    if isinstance(given, ImageSet):
+        return next((kept.spec for kept in given.stored.values()), None)
+    return given.spec
+
+
+def stated_protocol(given: AnySet) -> str | None:
+    """The protocol that a set states, or that the statistics beside its images do."""
+    if isinstance(given, ImageSet):
+        return next((kept.protocol for kept in given.stored.values()), None)
+    return given.protocol
+
+
+def open_set(given: Input, options: Options, *, single: bool = False) -> AnySet:
+    """Open what a user passed as a set of images.
 
     Args:
-        given: A path or an object.
-        options: Whether folders below are entered.
-        single: Whether one image file is a set.
+        given: A set in any form; see :data:`Input`.
+        options: Whether folders below are read (``recursive``), and the progress of downloads.
+        single: Whether one image file is a set too.
 
     Raises:
         UsageError: When it is of another type, or no reference has that name.
         InputError: When nothing is there, or it cannot be read.
-        WeightsError: When a registered reference cannot be had.
+        WeightsError: When a registered reference cannot be fetched.
     """
-    if isinstance(given, Statistics):
-        return Side(statistics=given)
-    if isinstance(given, Features):
-        return Side(features=given)
+    if isinstance(given, Statistics | Features):
+        return given
     if isinstance(given, Generated):
-        return Side(source=given)
+        return ImageSet(given)
     if is_object(given):
-        return Side(source=open_object(given))
+        return ImageSet(open_object(given))
     if not isinstance(given, str | os.PathLike):
         raise UsageError(
             f"expected a path, images, statistics or features, not {type(given).__name__}; "
@@ -206,15 +158,15 @@ def open_side(given: Input, options: Options, *, single: bool = False) -> Side:
         raise InputError("a side is empty text; give a folder of images or a statistics file")
     if isinstance(given, str) and given.startswith(_REGISTERED):
         name = given.removeprefix(_REGISTERED)
-        return _of_reference(open_reference(name, progress=options.get("progress")))
+        return _of_reference(open_reference(name, progress=options.progress))
     if is_remote(given):
         return _open_remote(Place(os.fspath(given)), options)
     if single and is_image(given):
-        return Side(source=SingleSource(Path(given)))
+        return ImageSet(SingleSource(Path(given)))
     if is_features_tensor(given):
         array = read_features_tensor(given)
         names = [str(i) for i in range(len(array))]
-        return Side(features=Features(names, array, FeatureSpec(), description=os.fspath(given)))
+        return Features(names, array, FeatureSpec(), description=os.fspath(given))
     if is_features(given) and not is_image_batch(given):
         features = load_features(given)
         if features.array.ndim == 4 and features.spec == FeatureSpec():
@@ -222,22 +174,26 @@ def open_side(given: Input, options: Options, *, single: bool = False) -> Side:
                 f"{os.fspath(given)} holds {features.array.dtype} of shape {features.array.shape} "
                 "without a header: images must be uint8, 0–255, and features n × D"
             )
-        return Side(features=features)
+        return features
     if is_reference(given):
         return _of_reference(read_reference(given))
-    return Side(source=open_source(given, recursive=options.get("recursive", True)))
+    return ImageSet(open_source(given, recursive=options.recursive))
 
 
-def _open_remote(place: Place, options: Options) -> Side:
-    """What lies at a URL; a file that may hold statistics or features is copied and looked at."""
+def _open_remote(place: Place, options: Options) -> AnySet:
+    """What lies at a URL; a file that may hold statistics or features is copied and opened."""
     if Path(place.name).suffix.lower() not in _WHOLE:
-        return Side(source=open_source(place.url, recursive=options.get("recursive", True)))
+        return ImageSet(open_source(place.url, recursive=options.recursive))
     copy = place.fetch()
     with place.speaks_for(copy):
-        found = open_side(copy.path, options).called(place.url)
-    if found.source is None:
-        return found
-    return replace(found, source=Copied(place, copy, found.source))
+        found = open_set(copy.path, options)
+    if isinstance(found, ImageSet):
+        stored = {k: replace(one, description=place.url) for k, one in found.stored.items()}
+        return ImageSet(Copied(place, copy, found.source), stored)
+    if isinstance(found, Features):
+        return replace(found, description=place.url)
+    others = {k: replace(one, description=place.url) for k, one in found.others.items()}
+    return replace(found, description=place.url, others=others)
 
 
 _WHOLE = frozenset((".npy", ".npz", ".parquet", ".pkl", ".pt", ".pth", ".safetensors"))
@@ -247,9 +203,9 @@ _REGISTERED = "ref:"
 """Before the name of a registered reference."""
 
 
-def _of_reference(found: Reference) -> Side:
+def _of_reference(found: Reference) -> AnySet:
     """What a file of statistics holds: the main ones, or images with statistics beside them."""
     if found.images is not None:
-        return Side(source=found.images, stored=found.statistics)
-    main = next(iter(found.statistics.values()))
-    return Side(statistics=main, stored=found.statistics)
+        return ImageSet(found.images, found.statistics)
+    (_, main), *others = found.statistics.items()
+    return replace(main, others=dict(others))

@@ -24,7 +24,7 @@ __all__ = [
     "Decoding",
     "FeatureSpec",
     "Preprocess",
-    "must_agree",
+    "require_same_space",
 ]
 
 Resize = Literal["exact", "shorter", "square", "none"]
@@ -236,7 +236,7 @@ class FeatureSpec:
         }
 
 
-def must_agree(one: FeatureSpec, other: FeatureSpec, name: str, other_name: str) -> None:
+def require_same_space(one: FeatureSpec, other: FeatureSpec, name: str, other_name: str) -> None:
     """Let two feature spaces pass only if they are the same in all that both state.
 
     Raises:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import Unpack
 
 from gan_metrics.analysis.attribution import Attribution, attribute_embedded
 from gan_metrics.analysis.comparison import Comparison, names_of, rank
@@ -19,16 +18,17 @@ from gan_metrics.analysis.per_image import PerImage, look_at_images
 from gan_metrics.analysis.projection import METHODS, FeatureMap, lay_out
 from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.errors import GanMetricsError, InputError, UsageError, unknown_name
-from gan_metrics.evaluation.compute import Measured, Sets
-from gan_metrics.evaluation.extract import settle
-from gan_metrics.evaluation.run import measure
+from gan_metrics.evaluation.compute import Evaluation, FeatureSets
+from gan_metrics.evaluation.run import evaluate_sets
+from gan_metrics.features.features import Features
 from gan_metrics.images.labels import folder_classes, labels_of_both
 from gan_metrics.images.sources import ImageSource
-from gan_metrics.inputs.options import Options
-from gan_metrics.inputs.sets import Input, Side
+from gan_metrics.inputs.options import Options, takes_options
+from gan_metrics.inputs.sets import EmbeddedSet, Input
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.moments import Moments
 from gan_metrics.metrics.per_sample import nearest_reals
+from gan_metrics.metrics.validation import whole_number
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
 from gan_metrics.reports.training_log import History, read_history
 from gan_metrics.results.result import EvaluationResult
@@ -141,6 +141,7 @@ class Findings:
         return unique(found)
 
 
+@takes_options
 def examine(
     real: Input,
     fakes: Input | Sequence[Input],
@@ -154,7 +155,7 @@ def examine(
     map_method: str | None = "tsne",
     map_images: int = 1000,
     by_class: bool = True,
-    **options: Unpack[Options],
+    options: Options,
 ) -> Findings:
     """Look at generators from every side, in one pass over their images.
 
@@ -171,7 +172,7 @@ def examine(
         map_method: ``"tsne"``, ``"umap"``, or ``None`` for no map.
         map_images: Images of each set on the map, at most.
         by_class: Whether the leading metric is computed class by class as well.
-        options: See :class:`Options`.
+        options: See :class:`~gan_metrics.inputs.options.Options`.
 
     Returns:
         What was found; what could not be is told in ``missing``, with the reason.
@@ -185,10 +186,7 @@ def examine(
     if map_method == "umap":
         require("umap", "maps")
     for name, value in (("shown", shown), ("places", places), ("map_images", map_images)):
-        if not isinstance(value, int) or value < 0:
-            raise UsageError(f"{name}={value!r}: expected a whole number of at least 0")
-    if options.get("protocol") is not None and not isinstance(options["protocol"], str):
-        raise UsageError("a report is made by one protocol; name one alone")
+        whole_number(name, value, least=0)
     logged = None if history is None else read_history(history)  # before any work
     if labels is not None:
         labels = labels_of_both(labels)
@@ -197,17 +195,15 @@ def examine(
         raise UsageError("a report needs at least one set of generated images")
     names = names_of(fakes)
     rows = registry.expand(metrics)
-    measured = measure(real, fakes, rows, held_out=held_out, options=options, images=True)
+    measured = evaluate_sets(rows, real, fakes, options, held_out=held_out, main_sets=True)
     leading = next(iter(rows))
     _refuse_empty(measured)
     sets = [_sets(one) for one in measured]
     first = sets[0]
     assert first.real is not None  # noqa: S101
-    choice = settle([first.real, *(one.fake for one in sets)], options)
-    seed = options.get("seed", 0)
-    called = dict[str, str]()
-    for one in measured:
-        called.update({n: result.metric for n, result in one.results.items() if n == leading})
+    choice = measured[0].space
+    seed = options.seed_or_default
+    ranked = any(leading in one.results for one in measured)
     generators = []
     for name, one, mine in zip(names, measured, sets, strict=True):
         looks = shown or places
@@ -215,8 +211,8 @@ def examine(
         worst = [] if images is None else [row["name"] for row in images.worst(places)]
         found, more = _tried("places", _places, mine, choice, options, worst)
         classes, why = None, dict[str, str]()
-        if by_class and called:
-            classes, why = _tried("classes", _classes, one, mine, called, labels)
+        if by_class and ranked:
+            classes, why = _tried("classes", _classes, one, mine, leading, labels)
         why = {**missing, **more, **why}
         generators.append(_generator(name, one, mine, images, found, classes, why, shown, seed))
     comparison, unranked = _ranking(names, measured, rows)
@@ -225,9 +221,9 @@ def examine(
         real=first.real.description,
         generators=generators,
         real_spectrum=_spectrum(first.real.moments),
-        feature_spec=_spec(first.fake),
+        feature_spec=first.fake.spec,
         decoding=Decoding() if choice is None else choice.decoding,
-        real_source=first.real.source,
+        real_source=_source(first.real),
         comparison=comparison,
         map=drawn,
         history=logged,
@@ -235,7 +231,7 @@ def examine(
     )
 
 
-def _refuse_empty(measured: Sequence[Measured]) -> None:
+def _refuse_empty(measured: Sequence[Evaluation]) -> None:
     """Refuse a report without a score; where some came out, the others are told of in it."""
     if any(one.results for one in measured):
         return
@@ -247,7 +243,7 @@ def _refuse_empty(measured: Sequence[Measured]) -> None:
 
 
 def _ranking(
-    names: Sequence[str], measured: Sequence[Measured], rows: registry.Request
+    names: Sequence[str], measured: Sequence[Evaluation], rows: registry.Request
 ) -> tuple[Comparison | None, dict[str, str]]:
     """The generators that have a value of the leading metric, ranked; who is left out, and why."""
     leading = next(iter(rows))
@@ -259,14 +255,14 @@ def _ranking(
     return (rank(able, rows) if len(able) > 1 else None), missing
 
 
-def _spec(side: Side) -> FeatureSpec:
-    assert side.spec is not None  # noqa: S101
-    return side.spec
+def _source(given: EmbeddedSet) -> ImageSource | None:
+    """The images of a set, where it was embedded from images."""
+    return given.source if isinstance(given, Features) else None
 
 
-def _sets(measured: Measured) -> Sets:
-    assert measured.images is not None  # noqa: S101
-    return measured.images
+def _sets(measured: Evaluation) -> FeatureSets:
+    assert measured.main_sets is not None  # noqa: S101  (they were asked for)
+    return measured.main_sets
 
 
 def _tried(what: str, make: Callable[..., Any], *given: Any) -> tuple[Any, dict[str, str]]:
@@ -284,18 +280,18 @@ def _spectrum(moments: Moments) -> npt.NDArray[np.float64]:
 
 
 def _places(
-    sets: Sets, choice: BackboneChoice | None, options: Options, names: Sequence[str]
+    sets: FeatureSets, choice: BackboneChoice | None, options: Options, names: Sequence[str]
 ) -> Attribution | None:
     if not names:
         return None
-    if choice is None or sets.fake.source is None or sets.real is None:
+    if choice is None or _source(sets.fake) is None or sets.real is None:
         raise UsageError("the places in an image need the fake images, not their features alone")
     return attribute_embedded(sets.real, sets.fake, choice, options, names=names)
 
 
 def _map(
     names: Sequence[str],
-    sets: Sequence[Sets],
+    sets: Sequence[FeatureSets],
     choice: BackboneChoice | None,
     method: str | None,
     most: int,
@@ -305,12 +301,12 @@ def _map(
     if method is None or not most:
         return None, {}
     fakes = ["fake"] if len(names) == 1 else [f"fake: {name}" for name in names]
-    sides = dict(zip(["real", *fakes], [sets[0].real, *(one.fake for one in sets)], strict=True))
-    known = {name: side for name, side in sides.items() if side is not None and side.features}
-    lost = [name for name in sides if name not in known]
+    every = dict(zip(["real", *fakes], [sets[0].real, *(one.fake for one in sets)], strict=True))
+    known = {name: one for name, one in every.items() if isinstance(one, Features)}
+    lost = [name for name in every if name not in known]
     missing = {"map": f"without {', '.join(lost)}: known by statistics alone"} if lost else {}
     decoding = Decoding() if choice is None else choice.decoding
-    spec = _spec(sets[0].fake)
+    spec = sets[0].fake.spec
     drawn, why = _tried(
         "map", lambda: lay_out(known, spec, decoding, method=method, seed=seed, most=most)
     )
@@ -319,8 +315,8 @@ def _map(
 
 def _generator(
     name: str,
-    measured: Measured,
-    sets: Sets,
+    measured: Evaluation,
+    sets: FeatureSets,
     images: PerImage | None,
     places: Attribution | None,
     classes: PerClass | None,
@@ -339,21 +335,19 @@ def _generator(
         near=_nearest(sets.fake, sets.real, galleries, real=False),
         near_real=_nearest(sets.real, sets.fake, galleries, real=True),
         places=places,
-        source=sets.fake.source,
+        source=_source(sets.fake),
         missing=missing,
     )
 
 
-def _classes(
-    measured: Measured, sets: Sets, called: Mapping[str, str], labels: Any
-) -> PerClass | None:
+def _classes(measured: Evaluation, sets: FeatureSets, leading: str, labels: Any) -> PerClass | None:
     """The leading metric class by class, where there are classes."""
     if labels is None:
         found = []
-        for side in (sets.real, sets.fake):
-            if side is None or side.features is None:
+        for one in (sets.real, sets.fake):
+            if not isinstance(one, Features):
                 return None
-            found.append(set(folder_classes(side.features.names) or ()))
+            found.append(set(folder_classes(one.names) or ()))
         classes = found[0] | found[1]
         if not found[0] & found[1] or len(classes) < 2:
             return None
@@ -362,20 +356,16 @@ def _classes(
                 f"there are {len(classes)} class folders, and at most {_CLASSES} are looked at "
                 "unasked; give --labels to have them all"
             )
-    groups = [
-        replace(group, rows={name: row for name, row in group.rows.items() if name in called})
-        for group in measured.groups
-    ]
-    return measure_classes([group for group in groups if group.rows], called, labels)
+    return measure_classes({None: measured}, labels, only=[leading])
 
 
-def _galleries(sets: Sets, images: PerImage | None, shown: int, seed: int) -> list[Gallery]:
+def _galleries(sets: FeatureSets, images: PerImage | None, shown: int, seed: int) -> list[Gallery]:
     found: list[Gallery] = []
     if not shown:
         return found
-    for real, side in ((True, sets.real), (False, sets.fake)):
-        if side is not None and side.features is not None:
-            every = side.features.names
+    for real, one in ((True, sets.real), (False, sets.fake)):
+        if isinstance(one, Features):
+            every = one.names
             rng = np.random.default_rng([seed, real])
             some = rng.choice(len(every), min(shown, len(every)), replace=False)
             found.append(
@@ -470,23 +460,27 @@ def _orders(images: PerImage) -> list[tuple[str, str, str, npt.NDArray[np.int64]
 
 
 def _nearest(
-    asked: Side | None, among: Side | None, galleries: Sequence[Gallery], *, real: bool
+    asked: EmbeddedSet | None,
+    among: EmbeddedSet | None,
+    galleries: Sequence[Gallery],
+    *,
+    real: bool,
 ) -> dict[str, Near]:
     """Of the images shown, the nearest of the other set."""
-    if asked is None or among is None or asked.features is None or among.features is None:
+    if not isinstance(asked, Features) or not isinstance(among, Features):
         return {}
-    if asked.features.array.ndim != 2:
+    if asked.array.ndim != 2:
         return {}
     wanted = dict.fromkeys(
         itertools.chain.from_iterable(one.names for one in galleries if one.real == real)
     )
-    places = {name: i for i, name in enumerate(asked.features.names)}
+    places = {name: i for i, name in enumerate(asked.names)}
     rows = np.array([places[name] for name in wanted], np.int64)
     if not len(rows):
         return {}
-    k = min(_NEIGHBORS, len(among.features.array))
-    whom, distances = nearest_reals(among.features.array, asked.features.array[rows], k=k)
-    others = among.features.names
+    k = min(_NEIGHBORS, len(among.array))
+    whom, distances = nearest_reals(among.array, asked.array[rows], k=k)
+    others = among.names
     return {
         name: [(others[int(i)], float(d)) for i, d in zip(*pair, strict=True)]
         for name, *pair in zip(wanted, whom, distances, strict=True)

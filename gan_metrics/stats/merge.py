@@ -10,7 +10,7 @@ from typing import Any
 
 from gan_metrics.errors import InputError, MismatchError, UsageError
 from gan_metrics.metrics.moments import merged
-from gan_metrics.protocols.spec import FeatureSpec, must_agree
+from gan_metrics.protocols.spec import FeatureSpec, require_same_space
 from gan_metrics.stats.statistics import Statistics
 from gan_metrics.utils.result_warning import unique
 
@@ -52,7 +52,7 @@ def merged_statistics(parts: Sequence[Statistics]) -> Statistics:
                 )
             seen[leaf["digest"]] = _described(part)
     for one, other in itertools.combinations(parts, 2):
-        must_agree(one.spec, other.spec, _described(one), _described(other))
+        require_same_space(one.spec, other.spec, _described(one), _described(other))
     protocols = sorted({part.protocol for part in parts if part.protocol})
     dims = sorted({part.moments.dim for part in parts})
     if len(protocols) > 1 or len(dims) > 1:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,8 @@ class Statistics:
         declared: Names of fields of ``spec`` that the kind of file stands for by convention and
             that the file itself does not state.
         resolution: Width and height of the images in pixels, where all are of one size.
+        others: Statistics of other kinds of features in the same file, by kind (``"spatial"``,
+            ``"dinov2"``); not part of the header.
     """
 
     moments: Moments
@@ -58,9 +60,44 @@ class Statistics:
     source: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[tuple[str, str], ...] = ()
     versions: Mapping[str, str] = field(default_factory=versions)
-    description: str = ""
+    description: str = "the statistics"
     declared: tuple[str, ...] = ()
     resolution: tuple[int, int] | None = None
+    others: Mapping[str, Statistics] = field(default_factory=dict)
+
+    def for_kind(self, kind: str) -> Statistics:
+        """The statistics of a kind of features in the same file; these where it has no others.
+
+        Args:
+            kind: Such as ``"spatial"``; see :attr:`gan_metrics.metrics.registry.Metric.needs`.
+        """
+        return self.others.get(kind, self)
+
+    @property
+    def array(self) -> None:
+        """There are no features of single images: ``None``."""
+        return None
+
+    @property
+    def count(self) -> int | None:
+        """The number of images, if it is known."""
+        return self.moments.n
+
+    @property
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return self.moments.dim
+
+    @property
+    def skipped(self) -> Sequence[tuple[str, str]]:
+        """Pairs of a name and a reason for the images that were left out."""
+        listed = self.source.get("skipped_files", ())
+        return [(str(name), str(reason)) for name, reason in listed]
+
+    @property
+    def resolutions(self) -> set[tuple[int, int]]:
+        """Width and height of the images, if they are known to be of one size."""
+        return set() if self.resolution is None else {self.resolution}
 
     @property
     def identity(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -15,13 +14,13 @@ from gan_metrics.backbones.network import Backbone
 from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.distributed import Comm, world
 from gan_metrics.errors import ComputationError, InputError, MismatchError, UsageError
-from gan_metrics.evaluation.compute import Measured, Task, score_sets
-from gan_metrics.evaluation.extract import embed_spaces, settle
+from gan_metrics.evaluation.compute import Evaluation, FeatureSets, ProtocolRun, compute
+from gan_metrics.evaluation.extract import choose_feature_space, embed
 from gan_metrics.evaluation.plan import make_plan
 from gan_metrics.features.features import Features
 from gan_metrics.images.value_ranges import check_value_range, to_uint8
-from gan_metrics.inputs.options import Options, check_options
-from gan_metrics.inputs.sets import Side, open_side
+from gan_metrics.inputs.options import Options
+from gan_metrics.inputs.sets import AnySet, EmbeddedSet, ImageSet, InputSets, open_set
 from gan_metrics.metrics import registry
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.results.result import EvaluationResult, MetricResult
@@ -32,10 +31,10 @@ __all__ = [
     "KID",
     "RANGES",
     "Accumulator",
-    "Fed",
     "InceptionScore",
     "Metrics",
     "PrecisionRecall",
+    "PushedImages",
 ]
 
 RANGES = ((0.0, 1.0), (-1.0, 1.0))
@@ -44,8 +43,8 @@ RANGES = ((0.0, 1.0), (-1.0, 1.0))
 Self = TypeVar("Self", bound="Accumulator")
 
 
-class Fed:
-    """Stands for images that are yet to come, while it is settled what is done to them."""
+class PushedImages:
+    """A placeholder for images that are pushed later, while their feature space is chosen."""
 
     names: ClassVar[Sequence[str]] = ()
     warnings: ClassVar[Sequence[tuple[str, str]]] = ()
@@ -78,7 +77,7 @@ class Accumulator:
         precision: str | None = None,
         value_range: Sequence[float] | None = None,
         device: str | torch.device = "auto",
-        seed: int = 0,
+        seed: int | None = None,
         error_bars: bool = True,
         arguments: Mapping[str, Mapping[str, Any]] | None = None,
         comm: Comm | None = None,
@@ -94,43 +93,43 @@ class Accumulator:
             layer=layer,
             pool=pool,
             protocol=protocol,
-            weights=weights if weights in (None, "random") else Path(weights),
+            weights=weights,
             precision=precision,
             device=device,
             seed=seed,
             cache=False,
             comm=self.comm,
         )
-        check_options(options)
-        settled = registry.check_arguments(arguments)
+        checked = registry.check_arguments(arguments)
         loader = reference if is_loader(reference) else None
-        self.reference = None
+        self.reference: AnySet | None = None
         if loader is not None:
-            self.reference = Side(source=Fed("the images of the loader"))
+            self.reference = ImageSet(PushedImages("the images of the loader"))
         elif reference is not None:
-            self.reference = open_side(reference, options)
-        real = self.reference or Side(source=Fed("the real images"))
-        sides = [real, Side(source=Fed("the fake images"))]
-        choice = settle(sides, options)
-        assert choice is not None  # noqa: S101
-        plan = make_plan(rows, {"real": sides[:1], "fake": sides[1:]}, choice, options)
+            self.reference = open_set(reference, options)
+        pushed = ImageSet(PushedImages("the real images"))
+        sets = InputSets(self.reference or pushed, [ImageSet(PushedImages("the fake images"))])
+        choice = choose_feature_space(sets.every, options)
+        assert choice is not None  # noqa: S101  (there are images)
+        plan = make_plan(rows, sets, choice, options)
         for error in plan.failed.values():
             raise error
         for name, reason in plan.not_computed.items():
             raise InputError(f"{name} cannot be computed: {reason}")
         self._main = choice
-        self._task = Task("", options, plan, plan.arguments(settled, options), error_bars)
+        arguments_of = plan.arguments(checked, options)
+        self._run = ProtocolRun(options, plan, arguments_of, error_bars, choice)
         self._spaces = {space.spec: space for space in plan.spaces.values()}
         self._embedder = Embedder(device)
         self._kept: dict[bool, dict[FeatureSpec, list[torch.Tensor]]] = {}
         self._gathered: dict[tuple[bool, FeatureSpec], tuple[int, Features]] = {}
         self._forget(real=True)
         self._forget(real=False)
-        self._known: dict[str, Side] = {}
+        self._known: dict[str, EmbeddedSet] = {}
         if loader is not None:
             self._read(loader)  # type: ignore[arg-type]
         elif self.reference is not None:
-            self._known = self._look_at(self.reference)
+            self._known = self._embed_reference(self.reference)
 
     @property
     def comm(self) -> Comm:
@@ -194,8 +193,8 @@ class Accumulator:
         with self.comm.jointly():
             for images in batches_of(loader, self.comm):
                 self._add(images, True)
-            spaces = self._task.plan.spaces
-            self._known = {name: self._side(True, spaces[name]) for name in self._task.plan.rows}
+            spaces = self._run.plan.spaces
+            self._known = {name: self._pushed(True, spaces[name]) for name in self._run.plan.rows}
         self._forget(real=True)
 
     def compute(self) -> Any:
@@ -263,35 +262,35 @@ class Accumulator:
                     self._kept[real][mine[fingerprint]].append(tensor)
         return self
 
-    def _measured(self) -> Measured:
-        """All metrics of all that the ranks took in."""
-        plan = self._task.plan
+    def _evaluate(self) -> Evaluation:
+        """Compute all metrics of the images that all processes took in."""
+        plan = self._run.plan
         wanted = any(row.sides == 2 for row in plan.rows.values())
         with self.comm.jointly():
-            fakes = {name: self._side(False, plan.spaces[name]) for name in plan.rows}
+            fakes = {name: self._pushed(False, plan.spaces[name]) for name in plan.rows}
             reals = dict(self._known)
             fed = any(self.comm.gather(any(map(len, self._kept[True].values()))))
             if not reals and (wanted or fed):
-                reals = {name: self._side(True, plan.spaces[name]) for name in plan.rows}
-            return score_sets(self._task, reals or None, fakes, None, {})
+                reals = {name: self._pushed(True, plan.spaces[name]) for name in plan.rows}
+            sets = {name: FeatureSets(fake, reals.get(name)) for name, fake in fakes.items()}
+            return compute(self._run, sets, None, {})
 
-    def _look_at(self, reference: Side) -> dict[str, Side]:
-        """The reference in the space of each metric."""
-        plan, options = self._task.plan, self._task.options
-        wanted = plan.of_side(reference, "real")
-        embedded = embed_spaces([reference], [wanted], options, moments=plan.moments)[0]
-        found = {}
-        for name, row in plan.rows.items():
-            stored = plan.stored(reference, name, "real")
-            found[name] = stored or embedded.get(name) or reference.of(row.needs)
-        return found
+    def _embed_reference(self, reference: AnySet) -> dict[str, EmbeddedSet]:
+        """The reference in the feature space of each metric that takes real images."""
+        plan, options = self._run.plan, self._run.options
+        wanted = plan.spaces_for(reference, "real")
+        [features] = embed([reference], [wanted], options, moments=plan.moments)
+        return {
+            name: plan.embedded_set(reference, name, "real", features)
+            for name in plan.metrics_of("real")
+        }
 
     def _forget(self, *, real: bool) -> None:
         self._kept[real] = {spec: [] for spec in self._spaces}
         self._gathered = {key: kept for key, kept in self._gathered.items() if key[0] != real}
 
-    def _side(self, real: bool, space: BackboneChoice) -> Side:
-        """The images of one side that all ranks were fed, in their order."""
+    def _pushed(self, real: bool, space: BackboneChoice) -> Features:
+        """The features of the real or generated images that all processes took in, in order."""
         key = (real, space.spec)
         parts = self._kept[real][space.spec]
         if len(parts) > 1:
@@ -318,7 +317,7 @@ class Accumulator:
             kept = (len(own), features)
             self._gathered[key] = kept
         assert kept is not None  # noqa: S101
-        return Side(features=kept[1])
+        return kept[1]
 
 
 _SIDES = {"real": True, "fake": False}
@@ -337,7 +336,7 @@ class _Single(Accumulator):
         super().__init__([self._metric], reference, **options)
 
     @property
-    def known(self) -> Side:
+    def known(self) -> EmbeddedSet:
         """The reference in the metric's space.
 
         Raises:
@@ -353,7 +352,7 @@ class _Single(Accumulator):
         Raises:
             ComputationError: When a side has too few images.
         """
-        measured = self._measured()
+        measured = self._evaluate()
         for error in measured.errors.values():
             raise error
         return measured.results[self._metric]
@@ -438,7 +437,7 @@ class Metrics(Accumulator):
         Raises:
             ComputationError: When a side has no images.
         """
-        measured = self._measured()
+        measured = self._evaluate()
         return EvaluationResult(
             measured.results, {name: str(error) for name, error in measured.errors.items()}
         )

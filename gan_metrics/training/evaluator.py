@@ -19,6 +19,7 @@ from gan_metrics.errors import InputError, ResourceError, UsageError
 from gan_metrics.files.download import atomic_path, check_target
 from gan_metrics.generators.calling import Generator, load_generator
 from gan_metrics.metrics.registry import METRICS, expand
+from gan_metrics.metrics.validation import whole_number
 from gan_metrics.results.result import EvaluationResult
 from gan_metrics.training.accumulators import Metrics
 from gan_metrics.training.loaders import Reference
@@ -49,7 +50,8 @@ class Evaluator:
             ``(n, seed)`` that gives all of them, ``n × …``.
         every: Evaluate at steps that this divides; others cost nothing.
         batch_size: Images per call of the generator, and per pass of the network.
-        seed: Of the latents, of what the generator draws itself, and of the metrics.
+        seed: Of the latents and of what the generator draws itself, by default 0; and of the
+            metrics, by default the protocol's, else 0.
         value_range: What stands for black and white in the generator's images; by default its
             attribute ``value_range``.
         num_classes: Of a conditional generator, as for :class:`gan_metrics.Generated`.
@@ -78,7 +80,7 @@ class Evaluator:
         latent: Latent | None = None,
         every: int = 1,
         batch_size: int = 64,
-        seed: int = 0,
+        seed: int | None = None,
         value_range: Sequence[float] | None = None,
         num_classes: int | None = None,
         log: str | os.PathLike[str] | Log | Sequence[str | os.PathLike[str] | Log] = (),
@@ -86,16 +88,19 @@ class Evaluator:
         **options: Any,
     ) -> None:
         for name, value in (("n_fake", n_fake), ("every", every), ("batch_size", batch_size)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise UsageError(f"{name}={value!r}: expected a whole number of at least 1")
+            whole_number(name, value, least=1)
         rows = expand(metrics)
         self.leading = next(iter(rows))
         self._better = METRICS[rows[self.leading].name].better
-        self.n_fake, self.every, self.batch_size, self.seed = n_fake, every, batch_size, seed
-        self._latent, self._latents = latent, None if not callable(latent) else latent(n_fake, seed)
+        self.n_fake, self.every, self.batch_size = n_fake, every, batch_size
+        self.seed = 0 if seed is None else whole_number("seed", seed, least=0)
+        self._latent, self._latents = (
+            latent,
+            None if not callable(latent) else latent(n_fake, self.seed),
+        )
         if self._latents is not None and len(self._latents) != n_fake:
             raise InputError(
-                f"latent({n_fake}, {seed}) gives {len(self._latents)} latents, not {n_fake}"
+                f"latent({n_fake}, {self.seed}) gives {len(self._latents)} latents, not {n_fake}"
             )
         self._said: dict[str, Any] = {"value_range": value_range, "num_classes": num_classes}
         logs: Sequence[Any] = log if isinstance(log, list | tuple) else [log]

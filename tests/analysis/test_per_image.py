@@ -17,8 +17,7 @@ from PIL import Image, ImageFilter
 import gan_metrics as gm
 from gan_metrics.analysis.per_image import COLUMNS, look_at_images
 from gan_metrics.errors import ComputationError, InputError, UsageError
-from gan_metrics.evaluation.compute import Sets
-from gan_metrics.inputs.sets import Side
+from gan_metrics.evaluation.compute import FeatureSets
 from gan_metrics.metrics import frechet_distance, frechet_influence, pointwise
 
 pytestmark = pytest.mark.usefixtures("coarse_lite0")
@@ -212,7 +211,7 @@ def test_what_cannot_be() -> None:
     with pytest.raises(UsageError, match="top"):
         gm.evaluate(real, fake, metrics="fid", top=-1)
     with pytest.raises(ComputationError, match="at least two"):
-        look_at_images(Sets(Side(features=features(fake.array[:1])), Side(features=real)))
+        look_at_images(FeatureSets(features(fake.array[:1]), real))
 
 
 def test_at_the_shell(tmp_path: Path) -> None:

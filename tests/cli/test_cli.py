@@ -61,7 +61,7 @@ def test_every_option_reaches_the_library(
         result = gm.MetricResult("fd", 1.0, None, 2, 3, None, gm.FeatureSpec())
         return gm.EvaluationResult({names: result})
 
-    monkeypatch.setattr("gan_metrics.api.score", spy)
+    monkeypatch.setattr("gan_metrics.evaluation.run.score", spy)
     given = {
         "backbone": "b", "layer": "l", "pool": "max", "protocol": "p", "weights": "w",
         "precision": "bf16", "alpha": "white", "exif": "apply", "max_images": 3, "seed": 4,
@@ -81,7 +81,7 @@ def test_every_option_reaches_the_library(
     assert taken["error_bars"] is True
     call("fid", "R", "F")
     assert taken["cache"] is True
-    from gan_metrics.api import Options
+    from gan_metrics.inputs.options import Options
 
     own = {"names", "real", "fake", "error_bars", "arguments"}
     assert set(taken) - own == set(Options.__annotations__)
@@ -310,7 +310,7 @@ def test_a_fault_of_ours(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> N
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr("gan_metrics.api.score", broken)
+    monkeypatch.setattr("gan_metrics.evaluation.run.score", broken)
     refused(
         1, "fid", *folders, says=("a fault of gan-metrics (ZeroDivisionError: oops)", "--debug")
     )
@@ -326,7 +326,7 @@ def test_out_of_memory(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> Non
         def starved(*_: object, error: BaseException = error, **__: object) -> None:
             raise error
 
-        monkeypatch.setattr("gan_metrics.api.score", starved)
+        monkeypatch.setattr("gan_metrics.evaluation.run.score", starved)
         refused(6, "fid", *folders, says=("out of memory", "--batch-size"))
 
 

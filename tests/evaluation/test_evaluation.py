@@ -22,10 +22,11 @@ from gan_metrics.errors import (
     UsageError,
     WeightsError,
 )
-from gan_metrics.evaluation.extract import embed_spaces
+from gan_metrics.evaluation.extract import embed
 from gan_metrics.evaluation.run import score
 from gan_metrics.images import loader
-from gan_metrics.inputs.sets import open_side
+from gan_metrics.inputs.options import Options
+from gan_metrics.inputs.sets import open_set
 from gan_metrics.metrics.registry import METRICS
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.stats.statistics import Statistics
@@ -472,11 +473,11 @@ def test_only_the_networks_that_are_needed_are_built(
         real_init(self, choice, *given)
 
     lite, other = choose_backbone(LITE0), choose_backbone("timm:test_resnet", weights="random")
-    sides = [open_side(folder, {}) for folder in folders]
-    embed_spaces(sides, [{"a": lite}] * 2, {})
+    sets = [open_set(folder, Options()) for folder in folders]
+    embed(sets, [[lite]] * 2, Options())
     monkeypatch.setattr(network.Backbone, "__init__", init)
     monkeypatch.setattr(multi_space.Backbone, "__init__", init)
-    embed_spaces(sides, [{"a": lite, "b": other}] * 2, {})
+    embed(sets, [[lite, other]] * 2, Options())
     assert built == [other.recipe.name]
 
 

@@ -12,23 +12,21 @@ from data import crops, write_folder
 from scipy import stats
 
 import gan_metrics as gm
-from gan_metrics.evaluation.warnings import feature_cautions, pair_cautions, set_cautions
+from gan_metrics.evaluation.warnings import feature_warnings, pair_warnings, set_warnings
 from gan_metrics.features.features import Features
 from gan_metrics.images.metadata import Facts, Tally
-from gan_metrics.inputs.sets import Side
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.stats.statistics import Statistics
 
 pytestmark = pytest.mark.usefixtures("coarse_lite0")
 
 
-def side(array: np.ndarray, *facts: Facts, **more: object) -> Side:
+def side(array: np.ndarray, *facts: Facts, **more: object) -> Features:
     tally = Tally()
     for one in facts:
         tally.add(one)
     names = [str(i) for i in range(len(array))]
-    features = Features(names, array.astype(np.float32), FeatureSpec(), tally=tally, **more)
-    return Side(features=features)
+    return Features(names, array.astype(np.float32), FeatureSpec(), tally=tally, **more)
 
 
 def random(n: int, seed: int = 0, dim: int = 3) -> np.ndarray:
@@ -41,24 +39,24 @@ def codes(found: list[tuple[str, str]]) -> list[str]:
 
 def test_two_good_sets_raise_nothing() -> None:
     a, b = side(random(10_000)), side(random(10_000, 1))
-    assert set_cautions(a) == set_cautions(b) == feature_cautions(a) == feature_cautions(b) == []
-    assert pair_cautions(a, b) == []
+    assert set_warnings(a) == set_warnings(b) == feature_warnings(a) == feature_warnings(b) == []
+    assert pair_warnings(a, b) == []
 
 
 def test_few_images() -> None:
     big, small = side(random(10_000)), side(random(9_999, 1))
-    assert set_cautions(big) == []
-    ((code, message),) = set_cautions(small)
+    assert set_warnings(big) == []
+    ((code, message),) = set_warnings(small)
     assert code == "small-sample"
     assert "9999 images" in message
-    unknown = Side(statistics=Statistics(gm.Moments(None, np.zeros(3), np.eye(3))))
-    assert set_cautions(unknown) == []
+    unknown = Statistics(gm.Moments(None, np.zeros(3), np.eye(3)))
+    assert set_warnings(unknown) == []
 
 
 def test_copies_within_a_set_by_their_features() -> None:
     array = random(50)
     array[[7, 9]] = array[3]
-    (code, message), _few = set_cautions(side(array))[::-1]
+    (code, message), _few = set_warnings(side(array))[::-1]
     assert code == "duplicates"
     assert "2 images" in message
 
@@ -66,19 +64,19 @@ def test_copies_within_a_set_by_their_features() -> None:
 def test_copies_within_a_set_by_their_files() -> None:
     """Equal files may have features that differ in the last bits, and the other way round."""
     digests = [bytes([i % 45]) * 32 for i in range(50)]
-    _few, (code, message) = set_cautions(side(random(50), image_digests=digests))
+    _few, (code, message) = set_warnings(side(random(50), image_digests=digests))
     assert code == "duplicates"
     assert "5 images" in message
     array = random(50)
     array[1] = array[0]
     own = [bytes([i]) * 32 for i in range(50)]
-    assert codes(set_cautions(side(array, image_digests=own))) == ["small-sample"]
+    assert codes(set_warnings(side(array, image_digests=own))) == ["small-sample"]
 
 
 def test_images_that_stand_in_both_sets() -> None:
     array, other = random(10_000), random(10_000, 1)
     other[5] = array[9]
-    assert codes(pair_cautions(side(array), side(other))) == ["shared-images"]
+    assert codes(pair_warnings(side(array), side(other))) == ["shared-images"]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +95,7 @@ def test_jpeg_against_png(
         side(random(10_000, i), *(Facts(64, 64, name, "RGB") for name in formats))
         for i, formats in enumerate((real, fake))
     ]
-    assert codes(pair_cautions(*sides)) == expected
+    assert codes(pair_warnings(*sides)) == expected
 
 
 @pytest.mark.parametrize(("width", "expected"), [(64, []), (68, []), (80, ["source-sizes"]),
@@ -106,13 +104,13 @@ def test_sources_of_different_size(width: int, expected: list[str]) -> None:
     a = side(random(10_000), *(Facts(64, 64, "PNG", "RGB") for _ in range(9)))
     b = side(random(10_000, 1), *(Facts(width, width, "PNG", "RGB") for _ in range(5)),
              *(Facts(999, 999, "PNG", "RGB") for _ in range(4)))  # fmt: skip
-    assert codes(pair_cautions(a, b)) == expected
-    assert codes(pair_cautions(b, a)) == expected
+    assert codes(pair_warnings(a, b)) == expected
+    assert codes(pair_warnings(b, a)) == expected
 
 
-def of_classes(counts: dict[str, int], seed: int) -> Side:
+def of_classes(counts: dict[str, int], seed: int) -> Features:
     names = [f"{name}/{i}.png" for name, count in counts.items() for i in range(count)]
-    return Side(features=Features(names, random(len(names), seed).astype("f4"), FeatureSpec()))
+    return Features(names, random(len(names), seed).astype("f4"), FeatureSpec())
 
 
 @pytest.mark.parametrize(
@@ -127,7 +125,7 @@ def of_classes(counts: dict[str, int], seed: int) -> Side:
     ],
 )
 def test_classes_of_other_shares(real: dict[str, int], fake: dict[str, int], warned: bool) -> None:
-    found = dict(pair_cautions(of_classes(real, 0), of_classes(fake, 1)))
+    found = dict(pair_warnings(of_classes(real, 0), of_classes(fake, 1)))
     assert ("class-balance" in found) == warned
     counts = [[side.get(name, 0) for name in {**real, **fake}] for side in (real, fake)]
     if np.all(np.any(counts, axis=0)) and {*real} & {*fake} and len(real) > 1:
@@ -136,7 +134,7 @@ def test_classes_of_other_shares(real: dict[str, int], fake: dict[str, int], war
 
 def test_a_class_that_is_absent_is_named() -> None:
     real, fake = of_classes({"cat": 90, "dog": 10}, 0), of_classes({"cat": 200}, 1)
-    message = dict(pair_cautions(real, fake))["class-balance"]
+    message = dict(pair_warnings(real, fake))["class-balance"]
     assert "1 classes are absent, first 'dog'" in message
     assert "10.0% of the real images and 0.0% of the fake" in message
 
@@ -144,15 +142,15 @@ def test_a_class_that_is_absent_is_named() -> None:
 def test_features_that_say_nothing() -> None:
     array = random(20)
     array[:, 1] = 5.0
-    ((code, message),) = feature_cautions(side(array))
+    ((code, message),) = feature_warnings(side(array))
     assert (code, message.rpartition(": ")[2]) == (
         "constant-features",
         "1 of 3 features are the same for all images",
     )
     array[:] = [1.0, 2.0, 3.0]
-    assert codes(feature_cautions(side(array))) == ["no-variance"]
+    assert codes(feature_warnings(side(array))) == ["no-variance"]
     known = Statistics(gm.Moments(9, np.zeros(3), np.diag([1.0, 0.0, 1.0])))
-    assert codes(feature_cautions(Side(statistics=known))) == ["constant-features"]
+    assert codes(feature_warnings(known)) == ["constant-features"]
 
 
 def test_they_stand_in_the_results(tmp_path: Path) -> None:

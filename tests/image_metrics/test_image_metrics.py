@@ -15,6 +15,7 @@ import torch
 from commands import call, refused
 from conftest import LITE0
 from data import scenes, write_folder
+from gan_metrics.image_metrics import lpips_diversity, ppl
 from torch import nn
 
 import gan_metrics as gm
@@ -26,8 +27,11 @@ from gan_metrics.image_metrics import lpips_diversity, ppl
 from gan_metrics.image_metrics.pairs import DecodedImages, _draw_pairs
 from gan_metrics.image_metrics.path_length import _between
 from gan_metrics.images.sources import open_source
+<<<<<<< HEAD
 
 pytestmark = pytest.mark.usefixtures("coarse_lite0")
+=======
+>>>>>>> core
 
 pytest.importorskip("lpips")
 RANDOM: dict[str, Any] = {"weights": "random", "device": "cpu"}

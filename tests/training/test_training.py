@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import LITE0
-from data import crops
+from data import crops, write_folder
 from toys import Colours, Painter, of_colours
 
 import gan_metrics as gm
@@ -345,3 +345,23 @@ def test_a_loader_is_the_real_side() -> None:
     )
     with pytest.raises(UsageError, match="rank 1 of 3"):
         FID(shared, backbone=LITE0, device="cpu")
+
+
+def test_training_objects_keep_the_seed_of_the_protocol(tmp_path: Path) -> None:
+    """tf1 draws KID's subsets and deals IS's images with its own seed, 2020."""
+    same: dict[str, Any] = {
+        "protocol": "tf1",
+        "weights": "random",
+        "arguments": {"kid": {"subset_size": 4, "subsets": 3}, "is": {"splits": 2}},
+    }
+    sets = [crops(7, seed, 48, 48) for seed in (1, 2)]
+    folders = [write_folder(tmp_path / str(i), images) for i, images in enumerate(sets)]
+    metrics = Metrics("kid,is", device="cpu", **same)
+    metrics.update(batch(7, 1), real=True).update(batch(7, 2))
+    found = metrics.compute()
+    expected = gm.evaluate(*folders, metrics="kid,is", **same)
+    other = gm.evaluate(*folders, metrics="kid,is", seed=0, **same)
+    for name in ("kid", "is"):
+        gap = abs(other[name].value - expected[name].value)
+        assert gap > 0
+        assert abs(found[name].value - expected[name].value) < 1e-3 * gap
