@@ -169,7 +169,7 @@ def index_path() -> Path:
     Raises:
         GanMetricsError: When it is in neither place.
     """
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     places = [folder / "reference_stats" / "index.json" for folder in (package, package.parent)]
     for place in places:
         if os.path.isfile(place):

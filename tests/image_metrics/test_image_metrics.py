@@ -27,11 +27,8 @@ from gan_metrics.image_metrics import lpips_diversity, ppl
 from gan_metrics.image_metrics.pairs import DecodedImages, _draw_pairs
 from gan_metrics.image_metrics.path_length import _between
 from gan_metrics.images.sources import open_source
-<<<<<<< HEAD
 
 pytestmark = pytest.mark.usefixtures("coarse_lite0")
-=======
->>>>>>> core
 
 pytest.importorskip("lpips")
 RANDOM: dict[str, Any] = {"weights": "random", "device": "cpu"}
