@@ -184,7 +184,7 @@ def _check_weights(tasks: Sequence[Task], options: Options) -> None:
         network_of(row.name, task.arguments.get(row.name, {}))
         for task in tasks
         for row in task.plan.rows.values()
-        if row.needs in registry.OF_IMAGES
+        if row.network
     }
     idle = (
         [name for name in given if name and name not in used] if isinstance(given, Mapping) else []

@@ -19,10 +19,10 @@ import gan_metrics as gm
 from gan_metrics.backbones.lpips import Lpips
 from gan_metrics.errors import ComputationError, ImageError, InputError, UsageError, WeightsError
 from gan_metrics.generators.generated import Generated
+from gan_metrics.image_metrics import lpips_diversity, ppl
 from gan_metrics.image_metrics.pairs import DecodedImages, _draw_pairs
 from gan_metrics.image_metrics.path_length import _between
 from gan_metrics.images.sources import open_source
-from gan_metrics.perceptual import lpips_diversity, ppl
 
 pytest.importorskip("lpips")
 RANDOM: dict[str, Any] = {"weights": "random", "device": "cpu"}
