@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 from gan_metrics.backbones.metadata_cache import remembered
-from gan_metrics.backbones.recipe import Layer, Recipe
+from gan_metrics.backbones.recipe import Layer, Library, Recipe
 from gan_metrics.backbones.weights import WeightsSource
 from gan_metrics.protocols.spec import Preprocess
 
-__all__ = ["clip_recipe", "timm_recipe"]
+__all__ = ["CLIP", "TIMM", "clip_recipe", "timm_recipe"]
 
 
 def timm_recipe(model: str) -> Recipe:
@@ -99,3 +99,23 @@ def _recipe(
             hub_files=tuple(facts["hub_files"]) if facts["hub"] else (),
         ),
     )
+
+
+def _names(library: str) -> Callable[[str], list[str]]:
+    def names(pattern: str) -> list[str]:
+        module = importlib.import_module(f"gan_metrics.backbones.{library}")
+        found: list[str] = module.all_names(pattern)
+        return found
+
+    return names
+
+
+TIMM = Library("timm", "timm:NAME", recipe=timm_recipe, names=_names("timm"))
+CLIP = Library(
+    "clip",
+    "clip:MODEL/WEIGHTS",
+    recipe=clip_recipe,
+    names=_names("open_clip"),
+    packages=("open-clip-torch",),
+    cite=("radford2021learning",),
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from gan_metrics import settings
-from gan_metrics.backbones.registry import BACKBONES, weights_source
+from gan_metrics.backbones.registry import BACKBONES
 from gan_metrics.backbones.weights import status
 from gan_metrics.features.cache import FeatureCache
 from gan_metrics.utils.versions import versions
@@ -26,7 +26,9 @@ def examine() -> dict[str, dict[str, str]]:
         devices["cuda"] = "none"
     if torch.backends.mps.is_available():
         devices["mps"] = "available"
-    weights = {name: status(weights_source(name))[1] for name in BACKBONES}
+    weights = {
+        name: status(recipe.weights)[1] for name, recipe in BACKBONES.items() if recipe.weights
+    }
     info = FeatureCache().info()
     places = {
         "home": str(settings.home_dir()),

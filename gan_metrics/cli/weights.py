@@ -238,10 +238,10 @@ def weights_list(
     debug: Debug = False,
 ) -> None:
     """Which weights are on this machine, and where."""
-    from gan_metrics.backbones.registry import BACKBONES, weights_source
+    from gan_metrics.backbones.registry import BACKBONES
     from gan_metrics.backbones.weights import status
 
-    found = {name: status(weights_source(name)) for name in BACKBONES}
+    found = {name: status(recipe.weights) for name, recipe in BACKBONES.items() if recipe.weights}
     if json:
         console.print_json({name: path and str(path) for name, (path, _) in found.items()})
         return

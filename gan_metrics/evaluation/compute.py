@@ -28,7 +28,7 @@ from gan_metrics.metrics import registry
 from gan_metrics.metrics.estimate import Estimate
 from gan_metrics.metrics.registry import Metric
 from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.results.result import MetricResult
+from gan_metrics.results.result import MetricResult, plugins_used
 from gan_metrics.utils.result_warning import ResultWarning, unique
 from gan_metrics.utils.versions import versions
 
@@ -219,6 +219,7 @@ def score_sets(
                     ]
                 ),
                 versions=versions(),
+                plugins=plugins_used(row.name, spec, common_protocol(theirs, choice)),
             )
     results = {name: results[name] for name in plan.rows if name in results}
     return Measured(results, estimates, errors, plan.not_computed, _digest(fake), groups)
@@ -258,6 +259,7 @@ def _perceived(task: Task, row: Metric, side: Side) -> tuple[MetricResult, Estim
             [*found.warnings, *protocol_cautions(row, plan, options), *estimate.warnings]
         ),
         versions=versions(),
+        plugins=plugins_used(row.name, found.spec, plan.rules.name if plan.rules else None),
     )
     return result, estimate
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from gan_metrics.backbones.registry import BACKBONES, LIBRARIES, is_built_in
+from gan_metrics.backbones.registry import BACKBONES, is_built_in, library_of
 from gan_metrics.distributed import ALONE, Comm
 from gan_metrics.errors import UsageError, unknown_name
 from gan_metrics.features.cache import FeatureCache
@@ -91,7 +91,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     if not isinstance(weights, str | os.PathLike | Mapping | None):
         raise UsageError(f"weights={weights!r}: expected a file, 'random', or backbone to file")
     for name in weights if isinstance(weights, Mapping) else ():
-        if name and not is_built_in(name) and not name.startswith(LIBRARIES):
+        if name and not is_built_in(name) and not library_of(name) and name not in BACKBONES:
             raise unknown_name("backbone of weights", name, BACKBONES)
     seed = options.get("seed", 0)
     if not isinstance(seed, int) or not 0 <= seed < 2**63:
