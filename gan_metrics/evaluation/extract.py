@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gan_metrics.backbones.engines import ENGINES
 from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.backbones.registry import built_in, choose_backbone, recipe_of
 from gan_metrics.errors import MismatchError, UsageError, WeightsError
@@ -143,7 +144,7 @@ def embed_spaces(
             ways.setdefault(choice.decoding, {})[choice.spec] = choice
         embedded: dict[FeatureSpec, Features] = {}
         drawn = isinstance(side.source, Generated)  # here, and never twice
-        here = "local" if how.engine == "ray" else how.engine
+        here = "local" if ENGINES[how.engine].stream else how.engine
         mine = replace(how, cache=None, workers=0, engine=here) if drawn else how
         for spaces in ways.values():
             assert side.source is not None  # noqa: S101

@@ -13,9 +13,8 @@ from typing_extensions import TypedDict
 from gan_metrics.backbones.registry import BACKBONES, is_built_in, library_of
 from gan_metrics.distributed import ALONE, Comm
 from gan_metrics.errors import UsageError, unknown_name
-from gan_metrics.features.cache import FeatureCache
+from gan_metrics.features.cache import CACHES, Cache, FeatureCache
 from gan_metrics.features.chunks import Extraction
-from gan_metrics.features.redis_cache import RedisCache, is_redis
 from gan_metrics.protocols.table import protocol_for
 from gan_metrics.utils.progress import Progress
 
@@ -145,7 +144,7 @@ def weights_of(
     return "random" if given == "random" else None if given is None else Path(given)
 
 
-def open_cache(given: bool | str | os.PathLike[str]) -> FeatureCache | RedisCache | None:
+def open_cache(given: bool | str | os.PathLike[str]) -> Cache | None:
     """The cache that is named.
 
     Args:
@@ -156,8 +155,9 @@ def open_cache(given: bool | str | os.PathLike[str]) -> FeatureCache | RedisCach
     """
     if given is False:
         return None
-    if isinstance(given, str) and is_redis(given):
-        return RedisCache(given)
+    scheme, url, _ = given.partition("://") if isinstance(given, str) else ("", "", "")
+    if url and scheme in CACHES:
+        return CACHES[scheme](str(given))
     if isinstance(given, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", given):
         raise UsageError(
             f"--cache {given.partition('@')[2] or given}: expected a folder or redis://host:port/db"
