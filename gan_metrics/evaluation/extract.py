@@ -149,6 +149,7 @@ def embed_spaces(
         for spaces in ways.values():
             assert side.source is not None  # noqa: S101
             made = extract(side.source, [*spaces.values()], networks, mine)
+            made = [replace(m, spec=m.spec.with_plugins(side.plugins)) for m in made]
             embedded.update(zip(spaces, made, strict=True))
         for name, choice in named.items():
             if choice.spec in embedded:

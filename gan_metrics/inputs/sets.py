@@ -28,6 +28,7 @@ from gan_metrics.images.sources import (
     open_source,
 )
 from gan_metrics.inputs.options import Options
+from gan_metrics.inputs.readers import read_by_plugin
 from gan_metrics.metrics.moments import Moments
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.stats.peer_files import (
@@ -58,12 +59,14 @@ class Side:
         statistics: Their moments.
         features: Their features.
         stored: Kind of features to the moments that a file holds of it, beside the above.
+        plugins: Pairs of a distribution and its version: the plug-in whose reader opened it.
     """
 
     source: ImageSource | None = None
     statistics: Statistics | None = None
     features: Features | None = None
     stored: Mapping[str, Statistics] = field(default_factory=dict)
+    plugins: tuple[tuple[str, str], ...] = ()
 
     def of(self, kind: str) -> Side:
         """The side as the moments that its file holds of a kind of features, if it does."""
@@ -225,7 +228,24 @@ def open_side(given: Input, options: Options, *, single: bool = False) -> Side:
         return Side(features=features)
     if is_reference(given):
         return _of_reference(read_reference(given))
-    return Side(source=open_source(given, recursive=options.get("recursive", True)))
+    try:
+        return Side(source=open_source(given, recursive=options.get("recursive", True)))
+    except InputError:
+        found = read_by_plugin(given, options)
+        if found is None:
+            raise
+        return _from_plugin(*found)
+
+
+def _from_plugin(found: Any, plugins: tuple[tuple[str, str], ...]) -> Side:
+    """What the reader of a plug-in returned."""
+    if isinstance(found, Statistics):
+        spec = found.spec.with_plugins(plugins)
+        return Side(statistics=replace(found, spec=spec), plugins=plugins)
+    if isinstance(found, Features):
+        spec = found.spec.with_plugins(plugins)
+        return Side(features=replace(found, spec=spec), plugins=plugins)
+    return Side(source=found, plugins=plugins)
 
 
 def _open_remote(place: Place, options: Options) -> Side:
