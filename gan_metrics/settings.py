@@ -6,6 +6,7 @@
 ``GAN_METRICS_HOME``       weights, reference statistics and their pinned hashes
 ``GAN_METRICS_INCEPTION``  a weights file for the 2015 Inception
 ``GAN_METRICS_OFFLINE``    ``1``: open no connection
+``GAN_METRICS_PLUGINS``    ``0``: load no plug-ins
 ``TORCH_HOME``             torch hub's folder, whose checkpoints are looked through as well
 ========================== ===================================================================
 """
@@ -27,6 +28,7 @@ __all__ = [
     "inception_from_environment",
     "offline",
     "pins_file",
+    "plugins_enabled",
     "references_dir",
     "torch_hub_checkpoints",
     "weights_dir",
@@ -97,3 +99,8 @@ def torch_hub_checkpoints() -> Path:
 def offline() -> bool:
     """Whether ``GAN_METRICS_OFFLINE`` forbids connections."""
     return os.environ.get("GAN_METRICS_OFFLINE", "") not in ("", "0")
+
+
+def plugins_enabled() -> bool:
+    """Whether plug-ins are loaded; ``GAN_METRICS_PLUGINS=0`` turns them off."""
+    return os.environ.get("GAN_METRICS_PLUGINS", "") != "0"

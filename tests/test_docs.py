@@ -129,6 +129,8 @@ def test_verbs_and_options_in_the_text_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_names_in_commands_exist(page: Path) -> None:
     text = page.read_text()
+    if page.name == "plugin.md":  # what its plug-in registers, tests/test_plugins.py uses
+        text = text.replace("energy", "kid").replace("tiny-edges", "NAME")
     lines = [*commands(text), *(span.split()[1:] for span in spans(text) if "gan-metrics " in span)]
     for words in lines:
         given = {

@@ -10,6 +10,7 @@ import importlib
 import inspect
 import os
 import sys
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,9 +19,10 @@ from torch import nn
 from gan_metrics.backbones.recipe import OUTPUT, Recipe
 from gan_metrics.errors import UsageError
 from gan_metrics.protocols.spec import Preprocess
+from gan_metrics.utils.registry import load_object
 from gan_metrics.utils.stdout import prints_to_stderr
 
-__all__ = ["recipe_from_factory", "recipe_of_module"]
+__all__ = ["identified", "recipe_from_factory", "recipe_of_module"]
 
 _IMAGENET = Preprocess(
     resize="shorter",
@@ -83,6 +85,35 @@ def recipe_from_factory(name: str) -> Recipe:
         raise UsageError(
             f"--backbone {name}: its weights cannot be read ({type(error).__name__}: {error})"
         ) from error
+
+
+def identified(recipe: Recipe) -> Recipe:
+    """The recipe of a plug-in's network without a weights file, with the hash of the network.
+
+    Raises:
+        UsageError: When the network cannot be built.
+    """
+    build: Any = recipe.build
+    try:
+        with torch.random.fork_rng(devices=[]), prints_to_stderr():
+            module = load_object(build)(recipe.model) if isinstance(build, str) else build()
+        identity = _identity(module.cpu().float())
+    except (Exception, SystemExit) as error:  # the plug-in's code may raise anything
+        raise UsageError(
+            f"the plug-in's backbone {recipe.name} cannot be built "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    note = (
+        "own-backbone",
+        f"{recipe.name} has no weights file: what its code reads from elsewhere is not part of "
+        "the fingerprint, and its features are not cached",
+    )
+    return replace(
+        recipe,
+        build=functools.partial(copy.deepcopy, module),
+        identity=identity,
+        warnings=(*recipe.warnings, note),
+    )
 
 
 def _identity(module: nn.Module) -> str:

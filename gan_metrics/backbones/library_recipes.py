@@ -11,11 +11,15 @@ from collections.abc import Callable
 from typing import Any
 
 from gan_metrics.backbones.metadata_cache import remembered
-from gan_metrics.backbones.recipe import Layer, Recipe
+from gan_metrics.backbones.recipe import Layer, Library, Recipe
 from gan_metrics.backbones.weights import WeightsSource
 from gan_metrics.protocols.spec import Preprocess
 
-__all__ = ["clip_recipe", "timm_recipe"]
+__all__ = ["CLIP", "TIMM", "clip_recipe", "timm_recipe"]
+
+
+_MODULES = {"timm": "gan_metrics.backbones.timm", "clip": "gan_metrics.backbones.open_clip"}
+"""Library to the module that builds its networks."""
 
 
 def timm_recipe(model: str) -> Recipe:
@@ -59,7 +63,7 @@ def _clip(facts: dict[str, Any]) -> Recipe:
 
 def _described(library: str, model: str, understand: Callable[[dict[str, Any]], Recipe]) -> Recipe:
     def work_out() -> Any:
-        return importlib.import_module(f"gan_metrics.backbones.{library}").describe(model)
+        return importlib.import_module(_MODULES[library]).describe(model)
 
     return remembered(("describe", library, model), work_out, understand)
 
@@ -67,7 +71,7 @@ def _described(library: str, model: str, understand: Callable[[dict[str, Any]], 
 def _recipe(
     library: str, facts: dict[str, Any], layers: dict[str, Layer], default: str, *, adapt: str
 ) -> Recipe:
-    module = f"gan_metrics.backbones.{library}"
+    module = _MODULES[library]
     name = f"{library}:{facts['name']}"
     # A hub's copy goes before the original: it is safetensors, and of one layout.
     url = None if facts["hub"] else facts["url"]
@@ -99,3 +103,23 @@ def _recipe(
             hub_files=tuple(facts["hub_files"]) if facts["hub"] else (),
         ),
     )
+
+
+def _names(library: str) -> Callable[[str], list[str]]:
+    def names(pattern: str) -> list[str]:
+        module = importlib.import_module(_MODULES[library])
+        found: list[str] = module.all_names(pattern)
+        return found
+
+    return names
+
+
+TIMM = Library("timm", "timm:NAME", recipe=timm_recipe, names=_names("timm"))
+CLIP = Library(
+    "clip",
+    "clip:MODEL/WEIGHTS",
+    recipe=clip_recipe,
+    names=_names("open_clip"),
+    packages=("open-clip-torch",),
+    cite=("radford2021learning",),
+)

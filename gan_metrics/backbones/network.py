@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,9 @@ from torch import nn
 from gan_metrics.backbones.bn_folding import fold_batchnorm, touches
 from gan_metrics.backbones.build import build_network
 from gan_metrics.backbones.cut import pool_output, run_until
+from gan_metrics.backbones.engines import ENGINES
 from gan_metrics.backbones.int8 import quantize_linear
 from gan_metrics.backbones.layers import cut_of
-from gan_metrics.backbones.openvino import CompiledCut, import_openvino
 from gan_metrics.errors import InputError, UsageError, failed_device
 from gan_metrics.images import preprocess
 from gan_metrics.utils.stdout import prints_to_stderr
@@ -32,6 +32,9 @@ _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _PIXELS_AT_ONCE = 1 << 24
 """Of one size group, so many source pixels are prepared in one go; bounds the memory."""
 
+_Compiled = Callable[[torch.Tensor], dict[str, torch.Tensor]]
+"""From inputs to the outputs of layers, by name."""
+
 
 class Backbone:
     """``uint8`` images in, ``float32`` features out.
@@ -42,7 +45,7 @@ class Backbone:
     Args:
         choice: The feature space; see :func:`~gan_metrics.backbones.registry.choose_backbone`.
         device: ``"auto"`` (the first GPU, else the CPU), ``"cpu"``, ``"cuda[:i]"``, ``"mps"``.
-        engine: ``"openvino"``: OpenVINO runs the network, on the CPU and in float32.
+        engine: What runs the network: a key of :data:`~gan_metrics.backbones.engines.ENGINES`.
 
     Attributes:
         choice: The same.
@@ -61,9 +64,10 @@ class Backbone:
         self.choice = choice
         self.device = pick_device(device)
         _check_precision(str(choice.spec.precision), self.device)
-        self._compiles = engine == "openvino"
-        if self._compiles:
-            _check_openvino(choice, self.device)
+        known = ENGINES.find(engine)
+        if check := known.load("check"):
+            check(choice, self.device)
+        self._compile = known.load("compile")
         # Without tensor cores a GPU prefers the plain layout; everything else gains by this one.
         # A network of the user's own may count on it, by view() and the like.
         self._own = choice.recipe.weights is None
@@ -71,7 +75,7 @@ class Backbone:
             self.device.type != "cuda" or choice.spec.precision != "fp32"
         )
         self._folded: set[tuple[str, str]] = set()
-        self._compiled: dict[tuple[Any, ...], CompiledCut] = {}
+        self._compiled: dict[tuple[Any, ...], _Compiled] = {}
         self._cuts = {choice.layer.path}
         self.module = self._built()
 
@@ -198,7 +202,7 @@ class Backbone:
         return [pool_output(raw[cut.path].float(), cut) for cut in cuts]
 
     def _raw(self, inputs: torch.Tensor, paths: Sequence[str]) -> dict[str, torch.Tensor]:
-        if self._compiles and torch.is_inference_mode_enabled():
+        if self._compile is not None and torch.is_inference_mode_enabled():
             return self._compiled_for(paths, inputs)(inputs)
         layout = torch.channels_last if self._channels_last else torch.contiguous_format
         inputs = inputs.contiguous(memory_format=layout)
@@ -223,10 +227,11 @@ class Backbone:
                 f"({type(error).__name__}: {error})"
             ) from error
 
-    def _compiled_for(self, paths: Sequence[str], inputs: torch.Tensor) -> CompiledCut:
+    def _compiled_for(self, paths: Sequence[str], inputs: torch.Tensor) -> _Compiled:
         key = (*paths, *inputs.shape[1:])
         if key not in self._compiled:
-            self._compiled[key] = CompiledCut(self.module, paths, inputs.shape[1:])
+            assert self._compile is not None  # noqa: S101
+            self._compiled[key] = self._compile(self.module, paths, inputs.shape[1:])
         return self._compiled[key]
 
     @contextlib.contextmanager
@@ -287,16 +292,6 @@ def _check_precision(precision: str, device: torch.device) -> None:
         raise UsageError(f"--precision int8 runs on a CPU, not on {device}; bf16 is the short one")
     if precision == "fp16" and device.type == "cpu":
         raise UsageError("--precision fp16 needs a GPU; on a CPU, bf16 is the short one")
-
-
-def _check_openvino(choice: BackboneChoice, device: torch.device) -> None:
-    if device.type != "cpu" or choice.spec.precision != "fp32":
-        raise UsageError(
-            f"--engine openvino runs on a CPU in fp32, not on {device} in {choice.spec.precision}"
-        )
-    if choice.recipe.weights is None:
-        raise UsageError("--engine openvino takes the built-in backbones, not one of your own")
-    import_openvino()
 
 
 @contextlib.contextmanager

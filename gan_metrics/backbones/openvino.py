@@ -13,10 +13,11 @@ import torch
 from torch import nn
 
 from gan_metrics.backbones.cut import run_until
+from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.errors import UsageError
 from gan_metrics.utils.optional import require
 
-__all__ = ["CompiledCut", "import_openvino"]
+__all__ = ["CompiledCut", "check", "import_openvino"]
 
 _TELEMETRY = "openvino_telemetry"
 
@@ -40,6 +41,21 @@ def import_openvino() -> ModuleType:
         del sys.modules[_TELEMETRY]
         if before is not None:
             sys.modules[_TELEMETRY] = before
+
+
+def check(choice: BackboneChoice, device: torch.device) -> None:
+    """Check that OpenVINO can run a network.
+
+    Raises:
+        UsageError: When it cannot, or is not installed.
+    """
+    if device.type != "cpu" or choice.spec.precision != "fp32":
+        raise UsageError(
+            f"--engine openvino runs on a CPU in fp32, not on {device} in {choice.spec.precision}"
+        )
+    if choice.recipe.weights is None:
+        raise UsageError("--engine openvino takes the built-in backbones, not one of your own")
+    import_openvino()
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from gan_metrics.errors import UsageError
 from gan_metrics.protocols.spec import Decoding, FeatureSpec, Preprocess
 from gan_metrics.protocols.table import Protocol
 
-__all__ = ["INPUT", "LAYOUTS", "OUTPUT", "BackboneChoice", "Layer", "Recipe"]
+__all__ = ["INPUT", "LAYOUTS", "OUTPUT", "BackboneChoice", "Layer", "Library", "Recipe"]
 
 INPUT = ":in"
 """At the end of a cut's path: what goes into the module, instead of what comes out of it."""
@@ -59,8 +59,10 @@ class Recipe:
         preprocess: What the weights were trained with.
         weights: Where the weights are found; ``None``: the network is the user's own and brings
             them.
-        identity: Of a network of the user's own: what stands for its weights and its code.
+        identity: Of a network without a weights file: the hash of its weights and its code; empty
+            until it is built.
         warnings: Pairs of a code and a message for every result in this backbone.
+        cite: What to cite: keys of ``results/citations.bib``, or BibTeX entries.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Recipe:
     aliases: Mapping[str, str] = field(default_factory=dict)
     identity: str = ""
     warnings: tuple[tuple[str, str], ...] = ()
+    cite: tuple[str, ...] = ()
 
     @property
     def input_size(self) -> int:
@@ -89,6 +92,30 @@ class Recipe:
         path = "" if layer == OUTPUT else layer
         whole = (name for name, cut in self.layers.items() if cut.path == path and not cut.channels)
         return next(whole, None)
+
+
+@dataclass(frozen=True)
+class Library:
+    """A library of networks whose names begin with a prefix.
+
+    Attributes:
+        name: The prefix without its colon, such as ``"timm"``.
+        form: How its names are written, such as ``"timm:NAME"``.
+        recipe: The recipe of a model, from its name without the prefix.
+        names: The names, prefix included, that match a pattern with ``*``.
+        packages: Distributions whose versions determine random weights, beside torch's.
+        cite: What to cite for its networks; see :class:`Recipe`.
+        built_in: Whether what it knows is part of this package, so that files may choose it, and
+            patterns without a prefix find it.
+    """
+
+    name: str
+    form: str
+    recipe: Callable[[str], Recipe]
+    names: Callable[[str], list[str]]
+    packages: tuple[str, ...] = ()
+    cite: tuple[str, ...] = ()
+    built_in: bool = False
 
 
 @dataclass(frozen=True)

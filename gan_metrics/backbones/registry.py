@@ -1,7 +1,7 @@
 """The networks there are, and what turns a name into a feature space.
 
-A backbone that is new is a row of :data:`BACKBONES`. Whole libraries come by prefix besides:
-``torchvision:NAME``, ``timm:NAME``, ``clip:MODEL/WEIGHTS``; and networks of the user's own, as a
+A backbone that is new is an entry of :data:`REGISTRY`. Whole libraries come by prefix, as entries
+of :data:`LIBRARIES`: ``torchvision:NAME``, ``timm:NAME``, ``clip:MODEL/WEIGHTS``; and networks of the user's own, as a
 module or as ``package.module:factory``. Imports no torch, unless a network must be built to be
 understood.
 """
@@ -11,15 +11,14 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Union
 
 from gan_metrics.backbones import library_recipes, torchvision_table
 from gan_metrics.backbones.layers import cut_of
-from gan_metrics.backbones.recipe import BackboneChoice, Layer, Recipe
+from gan_metrics.backbones.recipe import BackboneChoice, Layer, Library, Recipe
 from gan_metrics.backbones.weights import (
     EMBEDDED_LITE0,
     PUBLISHED_INCEPTION,
@@ -37,7 +36,9 @@ from gan_metrics.protocols.spec import (
     Preprocess,
 )
 from gan_metrics.protocols.table import PYTORCH_FID_PREPROCESS, Protocol, protocol_for
+from gan_metrics.protocols.table import REGISTRY as PROTOCOL_REGISTRY
 from gan_metrics.utils.progress import Progress
+from gan_metrics.utils.registry import Origin, Registry
 from gan_metrics.utils.versions import installed_versions
 
 if TYPE_CHECKING:
@@ -48,18 +49,19 @@ if TYPE_CHECKING:
 __all__ = [
     "BACKBONES",
     "LIBRARIES",
+    "REGISTRY",
     "backbone_names",
     "built_in",
     "choose_backbone",
+    "cited_by",
     "is_built_in",
+    "library_of",
     "load_backbone",
+    "origins_of",
     "recipe_of",
     "state_spec",
     "weights_source",
 ]
-
-LIBRARIES = ("torchvision:", "timm:", "clip:")
-"""What the names of whole libraries' networks begin with."""
 
 BackboneName = Union[str, "nn.Module", Recipe]
 """A name, a module of the user's own, or what one of these was found to stand for."""
@@ -83,6 +85,7 @@ _INCEPTION = Recipe(
     default_layer="pool3",
     preprocess=PYTORCH_FID_PREPROCESS,
     weights=PUBLISHED_INCEPTION,
+    cite=("szegedy2016rethinking",),
 )
 
 _LITE0 = Recipe(
@@ -109,6 +112,7 @@ _LITE0 = Recipe(
         std=(128.0, 128.0, 128.0),
     ),
     weights=EMBEDDED_LITE0,
+    cite=("tan2019efficientnet",),
 )
 
 
@@ -136,10 +140,12 @@ def _dinov2(model: str, size: str, dimension: int) -> Recipe:
             std=(0.229, 0.224, 0.225),
         ),
         weights=WeightsSource(name, (file,), "", (url,)),
+        cite=("oquab2024dinov2",),
     )
 
 
-BACKBONES: Mapping[str, Recipe] = MappingProxyType(
+REGISTRY: Registry[Recipe] = Registry(
+    "backbone",
     {
         recipe.name: recipe
         for recipe in (
@@ -151,9 +157,23 @@ BACKBONES: Mapping[str, Recipe] = MappingProxyType(
             _dinov2("vitl14", "large", 1024),
             _dinov2("vitg14", "giant", 1536),
         )
-    }
+    },
 )
-"""The backbones that have a name of their own."""
+"""The backbones that have a name of their own, in the order of the listing."""
+
+BACKBONES: Mapping[str, Recipe] = REGISTRY.view
+"""Name to recipe."""
+
+LIBRARIES: Registry[Library] = Registry(
+    "library of backbones",
+    {
+        library.name: library
+        for library in (torchvision_table.TORCHVISION, library_recipes.TIMM, library_recipes.CLIP)
+    },
+)
+"""Prefix to library."""
+
+_LPIPS_CITE = ("zhang2018unreasonable",)
 
 
 def choose_backbone(
@@ -192,6 +212,9 @@ def choose_backbone(
         WeightsError: When the weights cannot be had or fail their hash.
     """
     recipe, rules, template = _settled(backbone, protocol, metric)
+    if recipe.weights is None and not recipe.identity:
+        own = importlib.import_module("gan_metrics.backbones.custom")
+        recipe = own.identified(recipe)
     named = layer or template.layer or recipe.default_layer
     if not named:
         raise UsageError(
@@ -278,25 +301,49 @@ def recipe_of(backbone: BackboneName) -> Recipe:
         own = importlib.import_module("gan_metrics.backbones.custom")
         module_recipe: Recipe = own.recipe_of_module(backbone)
         return module_recipe
-    if backbone in BACKBONES:
-        return BACKBONES[backbone]
-    prefix, colon, name = backbone.partition(":")
-    if prefix == "torchvision" and name:
-        return torchvision_table.row(name)
-    if prefix == "timm" and name:
-        return library_recipes.timm_recipe(name)
-    if prefix == "clip" and name:
-        return library_recipes.clip_recipe(name)
-    if colon and name and prefix:
-        if near := difflib.get_close_matches(prefix, ("torchvision", "timm", "clip"), cutoff=0.7):
+    if backbone in REGISTRY.registered():
+        return REGISTRY[backbone]
+    prefix, _, name = backbone.partition(":")
+    if library := library_of(backbone):
+        return library.recipe(name)
+    if backbone in REGISTRY:  # a plug-in's
+        return REGISTRY[backbone]
+    if name and prefix:
+        if near := difflib.get_close_matches(prefix, LIBRARIES, cutoff=0.7):
             raise UsageError(f"unknown backbone {backbone!r}. Did you mean {near[0]}:{name}?")
         own = importlib.import_module("gan_metrics.backbones.custom")
         factory_recipe: Recipe = own.recipe_from_factory(backbone)
         return factory_recipe
     known = [*BACKBONES, *torchvision_table.all_names()]
     if not difflib.get_close_matches(backbone, known, cutoff=0.5):
-        known = [*BACKBONES, "torchvision:NAME", "timm:NAME", "clip:MODEL/WEIGHTS"]
+        known = [*BACKBONES, *(library.form for library in LIBRARIES.values())]
     raise unknown_name("backbone", backbone, known)
+
+
+def library_of(backbone: str) -> Library | None:
+    """The library whose prefix a backbone's name has, if it has one."""
+    prefix, _, name = backbone.partition(":")
+    if not (prefix and name):
+        return None
+    return LIBRARIES.get(prefix)
+
+
+def origins_of(backbone: str) -> tuple[Origin, ...]:
+    """The plug-in that a backbone is from; nothing for those of this package."""
+    library = library_of(backbone)
+    found = REGISTRY.origin(backbone) or (library and LIBRARIES.origin(library.name))
+    return (found,) if found else ()
+
+
+def cited_by(backbone: str | None) -> tuple[str, ...]:
+    """What to cite for a backbone, by its name in a feature space."""
+    if backbone is None:
+        return ()
+    if backbone.startswith("lpips-"):
+        return _LPIPS_CITE
+    if library := library_of(backbone):
+        return library.cite
+    return REGISTRY[backbone].cite if backbone in REGISTRY else ()
 
 
 def built_in(name: str | None, by: str) -> str | None:
@@ -319,7 +366,7 @@ def built_in(name: str | None, by: str) -> str | None:
 
 def is_built_in(name: str) -> bool:
     """Whether a file's header may choose this backbone: its facts are part of this package."""
-    return name in BACKBONES or name in torchvision_table.all_names()
+    return name in REGISTRY.built_in() or name in torchvision_table.all_names()
 
 
 def backbone_names(pattern: str | None = None) -> list[str]:
@@ -330,11 +377,11 @@ def backbone_names(pattern: str | None = None) -> list[str]:
     """
     if pattern is None:
         return list(BACKBONES)
-    names: Iterable[str] = [*BACKBONES, *torchvision_table.all_names()]
-    found = [name for name in names if fnmatch.fnmatch(name, pattern)]
-    for library in ("timm", "clip"):
-        if fnmatch.fnmatch(f"{library}:", f"{pattern.partition(':')[0]}:") and ":" in pattern:
-            found += importlib.import_module(f"gan_metrics.backbones.{library}").all_names(pattern)
+    found = fnmatch.filter(BACKBONES, pattern)
+    for library in LIBRARIES.values():
+        prefix = f"{pattern.partition(':')[0]}:"
+        if library.built_in or (":" in pattern and fnmatch.fnmatch(f"{library.name}:", prefix)):
+            found += library.names(pattern)
     return found
 
 
@@ -411,14 +458,22 @@ def state_spec(
         preprocess=(template.preprocess or recipe.preprocess) if protocol else None,
         precision=precision,
         departures=departures,
+        plugins=_plugins(recipe, rules if protocol else None),
     )
+
+
+def _plugins(recipe: Recipe, rules: Protocol | None) -> tuple[tuple[str, str], ...] | None:
+    """The plug-ins that a backbone and its preprocessing are from; ``None``: this package."""
+    found = list(origins_of(recipe.name))
+    if rules is not None and (origin := PROTOCOL_REGISTRY.origin(rules.name)):
+        found.append(origin)
+    return tuple(sorted({(origin.name, origin.version or "") for origin in found})) or None
 
 
 def _random_identity(recipe: Recipe, seed: int) -> str:
     """What stands in place of a hash: the seed, and the versions of what draws the weights."""
-    used = ["torch", "torchvision", "timm"]
-    if recipe.name.startswith("clip:"):
-        used.append("open-clip-torch")
+    library = library_of(recipe.name)
+    used = ["torch", "torchvision", "timm", *(() if library is None else library.packages)]
     return ",".join([f"random:seed={seed}", *installed_versions(*used)])
 
 

@@ -7,6 +7,7 @@ literature's features come from; ``torchvision:resnet50.IMAGENET1K_V2`` takes an
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import json
 import re
@@ -14,12 +15,12 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-from gan_metrics.backbones.recipe import Layer, Recipe
+from gan_metrics.backbones.recipe import Layer, Library, Recipe
 from gan_metrics.backbones.weights import WeightsSource
 from gan_metrics.errors import unknown_name
 from gan_metrics.protocols.spec import Preprocess
 
-__all__ = ["SHORT_NAMES", "all_names", "row"]
+__all__ = ["SHORT_NAMES", "TORCHVISION", "all_names", "row"]
 
 SHORT_NAMES: Mapping[str, str] = {
     "inception-torchvision": "inception_v3",
@@ -33,6 +34,16 @@ SHORT_NAMES: Mapping[str, str] = {
     **{f"convnext-{size}": f"convnext_{size}" for size in ("tiny", "small", "base", "large")},
 }
 """Names that need no ``torchvision:`` before them."""
+
+_PAPERS: Mapping[str, tuple[str, ...]] = {
+    "inception": ("szegedy2016rethinking",),
+    "vgg": ("simonyan2015very",),
+    "resnet": ("he2016deep",),
+    "efficientnet": ("tan2019efficientnet",),
+    "vit": ("dosovitskiy2021image",),
+    "convnext": ("liu2022convnet",),
+}
+"""What a short name begins with to the keys of what to cite."""
 
 _LONG_NAMES = {model: name for name, model in SHORT_NAMES.items()}
 
@@ -74,6 +85,7 @@ def row(model: str) -> Recipe:
         adapt="gan_metrics.backbones.torchvision:rename_keys",
         layers=layers,
         aliases=_aliases(name),
+        cite=next((keys for start, keys in _PAPERS.items() if full.startswith(start)), ()),
         default_layer=default_layer,
         preprocess=Preprocess(
             resize="shorter",
@@ -214,3 +226,12 @@ def _aliases(name: str) -> dict[str, str]:
     if name.startswith(("vgg", "alexnet")):
         return {"fc8": "logits"}
     return {}
+
+
+TORCHVISION = Library(
+    "torchvision",
+    "torchvision:NAME",
+    recipe=row,
+    names=lambda pattern: fnmatch.filter(all_names(), pattern),
+    built_in=True,
+)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gan_metrics.distributed import Comm
+    from gan_metrics.utils.registry import Registry
 
 __all__ = [
     "STATE",
@@ -30,6 +31,7 @@ __all__ = [
     "helpers_end",
     "leave",
     "note",
+    "plugin_of",
     "print_json",
     "progress",
     "ranks",
@@ -170,6 +172,12 @@ def print_json(document: Mapping[str, Any]) -> None:
 
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     print(dumps(document, indent=2, ascii_only=not utf8))  # noqa: T201
+
+
+def plugin_of(registry: Registry[Any], name: str) -> dict[str, Any]:
+    """The plug-in that an entry is from, for JSON; nothing for the package's own entries."""
+    origin = registry.origin(name)
+    return {} if origin is None else {"plugin": origin.to_json()}
 
 
 class _Result(Protocol):

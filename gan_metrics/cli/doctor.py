@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 from gan_metrics import settings
-from gan_metrics.backbones.registry import BACKBONES, weights_source
+from gan_metrics.backbones.registry import BACKBONES
 from gan_metrics.backbones.weights import status
 from gan_metrics.features.cache import FeatureCache
+from gan_metrics.utils.registry import load_plugins
 from gan_metrics.utils.versions import versions
 
 __all__ = ["examine"]
@@ -26,7 +27,9 @@ def examine() -> dict[str, dict[str, str]]:
         devices["cuda"] = "none"
     if torch.backends.mps.is_available():
         devices["mps"] = "available"
-    weights = {name: status(weights_source(name))[1] for name in BACKBONES}
+    weights = {
+        name: status(recipe.weights)[1] for name, recipe in BACKBONES.items() if recipe.weights
+    }
     info = FeatureCache().info()
     places = {
         "home": str(settings.home_dir()),
@@ -35,4 +38,13 @@ def examine() -> dict[str, dict[str, str]]:
         "cache": f"{info.path} ({info.size / 2**20:.1f} MiB of {info.limit / 2**30:g} GiB)",
         "offline": "yes (GAN_METRICS_OFFLINE)" if settings.offline() else "no",
     }
-    return {"Devices": devices, "Weights": weights, "Places": places, "Versions": versions()}
+    report = {"Devices": devices, "Weights": weights, "Places": places, "Versions": versions()}
+    if not settings.plugins_enabled():
+        return {**report, "Plug-ins": {"turned off": "GAN_METRICS_PLUGINS=0"}}
+    plugins = {
+        f"{plugin.origin}: {plugin.name}": "loaded"
+        if plugin.error is None
+        else f"NOT LOADED: {plugin.error}"
+        for plugin in load_plugins()
+    }
+    return {**report, **({"Plug-ins": plugins} if plugins else {})}

@@ -266,7 +266,7 @@ def metrics(
     debug: Debug = False,
 ) -> None:
     """The metrics there are, what each needs, and where it is defined."""
-    from gan_metrics.metrics.registry import FAMILIES, METRICS
+    from gan_metrics.metrics.registry import FAMILIES, METRICS, REGISTRY
 
     if json:
         console.print_json(
@@ -281,6 +281,7 @@ def metrics(
                         "arguments": list(row.arguments),
                         "error_bar": row.error_bar,
                         "source": row.source,
+                        **console.plugin_of(REGISTRY, row.name),
                     }
                     for row in METRICS.values()
                 },
@@ -297,7 +298,7 @@ def metrics(
             f"{kinds.get(row.needs, row.needs)}{needs[row.moments]}",
             row.better,
             row.summary,
-            row.source,
+            str(REGISTRY.origin(row.name) or row.source),
         )
         for row in METRICS.values()
     ]

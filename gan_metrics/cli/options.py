@@ -266,11 +266,11 @@ def _generated(generator: str | None, *, device: str, **said: Any) -> Generated 
 def _weights(given: list[str] | None) -> str | dict[str, str] | None:
     """One file, or a file for each of several networks."""
     found: dict[str, str] = {}
-    from gan_metrics.backbones.registry import LIBRARIES
+    from gan_metrics.backbones.registry import library_of
 
     for text in given or ():
         name, equals, path = text.partition("=")
-        named = bool(equals and name) and ("/" not in name or name.startswith(LIBRARIES))
+        named = bool(equals and name) and ("/" not in name or library_of(name) is not None)
         named = named and not os.path.exists(text)
         key, file = (name, path) if named else ("", text)
         if key in found:

@@ -42,7 +42,7 @@ def backbones(
 
       gan-metrics backbones 'timm:*dinov2*'
     """
-    from gan_metrics.backbones.registry import BACKBONES, backbone_names
+    from gan_metrics.backbones.registry import BACKBONES, LIBRARIES, REGISTRY, backbone_names
 
     names = backbone_names(pattern)
     if pattern is not None:
@@ -63,6 +63,7 @@ def backbones(
                     "default_layer": r.default_layer,
                     "layers": list(r.layers),
                     "input_size": r.input_size,
+                    **console.plugin_of(REGISTRY, r.name),
                 }
                 for r in rows
             }
@@ -71,9 +72,18 @@ def backbones(
     console.table(
         "Backbones",
         ("name", "default layer", "input", "what it is"),
-        [(r.name, r.default_layer, str(r.input_size), r.summary) for r in rows],
+        [
+            (
+                r.name,
+                r.default_layer,
+                str(r.input_size),
+                " · ".join(filter(None, [r.summary, str(REGISTRY.origin(r.name) or "")])),
+            )
+            for r in rows
+        ],
     )
-    console.note("Besides: torchvision:NAME, timm:NAME, clip:MODEL/WEIGHTS, package.module:factory")
+    forms = [library.form for library in LIBRARIES.values()]
+    console.note(f"Besides: {', '.join(forms)}, package.module:factory")
 
 
 @app.command()
@@ -97,11 +107,13 @@ def protocols(
 
       gan-metrics evaluate real/ fake/ --metrics fid --protocol pytorch-fid,tf1
     """
-    from gan_metrics.protocols.table import PROTOCOLS, protocol_for
+    from gan_metrics.protocols.table import PROTOCOLS, REGISTRY, protocol_for
 
     rows = list(PROTOCOLS.values()) if name is None else [protocol_for(name)]
     if json:
-        documents = {row.name: row.to_json() for row in rows}
+        documents = {
+            row.name: {**row.to_json(), **console.plugin_of(REGISTRY, row.name)} for row in rows
+        }
         console.print_json(documents if name is None else documents[rows[0].name])
         return
     if name is not None:
@@ -111,7 +123,15 @@ def protocols(
     console.table(
         "Protocols",
         columns,
-        [(row.name, ", ".join(row.metrics), row.summary, row.source) for row in rows],
+        [
+            (
+                row.name,
+                ", ".join(row.metrics),
+                row.summary,
+                str(REGISTRY.origin(row.name) or row.source),
+            )
+            for row in rows
+        ],
     )
     others = [f"{alias} is {row.name}" for row in rows for alias in row.aliases]
     console.note("; ".join(others))
@@ -238,10 +258,10 @@ def weights_list(
     debug: Debug = False,
 ) -> None:
     """Which weights are on this machine, and where."""
-    from gan_metrics.backbones.registry import BACKBONES, weights_source
+    from gan_metrics.backbones.registry import BACKBONES
     from gan_metrics.backbones.weights import status
 
-    found = {name: status(weights_source(name)) for name in BACKBONES}
+    found = {name: status(recipe.weights) for name, recipe in BACKBONES.items() if recipe.weights}
     if json:
         console.print_json({name: path and str(path) for name, (path, _) in found.items()})
         return

@@ -29,7 +29,7 @@ from gan_metrics.metrics import registry
 from gan_metrics.metrics.estimate import Estimate
 from gan_metrics.metrics.registry import Metric
 from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.results.result import MetricResult
+from gan_metrics.results.result import MetricResult, plugins_used
 from gan_metrics.stats.statistics import Statistics
 from gan_metrics.utils.result_warning import ResultWarning, unique
 from gan_metrics.utils.versions import versions
@@ -243,6 +243,7 @@ def _result(
 ) -> MetricResult:
     """A metric of features, with its provenance."""
     roles = {"fake": sets.fake} if sets.real is None else {"real": sets.real, "fake": sets.fake}
+    protocol = common_protocol(sets.compared, space)
     return MetricResult(
         metric=_displayed_name(row, spec),
         value=estimate.value,
@@ -250,7 +251,7 @@ def _result(
         n_real=None if sets.real is None else sets.real.count,
         n_fake=sets.fake.count,
         n_held_out=None if sets.held_out is None else sets.held_out.count,
-        protocol=common_protocol(sets.compared, space),
+        protocol=protocol,
         feature_spec=spec,
         seed=run.options.seed_or_default,
         arguments=run.arguments.get(row.name, {}),
@@ -266,6 +267,7 @@ def _result(
         sides=row.sides,
         warnings=unique(warnings),
         versions=versions(),
+        plugins=plugins_used(row.name, spec, protocol),
     )
 
 
@@ -275,7 +277,7 @@ def _of_images(run: ProtocolRun, row: Metric, images: ImageSet) -> tuple[MetricR
     arguments = run.arguments.get(row.name, {})
     found = compute_image_metric(
         row.name,
-        images.source,
+        images,
         options,
         arguments,
         error_bar=run.error_bars,
@@ -303,6 +305,7 @@ def _of_images(run: ProtocolRun, row: Metric, images: ImageSet) -> tuple[MetricR
             [*found.warnings, *protocol_warnings(row, plan, options), *estimate.warnings]
         ),
         versions=versions(),
+        plugins=plugins_used(row.name, found.spec, plan.rules.name if plan.rules else None),
     )
     return result, estimate
 

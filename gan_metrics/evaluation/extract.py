@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gan_metrics.backbones.engines import ENGINES
 from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.backbones.registry import built_in, choose_backbone, recipe_of, state_spec
 from gan_metrics.errors import MismatchError, UsageError, WeightsError
@@ -181,12 +182,15 @@ def embed(
             networks,
             _of_generator(how) if drawn else how,
         )
-        features = (replace(one, source=given.source) for one in made)
+        features = (
+            replace(one, source=given.source, spec=one.spec.with_plugins(given.plugins))
+            for one in made
+        )
         found.append(dict(zip(spaces, features, strict=True)))
     return found
 
 
 def _of_generator(how: Extraction) -> Extraction:
     """A generator draws in this process, and its images are never cached."""
-    engine = "local" if how.engine == "ray" else how.engine
+    engine = "local" if ENGINES[how.engine].stream else how.engine
     return replace(how, cache=None, workers=0, engine=engine)

@@ -1,34 +1,48 @@
-"""Metrics of images or of a generator: LPIPS diversity and perceptual path length."""
+"""Metrics of images and of generators: from a set and the options to a value and its provenance."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gan_metrics.errors import UsageError
 from gan_metrics.features.chunks import draw_images
 from gan_metrics.generators.generated import Generated
 from gan_metrics.image_metrics.pairs import DecodedImages, lpips_diversity
 from gan_metrics.image_metrics.path_length import ppl
-from gan_metrics.images.sources import ImageSource
 from gan_metrics.inputs.options import Options
+from gan_metrics.inputs.sets import ImageSet
+from gan_metrics.metrics.entry import Metric
 from gan_metrics.metrics.estimate import Estimate
+from gan_metrics.metrics.registry import METRICS
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
+from gan_metrics.utils.registry import load_object
 from gan_metrics.utils.result_warning import ResultWarning
 
-__all__ = ["ImageMetric", "compute_image_metric", "network_of"]
+if TYPE_CHECKING:
+    from gan_metrics.backbones.lpips import Lpips
+
+__all__ = [
+    "ImageMetric",
+    "ImageMetricInput",
+    "compute_image_metric",
+    "lpips_diversity_of",
+    "network_of",
+    "path_length_of",
+]
 
 
 @dataclass(frozen=True)
 class ImageMetric:
-    """A value in the space of LPIPS, and what a record says of it.
+    """The value of a metric of images or of a generator, and its provenance.
 
     Attributes:
         estimate: The value with its error bar.
-        spec: The network.
+        spec: The network; without one, the decoding.
         count: Images or paths.
-        digest: What stands for the images that were looked at.
+        digest: The hash of the images that were used.
         skipped: Pairs of a name and a reason for images that were left out.
         warnings: Pairs of a code and a message.
     """
@@ -41,20 +55,140 @@ class ImageMetric:
     warnings: Sequence[ResultWarning] = ()
 
 
+class ImageMetricInput:
+    """What the function of a metric of images or of a generator takes.
+
+    Args:
+        metric: The entry of the metric.
+        images: The images; drawn by a generator for a metric of generators.
+        options: Device, weights, seed, treatment of bad images, progress.
+        arguments: Of the metric.
+        error_bar: Whether the standard error is wanted.
+        alone: Whether a weights file without a backbone's name is for the network of this metric.
+
+    Attributes:
+        arguments: The keyword arguments of the metric, without ``net`` and ``seed``.
+        seed: Of every random choice.
+        error_bar: Whether the standard error is wanted.
+        device: Where a network runs, such as ``"cuda"``.
+        progress: Called with a description, the number done, and the total; or ``None``.
+    """
+
+    def __init__(
+        self,
+        metric: Metric,
+        images: ImageSet,
+        options: Options,
+        arguments: Mapping[str, Any],
+        *,
+        error_bar: bool = True,
+        alone: bool = True,
+    ) -> None:
+        self._metric, self._images, self._options, self._alone = metric, images, options, alone
+        self._given = dict(arguments)
+        self._decoding = Decoding(options.alpha or "drop", options.exif or "ignore")
+        self.arguments = {k: v for k, v in arguments.items() if k not in ("net", "seed")}
+        self.seed = arguments.get("seed", options.seed_or_default)
+        self.error_bar = error_bar
+        self.device = options.device
+        self.progress = options.progress
+
+    @functools.cached_property
+    def images(self) -> DecodedImages:
+        """The decoded images: their number, ``names``, and ``pixels(i)``, ``uint8``, 3 × H × W."""
+        source, options = self._images.source, self._options
+        rows = draw_images(len(source.names), options.max_images, options.seed_or_default)
+        return DecodedImages(source, options.on_error, rows, self._decoding)
+
+    @functools.cached_property
+    def generated(self) -> Generated:
+        """What the generator draws.
+
+        Raises:
+            UsageError: When the images are not drawn by a generator.
+        """
+        source, most = self._images.source, self._options.max_images
+        if not isinstance(source, Generated):
+            raise UsageError("a path length is that of a generator; give --generator")
+        if most is not None and most < len(source.names):
+            return source.redrawn(most, source.seed)
+        return source
+
+    @functools.cached_property
+    def lpips(self) -> Lpips:
+        """The LPIPS distance, of the kind that the metric or the argument ``net`` names."""
+        from gan_metrics.backbones.lpips import Lpips
+
+        return Lpips(
+            _net_of(self._metric, self._given),
+            weights=self._options.weights_of(
+                network_of(self._metric.name, self._given), main=self._alone
+            ),
+            device=self.device,
+            seed=self._options.seed_or_default,
+            progress=self.progress,
+        )
+
+    def result(self, estimate: Estimate) -> ImageMetric:
+        """The value with the provenance of what was used to compute it."""
+        used = vars(self)  # a cached property is there once it was used
+        spec, warnings = FeatureSpec(), []
+        if "lpips" in used:
+            spec, warnings = self.lpips.spec, list(self.lpips.warnings)
+        spec = replace(spec, departures=_departures(self._decoding))
+        if "generated" in used:
+            return ImageMetric(estimate, spec, len(self.generated.names), warnings=warnings)
+        images, source = self.images, self._images.source
+        assert source is not None  # noqa: S101
+        return ImageMetric(
+            estimate,
+            spec,
+            len(images) - len(images.skipped),
+            images.digest,
+            list(images.skipped.items()),
+            [*warnings, *source.warnings],
+        )
+
+
+def lpips_diversity_of(given: ImageMetricInput) -> Estimate:
+    """The mean LPIPS between pairs of the images; see :func:`lpips_diversity`."""
+    return lpips_diversity(
+        given.images,
+        given.lpips,
+        seed=given.seed,
+        error_bar=given.error_bar,
+        progress=given.progress,
+        **given.arguments,
+    )
+
+
+def path_length_of(given: ImageMetricInput) -> Estimate:
+    """The perceptual path length of the generator; see :func:`ppl`."""
+    return ppl(
+        given.generated,
+        given.lpips,
+        seed=given.seed,
+        error_bar=given.error_bar,
+        progress=given.progress,
+        **given.arguments,
+    )
+
+
 def network_of(metric: str, arguments: Mapping[str, Any]) -> str:
-    """The backbone whose weights a metric's LPIPS takes."""
+    """The backbone whose weights a metric's LPIPS takes; empty: it takes no LPIPS."""
     from gan_metrics.backbones.lpips import NETS
 
-    return NETS[_net_of(metric, arguments)]
+    kind = _net_of(METRICS[metric], arguments)
+    return NETS[kind] if kind else ""
 
 
-def _net_of(metric: str, arguments: Mapping[str, Any]) -> str:
-    return str(arguments.get("net", "vgg" if metric == "ppl" else "alex"))
+def _net_of(metric: Metric, arguments: Mapping[str, Any]) -> str:
+    return str(arguments.get("net", metric.network))
 
 
 def compute_image_metric(
     metric: str,
-    source: ImageSource,
+    images: ImageSet,
     options: Options,
     arguments: Mapping[str, Any],
     *,
@@ -64,49 +198,21 @@ def compute_image_metric(
     """A metric of images or of a generator.
 
     Args:
-        metric: ``"lpips_diversity"`` or ``"ppl"``.
-        source: The images; a :class:`~gan_metrics.Generated` for ``"ppl"``.
-        options: Device, weights, seed, faults, progress.
+        metric: Its name.
+        images: The images; drawn by a generator for a metric of generators.
+        options: Device, weights, seed, treatment of bad images, progress.
         arguments: Of the metric.
-        error_bar: Whether the error bar is wanted.
-        alone: Whether there is no other network that a weights file without a name is meant for.
+        error_bar: Whether the standard error is wanted.
+        alone: Whether a weights file without a backbone's name is for the network of this metric.
 
     Raises:
-        GanMetricsError: As for :func:`lpips_diversity` and :func:`ppl`.
+        GanMetricsError: As the function of the metric does.
     """
-    from gan_metrics.backbones.lpips import Lpips
-
-    lpips = Lpips(
-        _net_of(metric, arguments),
-        weights=options.weights_of(network_of(metric, arguments), main=alone),
-        device=options.device,
-        seed=options.seed_or_default,
-        progress=options.progress,
-    )
-    given = {name: value for name, value in arguments.items() if name != "net"}
-    how: dict[str, Any] = {
-        "seed": given.pop("seed", options.seed_or_default),
-        "error_bar": error_bar,
-        "progress": options.progress,
-    }
-    most = options.max_images
-    decoding = Decoding(options.alpha or "drop", options.exif or "ignore")
-    if metric == "ppl":
-        if not isinstance(source, Generated):
-            raise UsageError("a path length is that of a generator; give --generator")
-        if most is not None and most < len(source.names):
-            source = source.redrawn(most, source.seed)
-        found = ppl(source, lpips, **given, **how)
-        count, digest, skipped = len(source.names), None, []
-        warned: Sequence[ResultWarning] = ()  # paths are not clipped
-    else:
-        rows = draw_images(len(source.names), most, options.seed_or_default)
-        images = DecodedImages(source, options.on_error, rows, decoding)
-        found = lpips_diversity(images, lpips, **given, **how)
-        count, digest = len(images) - len(images.skipped), images.digest
-        skipped, warned = list(images.skipped.items()), source.warnings
-    spec = replace(lpips.spec, departures=_departures(decoding))
-    return ImageMetric(found, spec, count, digest, skipped, [*lpips.warnings, *warned])
+    entry = METRICS[metric]
+    given = ImageMetricInput(entry, images, options, arguments, error_bar=error_bar, alone=alone)
+    function = load_object(entry.function) if isinstance(entry.function, str) else entry.function
+    found = function(given)
+    return given.result(found if isinstance(found, Estimate) else Estimate(float(found)))
 
 
 def _departures(decoding: Decoding) -> tuple[tuple[str, str], ...]:

@@ -323,7 +323,7 @@ def _check_weights(runs: Sequence[ProtocolRun], options: Options) -> None:
         network_of(row.name, run.arguments.get(row.name, {}))
         for run in runs
         for row in run.plan.rows.values()
-        if row.needs in registry.OF_IMAGES
+        if row.network
     }
     named = [name for name in given if name] if isinstance(given, Mapping) else []
     unused = [name for name in named if name not in used]

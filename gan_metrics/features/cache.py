@@ -16,7 +16,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -30,8 +30,18 @@ from gan_metrics.files.download import atomic_path
 from gan_metrics.images.decode import DECODER
 from gan_metrics.images.metadata import Facts
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
+from gan_metrics.utils.registry import Registry
 
-__all__ = ["CHUNK", "Cache", "CacheInfo", "Chunk", "FeatureCache", "chunk_key", "space_key"]
+__all__ = [
+    "CACHES",
+    "CHUNK",
+    "Cache",
+    "CacheInfo",
+    "Chunk",
+    "FeatureCache",
+    "chunk_key",
+    "space_key",
+]
 
 CHUNK = 128
 """Images per chunk: what a kill can cost, at most."""
@@ -111,9 +121,30 @@ class Cache(Protocol):
         """
         ...
 
+    @property
+    def description(self) -> str:
+        """Where it is, without a password."""
+        ...
+
+    def info(self) -> CacheInfo:
+        """What it holds."""
+        ...
+
+    def clear(self) -> int:
+        """Delete all of it; returns the number of entries."""
+        ...
+
     def trim(self) -> None:
         """Make room, once something was kept."""
         ...
+
+
+_REDIS = "gan_metrics.features.redis_cache:RedisCache"
+
+CACHES: Registry[Callable[[str], Cache]] = Registry(
+    "cache", {"redis": _REDIS, "rediss": _REDIS, "unix": _REDIS}
+)
+"""The scheme of a URL, as in ``redis://host:port/db``, to what opens the cache at that URL."""
 
 
 def space_key(spec: FeatureSpec, decoding: Decoding) -> bytes:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from gan_metrics.backbones.engines import ENGINES
 from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.distributed import ALONE, Comm
-from gan_metrics.errors import ImageError, InputError, UsageError, failed_device, unknown_name
+from gan_metrics.errors import ImageError, InputError, UsageError, failed_device
 from gan_metrics.features.cache import Cache, Chunk
 from gan_metrics.images.decode import decode
 from gan_metrics.images.metadata import Facts
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
     from gan_metrics.backbones.multi_space import Embedder
     from gan_metrics.images.loader import Batch
 
-__all__ = ["ENGINES", "ChunkStream", "Extraction", "Finished", "draw_images"]
-
-ENGINES = ("local", "openvino", "ray")
+__all__ = ["ChunkStream", "Extraction", "Finished", "draw_images"]
 
 _FEW = 8
 """Images of a chunk that are decoded to see whether they can be, before a network is asked for."""
@@ -74,10 +73,8 @@ class Extraction:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.engine not in ENGINES:
-            raise unknown_name("engine", self.engine, ENGINES)
-        if self.engine == "ray" and self.comm.size > 1:
-            raise UsageError("--engine ray spreads the work itself; leave torchrun out")
+        if ENGINES.find(self.engine).stream is not None and self.comm.size > 1:
+            raise UsageError(f"--engine {self.engine} spreads the work itself; leave torchrun out")
         if self.on_error not in ("raise", "skip"):
             raise UsageError(f"on_error={self.on_error!r}: expected raise or skip")
         for name, least in (("batch_size", 1), ("workers", 0), ("max_images", 1)):

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from gan_metrics.backbones.engines import ENGINES
 from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.distributed import Comm
 from gan_metrics.errors import ComputationError, ImageError, InputError
 from gan_metrics.features.cache import CHUNK
 from gan_metrics.features.chunks import ChunkStream, Extraction, Finished, draw_images
 from gan_metrics.features.features import Features
-from gan_metrics.features.ray_engine import RayStream
 from gan_metrics.files.growing_array import Rows
 from gan_metrics.files.packed_digests import UNREADABLE, Digests
 from gan_metrics.images.metadata import Tally
@@ -60,9 +60,9 @@ def extract(
     indices = draw_images(len(source.names), how.max_images, how.seed)
     chunks = [indices[i : i + CHUNK] for i in range(0, len(indices), CHUNK)]
     own = [chunk for number, chunk in enumerate(chunks) if comm.mine(number)]
-    stream: ChunkStream | RayStream
-    if how.engine == "ray":
-        stream = RayStream(source, spaces, how, own, len(indices))
+    stream: ChunkStream
+    if distribute := ENGINES[how.engine].load("stream"):
+        stream = distribute(source, spaces, how, own, len(indices))
     else:
         stream = ChunkStream(source, spaces, networks, how, own, len(indices))
     found = _Collected(source, spaces, how, len(indices))
@@ -139,9 +139,7 @@ class _Collected:
         for index in here:
             self._digests.append(finished.digests[index])
 
-    def features(
-        self, indices: Sequence[int], comm: Comm, stream: ChunkStream | RayStream
-    ) -> list[Features]:
+    def features(self, indices: Sequence[int], comm: Comm, stream: ChunkStream) -> list[Features]:
         """All that was taken in."""
         where = self._source.description
         if not self._kept:

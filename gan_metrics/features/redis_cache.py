@@ -23,19 +23,13 @@ from gan_metrics.images.metadata import Facts
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
 from gan_metrics.utils.optional import require
 
-__all__ = ["RedisCache", "is_redis"]
+__all__ = ["RedisCache"]
 
-_SCHEMES = ("redis", "rediss", "unix")
 _PREFIX = b"gan-metrics:1:"
 _MAGIC = b"gmf1"
 _HEAD = struct.Struct("<4sI3sxIII")
 """Magic, CRC-32 of what follows it, dtype, then the lengths of shape, facts and features."""
 _TIMEOUT = 5.0
-
-
-def is_redis(cache: object) -> bool:
-    """Whether what names a cache is the URL of a Redis server."""
-    return isinstance(cache, str) and cache.partition("://")[0] in _SCHEMES and "://" in cache
 
 
 class RedisCache:

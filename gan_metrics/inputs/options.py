@@ -11,12 +11,12 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gan_metrics.backbones.registry import BACKBONES, LIBRARIES, is_built_in
+from gan_metrics.backbones.engines import ENGINES
+from gan_metrics.backbones.registry import BACKBONES, is_built_in, library_of
 from gan_metrics.distributed import ALONE, Comm
 from gan_metrics.errors import UsageError, unknown_name
-from gan_metrics.features.cache import FeatureCache
-from gan_metrics.features.chunks import ENGINES, Extraction
-from gan_metrics.features.redis_cache import RedisCache, is_redis
+from gan_metrics.features.cache import CACHES, Cache, FeatureCache
+from gan_metrics.features.chunks import Extraction
 from gan_metrics.metrics.validation import whole_number
 from gan_metrics.protocols.table import protocol_for
 from gan_metrics.utils.progress import Progress
@@ -98,8 +98,7 @@ class Options:
             )
         protocol_for(self.protocol)
         self._check_weights()
-        if self.engine not in ENGINES:
-            raise unknown_name("engine", self.engine, ENGINES)
+        ENGINES.find(self.engine)
         if self.on_error not in ("raise", "skip"):
             raise UsageError(f"on_error={self.on_error!r}: expected raise or skip")
         for name, least in (("batch_size", 1), ("workers", 0), ("max_images", 1), ("seed", 0)):
@@ -121,7 +120,7 @@ class Options:
                 f"weights={self.weights!r}: expected a file, 'random', or backbone to file"
             )
         for name in self.weights if isinstance(self.weights, Mapping) else ():
-            if name and not is_built_in(name) and not name.startswith(LIBRARIES):
+            if name and not is_built_in(name) and not library_of(name) and name not in BACKBONES:
                 raise unknown_name("backbone of weights", name, BACKBONES)
 
     @property
@@ -159,7 +158,7 @@ class Options:
         )
 
 
-def open_cache(given: bool | str | os.PathLike[str]) -> FeatureCache | RedisCache | None:
+def open_cache(given: bool | str | os.PathLike[str]) -> Cache | None:
     """The cache that is named.
 
     Args:
@@ -170,8 +169,9 @@ def open_cache(given: bool | str | os.PathLike[str]) -> FeatureCache | RedisCach
     """
     if given is False:
         return None
-    if isinstance(given, str) and is_redis(given):
-        return RedisCache(given)
+    scheme, url, _ = given.partition("://") if isinstance(given, str) else ("", "", "")
+    if url and scheme in CACHES:
+        return CACHES[scheme](str(given))
     if isinstance(given, str) and _URL.match(given):
         raise UsageError(
             f"--cache {given.partition('@')[2] or given}: expected a folder or redis://host:port/db"

@@ -25,6 +25,7 @@ from gan_metrics.images.sources import (
     open_source,
 )
 from gan_metrics.inputs.options import Options
+from gan_metrics.inputs.readers import read_by_plugin
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.stats.peer_files import (
     Reference,
@@ -65,10 +66,12 @@ class ImageSet:
         source: The images.
         stored: Statistics that their file holds beside them, by the kind of their features. In
             ADM's reference batches they are of more images than the file holds.
+        plugins: Pairs of a distribution and its version: the plug-in whose reader opened it.
     """
 
     source: ImageSource
     stored: Mapping[str, Statistics] = field(default_factory=dict)
+    plugins: tuple[tuple[str, str], ...] = ()
 
     @property
     def description(self) -> str:
@@ -177,7 +180,20 @@ def open_set(given: Input, options: Options, *, single: bool = False) -> AnySet:
         return features
     if is_reference(given):
         return _of_reference(read_reference(given))
-    return ImageSet(open_source(given, recursive=options.recursive))
+    try:
+        return ImageSet(open_source(given, recursive=options.recursive))
+    except InputError:
+        found = read_by_plugin(given, options)
+        if found is None:
+            raise
+        return _from_plugin(*found)
+
+
+def _from_plugin(found: Any, plugins: tuple[tuple[str, str], ...]) -> AnySet:
+    """What the reader of a plug-in returned."""
+    if isinstance(found, Statistics | Features):
+        return replace(found, spec=found.spec.with_plugins(plugins))
+    return ImageSet(found, plugins=plugins)
 
 
 def _open_remote(place: Place, options: Options) -> AnySet:

@@ -31,8 +31,9 @@ import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError, InputError
 from gan_metrics.metrics.arrays import as_matrix, blocks, host, is_tensor, like, namespace, wide
+from gan_metrics.metrics.entries.class_predictions import INCEPTION_SCORE
 from gan_metrics.metrics.estimate import Estimate, influence_error
-from gan_metrics.metrics.validation import CHECKS, generator
+from gan_metrics.metrics.validation import generator
 
 __all__ = ["inception_score", "inception_score_estimate"]
 
@@ -158,9 +159,10 @@ def inception_score_estimate(
     """
     rows = as_matrix(logits, "logits")
     m, classes = rows.shape
-    splits = CHECKS["splits"]("splits", splits)
-    size = CHECKS["split_size"]("split_size", split_size)
-    deal, ddof = CHECKS["deal"]("deal", deal), CHECKS["ddof"]("ddof", ddof)
+    checks = INCEPTION_SCORE.arguments
+    splits = checks["splits"]("splits", splits)
+    size = checks["split_size"]("split_size", split_size)
+    deal, ddof = checks["deal"]("deal", deal), checks["ddof"]("ddof", ddof)
     _check(m, classes, None if size else splits)
     rng = generator(seed, draws)
     parts = _parts(m, splits, size, deal)

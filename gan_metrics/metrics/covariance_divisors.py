@@ -22,7 +22,7 @@ import numpy.typing as npt
 from gan_metrics.errors import ComputationError
 from gan_metrics.metrics.arrays import blocks
 from gan_metrics.metrics.gaussian_transport import Gaussian
-from gan_metrics.metrics.validation import CHECKS
+from gan_metrics.metrics.validation import DIVISORS, one_of
 
 __all__ = ["factors", "influence_over_n"]
 
@@ -44,7 +44,7 @@ def factors(one: Gaussian, other: Gaussian, divisor: str) -> tuple[float, float]
         ComputationError: When the divisor is ``"n"`` and an n is not known.
         UsageError: When it is neither.
     """
-    if CHECKS["divisor"]("divisor", divisor) == "n-1":
+    if one_of(*DIVISORS)("divisor", divisor) == "n-1":
         return 1.0, 1.0
     found = []
     for side, which in ((one, "first (real)"), (other, "second (fake)")):

@@ -23,7 +23,7 @@ from gan_metrics.metrics.clipped_calibration import calibrated, squared_median
 from gan_metrics.metrics.estimate import Estimate, half_samples
 from gan_metrics.metrics.neighbors.distances import Matrix, Points, sweep
 from gan_metrics.metrics.neighbors.knn import Balls, Neighbors, Question, Tally, nearest_others
-from gan_metrics.metrics.validation import CHECKS
+from gan_metrics.metrics.registry import METRICS
 
 __all__ = ["MANIFOLD_METRICS", "Draws", "Plan", "half_sample_draws", "part_of", "values_of"]
 
@@ -92,7 +92,8 @@ class Plan:
                 takes = " and ".join(_DEFAULTS[name])
                 raise UsageError(f"{name} has no argument {key!r}; it takes {takes}")
         wanted = {**_DEFAULTS[name], **arguments}
-        plan = cls(name, **{key: CHECKS[key](f"{key} of {name}", wanted[key]) for key in wanted})
+        checks = METRICS[name].arguments
+        plan = cls(name, **{key: checks[key](f"{key} of {name}", wanted[key]) for key in wanted})
         for key, most in (("most", plan.most), ("most_real", plan.most_real)):
             if most is not None and most <= plan.k:
                 raise UsageError(f"{key} of {name} must be greater than k={plan.k}, not {most}")

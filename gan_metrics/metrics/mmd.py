@@ -29,6 +29,7 @@ import numpy as np
 
 from gan_metrics.errors import ComputationError
 from gan_metrics.metrics.arrays import as_pair, like
+from gan_metrics.metrics.entries.mmd import KID
 from gan_metrics.metrics.estimate import Estimate
 from gan_metrics.metrics.kernel_sums import (
     Rows,
@@ -40,7 +41,7 @@ from gan_metrics.metrics.kernel_sums import (
     sweep,
 )
 from gan_metrics.metrics.kernels import Gaussian, Polynomial, Products, check_rows
-from gan_metrics.metrics.validation import CHECKS, generator, number, positive
+from gan_metrics.metrics.validation import generator, number, positive
 
 __all__ = [
     "cmmd",
@@ -171,9 +172,9 @@ def kid_estimate(
     """
     x, y = _sides(X, Y)
     products = Products(_polynomial(x.shape[1], degree, gamma, coef0), x, y)
-    subsets = CHECKS["subsets"]("subsets", subsets)
-    asked = CHECKS["subset_size"]("subset_size", subset_size)
-    fakes_first = CHECKS["draw_first"]("draw_first", draw_first) == "fake"
+    subsets = KID.arguments["subsets"]("subsets", subsets)
+    asked = KID.arguments["subset_size"]("subset_size", subset_size)
+    fakes_first = KID.arguments["draw_first"]("draw_first", draw_first) == "fake"
     n, m = len(x), len(y)
     size = min(n, m) if asked is None else min(asked, n, m)
     rng = generator(seed, draws)
@@ -370,7 +371,7 @@ def _draw(rng: Any, n: int, m: int, size: int, *, fakes_first: bool) -> tuple[Ro
 
 def _polynomial(dim: int, degree: int, gamma: float | None, coef0: float) -> Polynomial:
     gamma = 1.0 / dim if gamma is None else positive("gamma", gamma)
-    degree = CHECKS["degree"]("degree", degree)
+    degree = KID.arguments["degree"]("degree", degree)
     return Polynomial(math.sqrt(gamma), number("coef0", coef0), degree)
 
 

@@ -1,4 +1,4 @@
-"""Arguments of metrics: what may be given, said in one way."""
+"""Checks of the arguments of metrics, with one wording. Imports no NumPy."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import math
 from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from types import MappingProxyType
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from gan_metrics.errors import UsageError
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
 __all__ = [
     "ARITHMETICS",
-    "CHECKS",
     "DEALS",
     "DIVISORS",
-    "DRAWS",
+    "DRAW_NAMES",
     "MAX_DEGREE",
     "MAX_FEATURES",
     "MIN_FEATURES",
@@ -26,10 +26,12 @@ __all__ = [
     "PATHS",
     "SAMPLINGS",
     "SPACES",
+    "at_least",
     "flag",
     "generator",
     "number",
     "one_of",
+    "or_none",
     "order",
     "percentage",
     "positive",
@@ -67,7 +69,7 @@ def whole_number(name: str, value: Any, *, least: int, most: int | None = None) 
     Raises:
         UsageError: Saying what was given.
     """
-    if isinstance(value, bool | np.bool_) or not isinstance(value, Integral) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise UsageError(f"{name} must be a whole number ≥ {least}, not {value!r}")
     if most is not None and int(value) > most:
         raise UsageError(f"{name} must be a whole number ≤ {most}, not {value!r}")
@@ -128,6 +130,8 @@ def flag(name: str, value: Any) -> bool:
     Raises:
         UsageError: Saying what was given.
     """
+    import numpy as np
+
     if not isinstance(value, bool | np.bool_):
         raise UsageError(f"{name} must be true or false, not {value!r}")
     return bool(value)
@@ -145,12 +149,22 @@ def one_of(*names: str) -> Callable[[str, Any], str]:
     return check
 
 
+def at_least(least: int, most: int | None = None) -> Callable[[str, Any], int]:
+    """A check for whole numbers of at least ``least``, and at most ``most``."""
+    return lambda name, value: whole_number(name, value, least=least, most=most)
+
+
+def or_none(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    """A check that also accepts ``None``."""
+    return lambda name, value: None if value is None else check(name, value)
+
+
 def generator(seed: Any, draws: str = "numpy") -> Any:
     """What draws: made from a seed, or a NumPy generator as it was given.
 
     Args:
         seed: A whole number, or a generator, with which ``draws`` has nothing to say.
-        draws: Of :data:`DRAWS`: ``"numpy"`` is ``numpy.random.default_rng(seed)``,
+        draws: Of :data:`DRAW_NAMES`: ``"numpy"`` is ``numpy.random.default_rng(seed)``,
             ``"numpy-legacy"`` what ``numpy.random.seed(seed)`` starts, ``"torch"`` what
             ``torch.manual_seed(seed)`` starts on the CPU, where k of n are the first k of
             ``torch.randperm(n)``.
@@ -161,7 +175,7 @@ def generator(seed: Any, draws: str = "numpy") -> Any:
     Raises:
         UsageError: Saying what was given.
     """
-    make, most = DRAWS[one_of(*DRAWS)("draws", draws)]
+    make, most = _DRAWS[one_of(*_DRAWS)("draws", draws)]
     if hasattr(seed, "permutation"):
         if draws != "numpy":
             raise UsageError(
@@ -185,6 +199,7 @@ class _Torch:
         self._generator = torch.Generator().manual_seed(seed)
 
     def permutation(self, n: int) -> npt.NDArray[np.int64]:
+        import numpy as np
         import torch
 
         return np.asarray(torch.randperm(n, generator=self._generator).numpy())
@@ -194,70 +209,30 @@ class _Torch:
         return self.permutation(n)[:size]
 
 
-DRAWS: Mapping[str, tuple[Callable[[int], Any], int | None]] = MappingProxyType(
+def _numpy(seed: int) -> Any:
+    import numpy as np
+
+    return np.random.default_rng(seed)
+
+
+def _numpy_legacy(seed: int) -> Any:
+    import numpy as np
+
+    return np.random.RandomState(seed)
+
+
+_DRAWS: Mapping[str, tuple[Callable[[int], Any], int | None]] = MappingProxyType(
     {
-        "numpy": (np.random.default_rng, None),
-        "numpy-legacy": (np.random.RandomState, 2**32 - 1),
+        "numpy": (_numpy, None),
+        "numpy-legacy": (_numpy_legacy, 2**32 - 1),
         "torch": (_Torch, 2**64 - 1),
     }
 )
 """Name of a kind of random draws to what makes it from a seed, and the greatest seed it takes."""
 
+DRAW_NAMES = tuple(_DRAWS)
+"""Kinds of random draws; see :func:`generator`."""
+
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
-
-
-def _between(least: int, most: int | None = None) -> Callable[[str, Any], Any]:
-    return lambda name, value: whole_number(name, value, least=least, most=most)
-
-
-def _or_none(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
-    return lambda name, value: None if value is None else check(name, value)
-
-
-CHECKS: Mapping[str, Callable[[str, Any], Any]] = MappingProxyType(
-    {
-        "a": positive,
-        "arithmetic": one_of(*ARITHMETICS),
-        "cells": _between(1),
-        "coef0": number,
-        "components": _between(1),
-        "ddof": _between(0, 1),
-        "deal": one_of(*DEALS),
-        "degree": _between(1, MAX_DEGREE),
-        "directions": _between(0),
-        "discard": percentage,
-        "divisor": one_of(*DIVISORS),
-        "draw_first": one_of("real", "fake"),
-        "draws": one_of(*DRAWS),
-        "enlarge": flag,
-        "epsilon": positive,
-        "features": _between(MIN_FEATURES, MAX_FEATURES),
-        "gamma": _or_none(positive),
-        "interpolation": one_of(*PATHS),
-        "k": _between(1),
-        "most": _or_none(_between(2)),
-        "most_real": _or_none(_between(2)),
-        "net": one_of(*NETS),
-        "pairs": _between(2),
-        "q": order,
-        "resize": _or_none(_between(1)),
-        "sampling": one_of(*SAMPLINGS),
-        "scale": positive,
-        "seed": _between(0),
-        "shuffle": flag,
-        "sigma": _or_none(positive),
-        "sizes": _between(2),
-        "space": one_of(*SPACES),
-        "split_size": _or_none(_between(2)),
-        "splits": _between(1),
-        "strict": _or_none(flag),
-        "tau": positive,
-        "subset_size": _or_none(_between(2)),
-        "subsets": _between(1),
-        "upper": one_of("lower", "higher"),
-        "within_class": flag,
-    }
-)
-"""Name of an argument to what refuses wrong values, before any work is done for them."""
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
@@ -162,6 +162,8 @@ class FeatureSpec:
         precision: One of :data:`PRECISIONS`.
         departures: Sorted pairs of what differs from the protocol's own way of decoding, such as
             ``(("alpha", "white"),)``; empty when nothing does.
+        plugins: Sorted pairs of a distribution and its version: the plug-ins that the backbone,
+            the preprocessing or the reader are from; ``None``: all are from this package.
     """
 
     backbone: str | None = None
@@ -171,6 +173,7 @@ class FeatureSpec:
     preprocess: Preprocess | None = None
     precision: str | None = None
     departures: tuple[tuple[str, str], ...] | None = None
+    plugins: tuple[tuple[str, str], ...] | None = None
 
     def fingerprint(self) -> str:
         """SHA-256 over the canonical JSON of all fields, the first 32 hex digits of it."""
@@ -178,21 +181,38 @@ class FeatureSpec:
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
     def differences(self, other: FeatureSpec) -> tuple[str, ...]:
-        """Names of the fields that both state and in which they differ."""
+        """Names of the fields that both state and in which they differ.
+
+        Plug-ins differ where both name one in different versions.
+        """
+        one, two = dict(self.plugins or ()), dict(other.plugins or ())
+        other_versions = any(one[name] != two[name] for name in one.keys() & two.keys())
         return tuple(
             f.name
             for f in fields(self)
             if None not in (getattr(self, f.name), getattr(other, f.name))
             and getattr(self, f.name) != getattr(other, f.name)
+            and (f.name != "plugins" or other_versions)
         )
 
     def unstated(self) -> tuple[str, ...]:
-        """Names of the fields that are ``None``."""
-        return tuple(f.name for f in fields(self) if getattr(self, f.name) is None)
+        """Names of the fields that are ``None``; that is no statement, except for ``plugins``."""
+        names = (f.name for f in fields(self) if getattr(self, f.name) is None)
+        return tuple(name for name in names if name != "plugins")
+
+    def stated(self) -> tuple[str, ...]:
+        """Names of the fields that are not ``None``, without ``plugins``."""
+        names = (f.name for f in fields(self) if getattr(self, f.name) is not None)
+        return tuple(name for name in names if name != "plugins")
+
+    def with_plugins(self, plugins: Iterable[tuple[str, str]]) -> FeatureSpec:
+        """This spec, with more pairs of a distribution and its version."""
+        return replace(self, plugins=tuple(sorted({*(self.plugins or ()), *plugins})) or None)
 
     def filled_from(self, other: FeatureSpec) -> FeatureSpec:
         """This spec, with the fields that it leaves open taken from ``other``."""
-        return replace(self, **{name: getattr(other, name) for name in self.unstated()})
+        taken = {name: getattr(other, name) for name in self.unstated()}
+        return replace(self, **taken).with_plugins(other.plugins or ())
 
     def to_json(self) -> dict[str, Any]:
         """All fields and the fingerprint, as plain JSON values."""
@@ -211,6 +231,7 @@ class FeatureSpec:
             if not isinstance(texts[name], str | None):
                 raise TypeError(f"{name} must be a string or null, not {texts[name]!r}")
         preprocess, departures = data.get("preprocess"), data.get("departures")
+        plugins = data.get("plugins")
         spec = cls(
             **texts,
             preprocess=None if preprocess is None else Preprocess.from_json(preprocess),
@@ -218,6 +239,9 @@ class FeatureSpec:
                 None
                 if departures is None
                 else tuple(sorted((str(k), str(v)) for k, v in departures.items()))
+            ),
+            plugins=(
+                tuple(sorted((str(k), str(v)) for k, v in plugins.items())) if plugins else None
             ),
         )
         if data.get("fingerprint", spec.fingerprint()) != spec.fingerprint():
@@ -233,6 +257,7 @@ class FeatureSpec:
             "preprocess": None if self.preprocess is None else self.preprocess.to_json(),
             "precision": self.precision,
             "departures": None if self.departures is None else dict(self.departures),
+            **({"plugins": dict(self.plugins)} if self.plugins else {}),
         }
 
 

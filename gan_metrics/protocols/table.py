@@ -15,16 +15,19 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from gan_metrics.errors import MismatchError, UsageError, unknown_name
+from gan_metrics.errors import MismatchError, UsageError
 from gan_metrics.protocols.spec import Decoding, FeatureSpec, Preprocess
+from gan_metrics.utils.registry import Origin, Registry
 
 __all__ = [
     "CLIP",
     "DINOV2",
     "PROTOCOLS",
     "PYTORCH_FID_PREPROCESS",
+    "REGISTRY",
     "MetricRow",
     "Protocol",
+    "add_protocol",
     "protocol_for",
     "several",
 ]
@@ -73,6 +76,7 @@ class Protocol:
             ``"round"`` to the nearest, or ``"floor"``.
         files: Which files of a folder the tool takes; ours are those of ``docs/decoding.md``.
         aliases: Other names for it.
+        cite: What to cite: keys of ``results/citations.bib``, or BibTeX entries.
     """
 
     name: str
@@ -83,6 +87,7 @@ class Protocol:
     floats: str = "round"
     files: str = ""
     aliases: tuple[str, ...] = ()
+    cite: tuple[str, ...] = ()
 
     def template(self, metric: str | None = None, backbone: str | None = None) -> FeatureSpec:
         """The feature space of a metric, in a backbone.
@@ -225,6 +230,7 @@ def _clean_fid(mode: str, summary: str, pixels: Preprocess) -> Protocol:
         name=mode,
         summary=summary,
         source="https://github.com/GaParmar/clean-fid",
+        cite=("parmar2022aliased",),
         metrics=_rows(
             {
                 "fid": MetricRow(_inception(pixels)),
@@ -240,6 +246,7 @@ _ALL = (
         name="pytorch-fid",
         summary="bilinear to 299×299 without antialiasing, 2x−1, the 2015 Inception",
         source="https://github.com/mseitzer/pytorch-fid",
+        cite=("seitzer2020pytorchfid",),
         metrics=_rows({"fid": MetricRow(_inception(PYTORCH_FID_PREPROCESS))}),
         files="one folder; bmp jpg jpeg pgm png ppm tif tiff webp, in lower case",
     ),
@@ -247,6 +254,7 @@ _ALL = (
         name="tf1",
         summary="TensorFlow 1's bilinear to 299×299 (no half-pixel offset), (x−128)/128",
         source="https://github.com/toshas/torch-fidelity, https://github.com/bioinf-jku/TTUR",
+        cite=("obukhov2020torchfidelity",),
         metrics=_rows(
             {
                 "fid": MetricRow(_inception(_TF1)),
@@ -266,6 +274,7 @@ _ALL = (
         name="stylegan3",
         summary="as tf1, by grid_sample in float32; covariances divided by N",
         source="https://github.com/NVlabs/stylegan3",
+        cite=("karras2021alias",),
         metrics=_rows(
             {
                 "fid": MetricRow(_inception(_NVIDIA), {"divisor": "n"}),
@@ -298,6 +307,7 @@ _ALL = (
         name="edm2",
         summary="pixels as stylegan3; FD-DINOv2 by torch's antialiased bicubic to 224×224",
         source="https://github.com/NVlabs/edm2",
+        cite=("karras2024analyzing",),
         metrics=_rows(
             {
                 "fid": MetricRow(_inception(_NVIDIA)),
@@ -311,6 +321,7 @@ _ALL = (
         name="adm",
         summary="pixels as tf1; precision and recall in float16; IS over unshuffled 5000s",
         source="https://github.com/openai/guided-diffusion/tree/main/evaluations",
+        cite=("dhariwal2021diffusion",),
         metrics=_rows(
             {
                 "fid": MetricRow(_inception(_TF1)),
@@ -337,6 +348,7 @@ _ALL = (
         name="torchmetrics",
         summary="torch's antialiased bilinear to 299×299 (since 1.8), (x−128)/128",
         source="https://github.com/Lightning-AI/torchmetrics",
+        cite=("detlefsen2022torchmetrics",),
         metrics=_rows(
             {
                 "fid": MetricRow(_inception(_TORCHMETRICS)),
@@ -358,6 +370,7 @@ _ALL = (
         name="piq",
         summary="pixels as pytorch-fid; KID of all images at once, precision and recall k=5",
         source="https://github.com/photosynthesis-team/piq",
+        cite=("kastryulin2022piq",),
         metrics=_rows(
             {
                 "fid": MetricRow(_inception(PYTORCH_FID_PREPROCESS)),
@@ -378,6 +391,7 @@ _ALL = (
         name="dgm-eval",
         summary="Pillow's bicubic to 224×224, DINOv2 ViT-L/14; neighbours of 10,000 images, k=5",
         source="https://github.com/layer6ai-labs/dgm-eval",
+        cite=("stein2023exposing",),
         metrics=_rows(
             {
                 "fid": MetricRow(_DINO),
@@ -400,6 +414,7 @@ _ALL = (
         name="cmmd",
         summary="centre square, Pillow's bicubic to 336×336, CLIP ViT-L/14@336",
         source="https://github.com/google-research/google-research/tree/master/cmmd",
+        cite=("jayasumana2024rethinking",),
         metrics=_rows(
             {
                 "cmmd": MetricRow(
@@ -418,10 +433,31 @@ _ALL = (
     ),
 )
 
-PROTOCOLS: Mapping[str, Protocol] = MappingProxyType({row.name: row for row in _ALL})
+REGISTRY: Registry[Protocol] = Registry("protocol", {row.name: row for row in _ALL})
+"""The protocols, in the order of the listing."""
+
+PROTOCOLS: Mapping[str, Protocol] = REGISTRY.view
 """Name to row."""
 
-_ALIASES = {alias: row.name for row in _ALL for alias in row.aliases}
+
+def add_protocol(row: Protocol, origin: Origin) -> None:
+    """Add the protocol of a plug-in.
+
+    Raises:
+        UsageError: When its name or an alias is taken, or not in lower case.
+    """
+    taken = [*REGISTRY.registered(), *_aliases(REGISTRY.registered())]
+    for name in (row.name, *row.aliases):
+        if name != name.lower() or "," in name:
+            raise UsageError(f"a protocol's name is in lower case, without commas, not {name!r}")
+    if clash := sorted(set(taken) & set(row.aliases)):
+        raise UsageError(f"the protocol {clash[0]!r} is registered already")
+    REGISTRY.add(row.name, row, origin, _aliases(REGISTRY.registered()))
+
+
+def _aliases(names: Iterable[str]) -> dict[str, str]:
+    """Other names of protocols to names."""
+    return {alias: name for name in names for alias in REGISTRY[name].aliases}
 
 
 def protocol_for(name: str | None, backbone: str | None = None) -> Protocol:
@@ -441,10 +477,11 @@ def protocol_for(name: str | None, backbone: str | None = None) -> Protocol:
         raise UsageError(f"a protocol is a name, such as 'tf1', not {name!r}")
     if "," in name:
         raise UsageError(f"--protocol {name}: several protocols are compared by evaluate alone")
-    name = _ALIASES.get(name.lower(), name.lower())
-    if name not in PROTOCOLS:
-        raise unknown_name("protocol", name, [*PROTOCOLS, *_ALIASES])
-    return PROTOCOLS[name]
+    name = name.lower()
+    name = _aliases(REGISTRY.registered()).get(name, name)
+    if name not in REGISTRY:  # which loads the plug-ins, and with them their aliases
+        name = _aliases(REGISTRY).get(name, name)
+    return REGISTRY.find(name, _aliases(REGISTRY.registered()))
 
 
 def several(names: str | Iterable[str]) -> list[str]:

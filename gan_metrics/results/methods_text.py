@@ -6,41 +6,13 @@ import importlib.metadata
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from gan_metrics.backbones.registry import cited_by
+from gan_metrics.metrics.registry import entry_of
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
 from gan_metrics.protocols.table import PROTOCOLS
-from gan_metrics.results.citations import (
-    CITED_BY_BACKBONE,
-    CITED_BY_METRIC,
-    CITED_BY_PROTOCOL,
-    bibtex,
-)
+from gan_metrics.results.citations import bibtex
 
 __all__ = ["bibtex_of", "methods_of"]
-
-_NAMES = {
-    "fid": "Fréchet Inception Distance (FID)",
-    "fd": "Fréchet distance (FD)",
-    "fd_infinity": "Fréchet distance extrapolated to infinitely many generated images (FD∞)",
-    "sfid": "spatial Fréchet Inception Distance (sFID)",
-    "fd_dinov2": "Fréchet distance in DINOv2 features (FD-DINOv2)",
-    "kid": "Kernel Inception Distance (KID)",
-    "kd": "kernel distance (KD)",
-    "cmmd": "CLIP maximum mean discrepancy (CMMD)",
-    "mind": "sliced distance MIND",
-    "swd": "squared sliced 2-Wasserstein distance (SWD)",
-    "is": "Inception Score (IS)",
-    "vendi": "Vendi score",
-    "rke": "Rényi kernel entropy score (RKE)",
-    "fkea": "Vendi score by random Fourier features (FKEA)",
-    "realism": "median realism score",
-    "rarity": "mean rarity score",
-    "authpct": "percentage of authentic images (AuthPct)",
-    "ct": "three-sample test of copying (C_T)",
-    "mifid": "memorization-informed Fréchet distance (MiFID)",
-    "fld": "Feature Likelihood Divergence (FLD)",
-    "lpips_diversity": "mean LPIPS between pairs of images",
-    "ppl": "perceptual path length (PPL)",
-}
 
 
 class Stated(Protocol):
@@ -110,9 +82,10 @@ def bibtex_of(results: Sequence[Stated]) -> str:
     """BibTeX entries of the metrics, the networks, the protocols' tools, and this toolkit."""
     keys: list[str] = []
     for result in results:
-        keys += CITED_BY_METRIC.get(result.metric, ())
-        keys += _network_keys(result.feature_spec.backbone)
-        keys += CITED_BY_PROTOCOL.get(result.protocol or "", ())
+        entry = entry_of(result.metric)
+        keys += () if entry is None else entry.cite
+        keys += cited_by(result.feature_spec.backbone)
+        keys += PROTOCOLS[result.protocol].cite if result.protocol in PROTOCOLS else ()
     entries = bibtex(keys)
     version = _own_version(results[0].versions if results else {})
     own = (
@@ -121,13 +94,6 @@ def bibtex_of(results: Sequence[Stated]) -> str:
         f"  note = {{Version {version}}}\n}}"
     )
     return f"{entries}\n\n{own}" if entries else own
-
-
-def _network_keys(backbone: str | None) -> tuple[str, ...]:
-    known = (
-        keys for start, keys in CITED_BY_BACKBONE.items() if (backbone or "").startswith(start)
-    )
-    return next(known, ())
 
 
 def _values(results: Sequence[Stated]) -> str:
@@ -161,11 +127,15 @@ def _number(n: int | None) -> str:
 
 def _name(result: Stated, among: Sequence[Stated]) -> str:
     """A metric's name in full, with its protocol where others have the same."""
-    return _NAMES.get(result.metric, _short(result, ())) + _by(result, among)
+    entry = entry_of(result.metric)
+    long_name = result.metric if entry is None else entry.long_name_of(result.metric)
+    return long_name + _by(result, among)
 
 
 def _short(result: Stated, among: Sequence[Stated]) -> str:
-    return _SHORT.get(result.metric, result.metric.replace("_", " ")) + _by(result, among)
+    entry = entry_of(result.metric)
+    label = result.metric if entry is None else entry.label_of(result.metric)
+    return label + _by(result, among)
 
 
 def _by(result: Stated, among: Sequence[Stated]) -> str:
@@ -219,7 +189,7 @@ def _space(
     ]
     pixels = spec.preprocess
     if pixels is not None:
-        rules = PROTOCOLS.get(protocol or "")
+        rules = PROTOCOLS.get(protocol) if protocol else None
         decoding = Decoding() if rules is None else rules.decoding
         ways = {"alpha": decoding.alpha, "exif": decoding.exif, **dict(spec.departures or ())}
         alpha = "dropped" if ways["alpha"] == "drop" else f"composited over {ways['alpha']}"
@@ -240,11 +210,12 @@ def _settings(results: Sequence[Stated]) -> list[str]:
     found = []
     for result in results:
         given = dict(result.arguments)
-        for name in _SAID:
+        entry = entry_of(result.metric)
+        for name in () if entry is None else entry.settings:
             if name in result.details:
                 given[name] = result.details[name]
         given.setdefault("seed", result.seed)
-        if result.metric in _DISTANCES:
+        if entry is not None and entry.states_divisor:
             divisor = given.pop("divisor", "n-1").replace("n-1", "n − 1")
             given["covariances divided by"] = divisor
         shown = ", ".join(
@@ -256,28 +227,6 @@ def _settings(results: Sequence[Stated]) -> list[str]:
             found.append(f"{_short(result, results)}: {shown}")
     found.append(f"seed {results[0].seed}")
     return [f"Settings: {'; '.join(found)}."]
-
-
-_SAID = (
-    "subsets",
-    "subset_size",
-    "splits",
-    "k",
-    "a",
-    "sigma",
-    "q",
-    "features",
-    "pairs",
-    "space",
-    "sampling",
-)
-"""Details that are settings."""
-
-_DISTANCES = ("fid", "fd", "sfid", "fd_dinov2")
-_SHORT = {
-    **{name: name.upper() for name in ("fid", "fd", "kid", "kd", "is", "ppl")},
-    "sfid": "sFID",
-}
 
 
 def _plain(value: Any) -> str:

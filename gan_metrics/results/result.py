@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gan_metrics.metrics.registry import REGISTRY as METRICS
 from gan_metrics.protocols.spec import FeatureSpec
+from gan_metrics.protocols.table import REGISTRY as PROTOCOLS
 from gan_metrics.results.methods_text import bibtex_of, methods_of
 from gan_metrics.utils.result_warning import ResultWarning, unique
 from gan_metrics.utils.text import dumps
@@ -16,6 +18,7 @@ from gan_metrics.utils.text import dumps
 __all__ = [
     "EvaluationResult",
     "MetricResult",
+    "plugins_used",
     "rounded_text",
     "value_text",
 ]
@@ -59,6 +62,8 @@ class MetricResult:
         n_held_out: Images that were not trained on, for a metric that takes them.
         warnings: Pairs of a code and a message.
         versions: Of what the number depends on.
+        plugins: Pairs of a distribution and its version: the plug-ins that the metric, the
+            protocol or the feature space are from.
     """
 
     metric: str
@@ -83,6 +88,7 @@ class MetricResult:
     n_held_out: int | None = None
     warnings: Sequence[ResultWarning] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    plugins: Sequence[tuple[str, str]] = ()
 
     def __float__(self) -> float:
         return self.value
@@ -129,6 +135,7 @@ class MetricResult:
             "digests": list(self.digests),
             "warnings": [{"code": code, "message": message} for code, message in self.warnings],
             "versions": dict(self.versions),
+            **({"plugins": [_plugin(*pair) for pair in self.plugins]} if self.plugins else {}),
         }
 
     def to_text(self) -> str:
@@ -349,6 +356,25 @@ class EvaluationResult(Mapping[str, MetricResult]):
     def dumps(self, indent: int | None = None) -> str:
         """The JSON document as a string; NaN is never written."""
         return dumps(self.to_json(), indent)
+
+
+def plugins_used(
+    metric: str, spec: FeatureSpec, protocol: str | None
+) -> tuple[tuple[str, str], ...]:
+    """The plug-ins that a result depends on: pairs of a distribution and its version.
+
+    Args:
+        metric: Name of the metric's entry.
+        spec: The feature space.
+        protocol: Name of the protocol.
+    """
+    origins = [METRICS.origin(metric), PROTOCOLS.origin(protocol or "")]
+    pairs = {(origin.name, origin.version or "") for origin in origins if origin is not None}
+    return tuple(sorted({*pairs, *(spec.plugins or ())}))
+
+
+def _plugin(name: str, version: str) -> dict[str, str | None]:
+    return {"name": name, "version": version or None}
 
 
 def value_text(value: float, error: float | None) -> str:

@@ -226,7 +226,7 @@ def _statistics(path: Path, stored: StoredMoments) -> Statistics:
         sigma = sigma * (n / (n - 1))
     if stored.convention is not None and stored.convention.dim == len(mu):
         spec, protocol = stored.convention.spec(), stored.convention.protocol
-        declared = tuple(f.name for f in fields(spec) if f.name not in spec.unstated())
+        declared = spec.stated()
     return Statistics(
         moments=Moments(n, mu, sigma),
         spec=spec,

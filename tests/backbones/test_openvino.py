@@ -20,7 +20,7 @@ from toys import Colours
 
 import gan_metrics as gm
 from gan_metrics import UsageError
-from gan_metrics.backbones import network, openvino
+from gan_metrics.backbones import openvino
 
 OWN: dict[str, Any] = {"backbone": LITE0, "device": "cpu", "cache": False}
 
@@ -41,7 +41,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
             seen.append(tuple(layers))
             super().__init__(module, layers, shape)
 
-    monkeypatch.setattr(network, "CompiledCut", Seen)
+    monkeypatch.setattr(openvino, "CompiledCut", Seen)
     return seen
 
 

@@ -18,9 +18,10 @@ from test_features import Network
 import gan_metrics as gm
 from gan_metrics.errors import ResourceError, UsageError
 from gan_metrics.features import extraction as extraction_module
-from gan_metrics.features.cache import Chunk
-from gan_metrics.features.redis_cache import RedisCache, is_redis
+from gan_metrics.features.cache import Chunk, FeatureCache
+from gan_metrics.features.redis_cache import RedisCache
 from gan_metrics.images.metadata import Facts
+from gan_metrics.inputs.options import open_cache
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
 
 pytestmark = pytest.mark.skipif(
@@ -233,10 +234,10 @@ def test_a_password_is_never_told(tmp_path: Path, folders: tuple[Path, Path]) ->
 
 
 def test_what_is_a_redis() -> None:
-    assert is_redis("redis://h:1/0")
-    assert is_redis("rediss://h:1/0")
-    assert not is_redis("/tmp/redis")
-    assert not is_redis(Path("redis:/x"))
+    assert isinstance(open_cache("redis://h:1/0"), RedisCache)
+    assert isinstance(open_cache("rediss://h:1/0"), RedisCache)
+    assert isinstance(open_cache("/tmp/redis"), FeatureCache)
+    assert isinstance(open_cache(Path("redis:/x")), FeatureCache)
     with pytest.raises(UsageError, match="expire='soon'"):
         RedisCache("redis://h:1/0?expire=soon")
     for url in ("redis://[::1/0", "redis://h:1/0?expire=²"):

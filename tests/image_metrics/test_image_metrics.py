@@ -15,7 +15,6 @@ import torch
 from commands import call, refused
 from conftest import LITE0
 from data import scenes, write_folder
-from gan_metrics.image_metrics import lpips_diversity, ppl
 from torch import nn
 
 import gan_metrics as gm

@@ -9,6 +9,8 @@ from gan_metrics.protocols.spec import Decoding, FeatureSpec, Preprocess
 
 PREPROCESS = Preprocess("exact", 299, "torch-bilinear", None, 255.0, (0.5,) * 3, (0.5,) * 3)
 SPEC = FeatureSpec("inception", "pool3", "avg", "ab" * 32, PREPROCESS, "fp32", ())
+RECORDED = "b112a0363e161fb91dd5c4f710b3eda1"
+"""The fingerprint of layer pool3 of inception, before plug-ins were a field."""
 
 
 def test_json_round_trip_keeps_spec_and_fingerprint() -> None:
@@ -86,3 +88,21 @@ def test_departures_are_what_differs_from_the_protocol() -> None:
         ("alpha", "white"),
         ("exif", "apply"),
     )
+
+
+def test_plug_ins_are_part_of_a_space_that_has_some() -> None:
+    spec = FeatureSpec(backbone="inception", layer="pool3")
+    assert spec.fingerprint() == RECORDED
+    assert "plugins" not in spec.to_json()
+    one, two = spec.with_plugins([("b", "1"), ("a", "2")]), spec.with_plugins([("b", "2")])
+    assert one.plugins == (("a", "2"), ("b", "1"))
+    assert len({spec.fingerprint(), one.fingerprint(), two.fingerprint()}) == 3
+    assert FeatureSpec.from_json(json.loads(json.dumps(one.to_json()))) == one
+    assert spec.with_plugins([]) == spec
+    # Another version of a plug-in is another space; a plug-in that only one of both has is not.
+    assert one.differences(two) == ("plugins",)
+    assert one.differences(spec) == ()
+    assert one.differences(spec.with_plugins([("c", "1")])) == ()
+    assert spec.filled_from(one) == one
+    assert "plugins" not in (*spec.unstated(), *one.stated())
+    assert one.stated() == ("backbone", "layer")

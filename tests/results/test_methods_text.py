@@ -12,16 +12,10 @@ from conftest import LITE0
 from data import crops, write_folder
 
 import gan_metrics as gm
-from gan_metrics.backbones.registry import BACKBONES
+from gan_metrics.backbones.registry import BACKBONES, LIBRARIES, cited_by
 from gan_metrics.metrics.registry import METRICS
 from gan_metrics.protocols.table import PROTOCOLS
-from gan_metrics.results.citations import (
-    CITED_BY_BACKBONE,
-    CITED_BY_METRIC,
-    CITED_BY_PROTOCOL,
-    ENTRIES,
-    bibtex,
-)
+from gan_metrics.results.citations import bibtex, entries
 
 pytestmark = pytest.mark.usefixtures("coarse_lite0")
 
@@ -117,18 +111,18 @@ def test_files_left_out_are_counted(folders: Folders, tmp_path: Path) -> None:
 
 
 def test_every_metric_protocol_and_built_in_network_has_its_entries() -> None:
-    assert set(CITED_BY_METRIC) == {*METRICS, "fd", "kd"}
-    assert set(CITED_BY_PROTOCOL) == set(PROTOCOLS) - {"imagenet"}
-    cited = [*CITED_BY_METRIC.values(), *CITED_BY_PROTOCOL.values(), *CITED_BY_BACKBONE.values()]
-    used = {key for keys in cited for key in keys}
-    assert used == set(ENTRIES)
-    for name in BACKBONES:
-        assert any(name.startswith(start) for start in CITED_BY_BACKBONE), name
+    assert {name for name, row in PROTOCOLS.items() if not row.cite} == {"imagenet"}
+    assert all(row.cite for row in METRICS.values())
+    assert all(cited_by(name) for name in (*BACKBONES, "lpips-alex", "clip:ViT-B-32/openai"))
+    assert cited_by("timm:vit_base_patch16_224") == cited_by(None) == ()
+    rows = (*METRICS.values(), *PROTOCOLS.values(), *BACKBONES.values(), *LIBRARIES.values())
+    used = {key for row in rows for key in row.cite} | {*cited_by("lpips-alex")}
+    assert used == set(entries())
 
 
-@pytest.mark.parametrize("key", ENTRIES)
+@pytest.mark.parametrize("key", entries())
 def test_an_entry_is_bibtex(key: str) -> None:
-    entry = ENTRIES[key]
+    entry = entries()[key]
     head = re.match(r"@(\w+)\{([\w.]+),\n", entry)
     assert head is not None
     assert head[2] == key
@@ -157,7 +151,7 @@ def test_entries_come_once(folders: Folders) -> None:
     ]
     assert f"note = {{Version {gm.__version__}}}" in found
     assert found.count("{") == found.count("}")
-    assert bibtex(["heusel2017gans"] * 2) == ENTRIES["heusel2017gans"]
+    assert bibtex(["heusel2017gans"] * 2) == entries()["heusel2017gans"]
 
 
 def test_at_a_shell(folders: Folders, tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""Engines: what runs the networks, and what distributes the images to them. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gan_metrics.utils.registry import Registry, load_object
+
+__all__ = ["ENGINES", "Engine"]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One engine, as in ``--engine``. Functions may be strings ``"module:function"``.
+
+    Attributes:
+        name: Its name.
+        compile: Takes a network (a ``torch.nn.Module`` in eval mode), the dotted names of layers
+            and the shape of one input, and returns a callable from inputs ``N × C × H × W`` to the
+            layers' outputs by name; ``None``: torch runs the network.
+        check: Takes the choice of the backbone and the device, and raises
+            :class:`~gan_metrics.errors.UsageError` where ``compile`` cannot be used.
+        stream: Takes a source of images, the feature spaces, the options of the extraction, the
+            indices of each chunk and the number of images, and returns an object like
+            :class:`~gan_metrics.features.chunks.ChunkStream`, which distributes the chunks;
+            ``None``: this process computes them.
+    """
+
+    name: str
+    compile: str | Callable[..., Any] | None = None
+    check: str | Callable[..., None] | None = None
+    stream: str | Callable[..., Any] | None = None
+
+    def load(self, part: str) -> Callable[..., Any] | None:
+        """One of the functions, imported; ``None``: the engine does not have it."""
+        found = getattr(self, part)
+        loaded: Callable[..., Any] | None = load_object(found) if isinstance(found, str) else found
+        return loaded
+
+
+ENGINES: Registry[Engine] = Registry(
+    "engine",
+    {
+        engine.name: engine
+        for engine in (
+            Engine("local"),
+            Engine(
+                "openvino",
+                compile="gan_metrics.backbones.openvino:CompiledCut",
+                check="gan_metrics.backbones.openvino:check",
+            ),
+            Engine("ray", stream="gan_metrics.features.ray_engine:RayStream"),
+        )
+    },
+)
+"""Name to engine."""

@@ -1,0 +1,1 @@
+"""The entries of the package's metrics, one module per family. They import no NumPy."""

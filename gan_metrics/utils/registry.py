@@ -1,0 +1,245 @@
+"""Registries: the package's own entries by name, and those that plug-ins add.
+
+A plug-in is an installed distribution with an entry point in the group :data:`GROUP`, whose value
+is a function without arguments that calls ``gan_metrics.plugins.register_…``. The entry points are
+loaded once per process, when a registry is listed or does not have a name; a name that the package
+itself has never loads them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeVar, cast
+
+from gan_metrics import settings
+from gan_metrics.errors import UsageError, unknown_name
+
+__all__ = ["GROUP", "Origin", "Plugin", "Registry", "load_object", "load_plugins", "origin_of_call"]
+
+GROUP = "gan_metrics.plugins"
+"""The group of entry points that is loaded."""
+
+_Entry = TypeVar("_Entry")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an entry comes from.
+
+    Attributes:
+        name: The distribution; the module that registered the entry, if no entry point did.
+        version: Of the distribution; ``None`` where no entry point registered the entry.
+    """
+
+    name: str
+    version: str | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.version is None else f"{self.name} {self.version}"
+
+    def to_json(self) -> dict[str, str | None]:
+        """Plain JSON values."""
+        return {"name": self.name, "version": self.version}
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One entry point that was found.
+
+    Attributes:
+        name: Of the entry point.
+        origin: Its distribution.
+        error: Why it could not be loaded; ``None``: it was.
+    """
+
+    name: str
+    origin: Origin
+    error: str | None = None
+
+
+class Registry(Mapping[str, _Entry]):
+    """Name to entry, in the order in which they were added.
+
+    Args:
+        kind: What the entries are, for messages, such as ``"metric"``.
+        entries: The package's own; a string ``"module:attribute"`` is imported at its first use.
+
+    Examples:
+        >>> colors = Registry("color", {"red": (255, 0, 0)})
+        >>> colors["red"]
+        (255, 0, 0)
+        >>> colors.find("rde")
+        Traceback (most recent call last):
+            ...
+        gan_metrics.errors.UsageError: unknown color 'rde'. Did you mean red?
+    """
+
+    def __init__(self, kind: str, entries: Mapping[str, _Entry | str]) -> None:
+        self.kind = kind
+        self._entries: dict[str, _Entry | str] = dict(entries)
+        self._origins: dict[str, Origin] = {}
+
+    @property
+    def view(self) -> Mapping[str, _Entry]:
+        """The same mapping, without the methods that change it."""
+        return MappingProxyType(self)
+
+    def add(self, name: str, entry: _Entry, origin: Origin, reserved: Iterable[str] = ()) -> None:
+        """Add an entry.
+
+        Args:
+            name: Its name.
+            entry: The entry; adding the same object again does nothing.
+            origin: Where it comes from.
+            reserved: Other names that must not be taken, such as aliases.
+
+        Raises:
+            UsageError: When the name is no text, or taken by another entry.
+        """
+        if not isinstance(name, str) or not name.strip():
+            raise UsageError(f"the name of a {self.kind} must be a text, not {name!r}")
+        if name in self._entries and self._entries[name] is entry:
+            return
+        if name in self._entries or name in reserved:
+            owner = self._origins.get(name)
+            by = "built in" if owner is None else f"registered by {owner}"
+            raise UsageError(f"the {self.kind} {name!r} is {by}; register another name")
+        self._entries[name] = entry
+        self._origins[name] = origin
+        _ADDED.append((self, name))
+
+    def remove(self, name: str) -> None:
+        """Remove an entry that was added."""
+        del self._origins[name], self._entries[name]
+
+    def find(self, name: str, others: Iterable[str] = ()) -> _Entry:
+        """The entry of a name.
+
+        Args:
+            name: The name.
+            others: Names beside those of the entries, for the suggestion.
+
+        Raises:
+            UsageError: When there is none, with the nearest names.
+        """
+        if name in self:
+            return self[name]
+        raise unknown_name(self.kind, name, [*self, *others])
+
+    def origin(self, name: str) -> Origin | None:
+        """Where an entry comes from; ``None``: from this package."""
+        return self._origins.get(name)
+
+    def built_in(self) -> list[str]:
+        """The names of the package's own entries; loads no plug-in."""
+        return [name for name in self._entries if name not in self._origins]
+
+    def registered(self) -> list[str]:
+        """The names of all entries so far; loads no plug-in."""
+        return list(self._entries)
+
+    def __getitem__(self, name: str) -> _Entry:
+        if not self._has(name):
+            raise KeyError(name)
+        entry = self._entries[name]
+        if isinstance(entry, str) and ":" in entry:
+            entry = self._entries[name] = cast(_Entry, load_object(entry))
+        return cast(_Entry, entry)
+
+    def __contains__(self, name: object) -> bool:
+        return self._has(name)
+
+    def __iter__(self) -> Iterator[str]:
+        load_plugins()
+        return iter(list(self._entries))
+
+    def __len__(self) -> int:
+        load_plugins()
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"<Registry of {self.kind}: {', '.join(self._entries)}>"
+
+    def _has(self, name: object) -> bool:
+        """Whether there is an entry; plug-ins are loaded to answer no."""
+        if not isinstance(name, str) or not name:
+            return False
+        if name not in self._entries:
+            load_plugins()
+        return name in self._entries
+
+
+_ADDED: list[tuple[Registry[Any], str]] = []
+"""What was added to the registries, in order."""
+_LOCK = threading.RLock()
+_FOUND: list[Plugin] = []
+_LOADING: list[Origin] = []
+"""The distribution whose entry point is being loaded; empty: none is."""
+_STARTED: list[bool] = []
+"""Not empty once the entry points are loaded or being loaded."""
+
+
+def load_plugins() -> list[Plugin]:
+    """The plug-ins that are installed; they are loaded at the first call in a process.
+
+    A plug-in that cannot be loaded registers nothing, and is one warning. With
+    ``GAN_METRICS_PLUGINS=0`` none is looked for.
+    """
+    with _LOCK:  # another thread waits until all are loaded; a plug-in's own look-ups do not
+        if not _STARTED:
+            _STARTED.append(True)
+            if settings.plugins_enabled():
+                _FOUND.extend(_loaded())
+        return list(_FOUND)
+
+
+def _loaded() -> list[Plugin]:
+    import importlib.metadata
+
+    points = []
+    for point in importlib.metadata.entry_points(group=GROUP):
+        of = point.dist
+        origin = Origin(point.module if of is None else of.name, None if of is None else of.version)
+        points.append((origin.name, point.name, origin, point))
+    found = []
+    for *_, origin, point in sorted(points, key=lambda row: row[:2]):
+        _LOADING.append(origin)
+        before, error = len(_ADDED), None
+        try:
+            point.load()()
+        except (Exception, SystemExit) as raised:  # the code of others may raise anything
+            error = f"{type(raised).__name__}: {raised}"
+            while len(_ADDED) > before:
+                registry, name = _ADDED.pop()
+                registry.remove(name)
+        finally:
+            _LOADING.pop()
+        if error is not None:
+            warnings.warn(
+                f"the plug-in {point.name} of {origin} could not be loaded ({error}); nothing "
+                "that it provides is available. GAN_METRICS_PLUGINS=0 turns plug-ins off",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        found.append(Plugin(point.name, origin, error))
+    return found
+
+
+def origin_of_call(module: str) -> Origin:
+    """The origin of what is registered now.
+
+    Args:
+        module: Where the call comes from, for calls outside of an entry point.
+    """
+    return _LOADING[-1] if _LOADING else Origin(module)
+
+
+def load_object(name: str) -> Any:
+    """What ``"module:attribute"`` names; the module is imported."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
