@@ -16,7 +16,7 @@ from typing import Any
 from typing_extensions import Unpack
 
 from gan_metrics.backbones.registry import is_built_in
-from gan_metrics.errors import InputError, MismatchError, UsageError
+from gan_metrics.errors import InputError, MismatchError, UsageError, unreadable
 from gan_metrics.evaluation.run import score
 from gan_metrics.generators.generated import Generated
 from gan_metrics.inputs.options import Options
@@ -248,7 +248,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         except ValueError:  # lines of JSON, of which the last one counts
             document = loads((text.strip().splitlines() or [""])[-1])
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise unreadable(path, error) from None
     except ValueError as error:
         raise InputError(
             f"{path} is no JSON ({error}); expected what -o or --json writes"
