@@ -164,6 +164,8 @@ def reproduce(
 ) -> Reproduction:
     """Compute a saved result again, by its own record, and say whether it agrees.
 
+    All results of one feature space are computed from one pass over the images.
+
     Backbone, layer, protocol, precision, departures, arguments, seed and draw are the record's. A
     value agrees when it is of the same images, as many, in the same feature space, and differs by
     less than 1e-5 of its size, 0.1 % of its standard error or, for counts such as precision, two
@@ -199,7 +201,10 @@ def reproduce(
     assert fake is not None  # noqa: S101
     if held_out is None and any(entry.row.held_out for entry in entries):
         raise UsageError("the record is of a metric with held-out images; give --held-out")
-    return Reproduction([_again(entry, real, fake, held_out, options) for entry in entries])
+    found: dict[int, Reproduced] = {}
+    for run in _runs(entries, options):
+        found |= run.results(real, fake, held_out, options)
+    return Reproduction([found[position] for position in range(len(entries))])
 
 
 def draw_again(record: str | os.PathLike[str], fake: Any) -> Any:
@@ -323,29 +328,73 @@ class _Entry:
             raise InputError(f"the record is broken: {error}") from None
 
 
-def _again(
-    entry: _Entry, real: Input | None, fake: Input, held_out: Input | None, options: Options
-) -> Reproduced:
-    """One value."""
-    spec, row = entry.spec, entry.row
-    asked = options.copy()
-    if row.needs in OF_IMAGES:
-        asked.update(_of_lpips(spec, entry.protocol))
-    else:
-        asked.update(_of_record(spec, entry.protocol, options))
-    asked["seed"], asked["max_images"] = entry.seed, entry.max_images
-    result = score(
-        [entry.name],
-        real if row.sides == 2 or row.bandwidth else None,
-        fake,
-        held_out=held_out if row.held_out else None,
-        error_bars=entry.barred,
-        arguments={row.name: entry.arguments},
-        **asked,
-    )[entry.name]
-    if spec.weights_sha256 not in (None, result.feature_spec.weights_sha256):
+@dataclass
+class _Run:
+    """Results of a record that one evaluation computes: one feature space, one draw of images.
+
+    Attributes:
+        asked: The options that the record stands for.
+        entries: Position in the record to entry; each is of another metric.
+    """
+
+    asked: Options
+    entries: dict[int, _Entry]
+
+    def takes(self, entry: _Entry, asked: Options) -> bool:
+        """Whether the evaluation can compute another entry too."""
+        return asked == self.asked and all(
+            entry.row.name != other.row.name for other in self.entries.values()
+        )
+
+    def results(
+        self, real: Input | None, fake: Input, held_out: Input | None, options: Options
+    ) -> dict[int, Reproduced]:
+        """The results by their positions in the record."""
+        entries = list(self.entries.values())
+        wanted = options.copy()
+        wanted.update(self.asked)
+        found = score(
+            [entry.name for entry in entries],
+            real if any(e.row.sides == 2 or e.row.bandwidth for e in entries) else None,
+            fake,
+            held_out=held_out if any(entry.row.held_out for entry in entries) else None,
+            error_bars=any(entry.barred for entry in entries),
+            arguments={entry.row.name: entry.arguments for entry in entries},
+            **wanted,
+        )
+        return {
+            position: _compared(entry, found[entry.name])
+            for position, entry in self.entries.items()
+        }
+
+
+def _runs(entries: Sequence[_Entry], options: Options) -> list[_Run]:
+    """The evaluations that compute a record again: as few as possible."""
+    runs: list[_Run] = []
+    for position, entry in enumerate(entries):
+        if entry.row.needs in OF_IMAGES:
+            asked = _of_lpips(entry.spec, entry.protocol)
+        else:
+            asked = _of_record(entry.spec, entry.protocol, options)
+        asked["seed"], asked["max_images"] = entry.seed, entry.max_images
+        run = next((run for run in runs if run.takes(entry, asked)), None)
+        if run is None:
+            runs.append(_Run(asked, {position: entry}))
+        else:
+            run.entries[position] = entry
+    return runs
+
+
+def _compared(entry: _Entry, result: MetricResult) -> Reproduced:
+    """One value beside what was recorded.
+
+    Raises:
+        MismatchError: When other weights were used.
+    """
+    recorded = entry.spec.weights_sha256
+    if recorded not in (None, result.feature_spec.weights_sha256):
         raise MismatchError(
-            f"the record's weights have the sha256 {spec.weights_sha256}, and those used here "
+            f"the record's weights have the sha256 {recorded}, and those used here "
             f"{result.feature_spec.weights_sha256}; name the record's file with --weights"
         )
     return Reproduced(entry.value, result, _changed(entry, result))
