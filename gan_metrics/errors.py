@@ -1,20 +1,25 @@
-"""The errors that a user can meet, and the exit codes they lead to at a shell.
+"""The exceptions of this package, their built-in base classes, and the exit codes at a shell.
 
-Every message says what was received, what was expected and how to mend it::
+Every message says what was received, what was expected and how to fix it::
 
-    GanMetricsError                1  a fault of ours
-    ├── UsageError                 2  wrong usage, unknown name, missing extra or device
-    ├── InputError                 3  the input is missing or cannot be read
-    │   └── ImageError             3  one image of a set cannot be decoded
-    ├── WeightsError               4  weights or statistics cannot be had or fail their hash
-    ├── MismatchError              4  two sides that do not belong together
-    ├── ComputationError           5  impossible on these data
-    └── ResourceError              6  the disk or another resource gave out
+    GanMetricsError                                     1  a bug in gan-metrics
+    ├── UsageError(ValueError)                          2  unknown name or option, missing extra
+    ├── InputError(ValueError)                          3  unreadable or malformed input
+    │   ├── NotFoundError(FileNotFoundError)            3  a path or URL that does not exist
+    │   └── ImageError                                  3  one image of a set cannot be decoded
+    ├── WeightsError(RuntimeError)                      4  weights are missing or fail their hash
+    ├── MismatchError(ValueError)                       4  inputs that do not belong together
+    ├── ComputationError(ValueError)                    5  impossible on these data
+    └── ResourceError(RuntimeError)                     6  the disk, memory or network failed
+
+So ``except ValueError``, ``except FileNotFoundError`` and ``except RuntimeError`` catch what their
+names suggest, and ``except GanMetricsError`` catches all of them.
 """
 
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 
 __all__ = [
@@ -23,11 +28,13 @@ __all__ = [
     "ImageError",
     "InputError",
     "MismatchError",
+    "NotFoundError",
     "ResourceError",
     "UsageError",
     "WeightsError",
     "failed_device",
     "unknown_name",
+    "unreadable",
 ]
 
 
@@ -37,41 +44,45 @@ class GanMetricsError(Exception):
     exit_code: int = 1
 
 
-class UsageError(GanMetricsError):
+class UsageError(GanMetricsError, ValueError):
     """An unknown name or option, or an extra or a device that is not there."""
 
     exit_code = 2
 
 
-class InputError(GanMetricsError):
+class InputError(GanMetricsError, ValueError):
     """Files, arrays or statistics that are missing, unreadable or malformed."""
 
     exit_code = 3
+
+
+class NotFoundError(InputError, FileNotFoundError):
+    """A path or URL does not exist. The message is the only argument; ``errno`` is ``None``."""
 
 
 class ImageError(InputError):
     """One image of a set cannot be decoded; ``on_error="skip"`` leaves it out and lists it."""
 
 
-class WeightsError(GanMetricsError):
+class WeightsError(GanMetricsError, RuntimeError):
     """Weights or published statistics cannot be had, or fail their hash."""
 
     exit_code = 4
 
 
-class MismatchError(GanMetricsError):
+class MismatchError(GanMetricsError, ValueError):
     """Two sides, or a file and a command, that do not belong together."""
 
     exit_code = 4
 
 
-class ComputationError(GanMetricsError):
+class ComputationError(GanMetricsError, ValueError):
     """The computation is impossible on these data."""
 
     exit_code = 5
 
 
-class ResourceError(GanMetricsError):
+class ResourceError(GanMetricsError, RuntimeError):
     """The disk, the memory or another resource gave out."""
 
     exit_code = 6
@@ -86,8 +97,9 @@ def failed_device(error: BaseException) -> ResourceError | None:
 
     After such an error nothing more can be computed there in this process.
     """
-    lost = type(error).__name__ == "AcceleratorError" or any(sign in str(error) for sign in _DEVICE)
-    if not lost or not isinstance(error, RuntimeError):
+    if not isinstance(error, RuntimeError) or isinstance(error, GanMetricsError):
+        return None
+    if type(error).__name__ != "AcceleratorError" and not any(s in str(error) for s in _DEVICE):
         return None
     first = (str(error).strip().splitlines() or ["no reason given"])[0]
     return ResourceError(
@@ -116,3 +128,17 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     there_are = f"There are: {', '.join(names[:_LISTED])}{more}."
     hint = f"Did you mean {' or '.join(close)}?" if close else there_are
     return UsageError(f"unknown {kind} {name!r}. {hint}")
+
+
+def unreadable(path: str | os.PathLike[str], error: OSError) -> InputError:
+    """The error for a file that cannot be opened or read.
+
+    Args:
+        path: The file.
+        error: What the operating system reported.
+
+    Returns:
+        A :class:`NotFoundError` where the file does not exist, for the caller to raise.
+    """
+    kind = NotFoundError if isinstance(error, FileNotFoundError) else InputError
+    return kind(f"{os.fspath(path)} cannot be read: {error.strerror or error}")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics.errors import ImageError, InputError
+from gan_metrics.errors import InputError
 from gan_metrics.files.packed_digests import UNREADABLE
-from gan_metrics.images.decode import decode
 from gan_metrics.images.encode import save_sheet
 from gan_metrics.images.labels import folder_classes
-from gan_metrics.images.metadata import Facts, Tally
+from gan_metrics.images.metadata import Tally
+from gan_metrics.images.pipeline import DecodedImage, load_image, work_ahead
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.inputs.options import Options
 from gan_metrics.inputs.sets import ImageSet, Input, open_set
@@ -145,21 +144,21 @@ def inspect_images(
     same: dict[bytes, list[str]] = {}
     whole = hashlib.sha256()
     size = 0
-    for index, one in enumerate(_looked_at(images, shown)):
-        name = images.names[index]
+    for one in _decoded(images, shown):
+        name = images.names[one.index]
         whole.update(one.digest or UNREADABLE)
         size += one.size
         if one.digest is not None:
             same.setdefault(one.digest, []).append(name)
-        if one.facts is None:
-            broken[name] = one.why
+        if one.metadata is None:
+            broken[name] = str(one.failure)
         else:
-            tally.add(one.facts)
-            modes[one.facts.mode] += 1
+            tally.add(one.metadata)
+            modes[one.metadata.mode] += 1
         if one.pixels is not None:
             cells.append((np.ascontiguousarray(one.pixels.transpose(1, 2, 0)), name))
         if progress:
-            progress(images.description, index + 1, n)
+            progress(images.description, one.index + 1, n)
     if sheet is not None and cells:
         rows = [("", cells[i : i + _SHOWN]) for i in range(0, len(cells), _SHOWN)]
         save_sheet(Path(sheet), rows, cell=_CELL)
@@ -179,43 +178,16 @@ def inspect_images(
     )
 
 
-@dataclass(frozen=True)
-class _Look:
-    size: int = 0
-    digest: bytes | None = None
-    facts: Facts | None = None
-    pixels: npt.NDArray[np.uint8] | None = None
-    why: str = ""
+def _decoded(images: ImageSource, shown: set[int]) -> Iterator[DecodedImage]:
+    """Every image, in order, with the pixels of those that are shown; threads decode ahead."""
 
-
-def _looked_at(images: ImageSource, shown: set[int]) -> Iterator[_Look]:
-    """Every image, in order; some threads decode ahead."""
-
-    def look(index: int) -> _Look:
-        try:
-            data = images.read(index)
-        except ImageError as error:
-            return _Look(why=str(error))
-        size, digest = len(data), hashlib.sha256(data).digest()
-        try:
-            pixels, facts = decode(data, Decoding())
-        except ImageError as error:
-            return _Look(size, digest, why=str(error))
-        return _Look(size, digest, facts, pixels if index in shown else None)
+    def load(index: int) -> DecodedImage:
+        image = load_image(images, index, Decoding())
+        return image if index in shown else image._replace(pixels=None)
 
     threads = os.cpu_count() or 1
-    waiting: deque[Future[_Look]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for index in range(len(images.names)):
-                waiting.append(pool.submit(look, index))
-                if len(waiting) > _AHEAD * threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    indices = range(len(images.names))
+    return work_ahead(images, load, indices, ahead=lambda: _AHEAD * threads, threads=threads)
 
 
 def _counts(pairs: Sequence[tuple[str, int]]) -> str:

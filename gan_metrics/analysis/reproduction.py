@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_metrics.backbones.registry import is_built_in
-from gan_metrics.errors import InputError, MismatchError, UsageError
+from gan_metrics.errors import InputError, MismatchError, UsageError, unreadable
 from gan_metrics.evaluation.run import score
 from gan_metrics.generators.generated import Generated
 from gan_metrics.inputs.options import Options, takes_options
@@ -163,6 +163,8 @@ def reproduce(
 ) -> Reproduction:
     """Compute a saved result again, by its own record, and say whether it agrees.
 
+    All results of one feature space are computed from one pass over the images.
+
     Backbone, layer, protocol, precision, departures, arguments, seed and draw are the record's. A
     value agrees when it is of the same images, as many, in the same feature space, and differs by
     less than 1e-5 of its size, 0.1 % of its standard error or, for counts such as precision, two
@@ -198,7 +200,10 @@ def reproduce(
     assert fake is not None  # noqa: S101
     if held_out is None and any(entry.row.held_out for entry in entries):
         raise UsageError("the record is of a metric with held-out images; give --held-out")
-    return Reproduction([_again(entry, real, fake, held_out, options) for entry in entries])
+    found: dict[int, Reproduced] = {}
+    for run in _runs(entries, options):
+        found |= run.results(real, fake, held_out)
+    return Reproduction([found[position] for position in range(len(entries))])
 
 
 def draw_again(record: str | os.PathLike[str], fake: Any) -> Any:
@@ -247,7 +252,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         except ValueError:  # lines of JSON, of which the last one counts
             document = loads((text.strip().splitlines() or [""])[-1])
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise unreadable(path, error) from None
     except ValueError as error:
         raise InputError(
             f"{path} is no JSON ({error}); expected what -o or --json writes"
@@ -322,27 +327,71 @@ class _Entry:
             raise InputError(f"the record is broken: {error}") from None
 
 
-def _again(
-    entry: _Entry, real: Input | None, fake: Input, held_out: Input | None, options: Options
-) -> Reproduced:
-    """One value."""
-    spec, row = entry.spec, entry.row
-    stated = _of_lpips(spec, entry.protocol)
-    if row.needs not in OF_IMAGES:
-        stated = _of_record(spec, entry.protocol, options)
-    asked = replace(options, **stated, seed=entry.seed, max_images=entry.max_images)
-    result = score(
-        [entry.name],
-        real if row.sides == 2 or row.bandwidth else None,
-        fake,
-        held_out=held_out if row.held_out else None,
-        error_bars=entry.barred,
-        arguments={row.name: entry.arguments},
-        options=asked,
-    )[entry.name]
-    if spec.weights_sha256 not in (None, result.feature_spec.weights_sha256):
+@dataclass
+class _Run:
+    """Results of a record that one evaluation computes: one feature space, one draw of images.
+
+    Attributes:
+        asked: The options that the record stands for.
+        entries: Position in the record to entry; each is of another metric.
+    """
+
+    asked: Options
+    entries: dict[int, _Entry]
+
+    def takes(self, entry: _Entry, asked: Options) -> bool:
+        """Whether the evaluation can compute another entry too."""
+        return asked == self.asked and all(
+            entry.row.name != other.row.name for other in self.entries.values()
+        )
+
+    def results(
+        self, real: Input | None, fake: Input, held_out: Input | None
+    ) -> dict[int, Reproduced]:
+        """The results by their positions in the record."""
+        entries = list(self.entries.values())
+        found = score(
+            [entry.name for entry in entries],
+            real if any(e.row.sides == 2 or e.row.bandwidth for e in entries) else None,
+            fake,
+            held_out=held_out if any(entry.row.held_out for entry in entries) else None,
+            error_bars=any(entry.barred for entry in entries),
+            arguments={entry.row.name: entry.arguments for entry in entries},
+            options=self.asked,
+        )
+        return {
+            position: _compared(entry, found[entry.name])
+            for position, entry in self.entries.items()
+        }
+
+
+def _runs(entries: Sequence[_Entry], options: Options) -> list[_Run]:
+    """The evaluations that compute a record again: as few as possible."""
+    runs: list[_Run] = []
+    for position, entry in enumerate(entries):
+        if entry.row.needs in OF_IMAGES:
+            stated = _of_lpips(entry.spec, entry.protocol)
+        else:
+            stated = _of_record(entry.spec, entry.protocol, options)
+        asked = replace(options, **stated, seed=entry.seed, max_images=entry.max_images)
+        run = next((run for run in runs if run.takes(entry, asked)), None)
+        if run is None:
+            runs.append(_Run(asked, {position: entry}))
+        else:
+            run.entries[position] = entry
+    return runs
+
+
+def _compared(entry: _Entry, result: MetricResult) -> Reproduced:
+    """One value beside what was recorded.
+
+    Raises:
+        MismatchError: When other weights were used.
+    """
+    recorded = entry.spec.weights_sha256
+    if recorded not in (None, result.feature_spec.weights_sha256):
         raise MismatchError(
-            f"the record's weights have the sha256 {spec.weights_sha256}, and those used here "
+            f"the record's weights have the sha256 {recorded}, and those used here "
             f"{result.feature_spec.weights_sha256}; name the record's file with --weights"
         )
     return Reproduced(entry.value, result, _changed(entry, result))

@@ -1,9 +1,9 @@
 """The networks there are, and what turns a name into a feature space.
 
-A backbone that is new is an entry of :data:`REGISTRY`. Whole libraries come by prefix, as entries
-of :data:`LIBRARIES`: ``torchvision:NAME``, ``timm:NAME``, ``clip:MODEL/WEIGHTS``; and networks of the user's own, as a
-module or as ``package.module:factory``. Imports no torch, unless a network must be built to be
-understood.
+A new backbone is an entry of :data:`REGISTRY`. Whole libraries come by prefix, as entries of
+:data:`LIBRARIES`: ``torchvision:NAME``, ``timm:NAME``, ``clip:MODEL/WEIGHTS``; and networks of the
+user's own, as a module or as ``package.module:factory``. Torch is imported only where a network
+must be built to find its layers.
 """
 
 from __future__ import annotations

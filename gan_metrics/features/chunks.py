@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +15,10 @@ import numpy.typing as npt
 from gan_metrics.backbones.engines import ENGINES
 from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.distributed import ALONE, Comm
-from gan_metrics.errors import ImageError, InputError, UsageError, failed_device
+from gan_metrics.errors import InputError, UsageError, failed_device
 from gan_metrics.features.cache import Cache, Chunk
-from gan_metrics.images.decode import decode
 from gan_metrics.images.metadata import Facts
+from gan_metrics.images.pipeline import EncodedImage, HashedImages, load_image
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.metrics.moments import Moments, MomentsStream
 from gan_metrics.utils.progress import Progress
@@ -34,9 +33,6 @@ __all__ = ["ChunkStream", "Extraction", "Finished", "draw_images"]
 
 _FEW = 8
 """Images of a chunk that are decoded to see whether they can be, before a network is asked for."""
-
-_HASHED_AHEAD = 4
-"""Chunks that are hashed while the one before them is looked up or computed."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +151,8 @@ class ChunkStream:
         self.warnings: list[tuple[str, str]] = []
         self._moments = [MomentsStream() for _ in spaces]
         self._unkept = False
-        self._hashing = ThreadPoolExecutor(2, thread_name_prefix="digest")
-        self._hashed: dict[int, list[Future[bytes | None]]] = {}
+        self._hashed = HashedImages(source, itertools.chain.from_iterable(chunks))
+        self._encoded: dict[int, EncodedImage] = {}
         self._looked_up: tuple[int, dict[int, _Row | str]] = (-1, {})
 
     def run(self) -> Generator[Finished, None, None]:
@@ -184,7 +180,7 @@ class ChunkStream:
                 raise lost from error
             raise
         finally:
-            self._hashing.shutdown(wait=False, cancel_futures=True)
+            self._hashed.close()
             self._tell_of_damage()
             if wrote and self.how.cache is not None:
                 self.how.cache.trim()
@@ -221,7 +217,7 @@ class ChunkStream:
         if at == self._looked_up[0]:
             return self._looked_up[1]
         indices = self.chunks[at]
-        digests = self._digests_of(at)
+        digests = self._read(at)
         known: dict[int, _Row | str] = {}
         chunk: Chunk | None = None
         nothing = (None,) * len(self.spaces)
@@ -241,36 +237,31 @@ class ChunkStream:
             unknown = sorted(set(range(len(indices))) - {indices.index(index) for index in known})
             # Bad images are in no cache; without this look at them they would cost a network.
             for position in unknown if len(unknown) <= _FEW else chunk.failed:
-                try:
-                    decode(self.source.read(indices[position]), self.decoding)
-                except ImageError as error:
-                    known[indices[position]] = str(error)
+                index = indices[position]
+                image = load_image(self.source, self._encoded[index], self.decoding)
+                if image.failure is not None:
+                    known[index] = image.failure
+        for index, result in known.items():
+            if _settled(result):
+                self._release(index)
         self._looked_up = (at, known)
         return known
 
-    def _digests_of(self, at: int) -> list[bytes | None]:
+    def _read(self, at: int) -> list[bytes | None]:
         """SHA-256 of the bytes of a chunk's images; ``None`` for one that cannot be read.
 
-        Some chunks ahead are hashed meanwhile, so that neither the network nor the disk waits.
+        The bytes are held until the image is found in the cache or decoded.
         """
-        for ahead in range(at, min(at + 1 + _HASHED_AHEAD, len(self.chunks))):
-            if ahead not in self._hashed:
-                self._hashed[ahead] = [
-                    self._hashing.submit(self._digest_of, i) for i in self.chunks[ahead]
-                ]
-        digests = [future.result() for future in self._hashed[at]]
-        for done in [chunk for chunk in self._hashed if chunk < at - _HASHED_AHEAD]:
-            del self._hashed[done]
-        for index, digest in zip(self.chunks[at], digests, strict=True):
-            if digest is not None:
-                self.digests[index] = digest
-        return digests
+        images = self._hashed.take(len(self.chunks[at]))
+        for image in images:
+            self._encoded[image.index] = image
+            if image.digest is not None:
+                self.digests[image.index] = image.digest
+        return [image.digest for image in images]
 
-    def _digest_of(self, index: int) -> bytes | None:
-        try:
-            return hashlib.sha256(self.source.read(index)).digest()
-        except ImageError:
-            return None
+    def _release(self, index: int) -> None:
+        self._encoded.pop(index, None)
+        self._hashed.release(index)
 
     def _keep(self, at: int, finished: Finished) -> bool:
         finite = all(np.isfinite(chunk.features).all() for chunk in finished.chunks)
@@ -286,7 +277,9 @@ class ChunkStream:
             kept |= why is None
         return kept
 
-    def _missing(self, first: int, collected: dict[int, _Row | str]) -> Iterator[int]:
+    def _missing(
+        self, first: int, collected: dict[int, _Row | str]
+    ) -> Iterator[int | EncodedImage]:
         """The images that must be computed, from a chunk on, up to one that is wholly known.
 
         What is known of the others is put to what is collected.
@@ -296,7 +289,9 @@ class ChunkStream:
             if at > first and self._complete(known, at):
                 return
             collected |= known
-            yield from (i for i in self.chunks[at] if i not in known or not _settled(known[i]))
+            for i in self.chunks[at]:
+                if i not in known or not _settled(known[i]):
+                    yield self._encoded.pop(i, i)
 
     def _compute(self, at: int, known: dict[int, _Row | str]) -> Iterator[Finished]:
         """Decode and embed images as one stream of batches that do not end where chunks do."""
@@ -309,6 +304,8 @@ class ChunkStream:
                         f"{self.source.names[index]!r} in {self.source.description} changed "
                         "while it was being read; run again once it is still"
                     )
+            for index in (*batch.indices, *batch.failures):
+                self._release(index)
             for i, index in enumerate(batch.indices):
                 before = collected.get(index)
                 host: list[Any] = [None] * len(self.spaces)
@@ -357,7 +354,7 @@ class ChunkStream:
         self._moments[number].add(_stacked(on_device) if on_gpu else chunk.features)
 
     def _embed(
-        self, indices: Iterable[int], collected: dict[int, _Row | str]
+        self, images: Iterable[int | EncodedImage], collected: dict[int, _Row | str]
     ) -> Iterator[tuple[Batch, dict[int, tuple[Any, Any]]]]:
         """Batches, and for each space that one of its images lacks, the features of all of them.
 
@@ -374,7 +371,7 @@ class ChunkStream:
         launched: deque[tuple[Batch, dict[int, Any]]] = deque()
         for batch in load(
             self.source,
-            indices,
+            images,
             self.decoding,
             batch_size=self.how.batch_size or (8 if on_cpu else 64),
             workers=workers,

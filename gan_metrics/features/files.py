@@ -30,7 +30,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics.errors import InputError, UsageError
+from gan_metrics.errors import GanMetricsError, InputError, NotFoundError, UsageError, unreadable
 from gan_metrics.features.features import Features
 from gan_metrics.files.download import atomic_path, check_target
 from gan_metrics.images.sources.parquet import is_image_table
@@ -117,7 +117,8 @@ def load_features(path: str | os.PathLike[str]) -> Features:
         The features; fields of the identity that the file does not state are ``None``.
 
     Raises:
-        InputError: When it is missing or broken, or its parts do not belong together.
+        NotFoundError: When it does not exist.
+        InputError: When it is broken, or its parts do not belong together.
         UsageError: When the extra that reads the format is missing.
     """
     path = Path(path)
@@ -132,12 +133,12 @@ def load_features(path: str | os.PathLike[str]) -> Features:
     try:
         array, names, header = read(path)
         return _features(path, array, names, header)
-    except FileNotFoundError as error:
-        raise InputError(f"{error.filename or path} does not exist") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (InputError, UsageError, MemoryError):
+    except (GanMetricsError, MemoryError):
         raise
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{error.filename or path} does not exist") from None
+    except OSError as error:
+        raise unreadable(path, error) from None
     except Exception as error:  # the formats' libraries raise nearly anything on broken bytes
         raise InputError(
             f"{path} holds no features that can be read ({type(error).__name__}: {error}); "

@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from gan_metrics import settings
-from gan_metrics.errors import ResourceError, UsageError, WeightsError
+from gan_metrics.errors import GanMetricsError, ResourceError, UsageError, WeightsError
 from gan_metrics.utils.progress import Progress
 
 __all__ = [
@@ -124,6 +124,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     if os.path.exists(path) and not os.path.isfile(path):
         try:
             yield path
+        except GanMetricsError:
+            raise
         except OSError as error:
             raise ResourceError(f"{path} cannot be written: {error.strerror or error}") from error
         return
@@ -133,6 +135,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
+    except GanMetricsError:
+        raise
     except OSError as error:
         raise ResourceError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:

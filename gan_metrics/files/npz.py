@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from gan_metrics.errors import GanMetricsError, InputError
+from gan_metrics.errors import GanMetricsError, InputError, NotFoundError, unreadable
 
 __all__ = ["StoredArray", "reading", "stored_arrays"]
 
@@ -134,6 +134,7 @@ def reading(path: Path, remedy: str) -> Iterator[None]:
         remedy: What the reader of the message should do.
 
     Raises:
+        NotFoundError: When it does not exist.
         InputError: For everything but our own errors and a lack of memory.
     """
     try:
@@ -141,9 +142,9 @@ def reading(path: Path, remedy: str) -> Iterator[None]:
     except (GanMetricsError, MemoryError):
         raise
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
+        raise NotFoundError(f"{path} does not exist") from None
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise unreadable(path, error) from None
     except Exception as error:  # zipfile and numpy raise nearly anything on broken bytes
         raise InputError(
             f"{path} is broken ({type(error).__name__}: {str(error) or 'no more is known'}); "

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from gan_metrics.errors import GanMetricsError, InputError, UsageError
+from gan_metrics.errors import GanMetricsError, InputError, NotFoundError, UsageError
 from gan_metrics.images.value_ranges import check_value_range, to_uint8
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.stdout import prints_to_stderr
@@ -378,7 +378,7 @@ def _imported(text: str) -> Any:
 
 def _torchscript(path: Path, device: torch.device) -> nn.Module:
     if not path.exists():
-        raise InputError(f"{path} does not exist")
+        raise NotFoundError(f"{path} does not exist")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that TorchScript is deprecated
@@ -398,7 +398,7 @@ class _Onnx:
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
-            raise InputError(f"{path} does not exist")
+            raise NotFoundError(f"{path} does not exist")
         runtime = require("onnxruntime", "onnx")
         try:
             self._session = runtime.InferenceSession(

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError, ImageError, InputError, UsageError
 from gan_metrics.image_metrics.lpips_input import Floats, check_finite, resized
-from gan_metrics.images.decode import decode
 from gan_metrics.images.labels import folder_classes
+from gan_metrics.images.pipeline import load_image
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.metrics.estimate import Estimate
 from gan_metrics.metrics.validation import whole_number
@@ -65,19 +65,18 @@ class DecodedImages:
 
     def _pixels(self, index: int) -> npt.NDArray[np.uint8] | None:
         """One image, ``uint8``, 3 × H × W; ``None`` where it is left out."""
-        try:
-            data = self._source.read(self._rows[index])
-            self._hashes[index] = hashlib.sha256(data).digest()
-            return decode(data, self._decoding)[0]
-        except ImageError as error:
+        image = load_image(self._source, self._rows[index], self._decoding)
+        if image.digest is not None:
+            self._hashes[index] = image.digest
+        if image.failure is not None:
             name = self.names[index]
             if not self._skip:
                 raise ImageError(
-                    f"{os.path.join(self.description, name)!r}: {error}. "
+                    f"{os.path.join(self.description, name)!r}: {image.failure}. "
                     "--on-error skip leaves bad images out and lists them"
-                ) from None
-            self.skipped[name] = str(error)
-            return None
+                )
+            self.skipped[name] = image.failure
+        return image.pixels
 
 
 def lpips_diversity(

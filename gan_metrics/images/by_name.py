@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics.images.decode import decode
+from gan_metrics.errors import ImageError
+from gan_metrics.images.pipeline import load_image
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.protocols.spec import Decoding
 
@@ -32,4 +33,7 @@ def images_by_name(
     """
     places = {name: i for i, name in enumerate(source.names)}
     for name in names:
-        yield decode(source.read(places[name]), decoding)[0]
+        image = load_image(source, places[name], decoding)
+        if image.pixels is None:
+            raise ImageError(str(image.failure))
+        yield image.pixels

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gan_metrics.errors import InputError, UsageError
+from gan_metrics.errors import InputError, UsageError, unreadable
 from gan_metrics.images.sources.file_list import COLUMNS
 
 __all__ = ["Labels", "classes_of", "folder_classes", "labels_of_both", "read_labels"]
@@ -41,9 +41,10 @@ def read_labels(path: str | os.PathLike[str]) -> dict[str, str]:
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be read: {reason}") from None
+    except OSError as error:
+        raise unreadable(path, error) from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
     pairs = _of_json(path, text) if path.suffix.lower() == ".json" else _of_table(path, text)
     found: dict[str, str] = {}
     for name, label in pairs:

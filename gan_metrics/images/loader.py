@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import itertools
 import math
-import sys
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from gan_metrics.errors import ImageError, ResourceError
-from gan_metrics.images.decode import decode
+from gan_metrics.errors import ResourceError
 from gan_metrics.images.metadata import Facts
+from gan_metrics.images.pipeline import (
+    THREADS,
+    DecodedImage,
+    EncodedImage,
+    load_image,
+    work_ahead,
+)
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.protocols.spec import Decoding
 
 __all__ = ["Batch", "load"]
-
-_THREADS = 2
-"""Without worker processes; Pillow lets go of the interpreter lock for part of its work."""
 
 _TINY = 1 << 11
 """Pixels of an image below which two threads take longer than one: they wait for the lock."""
@@ -83,7 +83,7 @@ class Batch:
 
 def load(
     source: ImageSource,
-    indices: Iterable[int],
+    images: Iterable[int | EncodedImage],
     decoding: Decoding,
     *,
     batch_size: int,
@@ -94,7 +94,8 @@ def load(
 
     Args:
         source: The set.
-        indices: Which images of it, in this order; taken in as they are needed.
+        images: Which images of it, in this order, by their indices or already read; iterated as
+            they are needed.
         decoding: What to do with alpha and orientation.
         batch_size: Images per batch, ≥ 1.
         workers: Processes that decode; 0 decodes in threads of this process.
@@ -106,14 +107,13 @@ def load(
     Raises:
         ResourceError: When a worker process dies.
     """
-    waiting = iter(indices)
-    parts = iter(lambda: list(itertools.islice(waiting, batch_size)), [])
+    remaining = iter(images)
     if workers == 0:
-        yield from _in_threads(source, parts, decoding)
+        yield from _in_threads(source, remaining, decoding, batch_size)
         return
     loader = DataLoader(
         _Decoder(source, decoding),
-        batch_sampler=parts,
+        batch_sampler=iter(lambda: list(itertools.islice(remaining, batch_size)), []),
         num_workers=workers,
         collate_fn=_collate,
         pin_memory=pin,
@@ -145,41 +145,31 @@ def _unlock(batches: object) -> None:
             lock.release()
 
 
-@dataclass(slots=True)
-class _Decoded:
-    index: int
-    digest: bytes | None
-    pixels: np.ndarray | None
-    facts: Facts | None
-    failure: str | None
+class _Decoder(Dataset[DecodedImage]):
+    """What torch's worker processes run."""
 
-
-class _Decoder(Dataset[_Decoded]):
     def __init__(self, source: ImageSource, decoding: Decoding) -> None:
         self._source = source
         self._decoding = decoding
 
-    def __getitem__(self, index: int) -> _Decoded:
-        digest = None
-        try:
-            data = self._source.read(index)
-            digest = hashlib.sha256(data).digest()
-            pixels, facts = decode(data, self._decoding)
-        except ImageError as error:
-            return _Decoded(index, digest, None, None, str(error))
-        return _Decoded(index, digest, pixels, facts, None)
+    def __getitem__(self, image: int | EncodedImage) -> DecodedImage:
+        return load_image(self._source, image, self._decoding)
 
 
-def _collate(images: list[_Decoded]) -> Batch:
+def _collate(images: list[DecodedImage]) -> Batch:
     """Put images of one size beside each other, all pixels into one flat buffer."""
     good = sorted(
-        ((image.pixels, image.facts, image.index) for image in images if image.pixels is not None),
+        (
+            (image.pixels, image.metadata, image.index)
+            for image in images
+            if image.pixels is not None
+        ),
         key=lambda item: item[0].shape,
     )
     flat = [pixels.reshape(-1) for pixels, _, _ in good]
     return Batch(
         indices=tuple(index for _, _, index in good),
-        facts=tuple(facts for _, facts, _ in good if facts is not None),
+        facts=tuple(metadata for _, metadata, _ in good if metadata is not None),
         failures={image.index: image.failure for image in images if image.failure is not None},
         digests={image.index: image.digest for image in images if image.digest is not None},
         _buffer=torch.from_numpy(np.concatenate(flat) if flat else np.empty(0, np.uint8)),
@@ -188,52 +178,38 @@ def _collate(images: list[_Decoded]) -> Batch:
 
 
 def _in_threads(
-    source: ImageSource, parts: Iterator[list[int]], decoding: Decoding
+    source: ImageSource,
+    images: Iterator[int | EncodedImage],
+    decoding: Decoding,
+    batch_size: int,
 ) -> Iterator[Batch]:
-    decoder = _Decoder(source, decoding)
-    first = next(parts, None)
-    if first is None:
-        return
-    done: Future[list[_Decoded]] = Future()
-    threads, piece = _division(decoder, first[:_PIECE], done)
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
-    ahead: deque[list[Future[list[_Decoded]]]] = deque()
-
-    def several(indices: list[int]) -> list[_Decoded]:
-        return [decoder[index] for index in indices]
-
-    def begin(part: list[int]) -> list[Future[list[_Decoded]]]:
-        pieces = (part[i : i + piece] for i in range(0, len(part), piece))
-        return [pool.submit(several, indices) for indices in pieces]
-
-    def oldest() -> Batch:
-        return _collate([image for future in ahead.popleft() for image in future.result()])
-
-    try:
-        ahead.append([done, *begin(first[_PIECE:])])
-        for part in parts:
-            ahead.append(begin(part))
-            if len(ahead) > _AHEAD:
-                yield oldest()
-        while ahead:
-            yield oldest()
-    finally:
-        # A generator that still draws would change what belongs to its owner.
-        interrupted = isinstance(sys.exc_info()[1], KeyboardInterrupt)
-        wait = getattr(source, "draws", False) and not interrupted
-        pool.shutdown(wait=wait, cancel_futures=True)
-
-
-def _division(
-    decoder: _Decoder, indices: list[int], done: Future[list[_Decoded]]
-) -> tuple[int, int]:
-    """How many threads, and how many images one takes at a time, as the first ones show it."""
-    images, quickest = [], math.inf
-    for index in indices:
+    """Batches that threads of this process decode; the first images decide how they share them."""
+    first, quickest = [], math.inf
+    for image in itertools.islice(images, min(_PIECE, batch_size)):
         start = time.perf_counter()
-        images.append(decoder[index])
+        first.append(load_image(source, image, decoding))
         quickest = min(quickest, time.perf_counter() - start)
-    done.set_result(images)
-    sizes = [image.pixels[0].size for image in images if image.pixels is not None]
-    tiny = bool(sizes) and max(sizes) < _TINY
-    return (1, sys.maxsize) if tiny and quickest < _WAITING else (_THREADS, _PIECE)
+    sizes = [image.pixels[0].size for image in first if image.pixels is not None]
+    tiny = bool(sizes) and max(sizes) < _TINY and quickest < _WAITING
+    piece = batch_size if tiny else min(_PIECE, batch_size)
+
+    def load_piece(piece: Sequence[int | EncodedImage | DecodedImage]) -> list[DecodedImage]:
+        return [
+            image if isinstance(image, DecodedImage) else load_image(source, image, decoding)
+            for image in piece
+        ]
+
+    pieces = iter(lambda: list(itertools.islice(images, piece)), [])
+    begun: list[Sequence[int | EncodedImage | DecodedImage]] = [first]
+    decoded = work_ahead(
+        source,
+        load_piece,
+        itertools.chain(begun, pieces),
+        ahead=lambda: math.ceil(_AHEAD * batch_size / piece),
+        threads=1 if tiny else THREADS,
+        name="decode",
+    )
+    with contextlib.closing(decoded):
+        each = itertools.chain.from_iterable(decoded)
+        while batch := list(itertools.islice(each, batch_size)):
+            yield _collate(batch)

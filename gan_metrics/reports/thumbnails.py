@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics.errors import ImageError
-from gan_metrics.images.decode import decode
 from gan_metrics.images.encode import thumbnail
+from gan_metrics.images.pipeline import load_image
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.protocols.spec import Decoding
 
@@ -40,11 +39,8 @@ class Thumbnails:
         """An image as it is decoded, ``H × W × 3``; a grey square where it is not at hand."""
         position = self._positions.get(name)
         if self._source is not None and position is not None:
-            try:
-                pixels, _ = decode(self._source.read(position), self._decoding)
-            except ImageError:
-                pass
-            else:
+            pixels = load_image(self._source, position, self._decoding).pixels
+            if pixels is not None:
                 return np.ascontiguousarray(pixels.transpose(1, 2, 0))
         return np.full((self._size, self._size, 3), _GREY, np.uint8)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gan_metrics.errors import InputError
+from gan_metrics.errors import InputError, NotFoundError
 from gan_metrics.utils.text import loads
 
 __all__ = ["History", "Scored", "read_history"]
@@ -60,7 +60,8 @@ def read_history(path: str | os.PathLike[str]) -> History:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as a log of results: {error}") from None
+        kind = NotFoundError if isinstance(error, FileNotFoundError) else InputError
+        raise kind(f"{path} cannot be read as a log of results: {error}") from None
     curves: dict[str, dict[int, Scored]] = {}
     stated = []
     for number, line in enumerate(lines, 1):

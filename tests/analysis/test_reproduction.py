@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,10 @@ from data import crops, write_folder
 
 import gan_metrics as gm
 from gan_metrics.analysis.reproduction import Reproduced
+from gan_metrics.backbones.network import Backbone
 from gan_metrics.errors import InputError, MismatchError, UsageError
+from gan_metrics.evaluation import run
+from gan_metrics.images.sources.folder import FolderSource
 
 pytestmark = pytest.mark.usefixtures("coarse_lite0")
 
@@ -58,6 +63,60 @@ def test_everything_that_a_record_says_is_repeated(folders: Folders, tmp_path: P
                         arguments={"is": {"splits": 2}})  # fmt: skip
     for value in found.values:
         assert value.recorded != plain[value.result.metric].value
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Sets opened, files read and images embedded."""
+    counts: Counter[str] = Counter()
+
+    def count(owner: Any, name: str, what: str, size: Any = None) -> None:
+        own = getattr(owner, name)
+
+        def counting(*args: Any, **kwargs: Any) -> Any:
+            counts[what] += 1 if size is None else size(*args)
+            return own(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, counting)
+
+    count(run, "open_side", "opened")
+    count(FolderSource, "read", "read")
+    count(Backbone, "_raw", "embedded", lambda _, inputs, __: len(inputs))
+    return counts
+
+
+def test_results_of_one_space_are_one_run(folders: Folders, counted: Counter[str]) -> None:
+    """As many sets opened, files read and images embedded as for the record."""
+    names = ["fid", "kid", "precision", "recall", "density", "coverage", "vendi", "realism", "rke"]
+    how: dict[str, Any] = {"backbone": LITE0, "cache": False}
+    record = gm.evaluate(*folders, metrics=names, arguments={"precision": {"k": 2}}, **how)
+    once = counted.copy()
+    assert once == {"opened": 2, "read": 23, "embedded": 23}
+    counted.clear()
+    found = gm.reproduce(record, *folders, cache=False)
+    assert counted == once
+    assert found.agrees
+    assert [v.result.metric for v in found.values] == [r.metric for r in record.values()]
+    assert [value.difference for value in found.values] == [0.0] * len(names)
+    assert not any(value.changed for value in found.values)
+
+
+def test_results_of_other_spaces_and_draws_are_other_runs(
+    folders: Folders, counted: Counter[str]
+) -> None:
+    how: dict[str, Any] = {"backbone": LITE0, "cache": False}
+    fid = gm.fid(*folders, **how)
+    fewer = gm.fid(*folders, max_images=6, **how)
+    seeds = [gm.evaluate(*folders, metrics="kid", seed=seed, **how)["kid"] for seed in (1, 2)]
+    twice = gm.evaluate(*folders, metrics="fid,is", arguments={"is": {"splits": 2}}, **how)
+    entries = [one.to_json() for one in (fid, fewer, *seeds, *twice.values(), fid)]
+    counted.clear()
+    found = gm.reproduce({"results": entries}, *folders, cache=False)
+    assert found.agrees
+    assert [v.recorded for v in found.values] == [entry["value"] for entry in entries]
+    # fid three times, once of 6 images, kid with two seeds; is takes the generated images alone
+    assert counted["opened"] == 2 * 6 + 1
+    assert counted["read"] == 23 * 5 + 12 + 11
 
 
 def test_other_images_do_not_agree(folders: Folders, tmp_path: Path) -> None:

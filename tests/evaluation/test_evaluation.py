@@ -24,7 +24,7 @@ from gan_metrics.errors import (
 )
 from gan_metrics.evaluation.extract import embed
 from gan_metrics.evaluation.run import score
-from gan_metrics.images import loader
+from gan_metrics.images import pipeline
 from gan_metrics.inputs.options import Options
 from gan_metrics.inputs.sets import open_set
 from gan_metrics.metrics.registry import METRICS
@@ -270,7 +270,7 @@ def test_blur_noise_and_the_distance(tmp_path: Path) -> None:
 def test_all_is_one_decode_and_one_pass(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[int] = []
     passed: list[tuple[int, list[str]]] = []
-    real_decode, real_read = loader.decode, network.Backbone.read
+    real_decode, real_read = pipeline.decode, network.Backbone.read
 
     def decode(data: bytes, decoding: object) -> object:
         decoded.append(1)
@@ -280,7 +280,7 @@ def test_all_is_one_decode_and_one_pass(folders: Folders, monkeypatch: pytest.Mo
         passed.append((sum(map(len, groups)), [s.spec.layer for s in spaces]))  # type: ignore[arg-type, attr-defined]
         return real_read(self, groups, spaces)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loader, "decode", decode)
+    monkeypatch.setattr(pipeline, "decode", decode)
     monkeypatch.setattr(network.Backbone, "read", read)
     found = gm.evaluate(*folders, metrics="all", backbone=LITE0, arguments=SMALL)
     assert len(decoded) == 12 + 11

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,15 @@ from gan_metrics.errors import (
     ResourceError,
     UsageError,
 )
-from gan_metrics.features import chunks as chunks_module
 from gan_metrics.features import extraction as extraction_module
 from gan_metrics.features.cache import FeatureCache, chunk_key
 from gan_metrics.features.chunks import Extraction
 from gan_metrics.features.extraction import extract
 from gan_metrics.features.features import Features
 from gan_metrics.files import growing_array as rows_module
+from gan_metrics.images import pipeline
 from gan_metrics.images.loader import load
-from gan_metrics.images.sources import ImageSource, open_source
+from gan_metrics.images.sources import ImageSource, open_object, open_source
 from gan_metrics.protocols.spec import Decoding
 
 
@@ -244,7 +245,7 @@ def test_an_image_that_can_be_decoded_now_is_not_left_out(
 ) -> None:
     """As after the installation of a library with another codec: same bytes, another outcome."""
     cache = FeatureCache(tmp_path / "cache")
-    real_decode, victim = chunks_module.decode, (folder / "0001.png").read_bytes()
+    real_decode, victim = pipeline.decode, (folder / "0001.png").read_bytes()
 
     def picky(data: bytes, decoding: Decoding) -> object:
         if data == victim:
@@ -252,8 +253,7 @@ def test_an_image_that_can_be_decoded_now_is_not_left_out(
         return real_decode(data, decoding)
 
     with monkeypatch.context() as patch:
-        patch.setattr("gan_metrics.images.loader.decode", picky)
-        patch.setattr(chunks_module, "decode", picky)
+        patch.setattr(pipeline, "decode", picky)
         assert len(network.extract(folder, on_error="skip", cache=cache).names) == 11
         before = network.embedded
         assert len(network.extract(folder, on_error="skip", cache=cache).names) == 11
@@ -291,11 +291,101 @@ class Changing:
         return self.inner.read((index + (self.reads[index] > 1 and index == 3)) % len(self.names))
 
 
-def test_a_file_that_changes_while_it_is_read_is_an_error(
-    network: Network, folder: Path, tmp_path: Path
+def test_a_file_that_changes_between_two_reads_is_an_error(
+    network: Network, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pipeline, "_HELD_BYTES", 0)  # so that images are read twice
     with pytest.raises(InputError, match=r"'0003.png'.*changed while it was being read"):
         network.extract(Changing(folder), cache=FeatureCache(tmp_path / "cache"))
+
+
+class Logging:
+    """A source that notes each read of an image, in whichever process it happens."""
+
+    def __init__(self, inner: ImageSource, log: Path) -> None:
+        self.inner, self.log = inner, log
+        self.description, self.names, self.warnings = inner.description, inner.names, ()
+
+    def read(self, index: int) -> bytes:
+        with open(self.log, "a") as file:
+            file.write(f"{index}\n")
+        return self.inner.read(index)
+
+    def reads(self) -> list[int]:
+        found = sorted(map(int, self.log.read_text().split()))
+        self.log.unlink()
+        return found
+
+
+def sources(folder: Path, tmp_path: Path) -> dict[str, ImageSource]:
+    """One set of images as a folder, a zip, a tar, and a dataset whose images differ each time."""
+    shutil.make_archive(str(tmp_path / "set"), "zip", folder)
+    shutil.make_archive(str(tmp_path / "set"), "tar", folder)
+    rng = np.random.default_rng(0)
+
+    class Augmented:
+        def __len__(self) -> int:
+            return 12
+
+        def __getitem__(self, index: int) -> np.ndarray:
+            return rng.integers(0, 256, (16, 16, 3), np.uint8)
+
+    return {
+        "folder": open_source(folder),
+        "zip": open_source(tmp_path / "set.zip"),
+        "tar": open_source(tmp_path / "set.tar"),
+        "dataset": open_object(Augmented()),
+    }
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar", "dataset"])
+def test_an_image_is_read_once_whatever_the_cache_holds(
+    network: Network, folder: Path, tmp_path: Path, kind: str, workers: int
+) -> None:
+    source = Logging(sources(folder, tmp_path)[kind], tmp_path / "reads")
+    cache = FeatureCache(tmp_path / "cache")
+    how: dict[str, Any] = {"workers": workers, "batch_size": 4}
+    for given in (None, cache, cache):  # no cache, nothing in it, everything in it
+        found = network.extract(source, cache=given, **how)
+        assert source.reads() == list(range(12))
+        assert len(found.names) == 12
+    for path in sorted(cache.root.glob("*/*.npz"))[:1]:
+        path.unlink()
+    network.extract(source, cache=cache, **how)
+    assert source.reads() == list(range(12))
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_does_not_fit_into_memory_is_read_again(
+    network: Network, folder: Path, tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = network.extract(folder)
+    sizes = [(folder / name).stat().st_size for name in plain.names]
+    monkeypatch.setattr(pipeline, "_HELD_BYTES", sum(sizes[:3]))
+    source = Logging(open_source(folder), tmp_path / "reads")
+    cache = FeatureCache(tmp_path / "cache")
+    found = network.extract(source, cache=cache, workers=workers, batch_size=4)
+    counts = Counter(source.reads())
+    assert set(counts) == set(range(12))
+    assert counts[0] == counts[1] == counts[2] == 1
+    assert counts[3] == counts[4] == 2
+    assert max(counts.values()) == 2
+    assert found.digest == plain.digest
+    np.testing.assert_allclose(found.array, plain.array, atol=1e-5 * np.abs(plain.array).max())
+
+
+def test_an_image_that_cannot_be_read_is_asked_for_once(
+    network: Network, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "0002.png").unlink()
+    (folder / "0002.png").symlink_to(tmp_path / "gone.png")
+    source = Logging(open_source(folder), tmp_path / "reads")
+    found = network.extract(source, on_error="skip", cache=FeatureCache(tmp_path / "cache"))
+    assert source.reads() == list(range(12))
+    assert found.skipped == [("0002.png", "it cannot be read: No such file or directory")]
 
 
 @pytest.mark.usefixtures("small_chunks")

@@ -216,16 +216,16 @@ def test_several_protocols_are_one_table(folders: Folders, narrow_inception: Pat
 def test_several_protocols_decode_once(
     folders: Folders, narrow_inception: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gan_metrics.images import loader
+    from gan_metrics.images import pipeline
 
     decoded: list[object] = []
-    original = loader.decode
+    original = pipeline.decode
 
     def counted(*given: object) -> object:
         decoded.append(given)
         return original(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loader, "decode", counted)
+    monkeypatch.setattr(pipeline, "decode", counted)
     names = ["pytorch-fid", "tf1", "torchmetrics"]
     found = gm.evaluate(*folders, metrics="fid,is", protocol=names, weights=narrow_inception,
                         arguments={"is": {"splits": 2}}, cache=False)  # fmt: skip

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from gan_metrics.errors import ImageError, InputError
+from gan_metrics.errors import GanMetricsError, ImageError, InputError, ResourceError
 from gan_metrics.files.temporary import Temporary, check_files_left, no_room
 from gan_metrics.images.sources.file_names import Listing
 from gan_metrics.images.sources.location import Place
@@ -73,6 +73,8 @@ def archive_kind(place: Place) -> str | None:
             try:
                 with place.open() as file, _READERS[kind](file) as unpacked:
                     return kind if _is_tar_header(unpacked.read(_BLOCK)) else None
+            except GanMetricsError:
+                raise
             except (OSError, *_BROKEN):
                 return kind  # which reading it will explain
     return None
@@ -113,6 +115,8 @@ class ZipSource:
         try:
             with place.open() as file, zipfile.ZipFile(file) as archive:
                 members = {info.filename: info for info in archive.infolist()}
+        except GanMetricsError:
+            raise
         except (OSError, *_BROKEN) as error:
             raise _unreadable(place, error) from None
         listing = Listing(place.url)
@@ -163,6 +167,8 @@ class ZipSource:
             finally:
                 with opened.lock:
                     member.close()
+        except ResourceError:
+            raise
         except InputError as error:  # the archive itself is gone
             raise ImageError(str(error)) from None
         except (OSError, KeyError, *_BROKEN) as error:
@@ -229,6 +235,8 @@ class TarSource:
                 self._place = Place(str(self._unpacked.path))
             with self._place.open() as file:
                 self._look_up(file, listing)
+        except GanMetricsError:
+            raise
         except (OSError, *_BROKEN) as error:
             raise _unreadable(place, error) from None
         if not self._places:
@@ -298,8 +306,6 @@ def _unpacked(place: Place, kind: str) -> Temporary:
 
 
 def _unreadable(place: Place, error: Exception) -> InputError:
-    if isinstance(error, InputError):
-        return error
     return InputError(
         f"{place.url} is broken or cut off ({type(error).__name__}: {error}); get it again"
     )

@@ -15,6 +15,8 @@ class ImageSource(Protocol):
         description: What it is, for a person.
         names: The name of each image, unique within the source.
         warnings: Pairs of a code and a message about what was and was not taken.
+
+    A source whose :meth:`read` runs a generator of the user has an attribute ``draws``, ``True``.
     """
 
     @property

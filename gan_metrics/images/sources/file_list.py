@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from gan_metrics.errors import InputError
+from gan_metrics.errors import InputError, unreadable
 from gan_metrics.images.sources.folder import read_file
 
 __all__ = ["COLUMNS", "EXTENSIONS", "FilesSource", "list_files", "matches"]
@@ -65,7 +65,7 @@ def list_files(path: Path) -> FilesSource:
     try:
         text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise unreadable(path, error) from None
     if "\0" in text:
         raise InputError(f"{path} is no text, and so no list of images")
     if path.suffix.lower() not in (".csv", ".tsv"):

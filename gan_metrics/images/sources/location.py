@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar, cast
 
 from gan_metrics import settings
-from gan_metrics.errors import GanMetricsError, InputError, ResourceError, UsageError
+from gan_metrics.errors import (
+    GanMetricsError,
+    InputError,
+    NotFoundError,
+    ResourceError,
+    UsageError,
+    unreadable,
+)
 from gan_metrics.files import download
 from gan_metrics.files.temporary import Temporary, check_files_left
 from gan_metrics.utils.optional import require
@@ -132,7 +139,7 @@ class Place:
                 return open(self.url, "rb")
             except OSError as error:
                 check_files_left(error)
-                raise InputError(f"{self.url} cannot be read: {error.strerror or error}") from None
+                raise unreadable(self.url, error) from None
         system, path = self._system()
         found: Any = _RemoteFile(self.url, _reached(self.url, lambda: system.open(path, "rb")))
         return cast("BinaryIO", found)
@@ -150,7 +157,7 @@ class Place:
                     return file.read(-1 if size is None else size)
             except OSError as error:
                 check_files_left(error)
-                raise InputError(f"{self.url} cannot be read: {error.strerror or error}") from None
+                raise unreadable(self.url, error) from None
         system, path = self._system()
         end = None if size is None else (start or 0) + size
         if start is None and end is None:
@@ -252,7 +259,7 @@ def _reached(url: str, ask: Callable[[], _T]) -> _T:
         except (InputError, ResourceError):
             raise
         except FileNotFoundError:
-            raise InputError(f"{url} does not exist") from None
+            raise NotFoundError(f"{url} does not exist") from None
         except PermissionError as error:
             raise InputError(f"{url} must not be read: {error}") from None
         except Exception as error:  # each store has its own

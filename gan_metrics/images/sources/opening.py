@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gan_metrics.errors import InputError, UsageError
+from gan_metrics.errors import GanMetricsError, InputError, NotFoundError, UsageError
 from gan_metrics.files.temporary import Temporary
 from gan_metrics.images.sources import file_list, hdf5, lmdb, named_datasets, video
 from gan_metrics.images.sources.archive import TarSource, ZipSource, archive_kind
@@ -39,7 +39,8 @@ def open_source(path: str | os.PathLike[str], *, recursive: bool = True) -> Imag
         recursive: Whether to go into the folders below it.
 
     Raises:
-        InputError: When nothing is there, or nothing that holds images.
+        NotFoundError: When nothing is there.
+        InputError: When it holds no images.
         UsageError: For an unknown kind of name or URL, or a missing extra.
         ResourceError: When the disk is full or the network gives out.
     """
@@ -65,7 +66,7 @@ def open_source(path: str | os.PathLike[str], *, recursive: bool = True) -> Imag
         return _part(Path(file), part)
     if _PATTERN.search(text):
         return _several(text, recursive)
-    raise InputError(
+    raise NotFoundError(
         f"{text} does not exist; give a folder or a batch of images, an archive, saved features, "
         "or a .npz of statistics"
     )
@@ -84,6 +85,8 @@ def _local(path: Path, recursive: bool) -> ImageSource:
                 return named_datasets.saved_dataset(path)
             return FolderSource(path, recursive=recursive)
         regular = path.is_file()
+    except GanMetricsError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
     suffix = path.suffix.lower()
@@ -132,7 +135,7 @@ def _remote(place: Place, recursive: bool) -> ImageSource:
     if place.is_folder():
         return remote_folder(place, recursive=recursive)
     if not place.exists():
-        raise InputError(f"{place.url} does not exist")
+        raise NotFoundError(f"{place.url} does not exist")
     whole = Path(place.name).suffix.lower() in ARRAYS or not place.has_parts()
     return (None if whole else _archive(place)) or Copied(place, place.fetch())
 
@@ -179,7 +182,7 @@ def _several(pattern: str, recursive: bool) -> ImageSource:
         else:
             found += known.matches() if known.remote else file_list.matches(one)
     if not found:
-        raise InputError(f"{pattern} matches nothing")
+        raise NotFoundError(f"{pattern} matches nothing")
     images = [one for one in found if is_image(one)]
     if images and len(images) < len(found):
         other = next(one for one in found if one not in images)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from gan_metrics.errors import InputError
+from gan_metrics.errors import NotFoundError
 from gan_metrics.images.sources.file_names import is_image_name
 from gan_metrics.images.sources.folder import read_file
 
@@ -29,14 +29,14 @@ class SingleSource:
         warnings: None.
 
     Raises:
-        InputError: When it does not exist.
+        NotFoundError: When it does not exist.
     """
 
     warnings = ()
 
     def __init__(self, path: Path) -> None:
         if not os.path.lexists(path):
-            raise InputError(f"{path} does not exist")
+            raise NotFoundError(f"{path} does not exist")
         self._path = path
         self.description = str(path.parent)
         self.names = [path.name]
