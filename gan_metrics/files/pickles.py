@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_metrics.errors import InputError
-from gan_metrics.files.npz import reading
+from gan_metrics.files.npz import StoredArray, reading
 from gan_metrics.files.pickled_arrays import (
     BUILDABLE,
     KNOWN,
@@ -36,7 +36,7 @@ from gan_metrics.files.pickled_arrays import (
     stored,
 )
 
-__all__ = ["PickledArray", "read_pickle", "read_torch"]
+__all__ = ["PickledArray", "read_pickle", "read_torch", "tensor_of"]
 
 _LARGEST = 4 << 30
 """Bytes of a pickle that are read at all."""
@@ -80,20 +80,41 @@ def read_torch(path: Path) -> Any:
                     f"torch that wrote it. {_REMEDY}"
                 )
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            programs = [n for n in names if n.count("/") == 1 and n.endswith("/data.pkl")]
-            if len(programs) != 1:
-                raise InputError(f"{path} is a zip without data.pkl: torch.save did not write it")
-            root = programs[0].removesuffix("data.pkl")
-            if root + "byteorder" in names and _bytes(archive, root + "byteorder") != b"little":
-                raise InputError(f"{path} was written on a big-endian machine. {_REMEDY}")
-            program = _bytes(archive, root + "data.pkl")
+            root, program = _program(path, archive)
 
         def storage(key: str) -> bytes:
             with zipfile.ZipFile(path) as archive:
                 return _bytes(archive, f"{root}data/{key}")
 
         return _follow(path, program, storage)
+
+
+def tensor_of(path: Path, archive: zipfile.ZipFile) -> StoredArray | None:
+    """Type and shape of the tensor that is all that a torch file holds; ``None``: it holds other.
+
+    Args:
+        path: The file, for messages.
+        archive: The same file, open.
+
+    Raises:
+        InputError: As for :func:`read_torch`.
+    """
+    with reading(path, _REMEDY):
+        held = _follow(path, _program(path, archive)[1], lambda key: b"")
+        if not isinstance(held, PickledArray):
+            return None
+        return StoredArray(path, "", held.type.numpy(), tuple(held.shape))
+
+
+def _program(path: Path, archive: zipfile.ZipFile) -> tuple[str, bytes]:
+    names = archive.namelist()
+    programs = [n for n in names if n.count("/") == 1 and n.endswith("/data.pkl")]
+    if len(programs) != 1:
+        raise InputError(f"{path} is a zip without data.pkl: torch.save did not write it")
+    root = programs[0].removesuffix("data.pkl")
+    if root + "byteorder" in names and _bytes(archive, root + "byteorder") != b"little":
+        raise InputError(f"{path} was written on a big-endian machine. {_REMEDY}")
+    return root, _bytes(archive, root + "data.pkl")
 
 
 def _bytes(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.features.features import Features
-from gan_metrics.features.files import is_features, load_features
+from gan_metrics.features.files import claims_features, read_features
+from gan_metrics.files.probe import probe
 from gan_metrics.generators.generated import Generated
 from gan_metrics.images.sources import (
     Copied,
@@ -21,7 +22,6 @@ from gan_metrics.images.sources import (
     Place,
     SingleSource,
     is_image,
-    is_image_batch,
     is_object,
     is_remote,
     open_object,
@@ -32,9 +32,7 @@ from gan_metrics.metrics.moments import Moments
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.stats.peer_files import (
     Reference,
-    is_features_tensor,
-    is_reference,
-    read_features_tensor,
+    claims_statistics,
     read_reference,
 )
 from gan_metrics.stats.references import open_reference
@@ -211,20 +209,17 @@ def open_side(given: Input, options: Options, *, single: bool = False) -> Side:
         return _open_remote(Place(os.fspath(given)), options)
     if single and is_image(given):
         return Side(source=SingleSource(Path(given)))
-    if is_features_tensor(given):
-        array = read_features_tensor(given)
-        names = [str(i) for i in range(len(array))]
-        return Side(features=Features(names, array, FeatureSpec(), description=os.fspath(given)))
-    if is_features(given) and not is_image_batch(given):
-        features = load_features(given)
+    found = probe(given)
+    if claims_features(found):
+        features = read_features(found)
         if features.array.ndim == 4 and features.spec == FeatureSpec():
             raise InputError(
                 f"{os.fspath(given)} holds {features.array.dtype} of shape {features.array.shape} "
                 "without a header: images must be uint8, 0–255, and features n × D"
             )
         return Side(features=features)
-    if is_reference(given):
-        return _of_reference(read_reference(given))
+    if claims_statistics(found):
+        return _of_reference(read_reference(found))
     return Side(source=open_source(given, recursive=options.get("recursive", True)))
 
 
