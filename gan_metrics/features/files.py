@@ -34,9 +34,9 @@ import numpy.typing as npt
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.features.features import Features
 from gan_metrics.files.download import atomic_path, check_target
-from gan_metrics.files.npz import StoredArray, read_arrays, reading
-from gan_metrics.files.pickles import PickledArray, read_torch
+from gan_metrics.files.npz import StoredArray, read_arrays
 from gan_metrics.files.probe import TORCH, Probe, probe
+from gan_metrics.files.restricted_pickle import PickledArray, open_torch
 from gan_metrics.images.sources.array_file import is_image_batch
 from gan_metrics.images.sources.parquet import is_image_table
 from gan_metrics.protocols.spec import FeatureSpec
@@ -388,10 +388,9 @@ def _mapped(stored: StoredArray, file: BinaryIO | None = None) -> _Array:
 def _read_torch(found: Probe) -> tuple[_Array, list[str] | None, dict[str, Any]]:
     """Features that torch-fidelity keeps: one tensor, N × D."""
     path = found.path
-    held = read_torch(path)
-    if not isinstance(held, PickledArray):
-        raise InputError(f"{path} holds a {type(held).__name__}; expected one tensor, N × D")
-    with reading(path, "save the features again"):
+    with open_torch(path) as held:
+        if not isinstance(held, PickledArray):
+            raise InputError(f"{path} holds a {type(held).__name__}; expected one tensor, N × D")
         array = held.array()
     if array.ndim != 2 or array.dtype.kind != "f" or not array.size:
         raise InputError(

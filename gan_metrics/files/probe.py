@@ -21,7 +21,7 @@ import numpy as np
 
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.files.npz import NPY_MAGIC, StoredArray, npy_array, npz_arrays, reading
-from gan_metrics.files.pickles import tensor_of
+from gan_metrics.files.restricted_pickle import one_tensor
 from gan_metrics.utils.optional import require
 
 __all__ = [
@@ -288,7 +288,7 @@ def _torch(found: Probe, file: BinaryIO) -> Probe:
         if len(programs) != 1 or programs[0].file_size > _LARGEST_PROGRAM:
             return found
         try:
-            tensor = tensor_of(found.path, archive)
+            tensor = one_tensor(found.path, archive)
         except InputError:
             return found  # reading it as statistics explains what is wrong
     return found if tensor is None else replace(found, arrays={"": tensor})

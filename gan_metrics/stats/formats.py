@@ -27,9 +27,9 @@ import numpy as np
 
 from gan_metrics.errors import InputError
 from gan_metrics.files.npz import read_arrays, reading
-from gan_metrics.files.pickled_arrays import shown
-from gan_metrics.files.pickles import PickledArray, read_pickle, read_torch
+from gan_metrics.files.pickle_stand_ins import shown
 from gan_metrics.files.probe import TORCH, Probe
+from gan_metrics.files.restricted_pickle import PickledArray, open_torch, read_pickle
 from gan_metrics.images.sources.array_file import image_size
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.protocols.table import PROTOCOLS
@@ -128,7 +128,8 @@ def read_moments(found: Probe) -> dict[str, StoredMoments]:
     if found.suffix in PICKLES:
         return _of_edm2(path, read_pickle(path))
     if found.suffix in TORCH:
-        return _of_fidelity(path, read_torch(path))
+        with open_torch(path) as held:
+            return _of_fidelity(path, held)
     return _of_npz(found)
 
 

@@ -23,8 +23,8 @@ import gan_metrics as gm
 from gan_metrics.backbones.registry import BACKBONES
 from gan_metrics.errors import InputError, MismatchError, ResourceError, UsageError
 from gan_metrics.features.files import load_features
-from gan_metrics.files.pickles import PickledArray, read_pickle
 from gan_metrics.files.probe import probe
+from gan_metrics.files.restricted_pickle import PickledArray, read_pickle
 from gan_metrics.metrics.moments import Moments
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.protocols.table import PROTOCOLS
