@@ -395,7 +395,7 @@ def jpeg(bench: Bench) -> None:
     from torchvision.io import ImageReadMode, decode_jpeg
 
     from gan_metrics.images.loader import load
-    from gan_metrics.images.sources import open_source
+    from gan_metrics.inputs.opening import open_source
     from gan_metrics.protocols.spec import Decoding
 
     n = bench.count(2000, 10)

@@ -285,7 +285,7 @@ def kid_many(bench: Bench) -> Case:
 DECODE = """
 import json, time
 from gan_metrics.images.loader import load
-from gan_metrics.images.sources import open_source
+from gan_metrics.inputs.opening import open_source
 from gan_metrics.protocols.spec import Decoding
 import torch
 torch.set_num_threads(1)

@@ -24,8 +24,9 @@ from gan_metrics.evaluation.run import Arguments, evaluate_by_protocols, score
 from gan_metrics.features.features import Features
 from gan_metrics.images.by_name import images_by_name
 from gan_metrics.images.labels import labels_of_both
+from gan_metrics.inputs.opening import open_set
 from gan_metrics.inputs.options import Options, takes_options
-from gan_metrics.inputs.sets import ImageSet, Input, open_set
+from gan_metrics.inputs.sets import ImageSet, Input
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.validation import whole_number
 from gan_metrics.protocols.table import PROTOCOLS, protocol_for, several

@@ -21,7 +21,8 @@ from gan_metrics.features.files import load_features
 from gan_metrics.files.download import DownloadError, atomic_path
 from gan_metrics.generators.generated import Generated
 from gan_metrics.images.labels import read_labels
-from gan_metrics.images.sources import Place, archive, open_source
+from gan_metrics.images.sources import Place, archive
+from gan_metrics.inputs.opening import open_source
 from gan_metrics.reports.training_log import read_history
 from gan_metrics.stats.statistics import load_stats
 

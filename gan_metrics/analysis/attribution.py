@@ -17,8 +17,9 @@ from gan_metrics.evaluation.extract import choose_feature_space, embed_in_one_sp
 from gan_metrics.evaluation.warnings import metric_warnings
 from gan_metrics.features.features import Features
 from gan_metrics.images.by_name import images_by_name
+from gan_metrics.inputs.opening import open_set
 from gan_metrics.inputs.options import Options, takes_options
-from gan_metrics.inputs.sets import EmbeddedSet, ImageSet, Input, open_set
+from gan_metrics.inputs.sets import EmbeddedSet, ImageSet, Input
 from gan_metrics.metrics.frechet import frechet_influence
 from gan_metrics.metrics.frechet_gradient import frechet_sensitivity
 from gan_metrics.metrics.registry import METRICS

@@ -20,8 +20,9 @@ from gan_metrics.images.labels import folder_classes
 from gan_metrics.images.metadata import Tally
 from gan_metrics.images.pipeline import DecodedImage, load_image, work_ahead
 from gan_metrics.images.sources import ImageSource
+from gan_metrics.inputs.opening import open_set
 from gan_metrics.inputs.options import Options
-from gan_metrics.inputs.sets import ImageSet, Input, open_set
+from gan_metrics.inputs.sets import ImageSet, Input
 from gan_metrics.protocols.spec import Decoding
 from gan_metrics.utils.progress import Progress
 from gan_metrics.utils.result_warning import ResultWarning

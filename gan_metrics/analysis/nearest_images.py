@@ -15,8 +15,9 @@ from gan_metrics.evaluation.compatibility import common_space, declared_warnings
 from gan_metrics.evaluation.extract import choose_feature_space, embed_in_one_space
 from gan_metrics.features.features import Features
 from gan_metrics.images.sources import ImageSource
+from gan_metrics.inputs.opening import open_set
 from gan_metrics.inputs.options import Options, takes_options
-from gan_metrics.inputs.sets import EmbeddedSet, Input, open_set
+from gan_metrics.inputs.sets import EmbeddedSet, Input
 from gan_metrics.metrics.validation import whole_number
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
 from gan_metrics.utils.optional import require

@@ -24,6 +24,7 @@ from gan_metrics.evaluation.image_metrics import network_of
 from gan_metrics.evaluation.plan import make_plan
 from gan_metrics.evaluation.warnings import set_and_feature_warnings, unused_statistics_warning
 from gan_metrics.features.features import Features
+from gan_metrics.inputs.opening import open_set
 from gan_metrics.inputs.options import Options, takes_options
 from gan_metrics.inputs.sets import (
     AnySet,
@@ -32,7 +33,6 @@ from gan_metrics.inputs.sets import (
     Input,
     InputSets,
     Role,
-    open_set,
     stated_protocol,
 )
 from gan_metrics.metrics import registry

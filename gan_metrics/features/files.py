@@ -1,5 +1,7 @@
 """Saved features: names, rows and a header that says what they are, in four formats.
 
+torch-fidelity's features, a ``.pt`` that holds one tensor, are read too.
+
 =============== ==============================================================================
 ``.npz``        arrays ``features``, ``names`` and ``header`` (JSON)
 ``.npy``        the array alone, which can be mapped into memory; names and header beside it in
@@ -15,7 +17,6 @@ whole or not at all. Nothing is ever unpickled.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import mmap
@@ -25,7 +26,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,15 +34,27 @@ import numpy.typing as npt
 from gan_metrics.errors import GanMetricsError, InputError, NotFoundError, UsageError, unreadable
 from gan_metrics.features.features import Features
 from gan_metrics.files.download import atomic_path, check_target
+from gan_metrics.files.npz import StoredArray, read_arrays
+from gan_metrics.files.probe import TORCH, Probe, probe
+from gan_metrics.files.restricted_pickle import PickledArray, open_torch
+from gan_metrics.images.sources.array_file import is_image_batch
 from gan_metrics.images.sources.parquet import is_image_table
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.text import as_text, dumps, loads
 from gan_metrics.utils.versions import versions
 
-__all__ = ["FORMATS", "check_format", "is_features", "load_features", "save_features"]
+__all__ = [
+    "FORMATS",
+    "check_format",
+    "claims_features",
+    "load_features",
+    "read_features",
+    "save_features",
+]
 
 FORMATS = (".npz", ".npy", ".safetensors", ".parquet")
+"""Lower-case extensions of the files that features are saved to."""
 
 _FORMAT = "gan-metrics features 1"
 _ROWS = 4096
@@ -67,16 +80,19 @@ def check_format(path: Path) -> None:
         require("pyarrow.parquet", "formats")
 
 
-def is_features(path: str | os.PathLike[str]) -> bool:
-    """Whether a path names saved features: by its extension, and an ``.npz`` by what it holds."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in FORMATS or os.path.isdir(path):
+def claims_features(found: Probe) -> bool:
+    """Whether a file is one of saved features: by its extension and by what it holds.
+
+    Args:
+        found: The probe of the file.
+    """
+    if found.suffix in TORCH:
+        return found.is_one_tensor
+    if found.suffix not in FORMATS or found.container == "folder" or is_image_batch(found):
         return False
-    if suffix == ".npz":
-        with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
-            return "features.npy" in archive.namelist()
-        return False
-    return suffix != ".parquet" or not is_image_table(Path(path))
+    if found.suffix == ".npz":
+        return "features" in found.arrays
+    return found.suffix != ".parquet" or not is_image_table(found)
 
 
 def save_features(features: Features, path: str | os.PathLike[str]) -> Path:
@@ -121,17 +137,31 @@ def load_features(path: str | os.PathLike[str]) -> Features:
         InputError: When it is broken, or its parts do not belong together.
         UsageError: When the extra that reads the format is missing.
     """
-    path = Path(path)
+    return read_features(probe(path))
+
+
+def read_features(found: Probe) -> Features:
+    """Read saved features; see :func:`load_features`.
+
+    Args:
+        found: The probe of the file.
+
+    Raises:
+        InputError, UsageError: As for :func:`load_features`.
+    """
+    path = found.path
     read = {
         ".npz": _read_npz,
         ".npy": _read_npy,
         ".safetensors": _read_safetensors,
         ".parquet": _read_parquet,
-    }.get(path.suffix.lower())
+        **dict.fromkeys(TORCH, _read_torch),
+    }.get(found.suffix)
     if read is None:
         raise UsageError(f"{path}: saved features end in {', '.join(FORMATS)}")
+    found.check()
     try:
-        array, names, header = read(path)
+        array, names, header = read(found)
         return _features(path, array, names, header)
     except (GanMetricsError, MemoryError):
         raise
@@ -216,7 +246,7 @@ def _check_range(path: Path, array: npt.NDArray[Any]) -> None:
     for start in range(0, len(array), _ROWS):
         block = np.abs(array[start : start + _ROWS])
         largest = max(largest, float(block.max(initial=0.0, where=np.isfinite(block))))
-    if largest > _FLOAT32.max or 0 < largest < _FLOAT32.tiny:
+    if largest > float(_FLOAT32.max) or 0 < largest < float(_FLOAT32.tiny):
         raise InputError(
             f"{path} holds values of up to {largest:g}, which float32 cannot hold; multiply the "
             "features of all sets by one constant"
@@ -308,54 +338,72 @@ def _write_parquet(path: Path, features: Features, header: dict[str, Any]) -> No
             writer.write_table(pa.table([pa.array(names, pa.string()), lists], schema=schema))
 
 
-def _read_npz(path: Path) -> tuple[_Array, list[str], dict[str, Any]]:
-    with np.load(path, allow_pickle=False) as archive:
-        if set(archive.files) not in ({"features"}, {"features", "names", "header"}):
-            raise ValueError(f"it holds {', '.join(archive.files)}, not features, names and header")
-        header = loads(str(archive["header"][()])) if "header" in archive.files else {}
-        names = [str(n) for n in archive["names"]] if "names" in archive.files else None
-        return archive["features"], names, header  # type: ignore[return-value]
+def _read_npz(found: Probe) -> tuple[_Array, list[str] | None, dict[str, Any]]:
+    names = {*found.arrays, *found.other_members}
+    if names not in ({"features"}, {"features", "names", "header"}):
+        raise ValueError(f"it holds {', '.join(sorted(names))}, not features, names and header")
+    held = read_arrays(found.path, found.arrays)
+    header = loads(str(held["header"][()])) if "header" in held else {}
+    listed = [str(n) for n in held["names"]] if "names" in held else None
+    return held["features"], listed, header
 
 
-def _read_npy(path: Path) -> tuple[_Array, list[str] | None, dict[str, Any]]:
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not _beside(path).exists():
+def _read_npy(found: Probe) -> tuple[_Array, list[str] | None, dict[str, Any]]:
+    array = _mapped(found.arrays[""])
+    if not _beside(found.path).exists():
         return array, None, {}
-    header = loads(_beside(path).read_bytes())
+    header = loads(_beside(found.path).read_bytes())
     return array, [str(n) for n in header.pop("names")], header
 
 
-def _read_safetensors(path: Path) -> tuple[_Array, list[str] | None, dict[str, Any]]:
-    with open(path, "rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        if length > os.path.getsize(path):
-            raise ValueError("its header is longer than the file")
-        about = loads(file.read(length))
-        if extra := set(about) - {"features", "names", "__metadata__"}:
-            raise ValueError(f"it holds {', '.join(sorted(extra))} besides features")
-        entry = about["features"]
-        if entry["dtype"] != "F32":
-            raise ValueError(f"features are {entry['dtype']}, not F32")
-        shape = tuple(int(n) for n in entry["shape"])
-        begin, end = entry["data_offsets"]
-        if end - begin != 4 * math.prod(shape):
-            raise ValueError("the length of the features is not that of their shape")
-        names = None
-        if "names" in about:
-            first, last = about["names"]["data_offsets"]
-            file.seek(8 + length + first)
-            names = [str(n) for n in loads(file.read(last - first))]
-    array = np.memmap(path, np.dtype("<f4"), "r", offset=8 + length + begin, shape=shape)
-    text = about.get("__metadata__", {}).get("gan_metrics")
-    if names is not None and not text:
+def _read_safetensors(found: Probe) -> tuple[_Array, list[str] | None, dict[str, Any]]:
+    if extra := set(found.arrays) - {"features", "names"}:
+        raise ValueError(f"it holds {', '.join(sorted(extra))} besides features")
+    if (features := found.arrays["features"]).dtype != np.float32:
+        raise ValueError(f"features are {features.dtype}, not float32")
+    text = found.metadata.get("gan_metrics")
+    if "names" not in found.arrays:
+        return _mapped(features), None, loads(text) if text else {}
+    if not text:
         raise ValueError("it has names and no header")
-    return array, names, loads(text) if text else {}
+    with open(found.path, "rb") as file:
+        array = _mapped(features, file)
+        file.seek(found.arrays["names"].offset or 0)
+        names = loads(file.read(math.prod(found.arrays["names"].shape)))
+    return array, [str(n) for n in names], loads(text)
 
 
-def _read_parquet(path: Path) -> tuple[_Array, list[str], dict[str, Any]]:
+def _mapped(stored: StoredArray, file: BinaryIO | None = None) -> _Array:
+    """An array that is read from its file when it is used.
+
+    Args:
+        stored: The array.
+        file: Its file, if it is open.
+    """
+    stored.refuse_objects()
+    order: Literal["C", "F"] = "F" if stored.fortran else "C"
+    where: Any = file or stored.path
+    return np.memmap(where, stored.dtype, "r", stored.offset or 0, stored.shape, order)
+
+
+def _read_torch(found: Probe) -> tuple[_Array, list[str] | None, dict[str, Any]]:
+    """Features that torch-fidelity keeps: one tensor, N × D."""
+    path = found.path
+    with open_torch(path) as held:
+        if not isinstance(held, PickledArray):
+            raise InputError(f"{path} holds a {type(held).__name__}; expected one tensor, N × D")
+        array = held.array()
+    if array.ndim != 2 or array.dtype.kind != "f" or not array.size:
+        raise InputError(
+            f"{path} holds {array.dtype} of shape {array.shape}; expected floats, N × D"
+        )
+    return array, None, {}
+
+
+def _read_parquet(found: Probe) -> tuple[_Array, list[str], dict[str, Any]]:
     parquet = require("pyarrow.parquet", "formats")
     compute = require("pyarrow.compute", "formats")
-    with open(path, "rb") as opened, parquet.ParquetFile(opened) as file:
+    with open(found.path, "rb") as opened, parquet.ParquetFile(opened) as file:
         metadata = file.schema_arrow.metadata or {}
         text = metadata.get(b"gan_metrics")
         header = loads(text) if text else {}

@@ -1,26 +1,34 @@
-"""The arrays of ``.npy`` and ``.npz`` files: what they are, unread, and where they lie.
+"""The arrays of ``.npy`` and ``.npz`` files: their headers, their offsets, and reading them.
 
-Nothing is ever unpickled, and a size that a file claims is held against the file first.
+Pickled objects are never loaded. A size in a header is compared with the size of the file before
+memory is allocated for it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import os
+import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
 from gan_metrics.errors import GanMetricsError, InputError, NotFoundError, unreadable
 
-__all__ = ["StoredArray", "reading", "stored_arrays"]
+__all__ = ["NPY_MAGIC", "StoredArray", "npy_array", "npz_arrays", "read_arrays", "reading"]
 
-_NPY = b"\x93NUMPY"
+NPY_MAGIC = b"\x93NUMPY"
+"""The first bytes of an ``.npy``."""
+
+_LONGEST_HEADER = 1 << 16
+"""Bytes of an array's header; NumPy refuses to evaluate longer ones than 10,000."""
+
 _LOCAL_HEADER = 30
 """Bytes of a zip member's local header before its name and its extra field."""
 
@@ -32,37 +40,26 @@ class StoredArray:
     Attributes:
         path: The file.
         key: Its name in an ``.npz``; empty in an ``.npy``.
-        dtype: Of its values.
+        dtype: The type of its values.
         shape: Its axes.
-        fortran: Whether the first axis runs fastest.
-        start: Bytes of its own header, after which the values come.
-        member: Where it is in an ``.npz``.
+        fortran: Whether the first axis varies fastest.
+        start: Length of its own header in bytes; the values follow.
+        offset: Where in the file the values begin, in bytes; ``None`` if they are compressed.
+        member: The member of the ``.npz`` that contains it.
     """
 
     path: Path
     key: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
-    fortran: bool
-    start: int
+    fortran: bool = False
+    start: int = 0
+    offset: int | None = None
     member: zipfile.ZipInfo | None = None
-
-    @property
-    def offset(self) -> int | None:
-        """Where in the file the values begin, in bytes; ``None`` where they are compressed."""
-        if self.member is None:
-            return self.start
-        if self.member.compress_type != zipfile.ZIP_STORED:
-            return None
-        with open(self.path, "rb") as file:
-            file.seek(self.member.header_offset)
-            head = file.read(_LOCAL_HEADER)
-        lengths = int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
-        return self.member.header_offset + _LOCAL_HEADER + lengths + self.start
 
     @contextlib.contextmanager
     def open(self) -> Iterator[IO[bytes]]:
-        """The file or member from its start, the ``.npy`` header included; its CRC is checked."""
+        """The file or member from its start, including the ``.npy`` header; its CRC is checked."""
         if self.member is None:
             with open(self.path, "rb") as file:
                 yield file
@@ -70,21 +67,8 @@ class StoredArray:
             with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as member:
                 yield member
 
-    def read(self) -> np.ndarray:
-        """The values.
-
-        Raises:
-            InputError: When they are pickled objects.
-        """
-        self.refuse_objects()
-        with self.open() as file:
-            array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
-            if file.read(1):
-                raise ValueError(f"there is more to {self.key} than its shape says")
-        return array
-
     def refuse_objects(self) -> None:
-        """Raise an error where the values could only be had by unpickling them.
+        """Raise an error if the values can only be read by unpickling them.
 
         Raises:
             InputError: When they are pickled objects.
@@ -96,33 +80,72 @@ class StoredArray:
             )
 
 
-def stored_arrays(path: Path) -> dict[str, StoredArray]:
-    """The arrays of a file by their names; of their values nothing is read.
+def npy_array(path: Path, file: BinaryIO) -> StoredArray:
+    """The array of an open ``.npy``; its values are not read.
 
     Args:
-        path: An ``.npz``, or an ``.npy``, whose one array has the empty name.
+        path: The file, for messages and for reading it later.
+        file: The same file, open.
 
     Raises:
-        InputError: When the file is missing, is no such file, or is cut off.
+        ValueError: When the header is broken or the file is cut off.
     """
-    with reading(path, "save it again"):
-        with open(path, "rb") as file:
-            magic = file.read(len(_NPY))
-            if magic == _NPY:
-                file.seek(0)
-                return {"": _array(path, "", file, os.fstat(file.fileno()).st_size, None)}
-        if not magic.startswith(b"PK"):
-            raise InputError(
-                f"{path} is no .npz archive and no .npy array; it starts with {magic!r}"
-            )
-        found = {}
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                key, dot, extension = member.filename.rpartition(".")
-                if dot and extension == "npy":
-                    with archive.open(member) as opened:
-                        found[key] = _array(path, key, opened, member.file_size, member)
-        return found
+    file.seek(0)
+    return _array(path, "", file, os.fstat(file.fileno()).st_size)
+
+
+def npz_arrays(path: Path, file: BinaryIO) -> tuple[dict[str, StoredArray], tuple[str, ...]]:
+    """The arrays of an open ``.npz`` by name; their values are not read.
+
+    Args:
+        path: The file, for messages and for reading it later.
+        file: The same file, open.
+
+    Returns:
+        The arrays, and the names of the members that are no arrays.
+
+    Raises:
+        Exception: What :mod:`zipfile` raises for a broken archive, and ``ValueError`` for an array
+            that is.
+    """
+    found, others = {}, []
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            key, dot, extension = member.filename.rpartition(".")
+            if not dot or extension != "npy":
+                others.append(member.filename)
+                continue
+            with archive.open(member) as opened:
+                found[key] = _array(path, key, opened, member.file_size, member, file)
+    return found, tuple(others)
+
+
+def read_arrays(path: Path, arrays: Mapping[str, StoredArray]) -> dict[str, np.ndarray]:
+    """Read arrays of one file, which is opened once. Checksums are checked.
+
+    Args:
+        path: The file.
+        arrays: The arrays to read, by name.
+
+    Raises:
+        InputError: When the values are pickled objects.
+        Exception: What NumPy and :mod:`zipfile` raise for a broken file; see :func:`reading`.
+    """
+    for stored in arrays.values():
+        stored.refuse_objects()
+    found: dict[str, np.ndarray] = {}
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open(path, "rb"))
+        archive = None
+        for name, stored in arrays.items():
+            opened: IO[bytes] = file
+            if stored.member is not None:
+                archive = archive or stack.enter_context(zipfile.ZipFile(file))
+                opened = stack.enter_context(archive.open(stored.member))
+            found[name] = np.lib.format.read_array(opened, allow_pickle=False)
+            if opened.read(1):
+                raise ValueError(f"there is more to {stored.key} than its shape says")
+    return found
 
 
 @contextlib.contextmanager
@@ -153,17 +176,14 @@ def reading(path: Path, remedy: str) -> Iterator[None]:
 
 
 def _array(
-    path: Path, key: str, file: IO[bytes], size: int, member: zipfile.ZipInfo | None
+    path: Path,
+    key: str,
+    file: IO[bytes],
+    size: int,
+    member: zipfile.ZipInfo | None = None,
+    archive: BinaryIO | None = None,
 ) -> StoredArray:
-    version = np.lib.format.read_magic(file)
-    if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"{key} is an .npy of version {version}, not 1.0 or 2.0")
-    read = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    shape, fortran, dtype = read[version](file)
-    start = file.tell()
+    shape, fortran, dtype, start = _header(key, file)
     needed = math.prod(shape) * dtype.itemsize
     if min(shape, default=1) < 0:
         raise ValueError(f"{key} claims the shape {shape}")
@@ -172,4 +192,33 @@ def _array(
             f"{key or 'the array'} is cut off or overlong: {size - start} bytes of values, where "
             f"{dtype} of shape {shape} takes {needed}"
         )
-    return StoredArray(path, key, dtype, shape, fortran, start, member)
+    offset: int | None = start
+    if member is not None and archive is not None:
+        stored = member.compress_type == zipfile.ZIP_STORED
+        offset = _member_offset(archive, member) + start if stored else None
+    return StoredArray(path, key, dtype, shape, fortran, start, offset, member)
+
+
+def _header(key: str, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Shape, order, type and the length of the header; no more than a header is read."""
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"{key} is an .npy of version {version}, not 1.0 or 2.0")
+    width, read = {
+        (1, 0): ("<H", np.lib.format.read_array_header_1_0),
+        (2, 0): ("<I", np.lib.format.read_array_header_2_0),
+    }[version]
+    prefix = file.read(struct.calcsize(width))
+    (length,) = struct.unpack(width, prefix)
+    if length > _LONGEST_HEADER:
+        raise ValueError(f"the header of {key or 'the array'} claims {length} bytes")
+    shape, fortran, dtype = read(io.BytesIO(prefix + file.read(length)))
+    return shape, fortran, dtype, len(NPY_MAGIC) + 2 + len(prefix) + length
+
+
+def _member_offset(archive: BinaryIO, member: zipfile.ZipInfo) -> int:
+    """Where the bytes of a member begin in the file of its archive."""
+    archive.seek(member.header_offset)
+    head = archive.read(_LOCAL_HEADER)
+    lengths = int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
+    return member.header_offset + _LOCAL_HEADER + lengths

@@ -1,29 +1,46 @@
-"""Readers of kinds of files: the registry, to which plug-ins add."""
+"""The table of readers: which kinds of files and folders are read, and how each is opened.
+
+A reader is chosen by the probe of a path, in the order of the table. The table is the only place
+that lists the kinds: the message about an unknown file, ``inspect`` and the documentation use it.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
+from gan_metrics.errors import InputError, NotFoundError
+from gan_metrics.features.features import Features
+from gan_metrics.features.files import claims_features, read_features
+from gan_metrics.files.probe import PARQUET, Probe
+from gan_metrics.images.sources import (
+    ArraySource,
+    ImageSource,
+    Place,
+    SingleSource,
+    file_list,
+    hdf5,
+    is_image,
+    lmdb,
+    named_datasets,
+    parquet,
+    video,
+)
+from gan_metrics.images.sources.archive import TarSource, ZipSource
+from gan_metrics.images.sources.array_file import EXTENSIONS as ARRAYS
+from gan_metrics.images.sources.folder import FolderSource
+from gan_metrics.inputs.options import Options
+from gan_metrics.inputs.sets import AnySet, ImageSet
+from gan_metrics.protocols.spec import FeatureSpec
+from gan_metrics.stats.peer_files import claims_statistics, read_reference
+from gan_metrics.stats.statistics import Statistics
 from gan_metrics.utils.registry import Registry
 
-__all__ = ["READERS", "Probe", "Reader", "read_by_plugin"]
+__all__ = ["READERS", "Reader", "open_probed", "statistics_or_images"]
 
-
-@dataclass(frozen=True)
-class Probe:
-    """What a reader decides by.
-
-    Attributes:
-        path: A file or folder that exists.
-        suffix: Its extension in lower case, such as ``".tif"``.
-    """
-
-    path: Path
-    suffix: str
+Opened = ImageSource | AnySet
 
 
 @dataclass(frozen=True)
@@ -31,39 +48,175 @@ class Reader:
     """How one kind of file or folder is read.
 
     Attributes:
-        name: The kind, as in a list of what is accepted, such as ``"a stack of slices (.stack)"``.
-        claims: Takes a :class:`Probe` and returns whether the file is of this kind. It looks at
-            the name and the first bytes only.
-        open: Takes the :class:`Probe` and the options, and returns an
+        name: The kind, as in a list of what is accepted, such as ``"a video (.mp4)"``.
+        claims: Takes a :class:`~gan_metrics.files.probe.Probe` and returns whether the path is of
+            this kind, without opening it again.
+        open: Takes the probe and the options, and returns an
             :class:`~gan_metrics.images.sources.ImageSource`,
             :class:`~gan_metrics.stats.statistics.Statistics` or
             :class:`~gan_metrics.features.features.Features`.
     """
 
     name: str
-    claims: Callable[[Any], bool]
-    open: Callable[[Any, Any], Any]
+    claims: Callable[[Probe], bool]
+    open: Callable[[Probe, Options], Any]
 
 
-READERS: Registry[Reader] = Registry("reader", {})
-"""Kind of file to its reader."""
-
-
-def read_by_plugin(
-    given: str | os.PathLike[str], options: Any
-) -> tuple[Any, tuple[tuple[str, str], ...]] | None:
-    """What a plug-in's reader makes of a path, and the plug-in; ``None``: no reader claims it.
+def open_probed(found: Probe, options: Options, *, single: bool = False) -> AnySet:
+    """Open a set by the first reader that claims it; those of plug-ins come last.
 
     Args:
-        given: A path.
-        options: As for :func:`~gan_metrics.inputs.sets.open_side`.
+        found: The probe of a path on this machine.
+        options: Whether folders below a folder are read.
+        single: Whether one image file is a set.
+
+    Raises:
+        NotFoundError: When nothing is there.
+        InputError: When no reader claims it, or the reader cannot read it.
     """
-    path = Path(given)
-    if not path.exists():
-        return None
-    found = Probe(path, path.suffix.lower())
-    for name, reader in READERS.items():
-        origin = READERS.origin(name)
-        if reader.claims(found) and origin is not None:
-            return reader.open(found, options), ((origin.name, origin.version or ""),)
-    return None
+    if found.container == "missing":
+        raise NotFoundError(f"{found.path} does not exist")
+    if single and found.is_file and is_image(found.path):
+        return ImageSet(SingleSource(found.path), kind="one image file")
+    built_in = READERS.built_in()
+    try:
+        for reader in built_in.values():
+            if reader.claims(found):
+                return _as_set(reader.open(found, options), reader.name)
+        raise InputError(_unknown(found, [reader.name for reader in built_in.values()]))
+    except InputError:
+        for name, reader in READERS.items():
+            if name not in built_in and reader.claims(found):
+                return _of_plugin(name, reader.open(found, options))
+        raise
+
+
+def _as_set(opened: Opened, kind: str) -> AnySet:
+    if isinstance(opened, ImageSet):
+        return replace(opened, kind=kind)
+    return opened if isinstance(opened, Features | Statistics) else ImageSet(opened, kind=kind)
+
+
+def _of_plugin(name: str, opened: Opened) -> AnySet:
+    """A set that a plug-in's reader opened; the plug-in becomes part of its feature space."""
+    origin = READERS.origin(name)
+    plugins = () if origin is None else ((origin.name, origin.version or ""),)
+    found = _as_set(opened, name)
+    if isinstance(found, ImageSet):
+        return replace(found, plugins=plugins)
+    return replace(found, spec=found.spec.with_plugins(plugins))
+
+
+def _unknown(found: Probe, names: list[str]) -> str:
+    """The message about a path that no reader claims."""
+    if found.container == "special":
+        return f"{found.path} is neither a folder nor a regular file"
+    if found.container == "unknown" and found.error is not None:
+        return found.error
+    return f"{found.path} is none of the kinds that are read; expected {'; '.join(names)}"
+
+
+def statistics_or_images(reference: Any) -> AnySet:
+    """What a file of reference statistics holds: statistics, or images with statistics beside them.
+
+    Args:
+        reference: A :class:`~gan_metrics.stats.peer_files.Reference`.
+    """
+    if reference.images is not None:
+        return ImageSet(reference.images, reference.statistics)
+    (_, main), *others = reference.statistics.items()
+    return replace(main, others=dict(others))
+
+
+def _open_folder(found: Probe, options: Options) -> ImageSource:
+    return FolderSource(found.path, recursive=options.recursive)
+
+
+def _open_features(found: Probe, options: Options) -> Features:
+    features = read_features(found)
+    if features.array.ndim == 4 and features.spec == FeatureSpec():
+        raise InputError(
+            f"{os.fspath(found.path)} holds {features.array.dtype} of shape "
+            f"{features.array.shape} without a header: images must be uint8, 0–255, and features "
+            "n × D"
+        )
+    return features
+
+
+def _open_batch(found: Probe, options: Options) -> ImageSource:
+    batch = ArraySource(found)
+    batch.prepare()
+    return batch
+
+
+def _open_archive(found: Probe, options: Options) -> ImageSource:
+    place = Place(str(found.path))
+    return TarSource(place) if found.container == "tar" else ZipSource(place)
+
+
+READERS: Registry[Reader] = Registry(
+    "reader",
+    {
+        reader.name: reader
+        for reader in (
+            Reader(
+                "an LMDB database (.mdb, .lmdb, or a folder with data.mdb)",
+                lambda found: lmdb.is_lmdb(found.path),
+                lambda found, options: lmdb.LmdbSource(found.path),
+            ),
+            Reader(
+                "a folder that save_to_disk of Hugging Face's datasets wrote",
+                lambda found: (
+                    found.container == "folder" and named_datasets.is_saved_dataset(found.path)
+                ),
+                lambda found, options: named_datasets.saved_dataset(found.path),
+            ),
+            Reader(
+                "a folder of images",
+                lambda found: found.container == "folder",
+                _open_folder,
+            ),
+            Reader(
+                "saved features (.npz, .npy, .safetensors, .parquet, .pt)",
+                claims_features,
+                _open_features,
+            ),
+            Reader(
+                "reference statistics (.npz, .pkl, .pt)",
+                claims_statistics,
+                lambda found, options: statistics_or_images(read_reference(found)),
+            ),
+            Reader(
+                "a batch of images (.npz, .npy)",
+                lambda found: found.is_file and found.suffix in ARRAYS,
+                _open_batch,
+            ),
+            Reader(
+                "a Parquet file with a column of images (.parquet)",
+                lambda found: found.is_file and found.suffix == PARQUET,
+                lambda found, options: parquet.ParquetSource(found.path),
+            ),
+            Reader(
+                "an HDF5 file with images (.h5, .hdf5)",
+                lambda found: found.is_file and found.suffix in hdf5.EXTENSIONS,
+                lambda found, options: hdf5.Hdf5Source(found.path),
+            ),
+            Reader(
+                "a list of image files (.txt, .csv)",
+                lambda found: found.is_file and found.suffix in file_list.EXTENSIONS,
+                lambda found, options: file_list.list_files(found.path),
+            ),
+            Reader(
+                "a video (.mp4, .webm, .avi, …)",
+                lambda found: found.is_file and found.suffix in video.EXTENSIONS,
+                lambda found, options: video.VideoSource(found.path),
+            ),
+            Reader(
+                "an archive of images (.zip, .tar, .tar.gz, …)",
+                lambda found: found.container in ("zip", "tar", "npz", "torch"),
+                _open_archive,
+            ),
+        )
+    },
+)
+"""Kind of file or folder to its reader; the first that claims a path opens it."""

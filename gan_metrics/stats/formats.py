@@ -26,20 +26,18 @@ from typing import Any
 import numpy as np
 
 from gan_metrics.errors import InputError
-from gan_metrics.files.npz import reading, stored_arrays
-from gan_metrics.files.pickled_arrays import shown
-from gan_metrics.files.pickles import PickledArray, read_pickle, read_torch
+from gan_metrics.files.npz import read_arrays, reading
+from gan_metrics.files.pickle_stand_ins import shown
+from gan_metrics.files.probe import TORCH, Probe
+from gan_metrics.files.restricted_pickle import PickledArray, open_torch, read_pickle
 from gan_metrics.images.sources.array_file import image_size
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.protocols.table import PROTOCOLS
 
-__all__ = ["PICKLES", "TORCH_FILES", "Convention", "StoredMoments", "read_moments"]
+__all__ = ["PICKLES", "Convention", "StoredMoments", "read_moments"]
 
 PICKLES = frozenset((".pkl", ".pickle"))
 """Lower-case extensions of EDM2's files."""
-
-TORCH_FILES = frozenset((".pt", ".pth"))
-"""Lower-case extensions of torch-fidelity's files."""
 
 _PARTS = ("mu", "sigma", "mu_s", "sigma_s", "n", "header")
 
@@ -113,12 +111,12 @@ class StoredMoments:
     resolution: tuple[int, int] | None = None
 
 
-def read_moments(path: Path) -> dict[str, StoredMoments]:
+def read_moments(found: Probe) -> dict[str, StoredMoments]:
     """All moments that a file holds, by the kind of their features; the main ones come first.
 
     Args:
-        path: A file of any kind of those above; the extension says which, and ``.npz`` is meant
-            where it is none of them.
+        found: The probe of a file of any kind of those above; the extension says which, and
+            ``.npz`` is meant where it is none of them.
 
     Returns:
         ``"features"``, ``"spatial"`` and ``"dinov2"``, as far as they are there.
@@ -126,16 +124,18 @@ def read_moments(path: Path) -> dict[str, StoredMoments]:
     Raises:
         InputError: When the file is missing or broken, does what is never run, or holds no moments.
     """
-    suffix = path.suffix.lower()
-    if suffix in PICKLES:
+    path = found.path
+    if found.suffix in PICKLES:
         return _of_edm2(path, read_pickle(path))
-    if suffix in TORCH_FILES:
-        return _of_fidelity(path, read_torch(path))
-    return _of_npz(path)
+    if found.suffix in TORCH:
+        with open_torch(path) as held:
+            return _of_fidelity(path, held)
+    return _of_npz(found)
 
 
-def _of_npz(path: Path) -> dict[str, StoredMoments]:
-    stored = stored_arrays(path)
+def _of_npz(found: Probe) -> dict[str, StoredMoments]:
+    found.check()
+    path, stored = found.path, found.arrays
     if "" in stored:
         raise InputError(f"{path} is a single array, not a .npz of mu and sigma")
     _require(path, stored, ("mu", "sigma"))
@@ -143,11 +143,11 @@ def _of_npz(path: Path) -> dict[str, StoredMoments]:
     if spatial:
         _require(path, stored, ("mu_s", "sigma_s"))
     with reading(path, "save mu and sigma again, as plain arrays"):
-        arrays = {name: stored[name].read() for name in _PARTS if name in stored}
+        arrays = read_arrays(path, {name: stored[name] for name in _PARTS if name in stored})
     header = arrays.get("header")
     adm = header is None and (spatial or "arr_0" in stored)
-    size = image_size(path) if adm else None
-    found = {
+    size = image_size(found) if adm else None
+    moments = {
         "features": StoredMoments(
             arrays["mu"],
             arrays["sigma"],
@@ -158,14 +158,14 @@ def _of_npz(path: Path) -> dict[str, StoredMoments]:
         )
     }
     if adm and spatial:
-        found["spatial"] = StoredMoments(
+        moments["spatial"] = StoredMoments(
             arrays["mu_s"],
             arrays["sigma_s"],
             ("mu_s", "sigma_s"),
             convention=ADM["spatial"],
             resolution=size,
         )
-    return found
+    return moments
 
 
 def _of_edm2(path: Path, held: Any) -> dict[str, StoredMoments]:

@@ -5,7 +5,6 @@ What a file of each kind means is told in :mod:`gan_metrics.stats.formats`.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import pickle
@@ -21,18 +20,15 @@ import numpy.typing as npt
 
 from gan_metrics.errors import InputError, MismatchError, UsageError, unknown_name
 from gan_metrics.files.download import atomic_path, check_target
-from gan_metrics.files.npz import reading, stored_arrays
-from gan_metrics.files.pickles import PickledArray, read_torch
+from gan_metrics.files.probe import TORCH, Probe, probe
 from gan_metrics.images.sources.array_file import ArraySource, is_image_batch
-from gan_metrics.stats.formats import ADM, EDM2, PICKLES, TORCH_FILES
+from gan_metrics.stats.formats import ADM, EDM2, PICKLES
 from gan_metrics.stats.statistics import Statistics, load_all_stats
 
 __all__ = [
     "KINDS",
     "Reference",
-    "is_features_tensor",
-    "is_reference",
-    "read_features_tensor",
+    "claims_statistics",
     "read_reference",
     "write_adm",
     "write_statistics",
@@ -40,9 +36,6 @@ __all__ = [
 
 _MOST_IMAGES = 10_000
 """In ADM's files."""
-
-_SMALL = 1 << 16
-"""Bytes of the pickle in a torch file that holds a tensor alone; that of statistics is larger."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +45,12 @@ class Reference:
     Attributes:
         statistics: By the kind of their features: ``"features"`` (the main ones), ``"spatial"`` and
             ``"dinov2"``, as far as they are there.
-        image_file: Where the images are that lie beside the statistics, or ``None``.
+        image_file: The file, if images lie beside the statistics, or ``None``.
         description: Where it comes from, for a person.
     """
 
     statistics: Mapping[str, Statistics]
-    image_file: Path | None = None
+    image_file: Probe | None = None
     description: str = ""
 
     @functools.cached_property
@@ -72,91 +65,46 @@ class Reference:
         return None if self.image_file is None else ArraySource(self.image_file)
 
 
-def is_reference(path: str | os.PathLike[str]) -> bool:
-    """Whether a path names a file of statistics, ours or a peer's.
+def claims_statistics(found: Probe) -> bool:
+    """Whether a file is one of statistics, ours or another tool's.
 
     By its extension: ``.npz``, ``.pkl``, ``.pickle``, ``.pt`` and ``.pth``, but not an ``.npz``
     that holds features, or images without statistics, nor a torch file that holds a tensor alone.
+
+    Args:
+        found: The probe of the file.
     """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if os.path.isdir(path):
+    if found.container == "folder":
         return False
-    if suffix == ".npz":
-        names = _names(path)
-        batch = "arr_0" in names or is_image_batch(path)
-        return "features" not in names and ("mu" in names or not batch)
-    return suffix in PICKLES or (suffix in TORCH_FILES and not is_features_tensor(path))
+    if found.suffix == ".npz":
+        batch = "arr_0" in found.arrays or is_image_batch(found)
+        return "features" not in found.arrays and ("mu" in found.arrays or not batch)
+    return found.suffix in PICKLES or (found.suffix in TORCH and not found.is_one_tensor)
 
 
-def read_reference(path: str | os.PathLike[str]) -> Reference:
+def read_reference(path: str | os.PathLike[str] | Probe) -> Reference:
     """Read all that a file of reference statistics holds, ours or a peer's.
 
     Args:
-        path: The file; see :func:`is_reference`.
+        path: The file, or the probe of it; see :func:`claims_statistics`.
 
     Raises:
         InputError: As for :func:`gan_metrics.load_stats`, and for a batch of images alone.
         MismatchError: When it is ours, and of another version of the format.
     """
-    path = Path(path)
-    statistics = load_all_stats(path)
+    found = path if isinstance(path, Probe) else probe(path)
+    path = found.path
+    statistics = load_all_stats(found)
     spatial = statistics.get("spatial")
     if spatial is not None and spatial.moments.dim != ADM["spatial"].dim:
         raise InputError(
             f"{path}: mu_s has {spatial.moments.dim} dimensions; ADM's spatial features have "
             f"{ADM['spatial'].dim}"
         )
-    if path.suffix.lower() == ".npz" and "arr_0" in _names(path) and not is_image_batch(path):
-        ArraySource(path)  # says what is wrong with it
-    images = path.suffix.lower() == ".npz" and is_image_batch(path)
-    return Reference(statistics, path if images else None, str(path))
-
-
-def is_features_tensor(path: str | os.PathLike[str]) -> bool:
-    """Whether a path names a torch file that holds one tensor, such as torch-fidelity's features.
-
-    Only a small part of the file is read.
-    """
-    path = Path(path)
-    if path.suffix.lower() not in TORCH_FILES or os.path.isdir(path):
-        return False
-    with contextlib.suppress(InputError):
-        with reading(path, "save it again"), zipfile.ZipFile(path) as archive:
-            programs = [m for m in archive.infolist() if m.filename.endswith("/data.pkl")]
-        if len(programs) == 1 and programs[0].file_size <= _SMALL:
-            return isinstance(read_torch(path), PickledArray)
-    return False
-
-
-def read_features_tensor(path: str | os.PathLike[str]) -> npt.NDArray[np.float32]:
-    """Features that torch-fidelity keeps: a torch file that holds one tensor, N × D.
-
-    Args:
-        path: The ``.pt``.
-
-    Returns:
-        ``float32``, N × D.
-
-    Raises:
-        InputError: When the file is missing, broken, or holds anything else.
-    """
-    path = Path(path)
-    held = read_torch(path)
-    if not isinstance(held, PickledArray):
-        raise InputError(f"{path} holds a {type(held).__name__}; expected one tensor, N × D")
-    with reading(path, "save the features again"):
-        array = held.array()
-    if array.ndim != 2 or array.dtype.kind != "f" or not array.size:
-        raise InputError(
-            f"{path} holds {array.dtype} of shape {array.shape}; expected floats, N × D"
-        )
-    with np.errstate(over="ignore"):  # found as infinite below
-        features = array.astype(np.float32)
-    if not np.isfinite(features).all():
-        bad = int(np.argmin(np.isfinite(features).all(axis=1)))
-        raise InputError(f"{path}: row {bad} (counted from 0) holds NaN or infinity")
-    return features
+    images = is_image_batch(found)
+    if "arr_0" in found.arrays and not images:
+        ArraySource(found)  # says what is wrong with it
+    return Reference(statistics, found if images else None, str(path))
 
 
 def write_statistics(statistics: Statistics, path: str | os.PathLike[str], kind: str) -> Path:
@@ -312,10 +260,3 @@ def _must_be(statistics: Statistics, dim: int, backbone: str | None, layer: str)
             f"the statistics are of {theirs}, {statistics.moments.dim} dimensions; such a file "
             f"holds those of {backbone}, layer {layer}, {dim} dimensions"
         )
-
-
-def _names(path: Path) -> frozenset[str]:
-    """The names of the arrays in a file; none where it cannot be read."""
-    with contextlib.suppress(InputError):
-        return frozenset(stored_arrays(path))
-    return frozenset()

@@ -26,7 +26,7 @@ from gan_metrics.errors import (
     unknown_name,
 )
 from gan_metrics.files.download import DownloadError, fetch, pin, pinned, sha256_of
-from gan_metrics.files.npz import stored_arrays
+from gan_metrics.files.probe import probe
 from gan_metrics.protocols.spec import POOLS, FeatureSpec
 from gan_metrics.protocols.table import PROTOCOLS
 from gan_metrics.stats.peer_files import Reference, read_reference
@@ -342,16 +342,10 @@ def _pin(entry: Entry, path: Path) -> None:
 
 def _fault(path: Path) -> str:
     """Why a file cannot be what its extension says, such as the page of a login; empty: it can."""
-    try:
-        if path.suffix == ".npz":
-            stored_arrays(path)
-        elif path.suffix == ".pkl":
-            with open(path, "rb") as file:
-                if file.read(1) != b"\x80":  # which every pickle since protocol 2 begins with
-                    return f"{path} is no pickle"
-    except (InputError, OSError) as error:
-        return str(error)
-    return ""
+    found = probe(path)
+    if path.suffix == ".pkl" and found.container != "pickle":
+        return f"{path} is no pickle"
+    return found.error or ""
 
 
 def _described(entry: Entry, path: Path, kind: str, statistics: Statistics) -> Statistics:

@@ -17,13 +17,14 @@ import numpy as np
 
 from gan_metrics.errors import InputError, MismatchError
 from gan_metrics.files.download import atomic_path
+from gan_metrics.files.probe import Probe, probe
 from gan_metrics.metrics.moments import Moments
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.stats.formats import StoredMoments, read_moments
 from gan_metrics.utils.text import loads
 from gan_metrics.utils.versions import versions
 
-__all__ = ["Statistics", "is_statistics", "load_all_stats", "load_stats"]
+__all__ = ["Statistics", "load_all_stats", "load_stats"]
 
 _FORMAT = "gan-metrics statistics 1"
 _LARGEST = 1e100
@@ -150,11 +151,6 @@ class Statistics:
         return path
 
 
-def is_statistics(path: str | os.PathLike[str]) -> bool:
-    """Whether a path names a statistics file, by its extension and by not being a folder."""
-    return Path(path).suffix.lower() == ".npz" and not os.path.isdir(path)
-
-
 def load_stats(path: str | os.PathLike[str]) -> Statistics:
     """Read a statistics file of any kind: its main statistics, where it holds several.
 
@@ -172,15 +168,15 @@ def load_stats(path: str | os.PathLike[str]) -> Statistics:
             but describe arrays, or its arrays have the wrong shapes, or sigma is no covariance.
         MismatchError: When its header is of another version of the format.
     """
-    path = Path(path)
-    return _statistics(path, next(iter(read_moments(path).values())))
+    found = probe(path)
+    return _statistics(found.path, next(iter(read_moments(found).values())))
 
 
-def load_all_stats(path: str | os.PathLike[str]) -> dict[str, Statistics]:
+def load_all_stats(path: str | os.PathLike[str] | Probe) -> dict[str, Statistics]:
     """Read all the statistics of a file, by the kind of their features.
 
     Args:
-        path: As for :func:`load_stats`.
+        path: As for :func:`load_stats`, or the probe of the file.
 
     Returns:
         The main ones first; see :func:`gan_metrics.stats.formats.read_moments`.
@@ -188,8 +184,8 @@ def load_all_stats(path: str | os.PathLike[str]) -> dict[str, Statistics]:
     Raises:
         InputError, MismatchError: As for :func:`load_stats`.
     """
-    path = Path(path)
-    return {kind: _statistics(path, stored) for kind, stored in read_moments(path).items()}
+    found = path if isinstance(path, Probe) else probe(path)
+    return {kind: _statistics(found.path, stored) for kind, stored in read_moments(found).items()}
 
 
 def _statistics(path: Path, stored: StoredMoments) -> Statistics:

@@ -19,8 +19,9 @@ from gan_metrics.evaluation.extract import choose_feature_space, embed
 from gan_metrics.evaluation.plan import make_plan
 from gan_metrics.features.features import Features
 from gan_metrics.images.value_ranges import check_value_range, to_uint8
+from gan_metrics.inputs.opening import open_set
 from gan_metrics.inputs.options import Options
-from gan_metrics.inputs.sets import AnySet, EmbeddedSet, ImageSet, InputSets, open_set
+from gan_metrics.inputs.sets import AnySet, EmbeddedSet, ImageSet, InputSets
 from gan_metrics.metrics import registry
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.results.result import EvaluationResult, MetricResult

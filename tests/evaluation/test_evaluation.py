@@ -25,8 +25,8 @@ from gan_metrics.errors import (
 from gan_metrics.evaluation.extract import embed
 from gan_metrics.evaluation.run import score
 from gan_metrics.images import pipeline
+from gan_metrics.inputs.opening import open_set
 from gan_metrics.inputs.options import Options
-from gan_metrics.inputs.sets import open_set
 from gan_metrics.metrics.registry import METRICS
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.stats.statistics import Statistics

@@ -177,7 +177,7 @@ def test_links_in_circles(tmp_path: Path) -> None:
 LMDB = """
 import sys
 from gan_metrics.errors import InputError
-from gan_metrics.images.sources import open_source
+from gan_metrics.inputs.opening import open_source
 for path in sys.argv[1:]:
     try:
         source = open_source(path)

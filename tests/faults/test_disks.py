@@ -23,7 +23,7 @@ from records import record
 import gan_metrics as gm
 from gan_metrics.errors import ImageError, InputError, ResourceError
 from gan_metrics.features import extraction
-from gan_metrics.images.sources import open_source
+from gan_metrics.inputs.opening import open_source
 
 pytestmark = pytest.mark.usefixtures("coarse_lite0")
 
@@ -199,7 +199,7 @@ NO_FILES_LEFT = """
 import resource, sys
 import gan_metrics as gm
 from gan_metrics.errors import ResourceError
-from gan_metrics.images.sources import open_source
+from gan_metrics.inputs.opening import open_source
 for path in sys.argv[1:]:
     source = open_source(path)
     held = []

@@ -27,7 +27,7 @@ from gan_metrics.analysis.reproduction import reproduce
 from gan_metrics.errors import GanMetricsError
 from gan_metrics.features.features import Features
 from gan_metrics.features.files import load_features, save_features
-from gan_metrics.images.sources import open_source
+from gan_metrics.inputs.opening import open_source
 from gan_metrics.metrics.moments import Moments
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.stats.peer_files import read_reference

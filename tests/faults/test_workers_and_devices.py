@@ -27,7 +27,7 @@ from gan_metrics.backbones.multi_space import Embedder
 from gan_metrics.errors import ResourceError
 from gan_metrics.features import extraction
 from gan_metrics.images.loader import load
-from gan_metrics.images.sources import open_source
+from gan_metrics.inputs.opening import open_source
 from gan_metrics.protocols.spec import Decoding
 
 pytestmark = pytest.mark.usefixtures("coarse_lite0")

@@ -13,7 +13,8 @@ from conftest import LITE0
 import gan_metrics as gm
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.features.features import Features
-from gan_metrics.features.files import FORMATS, is_features, load_features, save_features
+from gan_metrics.features.files import FORMATS, claims_features, load_features, save_features
+from gan_metrics.files.probe import probe
 from gan_metrics.protocols.spec import FeatureSpec, Preprocess
 
 pytestmark = pytest.mark.usefixtures("coarse_lite0")
@@ -54,7 +55,7 @@ def test_what_is_saved_comes_back(tmp_path: Path, suffix: str, shape: tuple[int,
     assert (back.protocol, back.digest) == ("imagenet", "cd" * 32)
     assert back.skipped == [("bad.png", "cut off")]
     assert back.warnings == [("icc", "1 image")]
-    assert is_features(path)
+    assert claims_features(probe(path))
 
 
 def test_other_programs_can_read_them(tmp_path: Path) -> None:
@@ -110,7 +111,7 @@ def test_what_is_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"\.parquet; name one"):
         save_features(sample(), tmp_path / "x.csv")
     np.save(tmp_path / "objects.npy", np.array([object()]), allow_pickle=True)
-    with pytest.raises(InputError, match="Python objects"):
+    with pytest.raises(InputError, match="pickled objects"):
         load_features(tmp_path / "objects.npy")
     np.save(tmp_path / "flat.npy", np.zeros(3))
     with pytest.raises(InputError, match=r"\(3,\)"):

@@ -39,7 +39,8 @@ from gan_metrics.features.features import Features
 from gan_metrics.files import growing_array as rows_module
 from gan_metrics.images import pipeline
 from gan_metrics.images.loader import load
-from gan_metrics.images.sources import ImageSource, open_object, open_source
+from gan_metrics.images.sources import ImageSource, open_object
+from gan_metrics.inputs.opening import open_source
 from gan_metrics.protocols.spec import Decoding
 
 

@@ -148,7 +148,7 @@ def test_actors_that_always_die_are_given_up(folder: Path, monkeypatch: pytest.M
             os.kill(os.getpid(), signal.SIGKILL)
             return b""
 
-    monkeypatch.setattr("gan_metrics.inputs.sets.open_source", lambda *_, **__: Dying())
+    monkeypatch.setattr("gan_metrics.inputs.opening.open_source", lambda *_, **__: Dying())
     with pytest.raises(ResourceError, match="died 4 times"):
         gm.extract_features(folder, **{**POOL, "workers": 1})
 

@@ -25,7 +25,7 @@ from gan_metrics.generators.generated import Generated
 from gan_metrics.image_metrics import lpips_diversity, ppl
 from gan_metrics.image_metrics.pairs import DecodedImages, _draw_pairs
 from gan_metrics.image_metrics.path_length import _between
-from gan_metrics.images.sources import open_source
+from gan_metrics.inputs.opening import open_source
 
 pytestmark = pytest.mark.usefixtures("coarse_lite0")
 

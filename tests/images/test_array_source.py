@@ -17,9 +17,11 @@ import pytest
 from PIL import Image
 
 from gan_metrics.errors import ImageError, InputError, ResourceError
+from gan_metrics.files.probe import probe
 from gan_metrics.images.decode import decode
-from gan_metrics.images.sources import ArraySource, is_image_batch, open_source
+from gan_metrics.images.sources import ArraySource, is_image_batch
 from gan_metrics.images.sources.array_file import image_size
+from gan_metrics.inputs.opening import open_source
 from gan_metrics.protocols.spec import Decoding
 
 RNG = np.random.default_rng(0)
@@ -64,11 +66,11 @@ def test_every_layout_in_every_file(
         npz(tmp_path / "packed.npz", True, labels=np.arange(12), samples=array),
     )
     for path in paths:
-        assert is_image_batch(path)
+        assert is_image_batch(probe(path))
         source = open_source(path)
         assert isinstance(source, ArraySource)
         np.testing.assert_array_equal(decoded(source), expected)
-        assert source.size == image_size(path) == (expected.shape[2], expected.shape[1])
+        assert source.size == image_size(probe(path)) == (expected.shape[2], expected.shape[1])
         assert source.description == str(path)
         assert not source.warnings
 
@@ -98,8 +100,8 @@ def test_the_first_array_is_meant_where_there_are_several(tmp_path: Path) -> Non
     path = npz(tmp_path / "z.npz", arr_0=np.arange(12), arr_1=IMAGES, masks=GREY[..., 0])
     np.testing.assert_array_equal(decoded(ArraySource(path)), IMAGES)
     path = npz(tmp_path / "y.npz", one=IMAGES, two=255 - IMAGES)
-    assert is_image_batch(path)
-    assert image_size(path) is None
+    assert is_image_batch(probe(path))
+    assert image_size(probe(path)) is None
     with pytest.raises(InputError, match=r"several batches of images \(one, two\)"):
         ArraySource(path)
 
@@ -116,8 +118,8 @@ def test_what_is_no_batch_is_told_by_the_headers(tmp_path: Path) -> None:
         npy(tmp_path / "labels.npy", np.zeros(4, np.uint8)),
         npz(tmp_path / "stats.npz", mu=np.zeros(4), sigma=np.eye(4)),
     ):
-        assert not is_image_batch(path), path
-        assert image_size(path) is None
+        assert not is_image_batch(probe(path)), path
+        assert image_size(probe(path)) is None
 
 
 @pytest.mark.parametrize(
@@ -200,9 +202,11 @@ def test_a_file_that_shrinks_later_fails_by_the_image(tmp_path: Path) -> None:
     assert len(source.read(10)) > 100
     with pytest.raises(ImageError, match="cut off: 95 of its 105"):
         source.read(11)
+    sent = pickle.loads(pickle.dumps(source))
     path.unlink()
+    assert len(source.read(0)) > 100  # the file stays open
     with pytest.raises(ImageError, match="cannot be read"):
-        source.read(0)
+        sent.read(0)
     with pytest.raises(IndexError):
         source.read(12)
 

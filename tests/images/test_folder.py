@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gan_metrics.errors import ImageError, InputError
-from gan_metrics.images.sources import open_source
+from gan_metrics.inputs.opening import open_source
 
 
 def touch(root: Path, *names: str) -> None:

@@ -25,7 +25,7 @@ from gan_metrics.images.pipeline import (
     read_image,
     work_ahead,
 )
-from gan_metrics.images.sources import open_source
+from gan_metrics.inputs.opening import open_source
 from gan_metrics.protocols.spec import Decoding
 
 

@@ -27,8 +27,9 @@ import gan_metrics as gm
 from gan_metrics.errors import ImageError, InputError, UsageError
 from gan_metrics.files.process_lock import ProcessLock
 from gan_metrics.images.decode import decode
-from gan_metrics.images.sources import ImageSource, open_object, open_source
+from gan_metrics.images.sources import ImageSource, open_object
 from gan_metrics.images.sources.video import VideoSource
+from gan_metrics.inputs.opening import open_source
 from gan_metrics.protocols.spec import Decoding
 
 pytestmark = pytest.mark.usefixtures("coarse_lite0")

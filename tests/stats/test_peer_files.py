@@ -22,16 +22,16 @@ from hypothesis import strategies as st
 import gan_metrics as gm
 from gan_metrics.backbones.registry import BACKBONES
 from gan_metrics.errors import InputError, MismatchError, ResourceError, UsageError
-from gan_metrics.files.pickles import PickledArray, read_pickle
+from gan_metrics.features.files import load_features
+from gan_metrics.files.probe import probe
+from gan_metrics.files.restricted_pickle import PickledArray, read_pickle
 from gan_metrics.metrics.moments import Moments
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.protocols.table import PROTOCOLS
 from gan_metrics.stats import formats
 from gan_metrics.stats.peer_files import (
     KINDS,
-    is_features_tensor,
-    is_reference,
-    read_features_tensor,
+    claims_statistics,
     read_reference,
     write_adm,
     write_statistics,
@@ -256,8 +256,8 @@ def test_torch_fidelity_s_cache(tmp_path: Path, kind: str) -> None:
     (statistics,) = found.statistics.values()
     same(statistics, mu.astype(np.float64), sigma)
     assert statistics.spec == FeatureSpec()  # four dimensions are not 2048
-    assert is_reference(path)
-    assert not is_features_tensor(path)
+    assert claims_statistics(probe(path))
+    assert not probe(path).is_one_tensor
 
 
 @pytest.mark.parametrize(
@@ -297,11 +297,11 @@ def test_features_that_torch_fidelity_keeps(tmp_path: Path) -> None:
     features = X.astype(np.float32)
     path = tmp_path / "x-inception-v3-compat-features-2048.pt"
     torch.save(torch.from_numpy(features), path)
-    found = read_features_tensor(path)
+    found = load_features(path).array
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, features)
-    assert is_features_tensor(path)
-    assert not is_reference(path)
+    assert probe(path).is_one_tensor
+    assert not claims_statistics(probe(path))
     with pytest.raises(InputError, match="features, not statistics"):
         load_stats(path)
     for name, value, message in (
@@ -309,12 +309,12 @@ def test_features_that_torch_fidelity_keeps(tmp_path: Path) -> None:
         ("one.pt", torch.zeros(3), "expected floats, N × D"),
         ("int.pt", torch.zeros(3, 2, dtype=torch.int64), "expected floats, N × D"),
         ("none.pt", torch.zeros(0, 2), "expected floats, N × D"),
-        ("nan.pt", torch.tensor([[1.0, 2.0], [3.0, float("nan")]]), "row 1"),
-        ("big.pt", torch.tensor([[1e300]], dtype=torch.float64), "row 0"),
+        ("nan.pt", torch.tensor([[1.0, 2.0], [3.0, float("nan")]]), "features of '1'"),
+        ("big.pt", torch.tensor([[1e300]], dtype=torch.float64), "float32 cannot hold"),
     ):
         torch.save(value, tmp_path / name)
         with pytest.raises(InputError, match=message):
-            read_features_tensor(tmp_path / name)
+            load_features(tmp_path / name)
 
 
 def test_what_is_a_reference_is_told_by_name_and_content(tmp_path: Path, adm: Path) -> None:
@@ -326,9 +326,9 @@ def test_what_is_a_reference_is_told_by_name_and_content(tmp_path: Path, adm: Pa
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04")
     (tmp_path / "broken.pt").write_bytes(b"PK\x03\x04")
     for name in ("folder.npz", "images.npz", "features.npz", "x.npy", "x.png", ""):
-        assert not is_reference(tmp_path / name), name
+        assert not claims_statistics(probe(tmp_path / name)), name
     for path in ("stats.npz", "gone.npz", "broken.npz", "broken.pt", "x.pkl", "x.PT", "x.pth", adm):
-        assert is_reference(tmp_path / path), path
+        assert claims_statistics(probe(tmp_path / path)), path
 
 
 # What we write, they read.
@@ -530,8 +530,8 @@ def test_no_pickle_is_run(tmp_path: Path, name: str) -> None:
     with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
         archive.writestr("archive/data.pkl", bombs(mark)[name])
     for path in (tmp_path / "x.pkl", tmp_path / "x.pt"):
-        for read in (load_stats, read_reference, read_features_tensor):
-            if path.suffix == ".pkl" and read is read_features_tensor:
+        for read in (load_stats, read_reference, load_features):
+            if path.suffix == ".pkl" and read is load_features:
                 continue
             with pytest.raises(InputError, match=r"x\.p") as error:
                 read(path)
@@ -798,8 +798,7 @@ def test_a_damaged_file_gives_an_error_or_the_right_values(
     end = data.draw(st.integers(0, len(whole)) if not bits else st.just(len(whole)))
     path = tmp_path / f"x.{name.rpartition('.')[2]}"
     path.write_bytes(damaged[:end])
-    is_reference(path)
-    is_features_tensor(path)
+    claims_statistics(probe(path))  # raises nothing
     try:
         found = read_reference(path)
     except InputError:

@@ -12,7 +12,7 @@ import pytest
 from gan_metrics.errors import InputError, MismatchError, ResourceError
 from gan_metrics.metrics.moments import Moments
 from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.stats.statistics import Statistics, is_statistics, load_all_stats, load_stats
+from gan_metrics.stats.statistics import Statistics, load_all_stats, load_stats
 
 X = np.random.default_rng(0).normal(size=(50, 4))
 MOMENTS = Moments.from_features(X)
@@ -68,14 +68,6 @@ def test_the_divisor_is_converted(tmp_path: Path) -> None:
     np.savez(path, mu=MOMENTS.mean, sigma=np.cov(X, rowvar=False, ddof=0), n=50,
              header=json.dumps(header))  # fmt: skip
     np.testing.assert_allclose(load_stats(path).moments.cov, MOMENTS.cov, rtol=1e-12)
-
-
-def test_statistics_are_told_by_their_name(tmp_path: Path) -> None:
-    (tmp_path / "folder.npz").mkdir()
-    assert is_statistics("x.npz")
-    assert is_statistics("x.NPZ")
-    assert not is_statistics(tmp_path / "folder.npz")
-    assert not is_statistics("x.png")
 
 
 class Bomb:

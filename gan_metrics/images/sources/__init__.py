@@ -3,19 +3,14 @@
 from gan_metrics.images.sources.array_file import ArraySource, is_image_batch
 from gan_metrics.images.sources.base import ImageSource
 from gan_metrics.images.sources.location import Place, is_remote
-from gan_metrics.images.sources.opening import Copied, is_object, open_object, open_source
 from gan_metrics.images.sources.single_file import SingleSource, is_image
 
 __all__ = [
     "ArraySource",
-    "Copied",
     "ImageSource",
     "Place",
     "SingleSource",
     "is_image",
     "is_image_batch",
-    "is_object",
     "is_remote",
-    "open_object",
-    "open_source",
 ]

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from gan_metrics.errors import GanMetricsError, ImageError, InputError, ResourceError
+from gan_metrics.files.probe import COMPRESSED_TAR_MAGIC, is_tar_header
 from gan_metrics.files.temporary import Temporary, check_files_left, no_room
 from gan_metrics.images.sources.file_names import Listing
 from gan_metrics.images.sources.location import Place
@@ -30,7 +31,6 @@ _RATIO = 100
 _FREE = 1 << 30
 """A compressed tar may unpack to so many times its size and these bytes."""
 
-_MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz"}
 _READERS: dict[str, Any] = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
 _BLOCK = 512
 _FACTS = ("header_offset", "compress_size", "file_size", "CRC", "compress_type", "flag_bits")
@@ -66,28 +66,18 @@ def archive_kind(place: Place) -> str | None:
     head = place.read(0, _BLOCK)
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         return "zip"
-    if _is_tar_header(head):
+    if is_tar_header(head):
         return "tar"
-    for magic, kind in _MAGIC.items():
+    for magic, kind in COMPRESSED_TAR_MAGIC.items():
         if head.startswith(magic):
             try:
                 with place.open() as file, _READERS[kind](file) as unpacked:
-                    return kind if _is_tar_header(unpacked.read(_BLOCK)) else None
+                    return kind if is_tar_header(unpacked.read(_BLOCK)) else None
             except GanMetricsError:
                 raise
             except (OSError, *_BROKEN):
                 return kind  # which reading it will explain
     return None
-
-
-def _is_tar_header(block: bytes) -> bool:
-    if len(block) < _BLOCK:
-        return False
-    try:
-        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-    except tarfile.HeaderError:
-        return False
-    return True
 
 
 class ZipSource:

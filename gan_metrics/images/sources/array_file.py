@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import weakref
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ImageError, InputError
-from gan_metrics.files.npz import StoredArray, reading, stored_arrays
+from gan_metrics.files.npz import StoredArray, reading
+from gan_metrics.files.probe import Probe, probe
 from gan_metrics.files.process_lock import ProcessLock
 from gan_metrics.files.temporary import Temporary, no_room
 from gan_metrics.images.netpbm import netpbm
@@ -40,31 +44,29 @@ class _Layout(NamedTuple):
     channels_first: bool
 
 
-def is_image_batch(path: str | os.PathLike[str]) -> bool:
+def is_image_batch(found: Probe) -> bool:
     """Whether a file is, or holds, a batch of images: by its headers alone.
 
     It does when it is an ``.npy`` of ``uint8`` with three axes or more, or an ``.npz`` with such an
     array; see :class:`ArraySource`. The file may hold other things besides.
 
     Args:
-        path: Whatever lies there; nothing is raised for it.
+        found: The probe of the file.
     """
-    path = Path(path)
-    if path.suffix.lower() not in EXTENSIONS or os.path.isdir(path):
-        return False
-    with contextlib.suppress(InputError):
-        return any(_is_batch(array) for array in stored_arrays(path).values())
-    return False
+    return found.suffix in EXTENSIONS and any(_is_batch(one) for one in found.arrays.values())
 
 
-def image_size(path: Path) -> tuple[int, int] | None:
+def image_size(found: Probe) -> tuple[int, int] | None:
     """Width and height of the images of a file, in pixels, from its headers alone.
+
+    Args:
+        found: The probe of the file.
 
     Returns:
         ``None`` where it holds no batch of images, or several.
     """
     with contextlib.suppress(InputError):
-        chosen = _choose(path, stored_arrays(path))
+        chosen = _choose(found.path, found.arrays)
         if _is_batch(chosen):
             layout = _layout(chosen)
             return layout.width, layout.height
@@ -81,10 +83,11 @@ class ArraySource:
     Each image is read from its place in the file when it is asked for, so memory does not grow
     with N. Before the first one, a compressed member of an ``.npz`` is written out to a temporary
     file, which goes when this object does, and one that is stored as it is is read through once,
-    for its checksum. Worker processes are given the place of the values, not the values.
+    for its checksum. The file is opened once in each process and stays open with this object.
+    Worker processes are given the place of the values, not the values.
 
     Args:
-        path: The file.
+        given: The file, or the probe of it.
 
     Attributes:
         description: The file's path.
@@ -100,10 +103,11 @@ class ArraySource:
 
     warnings = ()
 
-    def __init__(self, path: Path) -> None:
-        self.description = str(path)
-        found = stored_arrays(path)
-        chosen = _choose(path, found)
+    def __init__(self, given: Path | Probe) -> None:
+        found = given if isinstance(given, Probe) else probe(given)
+        found.check()
+        self.description = str(found.path)
+        chosen = _choose(found.path, found.arrays)
         chosen.refuse_objects()
         if chosen.dtype != np.uint8:
             raise InputError(_wrong_type(chosen))
@@ -112,40 +116,52 @@ class ArraySource:
         self.names = numbered(self._layout.n)
         self._chosen = chosen
         self._place: tuple[Path, int] | None = None
-        self._lock = ProcessLock()
+        self._reset()
 
     def __getstate__(self) -> dict[str, Any]:
         self.prepare()
-        return {k: value for k, value in vars(self).items() if k != "_lock"}
+        return {k: value for k, value in vars(self).items() if k not in ("_lock", "_file")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _lock=ProcessLock())
+        vars(self).update(state)
+        self._reset()
         if self._place is not None and not self._place[0].exists():  # on another machine
             self._place = None
 
+    def _reset(self) -> None:
+        self._lock = ProcessLock()
+        self._file: BinaryIO | None = None
+
     def prepare(self) -> tuple[Path, int]:
-        """See that the values can be read from their places: the file, and where they begin.
+        """Check the values against their checksum, so that single images can be read.
 
         Done at the first read by itself; before processes are forked, better at once.
+
+        Returns:
+            The file that the values are read from, and where in it they begin.
 
         Raises:
             InputError: When the values do not have their checksum.
             ResourceError: When the disk is too full for the temporary file.
         """
-        if self._place is not None:
-            return self._place
         with self._lock:
             if self._place is None:
                 chosen = self._chosen
                 with reading(chosen.path, "save the images again"):
-                    offset = chosen.offset
-                    if offset is not None:
-                        _copy(chosen, None)
-                if offset is not None:
-                    self._place = chosen.path, offset
-                else:
-                    self._place = self._unpacked(chosen), chosen.start
-        return self._place
+                    if chosen.offset is None:
+                        self._place = self._unpacked(chosen), chosen.start
+                    else:
+                        file = self._keep(chosen.path)
+                        if chosen.member is not None:
+                            _copy(file, chosen.member, None)
+                        self._place = chosen.path, chosen.offset
+            return self._place
+
+    def _keep(self, path: Path) -> BinaryIO:
+        """Open a file for as long as this object lives."""
+        self._file = open(path, "rb")  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
+        return self._file
 
     def pixels(self, index: int) -> npt.NDArray[np.uint8]:
         """One image as an array.
@@ -164,9 +180,9 @@ class ArraySource:
         length = height * width * channels
         place, offset = self.prepare()
         try:
-            with open(place, "rb") as file:
-                file.seek(offset + index * length)
-                data = file.read(length)
+            with self._lock:
+                file = self._file or self._keep(place)
+            data = os.pread(file.fileno(), length, offset + index * length)
         except OSError as error:
             raise ImageError(f"it cannot be read: {error.strerror or error}") from None
         if len(data) < length:
@@ -182,22 +198,21 @@ class ArraySource:
 
     def _unpacked(self, chosen: StoredArray) -> Path:
         """The member's bytes in a file of their own, for as long as this object lives."""
+        assert chosen.member is not None  # noqa: S101
         self._copy = Temporary("images.npy")
-        with self._copy.create() as file, reading(chosen.path, "save the images again"):
-            _copy(chosen, file)
+        with open(chosen.path, "rb") as packed, self._copy.create() as file:
+            _copy(packed, chosen.member, file)
         return self._copy.path
 
 
-def _copy(chosen: StoredArray, target: Any) -> None:
-    """Read an array's bytes from end to end, which checks them, and write them out if wanted.
+def _copy(archive: BinaryIO, member: zipfile.ZipInfo, target: Any) -> None:
+    """Read a member from end to end, which checks it, and write it out if wanted.
 
     Raises:
-        ResourceError: When they cannot be written.
+        ResourceError: When it cannot be written.
     """
-    if chosen.member is None:
-        return
-    with chosen.open() as member:
-        while piece := member.read(_PIECE):
+    with zipfile.ZipFile(archive) as opened, opened.open(member) as packed:
+        while piece := packed.read(_PIECE):
             try:
                 if target is not None:
                     target.write(piece)
@@ -209,7 +224,7 @@ def _is_batch(array: StoredArray) -> bool:
     return array.dtype == np.uint8 and len(array.shape) >= 3
 
 
-def _choose(path: Path, found: dict[str, StoredArray]) -> StoredArray:
+def _choose(path: Path, found: Mapping[str, StoredArray]) -> StoredArray:
     """The array that holds the images, or the one that comes nearest to it."""
     if (first := found.get(_FIRST, found.get(""))) is not None and len(first.shape) >= 3:
         return first

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_metrics.errors import ImageError, InputError
+from gan_metrics.files.probe import Probe
 from gan_metrics.files.process_lock import ProcessLock
 from gan_metrics.images.sources.file_names import numbered
 from gan_metrics.utils.optional import require
@@ -23,13 +24,13 @@ _KEPT = 2
 """Row groups that are kept: threads read ahead of each other."""
 
 
-def is_image_table(path: Path) -> bool:
-    """Whether a Parquet file has a column that can be one of images, and none of features."""
-    try:
-        names = _open(path).schema_arrow.names
-        return _FEATURES not in names and bool(_columns(path))
-    except InputError:
-        return False
+def is_image_table(found: Probe) -> bool:
+    """Whether a Parquet file has a column that can be one of images, and none of features.
+
+    Args:
+        found: The probe of the file.
+    """
+    return _FEATURES not in found.columns and any(found.columns.values())
 
 
 class ParquetSource:

@@ -1,0 +1,234 @@
+"""From what a user passed to a set: paths, URLs, names, patterns and objects."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gan_metrics.errors import InputError, NotFoundError, UsageError
+from gan_metrics.features.features import Features
+from gan_metrics.files.probe import PARQUET, probe
+from gan_metrics.files.temporary import Temporary
+from gan_metrics.generators.generated import Generated
+from gan_metrics.images.sources import (
+    ImageSource,
+    Place,
+    file_list,
+    hdf5,
+    is_image,
+    is_remote,
+    named_datasets,
+    video,
+)
+from gan_metrics.images.sources.archive import TarSource, ZipSource, archive_kind
+from gan_metrics.images.sources.array_file import EXTENSIONS as ARRAYS
+from gan_metrics.images.sources.concat import SeveralSources
+from gan_metrics.images.sources.parquet import ParquetSource
+from gan_metrics.images.sources.python_objects import DatasetSource, IteratedSource, is_dataset
+from gan_metrics.images.sources.remote_folder import RemoteFiles, remote_folder
+from gan_metrics.inputs.options import Options
+from gan_metrics.inputs.readers import open_probed, statistics_or_images
+from gan_metrics.inputs.sets import AnySet, ImageSet, Input
+from gan_metrics.stats.references import open_reference
+from gan_metrics.stats.statistics import Statistics
+
+__all__ = ["open_set", "open_source"]
+
+_REGISTERED = "ref:"
+"""Before the name of a registered reference."""
+
+_PATTERN = re.compile(r"[*?\[{]")
+_WILD = re.compile(r"[*?\[]")
+
+_MAY_BE_EMBEDDED = frozenset((".npy", ".npz", ".parquet", ".pkl", ".pt", ".pth", ".safetensors"))
+"""Extensions of remote files that may be statistics or features."""
+
+
+def open_set(given: Input, options: Options, *, single: bool = False) -> AnySet:
+    """Open what a user passed as a set of images.
+
+    Args:
+        given: A set in any form; see :data:`~gan_metrics.inputs.sets.Input`.
+        options: Whether folders below a folder are read, and the progress of downloads.
+        single: Whether one image file is a set.
+
+    Raises:
+        UsageError: When it is of another type, or no reference has that name.
+        NotFoundError: When nothing is there.
+        InputError: When it cannot be read.
+        WeightsError: When a registered reference cannot be fetched.
+    """
+    if isinstance(given, Statistics | Features):
+        return given
+    if isinstance(given, Generated):
+        return ImageSet(given)
+    if _is_object(given):
+        return ImageSet(_open_object(given))
+    if not isinstance(given, str | os.PathLike):
+        raise UsageError(
+            f"expected a path, images, statistics or features, not {type(given).__name__}; "
+            "generators go into gan_metrics.Generated(generator, n), features into "
+            "gan_metrics.Features(names, array, spec)"
+        )
+    text = os.fspath(given)
+    if text == "":
+        raise InputError("a side is empty text; give a folder of images or a statistics file")
+    if text.startswith(_REGISTERED):
+        name = text.removeprefix(_REGISTERED)
+        return statistics_or_images(open_reference(name, progress=options.progress))
+    if text.startswith(named_datasets.PREFIXES):
+        return ImageSet(named_datasets.named_dataset(text), kind="a data set by name")
+    if text.startswith("pipe:"):
+        raise UsageError(f"{text}: programs are not run; let it write a file or a folder")
+    if is_remote(text):
+        return _open_remote(Place(text), options)
+    found = probe(text)
+    if found.container != "missing":
+        return open_probed(found, options, single=single)
+    return _open_part_or_pattern(text, options)
+
+
+def open_source(path: str | os.PathLike[str], *, recursive: bool = True) -> ImageSource:
+    """The images of a path, a URL, a name or a pattern.
+
+    Args:
+        path: As for :func:`open_set`.
+        recursive: Whether folders below a folder are read.
+
+    Raises:
+        InputError: When it holds features or statistics alone.
+        GanMetricsError: As for :func:`open_set`.
+    """
+    found = open_set(path, Options(recursive=recursive, cache=False))
+    if not isinstance(found, ImageSet):
+        raise InputError(f"{found.description} holds features or statistics, and no images")
+    return found.source
+
+
+def _open_part_or_pattern(text: str, options: Options) -> ImageSet:
+    """A part of a file (``FILE.h5:NAME``, ``FILE.mp4?stride=10``), or all that a pattern names."""
+    file, query, stride = text.rpartition("?stride=")
+    if query and os.path.isfile(file) and stride.isdigit():
+        return ImageSet(video.VideoSource(Path(file), int(stride)), kind="a video")
+    file, colon, part = text.rpartition(":")
+    if colon and os.path.isfile(file):
+        suffix = Path(file).suffix.lower()
+        if suffix == PARQUET:
+            return ImageSet(ParquetSource(Path(file), part), kind="a column of a Parquet file")
+        if suffix in hdf5.EXTENSIONS:
+            return ImageSet(hdf5.Hdf5Source(Path(file), part), kind="a part of an HDF5 file")
+        raise InputError(f"{file}:{part}: only HDF5 and Parquet files have parts that are named so")
+    if _PATTERN.search(text):
+        return ImageSet(_several(text, options.recursive), kind="all that a pattern names")
+    raise NotFoundError(
+        f"{text} does not exist; give a folder or a batch of images, an archive, saved features, "
+        "or a .npz of statistics"
+    )
+
+
+def _open_remote(place: Place, options: Options) -> AnySet:
+    """What lies at a URL; a file that may hold statistics or features is copied and opened."""
+    if Path(place.name).suffix.lower() not in _MAY_BE_EMBEDDED:
+        if _PATTERN.search(place.url):
+            return ImageSet(_several(place.url, options.recursive), kind="all that a pattern names")
+        return ImageSet(_remote_images(place, options.recursive))
+    copy = place.fetch()
+    with place.speaks_for(copy):
+        found = open_set(copy.path, options)
+    if isinstance(found, ImageSet):
+        stored = {k: replace(one, description=place.url) for k, one in found.stored.items()}
+        return replace(found, source=Copied(place, copy, found.source), stored=stored)
+    if isinstance(found, Features):
+        return replace(found, description=place.url)
+    others = {k: replace(one, description=place.url) for k, one in found.others.items()}
+    return replace(found, description=place.url, others=others)
+
+
+def _remote_images(place: Place, recursive: bool) -> ImageSource:
+    """The images at a URL: a folder, an archive that is read in place, or a copy."""
+    if place.is_folder():
+        return remote_folder(place, recursive=recursive)
+    if not place.exists():
+        raise NotFoundError(f"{place.url} does not exist")
+    whole = Path(place.name).suffix.lower() in ARRAYS or not place.has_parts()
+    kind = None if whole else archive_kind(place)
+    if kind is None:
+        return Copied(place, place.fetch())
+    return ZipSource(place) if kind == "zip" else TarSource(place)
+
+
+class Copied:
+    """A remote file that cannot be read in place, as a copy that is removed with this object.
+
+    Args:
+        place: Where it is.
+        copy: The copy.
+        source: The images in the copy; ``None``: to be opened.
+    """
+
+    def __init__(self, place: Place, copy: Temporary, source: ImageSource | None = None) -> None:
+        self._place, self._copy = place, copy
+        with place.speaks_for(copy):
+            self._source = source or open_source(copy.path, recursive=False)
+        self.description, self.names = place.url, self._source.names
+        self.warnings = [(code, place.as_of(copy, told)) for code, told in self._source.warnings]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if not self._copy.path.exists():  # on another machine
+            self.__init__(self._place, self._place.fetch())  # type: ignore[misc]
+
+    def read(self, index: int) -> bytes:
+        """The bytes of one image; see :meth:`ImageSource.read`."""
+        return self._source.read(index)
+
+
+def _several(pattern: str, recursive: bool) -> ImageSource:
+    """All that a pattern names: images, or folders and archives of them."""
+    import braceexpand
+
+    try:
+        expanded = list(braceexpand.braceexpand(pattern))
+    except ValueError as error:
+        raise UsageError(f"{pattern}: {error}") from None
+    found: list[str] = []
+    for one in expanded:
+        known = Place(one)
+        if not _WILD.search(one):
+            found.append(one)
+        else:
+            found += known.matches() if known.remote else file_list.matches(one)
+    if not found:
+        raise NotFoundError(f"{pattern} matches nothing")
+    images = [one for one in found if is_image(one)]
+    if images and len(images) < len(found):
+        other = next(one for one in found if one not in images)
+        raise InputError(f"{pattern} names images ({images[0]}) and other things ({other})")
+    if not images:
+        return SeveralSources(
+            pattern, [(one, open_source(one, recursive=recursive)) for one in found]
+        )
+    if is_remote(pattern):
+        return RemoteFiles(pattern, {one: Place(one) for one in images})
+    return file_list.FilesSource(pattern, Path(), images)
+
+
+def _is_object(given: Any) -> bool:
+    """Whether something holds images by itself: an array, a tensor, a dataset, an iterable."""
+    return not isinstance(given, str | bytes | os.PathLike | Mapping) and (
+        hasattr(given, "__iter__") or hasattr(given, "__getitem__")
+    )
+
+
+def _open_object(given: Any) -> ImageSource:
+    """The images of an object; see :mod:`gan_metrics.images.sources.python_objects`.
+
+    Raises:
+        InputError: When it is empty, or gives something else than images.
+    """
+    loader = hasattr(given, "dataset") and hasattr(given, "batch_size")
+    return IteratedSource(given) if loader or not is_dataset(given) else DatasetSource(given)
