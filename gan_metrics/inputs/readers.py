@@ -80,10 +80,10 @@ def open_probed(found: Probe, options: Options, *, single: bool = False) -> AnyS
         return ImageSet(SingleSource(found.path), kind="one image file")
     built_in = READERS.built_in()
     try:
-        for reader in built_in.values():
-            if reader.claims(found):
-                return _as_set(reader.open(found, options), reader.name)
-        raise InputError(_unknown(found, [reader.name for reader in built_in.values()]))
+        for name in built_in:
+            if READERS[name].claims(found):
+                return _as_set(READERS[name].open(found, options), name)
+        raise InputError(_unknown(found, list(built_in)))
     except InputError:
         for name, reader in READERS.items():
             if name not in built_in and reader.claims(found):
