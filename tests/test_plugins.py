@@ -113,6 +113,7 @@ from gan_metrics.protocols.table import protocol_for
 gm.METRICS["fid"], gm.PROTOCOLS["tf1"], gm.BACKBONES["resnet50"]
 assert "kid" in gm.METRICS and recipe_of("torchvision:alexnet") and protocol_for("ttur")
 assert not is_built_in("tiny-edges")
+import gan_metrics.analysis.reproduction, gan_metrics.api, gan_metrics.cli.app
 assert "gan_metrics_example" not in sys.modules
 assert "tiny-edges" in gm.BACKBONES
 assert "gan_metrics_example" in sys.modules

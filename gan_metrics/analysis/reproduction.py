@@ -19,9 +19,9 @@ from gan_metrics.evaluation.run import score
 from gan_metrics.generators.generated import Generated
 from gan_metrics.inputs.options import Options, takes_options
 from gan_metrics.inputs.sets import Input
-from gan_metrics.metrics.registry import OF_IMAGES, Metric, check_arguments, expand
+from gan_metrics.metrics.registry import OF_IMAGES, Metric, check_arguments, entry_of, expand
 from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.protocols.table import PROTOCOLS
+from gan_metrics.protocols.table import PROTOCOLS, REGISTRY
 from gan_metrics.results.result import EvaluationResult, MetricResult
 from gan_metrics.utils.result_warning import ResultWarning, unique
 from gan_metrics.utils.text import dumps, loads
@@ -36,8 +36,6 @@ _OF_ERROR = 1e-3
 
 _IMAGES = 2
 """Or, for counts of images in balls, by so many images that lie on an edge."""
-
-_COUNTS = frozenset(("precision", "recall", "density", "coverage", "clipped_density"))
 
 _INPUTS = ("metric", "n_real", "n_fake", "skipped", "images", "feature_spec")
 """Facts of which none may have changed where a result is reproduced."""
@@ -72,7 +70,8 @@ class Reproduced:
         """Whether both values are the same up to what float32 leaves open."""
         allowed = _RELATIVE * max(abs(self.recorded), abs(self.result.value))
         allowed = max(allowed, _OF_ERROR * (self.result.standard_error or 0.0))
-        if self.result.metric in _COUNTS:
+        entry = entry_of(self.result.metric)
+        if entry is not None and entry.counts:
             counted = [n for n in (self.result.n_real, self.result.n_fake) if n]
             allowed = max(allowed, _IMAGES / min(counted, default=1))
         return abs(self.difference) <= allowed
@@ -435,7 +434,9 @@ def _of_record(spec: FeatureSpec, protocol: str | None, options: Options) -> dic
 
 
 _OF_PROTOCOLS = {
-    row.template.backbone for rules in PROTOCOLS.values() for row in rules.metrics.values()
+    row.template.backbone
+    for rules in REGISTRY.built_in().values()
+    for row in rules.metrics.values()
 }
 """Networks that are part of this package's own facts, though they are another library's."""
 

@@ -135,9 +135,9 @@ class Registry(Mapping[str, _Entry]):
         """Where an entry comes from; ``None``: from this package."""
         return self._origins.get(name)
 
-    def built_in(self) -> list[str]:
-        """The names of the package's own entries; loads no plug-in."""
-        return [name for name in self._entries if name not in self._origins]
+    def built_in(self) -> dict[str, _Entry]:
+        """The package's own entries by name; loads no plug-in."""
+        return {name: self[name] for name in self._entries if name not in self._origins}
 
     def registered(self) -> list[str]:
         """The names of all entries so far; loads no plug-in."""

@@ -42,7 +42,7 @@ def test_a_name_is_taken_once(numbers: Registry[object]) -> None:
     numbers.add("two", entry, HERE)  # the same once more
     assert numbers.origin("two") == HERE
     assert numbers.origin("one") is None
-    assert numbers.built_in() == ["one", "digits"]
+    assert numbers.built_in() == {"one": 1, "digits": "0123456789"}
     assert numbers.registered() == ["one", "digits", "two"]
     with pytest.raises(UsageError, match="registered by somewhere 3"):
         numbers.add("two", object(), HERE)
