@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -14,10 +15,8 @@ from gan_metrics.analysis.per_class import measure_classes
 from gan_metrics.analysis.per_image import look_at_images
 from gan_metrics.errors import (
     InputError,
-    MismatchError,
     UsageError,
     WeightsError,
-    unknown_name,
 )
 from gan_metrics.evaluation.compatibility import agree_with_command
 from gan_metrics.evaluation.extract import embed_all, embed_spaces, settle
@@ -29,10 +28,11 @@ from gan_metrics.images.labels import labels_of_both
 from gan_metrics.inputs.options import Options, check_options, comm_of
 from gan_metrics.inputs.sets import Input, open_side
 from gan_metrics.metrics import registry
-from gan_metrics.protocols.table import PROTOCOLS, protocol_for, several
+from gan_metrics.protocols.table import several
 from gan_metrics.results.result import EvaluationResult, MetricResult
+from gan_metrics.stats.files import choose_format, write_statistics
+from gan_metrics.stats.formats import Images, StatisticsFormat
 from gan_metrics.stats.merge import merged_statistics
-from gan_metrics.stats.peer_files import KINDS, write_adm, write_statistics
 from gan_metrics.stats.statistics import Statistics
 
 __all__ = [
@@ -61,7 +61,7 @@ def fid(
 
     Args:
         real: A folder of images, a statistics ``.npz``, or what :func:`compute_stats`,
-            :func:`~gan_metrics.stats.statistics.load_stats` or :func:`extract_features` gave.
+            :func:`~gan_metrics.stats.files.load_stats` or :func:`extract_features` gave.
         fake: The same.
         directions: Find so many directions that carry the distance; their shares of it stand in
             ``details["leading_directions"]``.
@@ -256,42 +256,40 @@ def write_reference(
         GanMetricsError: As for :func:`compute_stats`.
     """
     path = Path(path)
-    kind = kind if kind is not None else _KIND_BY_EXTENSION.get(path.suffix.lower(), "npz")
-    if kind not in (*KINDS, "adm"):
-        raise unknown_name("kind of statistics file", kind, [*KINDS, "adm"])
-    if kind in _TOOLS:
-        own, named = PROTOCOLS[_TOOLS[kind]], protocol_for(options.get("protocol") or _TOOLS[kind])
-        same = own.template() == named.template()
-        if not same or own.metrics["fid"].arguments != named.metrics["fid"].arguments:
-            raise MismatchError(
-                f"a file of {kind} stands for protocol {own.name}, and cannot say that it is of "
-                f"{named.name}; leave --protocol out, or write an .npz"
-            )
-        options["protocol"] = own.name
-    if kind != "adm":
+    chosen = choose_format(kind, path)
+    options["protocol"] = chosen.choose_protocol(options.get("protocol"))
+    images: Images = ()
+    if chosen.most_images:
+        statistics, images = _statistics_and_images(source, chosen, options)
+    else:
         statistics = compute_stats(source, **options)
-        return _by_leader(
-            options, path, lambda: write_statistics(statistics, path, kind)
-        ), statistics
+    write = functools.partial(write_statistics, statistics, path, chosen.name, images)
+    return _by_leader(options, path, write), statistics
+
+
+def _statistics_and_images(
+    source: Input, chosen: StatisticsFormat, options: Options
+) -> tuple[Statistics, Images]:
+    """Statistics of all kinds of features that a format holds, and its first images."""
     check_options(options)
     side = open_side(source, options)
     if side.source is None:
-        raise InputError(f"{side.description} holds no images, which ADM's files hold too")
+        raise InputError(
+            f"{side.description} holds no images, which files of {chosen.name} hold too"
+        )
     choice = settle([side], options)
     assert choice is not None  # noqa: S101
-    template = PROTOCOLS["adm"].metrics["sfid"].template
-    spaces = {"pool3": choice, "spatial": sibling(choice, template)}
+    spaces = {
+        kind: choice if kind == "features" else sibling(choice, convention.template)
+        for kind, convention in chosen.conventions.items()
+    }
     found = embed_spaces([replace(side, stored={})], [spaces], options, features=False)[0]
-    features = {name: one.features for name, one in found.items()}
-    pool3, spatial = features["pool3"], features["spatial"]
-    assert pool3 is not None and spatial is not None  # noqa: S101, PT018
-    kept = list(pool3.names)[:_IMAGES_OF_ADM]
+    features = {kind: one.features for kind, one in found.items() if one.features is not None}
+    main, *others = (replace(_statistics(one), kind=kind) for kind, one in features.items())
+    kept = list(features["features"].names)[: chosen.most_images]
     decoded = images_by_name(side.source, kept, choice.decoding)
     images = (pixels.transpose(1, 2, 0) for pixels in decoded)
-    statistics, others = _statistics(pool3), _statistics(spatial)
-    return _by_leader(
-        options, path, lambda: write_adm(path, statistics, others, images)
-    ), statistics
+    return replace(main, others={one.kind: one for one in others}), images
 
 
 def _by_leader(options: Options, path: Path, write: Callable[[], Path]) -> Path:
@@ -300,11 +298,6 @@ def _by_leader(options: Options, path: Path, write: Callable[[], Path]) -> Path:
     with comm.jointly():
         written = write() if comm.leads else path
     return comm.gather(written)[0]
-
-
-_KIND_BY_EXTENSION = {extension: kind for kind, (extension, _) in KINDS.items()}
-_TOOLS = {"adm": "adm", "torch-fidelity": "tf1", "edm2": "edm2"}
-_IMAGES_OF_ADM = 10_000
 
 
 def _statistics(features: Features) -> Statistics:

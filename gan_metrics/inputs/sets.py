@@ -30,11 +30,7 @@ from gan_metrics.images.sources import (
 from gan_metrics.inputs.options import Options
 from gan_metrics.metrics.moments import Moments
 from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.stats.peer_files import (
-    Reference,
-    claims_statistics,
-    read_reference,
-)
+from gan_metrics.stats.files import Reference, claims_statistics, read_reference
 from gan_metrics.stats.references import open_reference
 from gan_metrics.stats.statistics import Statistics
 from gan_metrics.utils.result_warning import ResultWarning
@@ -245,6 +241,5 @@ _REGISTERED = "ref:"
 def _of_reference(found: Reference) -> Side:
     """What a file of statistics holds: the main ones, or images with statistics beside them."""
     if found.images is not None:
-        return Side(source=found.images, stored=found.statistics)
-    main = next(iter(found.statistics.values()))
-    return Side(statistics=main, stored=found.statistics)
+        return Side(source=found.images, stored=found.statistics.kinds)
+    return Side(statistics=found.statistics, stored=found.statistics.kinds)
