@@ -17,11 +17,13 @@ from gan_metrics.features.files import claims_features, read_features
 from gan_metrics.files.probe import probe
 from gan_metrics.generators.generated import Generated
 from gan_metrics.images.sources import (
+    ArraySource,
     Copied,
     ImageSource,
     Place,
     SingleSource,
     is_image,
+    is_image_batch,
     is_object,
     is_remote,
     open_object,
@@ -216,6 +218,10 @@ def open_side(given: Input, options: Options, *, single: bool = False) -> Side:
         return Side(features=features)
     if claims_statistics(found):
         return _of_reference(read_reference(found))
+    if is_image_batch(found):
+        batch = ArraySource(found)
+        batch.prepare()
+        return Side(source=batch)
     return Side(source=open_source(given, recursive=options.get("recursive", True)))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from gan_metrics.errors import unknown_name
+from gan_metrics.files.npz import reading
 from gan_metrics.files.probe import Probe, probe
 from gan_metrics.images.sources.array_file import ArraySource, is_image_batch
 from gan_metrics.stats.formats import FORMATS, Images, StatisticsFormat, read_moments
@@ -25,28 +26,17 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Reference:
-    """Statistics, and the images that lie beside them in their file.
+class Reference(NamedTuple):
+    """Statistics, and the images in the same file.
 
     Attributes:
         statistics: The statistics, with those of other kinds of features.
-        image_file: The file, if it holds images too, or ``None``.
+        images: The images, or ``None``. In ADM's files they are 10,000 images of another set than
+            the statistics are of.
     """
 
     statistics: Statistics
-    image_file: Probe | None = None
-
-    @functools.cached_property
-    def images(self) -> ArraySource | None:
-        """The images, opened when they are first asked for.
-
-        In ADM's files they are 10,000 images of another set than the statistics are of.
-
-        Raises:
-            InputError, ResourceError: As :class:`~gan_metrics.images.sources.ArraySource` does.
-        """
-        return None if self.image_file is None else ArraySource(self.image_file)
+    images: ArraySource | None = None
 
 
 def claims_statistics(found: Probe) -> bool:
@@ -105,11 +95,14 @@ def read_reference(given: str | os.PathLike[str] | Probe) -> Reference:
         InputError, MismatchError: As for :func:`load_stats`, and for images that are none.
     """
     found = given if isinstance(given, Probe) else probe(given)
-    statistics = read_statistics(found)
-    images = is_image_batch(found)
-    if "arr_0" in found.arrays and not images:
+    images = None
+    if is_image_batch(found) and claims_statistics(found):
+        with reading(found.path, "save it again"):
+            found = replace(found, file=open(found.path, "rb"))  # noqa: SIM115
+        images = ArraySource(found)  # which closes the file
+    elif "arr_0" in found.arrays:
         ArraySource(found)  # explains what is wrong with it
-    return Reference(statistics, found if images else None)
+    return Reference(read_statistics(found), images)
 
 
 def choose_format(kind: str | None, path: Path) -> StatisticsFormat:

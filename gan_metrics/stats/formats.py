@@ -176,8 +176,8 @@ def _read(
     if "" in stored:
         raise InputError(f"{path} is a single array, not a .npz of mu and sigma")
     _require(path, stored, tuple(needed))
-    with reading(path, "save mu and sigma again, as plain arrays"):
-        return read_arrays(path, {k: stored[k] for k in (*needed, *also) if k in stored})
+    with reading(path, "save mu and sigma again, as plain arrays"), found.opened() as file:
+        return read_arrays(file, {k: stored[k] for k in (*needed, *also) if k in stored})
 
 
 def _read_edm2(found: Probe) -> dict[str, StoredMoments]:

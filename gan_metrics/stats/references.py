@@ -155,7 +155,7 @@ def index_path() -> Path:
     Raises:
         GanMetricsError: When it is in neither place.
     """
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     places = [folder / "reference_stats" / "index.json" for folder in (package, package.parent)]
     for place in places:
         if os.path.isfile(place):
@@ -270,7 +270,7 @@ def open_reference(name: str, *, progress: Progress | None = None) -> Reference:
         found = read_reference(path)
     except InputError as error:
         raise WeightsError(f"ref:{name}: {error}.\n{_fetch_again(entry, path)}") from None
-    holds = {*found.statistics.kinds, *(["images"] if found.image_file else [])}
+    holds = {*found.statistics.kinds, *(["images"] if found.images else [])}
     wanted = {_GIVES[key] for key in entry.keys} - {None}
     if holds != wanted:
         raise WeightsError(
@@ -280,7 +280,7 @@ def open_reference(name: str, *, progress: Progress | None = None) -> Reference:
     kinds = found.statistics.kinds
     main, *others = (_described(entry, path, kind, one) for kind, one in kinds.items())
     _pin(entry, path)  # not before: a wrong file would be the one that the right one is held to
-    return replace(found, statistics=replace(main, others={one.kind: one for one in others}))
+    return found._replace(statistics=replace(main, others={one.kind: one for one in others}))
 
 
 def _entry_of(name: str) -> Entry:
