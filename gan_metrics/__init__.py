@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     from gan_metrics.reports.data import Findings, examine
     from gan_metrics.reports.html_report import save_report
     from gan_metrics.results.result import EvaluationResult, MetricResult
-    from gan_metrics.stats.statistics import Statistics, load_stats
+    from gan_metrics.stats.files import load_stats
+    from gan_metrics.stats.statistics import Statistics
 
 __version__ = "0.1.0"
 
@@ -133,7 +134,8 @@ _HOMES = {
     "gan_metrics.analysis.reproduction": ("Reproduction", "reproduce"),
     "gan_metrics.results.result": ("EvaluationResult", "MetricResult"),
     "gan_metrics.protocols.spec": ("FeatureSpec", "Preprocess"),
-    "gan_metrics.stats.statistics": ("Statistics", "load_stats"),
+    "gan_metrics.stats.files": ("load_stats",),
+    "gan_metrics.stats.statistics": ("Statistics",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -12,10 +13,8 @@ from gan_metrics.analysis.per_class import measure_classes
 from gan_metrics.analysis.per_image import look_at_images
 from gan_metrics.errors import (
     InputError,
-    MismatchError,
     UsageError,
     WeightsError,
-    unknown_name,
 )
 from gan_metrics.evaluation.compatibility import check_options_match
 from gan_metrics.evaluation.extract import choose_feature_space, embed
@@ -29,10 +28,11 @@ from gan_metrics.inputs.options import Options, takes_options
 from gan_metrics.inputs.sets import ImageSet, Input
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.validation import whole_number
-from gan_metrics.protocols.table import PROTOCOLS, protocol_for, several
+from gan_metrics.protocols.table import several
 from gan_metrics.results.result import EvaluationResult, MetricResult
+from gan_metrics.stats.files import choose_format, write_statistics
+from gan_metrics.stats.formats import Images, StatisticsFormat
 from gan_metrics.stats.merge import merged_statistics
-from gan_metrics.stats.peer_files import KINDS, write_adm, write_statistics
 from gan_metrics.stats.statistics import Statistics
 
 __all__ = [
@@ -62,7 +62,7 @@ def fid(
 
     Args:
         real: A folder of images, a statistics ``.npz``, or what :func:`compute_stats`,
-            :func:`~gan_metrics.stats.statistics.load_stats` or :func:`extract_features` gave.
+            :func:`~gan_metrics.stats.files.load_stats` or :func:`extract_features` gave.
         fake: The same.
         directions: Find so many directions that carry the distance; their shares of it stand in
             ``details["leading_directions"]``.
@@ -255,38 +255,39 @@ def write_reference(
         GanMetricsError: As for :func:`compute_stats`.
     """
     path = Path(path)
-    kind = kind if kind is not None else _KIND_BY_EXTENSION.get(path.suffix.lower(), "npz")
-    if kind not in (*KINDS, "adm"):
-        raise unknown_name("kind of statistics file", kind, [*KINDS, "adm"])
-    if kind in _TOOLS:
-        own, named = PROTOCOLS[_TOOLS[kind]], protocol_for(options.protocol or _TOOLS[kind])
-        same = own.template() == named.template()
-        if not same or own.metrics["fid"].arguments != named.metrics["fid"].arguments:
-            raise MismatchError(
-                f"a file of {kind} stands for protocol {own.name}, and cannot say that it is of "
-                f"{named.name}; leave --protocol out, or write an .npz"
-            )
-        options = replace(options, protocol=own.name)
-    if kind != "adm":
+    chosen = choose_format(kind, path)
+    options = replace(options, protocol=chosen.choose_protocol(options.protocol))
+    images: Images = ()
+    if chosen.most_images:
+        statistics, images = _statistics_and_images(source, chosen, options)
+    else:
         statistics = compute_stats(source, options=options)
-        return _by_leader(
-            options, path, lambda: write_statistics(statistics, path, kind)
-        ), statistics
+    write = functools.partial(write_statistics, statistics, path, chosen.name, images)
+    return _by_leader(options, path, write), statistics
+
+
+def _statistics_and_images(
+    source: Input, chosen: StatisticsFormat, options: Options
+) -> tuple[Statistics, Images]:
+    """Statistics of all kinds of features that a format holds, and its first images."""
     given = open_set(source, options)
     if not isinstance(given, ImageSet):
-        raise InputError(f"{given.description} holds no images, which ADM's files hold too")
+        raise InputError(
+            f"{given.description} holds no images, which files of {chosen.name} hold too"
+        )
     space = choose_feature_space([given], options)
     assert space is not None  # noqa: S101  (there are images)
-    spatial_space = other_layer(space, PROTOCOLS["adm"].metrics["sfid"].template)
-    [found] = embed([given], [[space, spatial_space]], options, keep_features=False)
-    pool3, spatial = found[space.spec], found[spatial_space.spec]
-    kept = list(pool3.names)[:_IMAGES_OF_ADM]
+    spaces = {
+        kind: space if kind == "features" else other_layer(space, convention.template)
+        for kind, convention in chosen.conventions.items()
+    }
+    [found] = embed([given], [[*spaces.values()]], options, keep_features=False)
+    features = {kind: found[one.spec] for kind, one in spaces.items()}
+    main, *others = (replace(_statistics(one), kind=kind) for kind, one in features.items())
+    kept = list(features["features"].names)[: chosen.most_images]
     decoded = images_by_name(given.source, kept, space.decoding)
     images = (pixels.transpose(1, 2, 0) for pixels in decoded)
-    statistics, others = _statistics(pool3), _statistics(spatial)
-    return _by_leader(
-        options, path, lambda: write_adm(path, statistics, others, images)
-    ), statistics
+    return replace(main, others={one.kind: one for one in others}), images
 
 
 def _by_leader(options: Options, path: Path, write: Callable[[], Path]) -> Path:
@@ -295,11 +296,6 @@ def _by_leader(options: Options, path: Path, write: Callable[[], Path]) -> Path:
     with comm.jointly():
         written = write() if comm.leads else path
     return comm.gather(written)[0]
-
-
-_KIND_BY_EXTENSION = {extension: kind for kind, (extension, _) in KINDS.items()}
-_TOOLS = {"adm": "adm", "torch-fidelity": "tf1", "edm2": "edm2"}
-_IMAGES_OF_ADM = 10_000
 
 
 def _statistics(features: Features) -> Statistics:

@@ -24,7 +24,7 @@ from gan_metrics.images.labels import read_labels
 from gan_metrics.images.sources import Place, archive
 from gan_metrics.inputs.opening import open_source
 from gan_metrics.reports.training_log import read_history
-from gan_metrics.stats.statistics import load_stats
+from gan_metrics.stats.files import load_stats
 
 BASES: dict[type[gm.GanMetricsError], tuple[type[Exception], ...]] = {
     gm.UsageError: (ValueError,),

@@ -342,7 +342,8 @@ def _read_npz(found: Probe) -> tuple[_Array, list[str] | None, dict[str, Any]]:
     names = {*found.arrays, *found.other_members}
     if names not in ({"features"}, {"features", "names", "header"}):
         raise ValueError(f"it holds {', '.join(sorted(names))}, not features, names and header")
-    held = read_arrays(found.path, found.arrays)
+    with found.opened() as file:
+        held = read_arrays(file, found.arrays)
     header = loads(str(held["header"][()])) if "header" in held else {}
     listed = [str(n) for n in held["names"]] if "names" in held else None
     return held["features"], listed, header

@@ -10,8 +10,9 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from filelock import FileLock
 
@@ -30,7 +31,10 @@ __all__ = [
     "pinned",
     "seconds_to_wait",
     "sha256_of",
+    "with_retries",
 ]
+
+_T = TypeVar("_T")
 
 ATTEMPTS = 4
 """How often a server is asked."""
@@ -191,25 +195,12 @@ def fetch(
 
 def _fetch_locked(url: str, path: Path, sha256_prefix: str, progress: Progress | None) -> str:
     part = path.with_name(path.name + ".part")
-    for attempt in range(ATTEMPTS):
-        try:
-            _transfer(url, part, progress)
-            break
-        except urllib.error.HTTPError as error:
-            retry = error.code in RETRIED
-            if not retry or attempt == ATTEMPTS - 1:
-                raise DownloadError(f"{url}: HTTP {error.code} {error.reason}") from None
-            wait = seconds_to_wait(error.headers.get("Retry-After"), attempt)
-        except (
-            urllib.error.URLError,
-            http.client.HTTPException,
-            ConnectionError,
-            TimeoutError,
-        ) as e:
-            if attempt == ATTEMPTS - 1:
-                raise DownloadError(f"{url}: {getattr(e, 'reason', None) or e}") from None
-            wait = seconds_to_wait(None, attempt)
-        time.sleep(wait)
+    try:
+        with_retries(lambda: _transfer(url, part, progress), _may_pass)
+    except urllib.error.HTTPError as error:
+        raise DownloadError(f"{url}: HTTP {error.code} {error.reason}") from None
+    except _NETWORK_ERRORS as error:
+        raise DownloadError(f"{url}: {getattr(error, 'reason', None) or error}") from None
     found = sha256_of(part)
     if not found.startswith(sha256_prefix):
         part.unlink()
@@ -247,6 +238,47 @@ def _transfer(url: str, part: Path, progress: Progress | None) -> None:
                     progress(f"downloading {part.stem}", have, total)
     if total and have < total:
         raise ConnectionError(f"cut off after {have} of {total} bytes")
+
+
+_NETWORK_ERRORS = (
+    urllib.error.URLError,
+    http.client.HTTPException,
+    ConnectionError,
+    TimeoutError,
+)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the next attempt may succeed."""
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code in RETRIED
+    return isinstance(error, _NETWORK_ERRORS)
+
+
+def with_retries(ask: Callable[[], _T], may_pass: Callable[[Exception], bool]) -> _T:
+    """Ask a server, at most :data:`ATTEMPTS` times.
+
+    Args:
+        ask: One attempt.
+        may_pass: Whether the next attempt may succeed after an error. The ``Retry-After`` in the
+            ``headers`` of the error says when.
+
+    Returns:
+        What the first attempt returns that raises no error.
+
+    Raises:
+        Exception: That of the last attempt, or the first that does not pass.
+    """
+    for attempt in range(ATTEMPTS - 1):
+        try:
+            return ask()
+        except Exception as error:
+            if not may_pass(error):
+                raise
+            headers = getattr(error, "headers", None) or {}
+            wait = seconds_to_wait(headers.get("Retry-After"), attempt)
+        time.sleep(wait)
+    return ask()
 
 
 def seconds_to_wait(retry_after: str | None, attempt: int) -> float:

@@ -120,11 +120,11 @@ def npz_arrays(path: Path, file: BinaryIO) -> tuple[dict[str, StoredArray], tupl
     return found, tuple(others)
 
 
-def read_arrays(path: Path, arrays: Mapping[str, StoredArray]) -> dict[str, np.ndarray]:
-    """Read arrays of one file, which is opened once. Checksums are checked.
+def read_arrays(file: BinaryIO, arrays: Mapping[str, StoredArray]) -> dict[str, np.ndarray]:
+    """Read arrays of an open ``.npz``. Checksums are checked.
 
     Args:
-        path: The file.
+        file: The file.
         arrays: The arrays to read, by name.
 
     Raises:
@@ -134,17 +134,12 @@ def read_arrays(path: Path, arrays: Mapping[str, StoredArray]) -> dict[str, np.n
     for stored in arrays.values():
         stored.refuse_objects()
     found: dict[str, np.ndarray] = {}
-    with contextlib.ExitStack() as stack:
-        file = stack.enter_context(open(path, "rb"))
-        archive = None
+    with zipfile.ZipFile(file) as archive:
         for name, stored in arrays.items():
-            opened: IO[bytes] = file
-            if stored.member is not None:
-                archive = archive or stack.enter_context(zipfile.ZipFile(file))
-                opened = stack.enter_context(archive.open(stored.member))
-            found[name] = np.lib.format.read_array(opened, allow_pickle=False)
-            if opened.read(1):
-                raise ValueError(f"there is more to {stored.key} than its shape says")
+            with archive.open(stored.member or name) as member:
+                found[name] = np.lib.format.read_array(member, allow_pickle=False)
+                if member.read(1):
+                    raise ValueError(f"there is more to {stored.key} than its shape says")
     return found
 
 

@@ -6,13 +6,14 @@ The reader of a file is chosen by its :class:`Probe`; no reader opens a file to 
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import lzma
 import os
 import stat
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -137,6 +138,7 @@ class Probe:
         columns: Of a ``.parquet``: the columns by name, each with whether it can hold encoded
             images.
         metadata: Of a ``.safetensors``: the text beside its arrays.
+        file: The file, if somebody holds it open for whoever reads it; see :meth:`opened`.
         error: Why the file cannot be read as what its extension or its first bytes claim, as a
             message that names the file; ``None`` if nothing is known to be wrong.
     """
@@ -149,6 +151,16 @@ class Probe:
     columns: Mapping[str, bool] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     error: str | None = None
+    file: BinaryIO | None = field(default=None, repr=False, compare=False)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[BinaryIO]:
+        """The file, open: the one that is held open, which stays so, or opened for this context."""
+        if self.file is not None:
+            yield self.file
+        else:
+            with open(self.path, "rb") as file:
+                yield file
 
     @property
     def is_file(self) -> bool:

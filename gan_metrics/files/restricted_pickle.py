@@ -176,8 +176,6 @@ def _check(program: bytes) -> None:
             raise RefusedError(f"is a pickle with the instruction {name}")
         if count >= _MOST_INSTRUCTIONS:
             raise RefusedError(f"is a pickle with more than {_MOST_INSTRUCTIONS:,} instructions")
-        if name == "FRAME" and argument > len(program):
-            raise ValueError(f"a frame of the pickle claims {argument} bytes")
         if name in _PUTS:
             at = len(memo) if argument is None else argument
             if at > count or not stack or stack[-1] is _MARK:

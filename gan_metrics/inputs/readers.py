@@ -34,7 +34,7 @@ from gan_metrics.images.sources.folder import FolderSource
 from gan_metrics.inputs.options import Options
 from gan_metrics.inputs.sets import AnySet, ImageSet
 from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.stats.peer_files import claims_statistics, read_reference
+from gan_metrics.stats.files import Reference, claims_statistics, read_reference
 from gan_metrics.stats.statistics import Statistics
 from gan_metrics.utils.registry import Registry
 
@@ -116,16 +116,15 @@ def _unknown(found: Probe, names: list[str]) -> str:
     return f"{found.path} is none of the kinds that are read; expected {'; '.join(names)}"
 
 
-def statistics_or_images(reference: Any) -> AnySet:
+def statistics_or_images(found: Reference) -> AnySet:
     """What a file of reference statistics holds: statistics, or images with statistics beside them.
 
     Args:
-        reference: A :class:`~gan_metrics.stats.peer_files.Reference`.
+        found: The statistics of the file, and its images, if there are any.
     """
-    if reference.images is not None:
-        return ImageSet(reference.images, reference.statistics)
-    (_, main), *others = reference.statistics.items()
-    return replace(main, others=dict(others))
+    if found.images is not None:
+        return ImageSet(found.images, found.statistics.kinds)
+    return found.statistics
 
 
 def _open_folder(found: Probe, options: Options) -> ImageSource:

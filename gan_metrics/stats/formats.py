@@ -1,14 +1,15 @@
-"""The moments in statistics files of every kind, as they stand there, and what each kind means.
+"""The formats of statistics files: what each holds, and how it is read and written.
 
 =============== ===================================== =======================================
-kind            holds                                 what it means by convention
+format          holds                                 what it means by convention
 =============== ===================================== =======================================
-``.npz``        mu, sigma; ours: n and header too     nothing (pytorch-fid, TTUR, clean-fid, EDM)
-``.npz`` (ADM)  mu, sigma, mu_s, sigma_s, arr_0       protocol ``adm``: pool3 and spatial features
-``.pkl`` (EDM2) num_images, fid and fd_dinov2         protocol ``edm2``: pool3 and DINOv2's token
+``npz``         mu, sigma; ours: n and header too     nothing (pytorch-fid, TTUR, clean-fid, EDM)
+``adm``         mu, sigma, mu_s, sigma_s, arr_0       protocol ``adm``: pool3 and spatial features
+                (an ``.npz``)
+``edm2``        num_images, fid and fd_dinov2         protocol ``edm2``: pool3 and DINOv2's token
                 (each with mu and sigma)
-``.pt``         mu, sigma (torch-fidelity's cache)    protocol ``tf1``: the Inception's layer of so
-                                                      many dimensions, but where the file's name
+``torch-``      mu, sigma (torch-fidelity's cache)    protocol ``tf1``: the Inception's layer of so
+``fidelity``                                          many dimensions, but where the file's name
                                                       says another network
 =============== ===================================== =======================================
 
@@ -17,106 +18,93 @@ Such a meaning is claimed only where the number of dimensions is that of the kin
 
 from __future__ import annotations
 
+import pickle
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from gan_metrics.errors import InputError
+from gan_metrics.errors import InputError, MismatchError, UsageError
+from gan_metrics.files.download import atomic_path
 from gan_metrics.files.npz import read_arrays, reading
 from gan_metrics.files.pickle_stand_ins import shown
 from gan_metrics.files.probe import TORCH, Probe
 from gan_metrics.files.restricted_pickle import PickledArray, open_torch, read_pickle
-from gan_metrics.images.sources.array_file import image_size
-from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.protocols.table import PROTOCOLS
+from gan_metrics.images.sources.array_file import image_size, is_image_batch
+from gan_metrics.protocols.table import PROTOCOLS, protocol_for
+from gan_metrics.stats.adm_batch import ADM, MOST_IMAGES, write_adm
+from gan_metrics.stats.statistics import Statistics
+from gan_metrics.stats.stored_moments import Convention, StoredMoments
 
-__all__ = ["PICKLES", "Convention", "StoredMoments", "read_moments"]
+__all__ = ["FORMATS", "Images", "StatisticsFormat", "read_moments"]
 
-PICKLES = frozenset((".pkl", ".pickle"))
-"""Lower-case extensions of EDM2's files."""
-
-_PARTS = ("mu", "sigma", "mu_s", "sigma_s", "n", "header")
-
-
-@dataclass(frozen=True)
-class Convention:
-    """What moments in a kind of file are moments of, though the file does not say so.
-
-    Attributes:
-        protocol: Name of the protocol.
-        metric: That metric of it whose features they are.
-        layer: Where the network is cut.
-        pool: What makes a vector of the layer's output.
-        dim: The number of dimensions.
-    """
-
-    protocol: str
-    metric: str
-    layer: str
-    pool: str
-    dim: int
-
-    def spec(self) -> FeatureSpec:
-        """The feature space; weights and precision are not part of a convention."""
-        return replace(
-            PROTOCOLS[self.protocol].metrics[self.metric].template,
-            layer=self.layer,
-            pool=self.pool,
-            weights_sha256=None,
-            precision=None,
-            departures=(),
-        )
-
-
-ADM = {
-    "features": Convention("adm", "fid", "pool3", "avg", 2048),
-    "spatial": Convention("adm", "sfid", "spatial", "flatten", 2023),
-}
-EDM2 = {
-    "fid": Convention("edm2", "fid", "pool3", "avg", 2048),
-    "fd_dinov2": Convention("edm2", "fd_dinov2", "cls", "cls", 1024),
-}
-FIDELITY = {
-    str(dim): Convention("tf1", "fid", "pool3" if dim == 2048 else str(dim), "avg", dim)
-    for dim in (64, 192, 768, 2048)
-}
+_PICKLES = frozenset((".pkl", ".pickle"))
 _FIDELITY_NAME = re.compile(r"^(?P<network>.*)-stat-fid-(?P<layer>.+)\.pth?\Z", re.IGNORECASE)
 _INCEPTION = "inception-v3-compat"
+_EDM2_KEYS = {"features": "fid", "dinov2": "fd_dinov2"}
+Images = Iterable[npt.NDArray[np.uint8]]
+"""Images that are written beside statistics: H × W × 3 each."""
 
 
 @dataclass(frozen=True)
-class StoredMoments:
-    """One mean and covariance of a file, as they stand there: nothing of them is checked.
+class StatisticsFormat:
+    """A format of files of statistics.
 
     Attributes:
-        mu: The mean.
-        sigma: The covariance.
-        names: What the two are called in the file.
-        n: The count of images, if there is one.
-        header: Our header, if there is one.
-        convention: What the kind of file claims for them, if it does.
-        resolution: Width and height of the images that lie beside them, in pixels.
+        name: Its name.
+        extension: That of the files that are written.
+        claims: Whether a file is of this format, by its probe.
+        read: All moments of a file by the kind of their features; the main ones come first.
+        write: Writes statistics and, where the format has them, images.
+        holds: What stands in a file, by name: the kind of features that it is for, ``"images"``, or
+            ``None``: a detail.
+        conventions: What moments are moments of though the file does not say so: by the kind of
+            features, or by the name of the layer.
+        protocol: The protocol that every file stands for.
+        most_images: How many images a file holds at the most; 0: it holds none.
     """
 
-    mu: Any
-    sigma: Any
-    names: tuple[str, str] = ("mu", "sigma")
-    n: Any = None
-    header: Any = None
-    convention: Convention | None = field(default=None)
-    resolution: tuple[int, int] | None = None
+    name: str
+    extension: str
+    claims: Callable[[Probe], bool]
+    read: Callable[[Probe], dict[str, StoredMoments]]
+    write: Callable[[Statistics, Path, Images], object]
+    holds: Mapping[str, str | None]
+    conventions: Mapping[str, Convention] = field(default_factory=dict)
+    protocol: str | None = None
+    most_images: int = 0
+
+    def choose_protocol(self, named: str | None) -> str | None:
+        """The protocol to compute statistics by.
+
+        Args:
+            named: The name of the one that is asked for.
+
+        Raises:
+            MismatchError: When files of this format stand for another one.
+        """
+        if self.protocol is None:
+            return named
+        own, other = PROTOCOLS[self.protocol], protocol_for(named or self.protocol)
+        same = own.template() == other.template()
+        if not same or own.metrics["fid"].arguments != other.metrics["fid"].arguments:
+            raise MismatchError(
+                f"a file of {self.name} stands for protocol {own.name}, and cannot say that it is "
+                f"of {other.name}; leave --protocol out, or write an .npz"
+            )
+        return own.name
 
 
 def read_moments(found: Probe) -> dict[str, StoredMoments]:
     """All moments that a file holds, by the kind of their features; the main ones come first.
 
     Args:
-        found: The probe of a file of any kind of those above; the extension says which, and
-            ``.npz`` is meant where it is none of them.
+        found: The probe of the file; the extension says the format, and ``.npz`` is meant where it
+            is none of the table's.
 
     Returns:
         ``"features"``, ``"spatial"`` and ``"dinov2"``, as far as they are there.
@@ -124,79 +112,101 @@ def read_moments(found: Probe) -> dict[str, StoredMoments]:
     Raises:
         InputError: When the file is missing or broken, does what is never run, or holds no moments.
     """
-    path = found.path
-    if found.suffix in PICKLES:
-        return _of_edm2(path, read_pickle(path))
-    if found.suffix in TORCH:
-        with open_torch(path) as held:
-            return _of_fidelity(path, held)
-    return _of_npz(found)
+    if found.is_one_tensor:
+        raise InputError(
+            f"{found.path} holds one tensor: features, not statistics; expected mu and sigma"
+        )
+    row = next((row for row in FORMATS.values() if row.claims(found)), FORMATS["npz"])
+    return row.read(found)
 
 
-def _of_npz(found: Probe) -> dict[str, StoredMoments]:
+# Reading.
+
+
+def _claims_edm2(found: Probe) -> bool:
+    return found.suffix in _PICKLES
+
+
+def _claims_fidelity(found: Probe) -> bool:
+    return found.suffix in TORCH and not found.is_one_tensor
+
+
+def _claims_adm(found: Probe) -> bool:
+    names = found.arrays.keys()
+    own = "header" in names or "features" in names
+    return found.suffix == ".npz" and "mu" in names and not own and bool(names & _OF_ADM)
+
+
+def _claims_npz(found: Probe) -> bool:
+    batch = "arr_0" in found.arrays or is_image_batch(found)
+    moments = "mu" in found.arrays or not batch
+    return found.suffix == ".npz" and "features" not in found.arrays and moments
+
+
+def _read_npz(found: Probe) -> dict[str, StoredMoments]:
+    held = _read(found, ("mu", "sigma"), ("n", "header"))
+    n, header = held.get("n"), held.get("header")
+    return {"features": StoredMoments(held["mu"], held["sigma"], n=n, header=header)}
+
+
+def _read_adm(found: Probe) -> dict[str, StoredMoments]:
+    spatial = bool({"mu_s", "sigma_s"} & found.arrays.keys())
+    names = {"features": ("mu", "sigma"), **({"spatial": ("mu_s", "sigma_s")} if spatial else {})}
+    held = _read(found, [name for pair in names.values() for name in pair], ("n",))
+    size, counts = image_size(found), {"features": held.get("n")}
+    return {
+        kind: StoredMoments(
+            held[mu],
+            held[sigma],
+            (mu, sigma),
+            n=counts.get(kind),
+            convention=ADM[kind],
+            resolution=size,
+        )
+        for kind, (mu, sigma) in names.items()
+    }
+
+
+def _read(
+    found: Probe, needed: Iterable[str], also: Iterable[str] = ()
+) -> dict[str, npt.NDArray[Any]]:
+    """Arrays of an ``.npz``: those that must be there, and others if they are."""
     found.check()
     path, stored = found.path, found.arrays
     if "" in stored:
         raise InputError(f"{path} is a single array, not a .npz of mu and sigma")
-    _require(path, stored, ("mu", "sigma"))
-    spatial = "mu_s" in stored or "sigma_s" in stored
-    if spatial:
-        _require(path, stored, ("mu_s", "sigma_s"))
-    with reading(path, "save mu and sigma again, as plain arrays"):
-        arrays = read_arrays(path, {name: stored[name] for name in _PARTS if name in stored})
-    header = arrays.get("header")
-    adm = header is None and (spatial or "arr_0" in stored)
-    size = image_size(found) if adm else None
-    moments = {
-        "features": StoredMoments(
-            arrays["mu"],
-            arrays["sigma"],
-            n=arrays.get("n"),
-            header=header,
-            convention=ADM["features"] if adm else None,
-            resolution=size,
-        )
-    }
-    if adm and spatial:
-        moments["spatial"] = StoredMoments(
-            arrays["mu_s"],
-            arrays["sigma_s"],
-            ("mu_s", "sigma_s"),
-            convention=ADM["spatial"],
-            resolution=size,
-        )
-    return moments
+    _require(path, stored, tuple(needed))
+    with reading(path, "save mu and sigma again, as plain arrays"), found.opened() as file:
+        return read_arrays(file, {k: stored[k] for k in (*needed, *also) if k in stored})
 
 
-def _of_edm2(path: Path, held: Any) -> dict[str, StoredMoments]:
+def _read_edm2(found: Probe) -> dict[str, StoredMoments]:
+    path, held = found.path, read_pickle(found.path)
     if not isinstance(held, dict):
         raise InputError(f"{path} holds {_kind(held)}; expected a dict with fid or fd_dinov2")
-    found = {}
-    for key, kind in (("fid", "features"), ("fd_dinov2", "dinov2")):
+    moments = {}
+    for kind, key in _EDM2_KEYS.items():
         if key in held:
             names = (f"mu of {key}", f"sigma of {key}")
             mu, sigma = _arrays(path, held[key], f"{key} ")
             n = held.get("num_images")
             n = n if n is None or isinstance(n, int) else shown(n)
-            found[kind] = StoredMoments(mu, sigma, names, n=n, convention=EDM2[key])
-    if not found and "mu" in held:
-        found["features"] = StoredMoments(*_arrays(path, held, ""))
-    if not found:
+            moments[kind] = StoredMoments(mu, sigma, names, n=n, convention=_EDM2[kind])
+    if not moments and "mu" in held:
+        moments["features"] = StoredMoments(*_arrays(path, held, ""))
+    if not moments:
         raise InputError(
             f"{path} holds {_listed(held)}, but no fid and no fd_dinov2; expected EDM2's statistics"
         )
-    return found
+    return moments
 
 
-def _of_fidelity(path: Path, held: Any) -> dict[str, StoredMoments]:
-    if isinstance(held, PickledArray):
-        raise InputError(
-            f"{path} holds one tensor: features, not statistics; expected mu and sigma"
-        )
-    mu, sigma = _arrays(path, held, "")
-    said = _FIDELITY_NAME.search(path.name)
-    ours = said is None or said["network"].endswith(_INCEPTION)
-    convention = FIDELITY.get(said["layer"] if said else str(mu.size)) if ours else None
+def _read_fidelity(found: Probe) -> dict[str, StoredMoments]:
+    with open_torch(found.path) as held:
+        mu, sigma = _arrays(found.path, held, "")
+    named = _FIDELITY_NAME.search(found.path.name)
+    ours = named is None or named["network"].endswith(_INCEPTION)
+    convention = _FIDELITY.get(named["layer"] if named else str(mu.size)) if ours else None
     return {"features": StoredMoments(mu, sigma, convention=convention)}
 
 
@@ -232,3 +242,110 @@ def _listed(held: Mapping[Any, Any]) -> str:
 
 def _kind(value: Any) -> str:
     return "an array" if isinstance(value, PickledArray) else f"a {type(value).__name__}"
+
+
+# Writing.
+
+
+def _write_npz(statistics: Statistics, path: Path, images: Images) -> None:
+    del images
+    statistics.save(path)
+
+
+def _write_adm(statistics: Statistics, path: Path, images: Images) -> None:
+    if "spatial" not in statistics.others:
+        raise UsageError(
+            "ADM's files hold spatial statistics and images too: give Statistics(…, "
+            "others={'spatial': …}) and images"
+        )
+    write_adm(path, statistics, statistics.others["spatial"], images)
+
+
+def _write_edm2(statistics: Statistics, path: Path, images: Images) -> None:
+    """A pickle of a dict; ``num_images`` is left out where it is not known."""
+    del images
+    moments = statistics.moments
+    of_dino = statistics.spec.backbone == _EDM2["dinov2"].spec().backbone
+    kind = "dinov2" if of_dino else "features"
+    _EDM2[kind].check(statistics)
+    count = {} if moments.n is None else {"num_images": moments.n}
+    held = {**count, _EDM2_KEYS[kind]: {"mu": moments.mean, "sigma": moments.cov}}
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        pickle.dump(held, file, protocol=4)
+
+
+def _write_fidelity(statistics: Statistics, path: Path, images: Images) -> None:
+    """What torch-fidelity computes: a mean in float32, as its features are, and float64."""
+    import torch
+
+    del images
+    mean = statistics.moments.mean.astype(np.float32)
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        torch.save({"mu": mean, "sigma": statistics.moments.cov}, file)
+
+
+# The table.
+
+_EDM2 = {
+    "features": Convention("edm2", "fid", "pool3", "avg", 2048),
+    "dinov2": Convention("edm2", "fd_dinov2", "cls", "cls", 1024),
+}
+_FIDELITY = {
+    str(dim): Convention("tf1", "fid", "pool3" if dim == 2048 else str(dim), "avg", dim)
+    for dim in (64, 192, 768, 2048)
+}
+_OF_ADM = frozenset(("mu_s", "sigma_s", "arr_0"))
+
+FORMATS: Mapping[str, StatisticsFormat] = {
+    row.name: row
+    for row in (
+        StatisticsFormat(
+            "edm2",
+            ".pkl",
+            _claims_edm2,
+            _read_edm2,
+            _write_edm2,
+            holds={"fid": "features", "fd_dinov2": "dinov2", "num_images": None},
+            conventions=_EDM2,
+            protocol="edm2",
+        ),
+        StatisticsFormat(
+            "torch-fidelity",
+            ".pt",
+            _claims_fidelity,
+            _read_fidelity,
+            _write_fidelity,
+            holds={"mu": "features", "sigma": "features"},
+            conventions=_FIDELITY,
+            protocol="tf1",
+        ),
+        StatisticsFormat(
+            "adm",
+            ".npz",
+            _claims_adm,
+            _read_adm,
+            _write_adm,
+            holds={
+                "mu": "features",
+                "sigma": "features",
+                "mu_s": "spatial",
+                "sigma_s": "spatial",
+                "arr_0": "images",
+            },
+            conventions=ADM,
+            protocol="adm",
+            most_images=MOST_IMAGES,
+        ),
+        StatisticsFormat(
+            "npz",
+            ".npz",
+            _claims_npz,
+            _read_npz,
+            _write_npz,
+            holds={"mu": "features", "sigma": "features", "n": None, "header": None},
+        ),
+    )
+}
+"""Name to format, in the order in which a file is compared with them. ``npz`` is ours, and what
+pytorch-fid, TTUR, clean-fid, EDM and EDM2 read; a file of ``torch-fidelity`` is an entry of its
+cache, which it looks up as ``INPUT-inception-v3-compat-stat-fid-LAYER.pt``."""

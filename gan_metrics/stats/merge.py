@@ -73,6 +73,7 @@ def merged_statistics(parts: Sequence[Statistics]) -> Statistics:
         description=" + ".join(map(_described, parts)),
         declared=tuple(sorted({name for part in parts for name in part.declared})),
         resolution=sizes.pop() if len(sizes) == 1 else None,
+        others={},
     )
 
 

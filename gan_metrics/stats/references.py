@@ -29,7 +29,8 @@ from gan_metrics.files.download import DownloadError, fetch, pin, pinned, sha256
 from gan_metrics.files.probe import probe
 from gan_metrics.protocols.spec import POOLS, FeatureSpec
 from gan_metrics.protocols.table import PROTOCOLS
-from gan_metrics.stats.peer_files import Reference, read_reference
+from gan_metrics.stats.files import Reference, read_reference
+from gan_metrics.stats.formats import FORMATS
 from gan_metrics.stats.statistics import Statistics
 from gan_metrics.utils.progress import Progress
 
@@ -39,24 +40,9 @@ __all__ = [
     "find_reference",
     "index_path",
     "open_reference",
-    "reference_names",
 ]
 
-_METRICS = {"features": "fid", "spatial": "sfid", "dinov2": "fd_dinov2"}
-"""Kind of features to the metric of a protocol that is computed on them."""
-
-_GIVES = {
-    "mu": "features",
-    "sigma": "features",
-    "fid": "features",
-    "mu_s": "spatial",
-    "sigma_s": "spatial",
-    "fd_dinov2": "dinov2",
-    "arr_0": "images",
-    "num_images": None,
-    "n": None,
-    "header": None,
-}
+_GIVES = {name: kind for row in FORMATS.values() for name, kind in row.holds.items()}
 """What a file may hold, to what it is then good for: a kind of features, images, or a detail."""
 
 
@@ -106,7 +92,7 @@ class Entry:
     @property
     def spec(self) -> FeatureSpec:
         """The feature space of the main statistics; weights and precision are not stated."""
-        template = PROTOCOLS[self.protocol].template(_METRICS["features"], self.backbone)
+        template = PROTOCOLS[self.protocol].template("fid", self.backbone)
         return replace(
             template, backbone=self.backbone, layer=self.layer, pool=self.pool, departures=()
         )
@@ -226,15 +212,6 @@ REFERENCES: Mapping[str, Entry] = _Index()
 """Name to entry, sorted by name; read from the index when it is first looked into."""
 
 
-def reference_names() -> list[str]:
-    """The names of all registered references, sorted.
-
-    Raises:
-        GanMetricsError: When the index is missing or broken.
-    """
-    return sorted(REFERENCES)
-
-
 def find_reference(name: str, *, progress: Progress | None = None) -> Path:
     """The file of a registered reference: here already, or fetched from where it is published.
 
@@ -293,16 +270,17 @@ def open_reference(name: str, *, progress: Progress | None = None) -> Reference:
         found = read_reference(path)
     except InputError as error:
         raise WeightsError(f"ref:{name}: {error}.\n{_fetch_again(entry, path)}") from None
-    holds = {*found.statistics, *(["images"] if found.image_file else [])}
+    holds = {*found.statistics.kinds, *(["images"] if found.images else [])}
     wanted = {_GIVES[key] for key in entry.keys} - {None}
     if holds != wanted:
         raise WeightsError(
             f"ref:{name}: {path} holds {_listed(holds)}; the index says {_listed(wanted)}.\n"
             + _fetch_again(entry, path)
         )
-    described = {kind: _described(entry, path, kind, s) for kind, s in found.statistics.items()}
+    kinds = found.statistics.kinds
+    main, *others = (_described(entry, path, kind, one) for kind, one in kinds.items())
     _pin(entry, path)  # not before: a wrong file would be the one that the right one is held to
-    return replace(found, statistics=described, description=f"ref:{name}")
+    return found._replace(statistics=replace(main, others={one.kind: one for one in others}))
 
 
 def _entry_of(name: str) -> Entry:

@@ -33,15 +33,15 @@ from gan_metrics.metrics.moments import Moments
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.protocols.table import PROTOCOLS
 from gan_metrics.stats import references
+from gan_metrics.stats.files import load_stats
 from gan_metrics.stats.references import (
     REFERENCES,
     Entry,
     find_reference,
     index_path,
     open_reference,
-    reference_names,
 )
-from gan_metrics.stats.statistics import Statistics, load_stats
+from gan_metrics.stats.statistics import Statistics
 
 ROOT = Path(gm.__file__).parent.parent
 NAME = "cifar10-train"
@@ -147,7 +147,7 @@ def put(entry: Entry, content: bytes) -> Path:
 
 def test_every_entry_is_well_formed() -> None:
     assert {NAME, "digits"} <= set(REFERENCES)
-    assert reference_names() == list(REFERENCES) == sorted(REFERENCES)
+    assert list(REFERENCES) == sorted(REFERENCES)
     assert len(REFERENCES) == len(json.loads(index_path().read_text()))
     for name, entry in REFERENCES.items():
         assert entry.name == name
@@ -277,7 +277,7 @@ def test_a_broken_index_is_told(fault: str, tmp_path: Path, monkeypatch: Any) ->
     path.write_text(made if isinstance(made, str) else json.dumps(made()))
     monkeypatch.setattr(references, "index_path", lambda: path)
     with pytest.raises(GanMetricsError, match=fault) as caught:
-        reference_names()
+        list(REFERENCES)
     assert caught.value.exit_code == 1
     assert str(path) in str(caught.value)
     assert "install gan-metrics again" in str(caught.value)
@@ -316,7 +316,7 @@ def test_it_is_fetched_once(server: Server, change: Change) -> None:
     assert heard[-1][1:] == (len(server.files["c.npz"]),) * 2
     assert find_reference(NAME) == path
     opened = open_reference(NAME)
-    np.testing.assert_array_equal(opened.statistics["features"].moments.mean, moments().mean)
+    np.testing.assert_array_equal(opened.statistics.moments.mean, moments().mean)
     assert len(server.asked) == 1
     sha256 = hashlib.sha256(server.files["c.npz"]).hexdigest()
     assert json.loads(settings.pins_file().read_text()) == {"reference/cifar10-train": sha256}
@@ -443,10 +443,10 @@ def test_a_page_in_place_of_a_pickle(change: Change) -> None:
 def test_the_index_fills_what_the_file_leaves_open(change: Change) -> None:
     put(change(dim=6), published())
     reference = open_reference(NAME)
-    assert reference.description == "ref:cifar10-train"
+    assert reference.statistics.description == "ref:cifar10-train"
     assert reference.images is None
-    assert list(reference.statistics) == ["features"]
-    found = reference.statistics["features"]
+    assert list(reference.statistics.kinds) == ["features"]
+    found = reference.statistics
     assert found.spec == FeatureSpec(
         backbone="inception",
         layer="pool3",
@@ -464,7 +464,7 @@ def test_the_index_fills_what_the_file_leaves_open(change: Change) -> None:
 
 def test_what_the_index_does_not_know_stays_open(change: Change) -> None:
     put(change("lsun-bedroom-train-ttur", dim=6), published())
-    found = open_reference("lsun-bedroom-train-ttur").statistics["features"]
+    found = open_reference("lsun-bedroom-train-ttur").statistics
     assert found.moments.n is None
     assert found.resolution is None
     assert found.protocol == "tf1"
@@ -483,9 +483,9 @@ def test_adm_s_files_with_their_images() -> None:
     name = "imagenet-64-adm"
     path = put(REFERENCES[name], npz(**parts))
     reference = open_reference(name)
-    assert set(reference.statistics) == {"features", "spatial"}
+    assert set(reference.statistics.kinds) == {"features", "spatial"}
     for kind, mean, layer in (("features", mu, "pool3"), ("spatial", mu_s, "spatial")):
-        found = reference.statistics[kind]
+        found = reference.statistics.kinds[kind]
         np.testing.assert_array_equal(found.moments.mean, mean)
         assert found.moments.n == 1_281_167
         assert found.resolution == (64, 64)
@@ -518,7 +518,7 @@ def test_edm2_s_pickles() -> None:
     }
     name = "imagenet-512-edm2"
     put(REFERENCES[name], pickle.dumps(held))
-    found = open_reference(name).statistics
+    found = open_reference(name).statistics.kinds
     assert set(found) == {"features", "dinov2"}
     np.testing.assert_array_equal(found["dinov2"].moments.mean, mu_d)
     assert found["dinov2"].spec.backbone == "dinov2-vitl14"
@@ -581,7 +581,7 @@ def test_a_header_comes_first_where_it_agrees(change: Change) -> None:
     entry = change(dim=6, count=50)
     path = put(entry, b"")
     ours(entry).save(path)
-    found = open_reference(NAME).statistics["features"]
+    found = open_reference(NAME).statistics
     assert found.spec == ours(entry).spec
     assert found.declared == ()
     assert found.moments.n == 50
@@ -624,7 +624,7 @@ def digits_folder(folder: Path, some: slice = slice(None)) -> Path:
 def test_the_shipped_reference_opens_offline_without_torch() -> None:
     code = (
         "from gan_metrics.stats.references import open_reference\n"
-        "assert open_reference('digits').statistics['features'].moments.dim == 320\n"
+        "assert open_reference('digits').statistics.moments.dim == 320\n"
     )
     assert imported(code, "torch", "sklearn", "numpy") == {"numpy"}
 
@@ -636,7 +636,7 @@ def test_the_shipped_reference_is_what_the_index_says() -> None:
     assert path.parent == index_path().parent
     assert hashlib.sha256(path.read_bytes()).hexdigest() == entry.sha256
     assert path.stat().st_size < 900_000
-    found = open_reference("digits").statistics["features"]
+    found = open_reference("digits").statistics
     assert (found.moments.n, found.moments.dim) == (1797, 320)
     assert (found.spec.backbone, found.spec.layer) == (LITE0, "blocks.6")
     assert found.spec.unstated() == ()
@@ -688,7 +688,7 @@ def test_the_demo_s_digits_are_among_those_of_the_script(tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("one_model")
 def test_digits_are_near_the_reference_and_noise_is_far(tmp_path: Path) -> None:
-    reference = open_reference("digits").statistics["features"]
+    reference = open_reference("digits").statistics
     digits = gm.extract_features(
         digits_folder(tmp_path / "near", slice(0, 1797, 18)), backbone=LITE0, layer="blocks.6"
     )
@@ -717,7 +717,7 @@ def test_digits_are_near_the_reference_and_noise_is_far(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_shipped_reference_computed_anew(tmp_path: Path) -> None:
     folder = digits_folder(tmp_path / "digits")
-    shipped = open_reference("digits").statistics["features"]
+    shipped = open_reference("digits").statistics
     anew = gm.compute_stats(folder, backbone=LITE0, layer="blocks.6")
     assert anew.spec == shipped.spec
     assert anew.moments.n == shipped.moments.n

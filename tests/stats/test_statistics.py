@@ -12,7 +12,8 @@ import pytest
 from gan_metrics.errors import InputError, MismatchError, ResourceError
 from gan_metrics.metrics.moments import Moments
 from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.stats.statistics import Statistics, load_all_stats, load_stats
+from gan_metrics.stats.files import load_stats
+from gan_metrics.stats.statistics import Statistics
 
 X = np.random.default_rng(0).normal(size=(50, 4))
 MOMENTS = Moments.from_features(X)
@@ -359,8 +360,12 @@ def test_one_dimension_and_one_that_is_constant(tmp_path: Path) -> None:
 
 
 def test_all_the_statistics_of_a_file(tmp_path: Path) -> None:
-    np.savez(tmp_path / "x.npz", mu=MOMENTS.mean, sigma=MOMENTS.cov,
-             mu_s=MOMENTS.mean[:2], sigma_s=MOMENTS.cov[:2, :2])  # fmt: skip
-    found = load_all_stats(tmp_path / "x.npz")
-    assert [(kind, s.moments.dim) for kind, s in found.items()] == [("features", 4), ("spatial", 2)]
-    assert load_stats(tmp_path / "x.npz").moments.dim == 4
+    spatial = {"mu_s": np.zeros(2023), "sigma_s": np.eye(2023)}
+    np.savez(tmp_path / "x.npz", mu=MOMENTS.mean, sigma=MOMENTS.cov, **spatial)
+    found = load_stats(tmp_path / "x.npz")
+    dims = [(kind, one.moments.dim) for kind, one in found.kinds.items()]
+    assert dims == [("features", 4), ("spatial", 2023)]
+    assert found.for_kind("spatial") is found.others["spatial"]
+    assert found.for_kind("features") is found.for_kind("dinov2") is found
+    assert "others" not in found.header()
+    assert load_stats(found.save(tmp_path / "y.npz")).others == {}

@@ -87,7 +87,8 @@ class ArraySource:
     Worker processes are given the place of the values, not the values.
 
     Args:
-        given: The file, or the probe of it.
+        given: The file, or the probe of it; a file that the probe holds open is used, and closed
+            with this object.
 
     Attributes:
         description: The file's path.
@@ -117,6 +118,8 @@ class ArraySource:
         self._chosen = chosen
         self._place: tuple[Path, int] | None = None
         self._reset()
+        if found.file is not None:
+            self._keep(found.file)
 
     def __getstate__(self) -> dict[str, Any]:
         self.prepare()
@@ -151,17 +154,17 @@ class ArraySource:
                     if chosen.offset is None:
                         self._place = self._unpacked(chosen), chosen.start
                     else:
-                        file = self._keep(chosen.path)
+                        file = self._file or self._keep(open(chosen.path, "rb"))  # noqa: SIM115
                         if chosen.member is not None:
                             _copy(file, chosen.member, None)
                         self._place = chosen.path, chosen.offset
             return self._place
 
-    def _keep(self, path: Path) -> BinaryIO:
-        """Open a file for as long as this object lives."""
-        self._file = open(path, "rb")  # noqa: SIM115
-        weakref.finalize(self, self._file.close)
-        return self._file
+    def _keep(self, file: BinaryIO) -> BinaryIO:
+        """Close a file when this object is gone, and not before."""
+        self._file = file
+        weakref.finalize(self, file.close)
+        return file
 
     def pixels(self, index: int) -> npt.NDArray[np.uint8]:
         """One image as an array.
@@ -181,7 +184,7 @@ class ArraySource:
         place, offset = self.prepare()
         try:
             with self._lock:
-                file = self._file or self._keep(place)
+                file = self._file or self._keep(open(place, "rb"))  # noqa: SIM115
             data = os.pread(file.fileno(), length, offset + index * length)
         except OSError as error:
             raise ImageError(f"it cannot be read: {error.strerror or error}") from None
@@ -200,8 +203,10 @@ class ArraySource:
         """The member's bytes in a file of their own, for as long as this object lives."""
         assert chosen.member is not None  # noqa: S101
         self._copy = Temporary("images.npy")
-        with open(chosen.path, "rb") as packed, self._copy.create() as file:
-            _copy(packed, chosen.member, file)
+        with self._copy.create() as target, contextlib.ExitStack() as stack:
+            packed = self._file or stack.enter_context(open(chosen.path, "rb"))
+            _copy(packed, chosen.member, target)
+        self._file = None
         return self._copy.path
 
 

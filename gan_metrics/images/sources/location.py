@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar, cast
@@ -253,26 +252,19 @@ def _reached(url: str, ask: Callable[[], _T]) -> _T:
     What is not there is told from a network that gives out: only the first is a fault of the
     input, and neither is a broken image that can be left out.
     """
-    for attempt in range(download.ATTEMPTS):
-        try:
-            return ask()
-        except (InputError, ResourceError):
-            raise
-        except FileNotFoundError:
-            raise NotFoundError(f"{url} does not exist") from None
-        except PermissionError as error:
-            raise InputError(f"{url} must not be read: {error}") from None
-        except Exception as error:  # each store has its own
-            if attempt < download.ATTEMPTS - 1 and _passes(error):
-                headers = getattr(error, "headers", None) or {}
-                time.sleep(download.seconds_to_wait(headers.get("Retry-After"), attempt))
-                continue
-            first = str(error).strip().partition("\n")[0]
-            raise ResourceError(
-                f"{url} cannot be reached: {type(error).__name__}: {first}; run again, nothing is "
-                "lost"
-            ) from None
-    raise AssertionError  # the last attempt returns or raises
+    try:
+        return download.with_retries(ask, _passes)
+    except (InputError, ResourceError):
+        raise
+    except FileNotFoundError:
+        raise NotFoundError(f"{url} does not exist") from None
+    except PermissionError as error:
+        raise InputError(f"{url} must not be read: {error}") from None
+    except Exception as error:  # each store has its own
+        first = str(error).strip().partition("\n")[0]
+        raise ResourceError(
+            f"{url} cannot be reached: {type(error).__name__}: {first}; run again, nothing is lost"
+        ) from None
 
 
 def _passes(error: Exception) -> bool:
