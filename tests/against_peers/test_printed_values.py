@@ -9,8 +9,8 @@ recall are those of the tool's seed and order of draws.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +30,12 @@ from tools import TOOLS, VGG16, Tool, install_weights, random_vgg16_weights
 import gan_metrics as gm
 
 TF1 = next(tool for tool in TOOLS if tool.name == "tf1")
-EXACT = ("64", "192", "768", "2048")
+ANSWERS: dict[str, Answers] = {t.name: RECORDERS[t.name].read()["answers"] for t in TOOLS}
+
+
+def having(answer: str) -> list[Tool]:
+    """The tools that give an answer."""
+    return [tool for tool in TOOLS if answer in ANSWERS[tool.name]]
 
 
 @pytest.fixture(scope="module")
@@ -38,59 +43,64 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, inception_weights: Path) ->
     return Inputs(tmp_path_factory.mktemp("inputs"), inception_weights)
 
 
-@pytest.fixture(scope="module", params=TOOLS, ids=str)
-def tool(request: pytest.FixtureRequest) -> Tool:
-    found: Tool = request.param
-    return found
+@pytest.mark.parametrize("layer", ["64", "192", "768", "2048"])
+def test_every_tool_is_recorded(layer: str) -> None:
+    expected = {
+        "64": {"pytorch-fid", "tf1", "torchmetrics", "piq"},
+        "2048": {tool.name for tool in TOOLS},
+    }.get(layer, {"pytorch-fid"})
+    assert {tool.name for tool in having(f"fid-{layer}")} == expected
 
 
-@pytest.fixture(scope="module")
-def theirs(tool: Tool) -> Answers:
-    """What the tool gave."""
-    answers: Answers = RECORDERS[tool.name].read()["answers"]
-    return answers
-
-
-@pytest.fixture(scope="module")
-def options(tool: Tool, inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The protocol; and one cache, so that no image is embedded for each metric again."""
-    cache = tmp_path_factory.mktemp("cache")
-    return {"protocol": tool.name, "weights": inputs.inception, "cache": cache}
-
-
-@pytest.mark.parametrize("layer", EXACT)
+@pytest.mark.parametrize(
+    ("tool", "layer"),
+    [(tool, layer) for layer in ("64", "192", "768") for tool in having(f"fid-{layer}")],
+    ids=str,
+)
 def test_features_and_the_fid_through_one_exact_arithmetic(
-    tool: Tool, theirs: Answers, inputs: Inputs, options: dict[str, Any], layer: str
+    tool: Tool, layer: str, inputs: Inputs, tmp_path: Path
 ) -> None:
-    if f"fid-{layer}" not in theirs:
-        pytest.skip(f"{tool.package}: not recorded")
+    check_features_and_fid(tool, layer, inputs, tmp_path)
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=str)
+def test_features_fid_and_kid_of_the_last_layer(tool: Tool, inputs: Inputs, tmp_path: Path) -> None:
+    """In one test, since the features are in the cache."""
+    check_features_and_fid(tool, "2048", inputs, tmp_path)
+    theirs = ANSWERS[tool.name]
+    options = {"protocol": tool.name, "weights": inputs.inception, "cache": tmp_path}
+    if "printed-2048" in theirs:
+        found = gm.fid(*inputs.mixed, **options)
+        assert found.value == pytest.approx(theirs["printed-2048"], rel=1e-3)
+    if "kid" in theirs:
+        sides = equal_sides(inputs.mixed) if tool.name == "piq" else inputs.mixed
+        arguments = {} if tool.name == "piq" else {"kid": {"subset_size": SUBSET_SIZE}}
+        found = gm.evaluate(*sides, metrics="kid", arguments=arguments, **options)["kid"]
+        assert found.value == pytest.approx(theirs["kid"], rel=1e-5, abs=2e-6)
+        assert "not-in-protocol" not in [code for code, _ in found.warnings]
+
+
+def check_features_and_fid(tool: Tool, layer: str, inputs: Inputs, cache: Path) -> None:
+    theirs = ANSWERS[tool.name]
+    options = {
+        "protocol": tool.name, "weights": inputs.inception, "cache": cache, "layer": layer,
+    }  # fmt: skip
     largest = theirs[f"largest-{layer}"]
     for folder, side in zip(inputs.mixed, theirs[f"features-{layer}"], strict=True):
-        found = gm.extract_features(folder, layer=layer, **options).array
+        found = gm.extract_features(folder, **options).array
         assert found.std(0).mean() > 1e-3 * largest  # they tell images apart
         np.testing.assert_allclose(columns(found), side, rtol=0, atol=FEATURES * largest)
-    score = gm.fid(*inputs.mixed, layer=layer, **options)
+    score = gm.fid(*inputs.mixed, **options)
     assert score.metric == ("fid" if layer == "2048" else "fd")
     assert score.protocol == tool.name
     expected = theirs[f"fid-{layer}"]
     assert score.value == pytest.approx(expected, abs=frechet_error(expected, largest))
 
 
-def test_the_printed_fid_with_fewer_images_than_dimensions(
-    tool: Tool, theirs: Answers, inputs: Inputs, options: dict[str, Any]
-) -> None:
-    if "printed-2048" not in theirs:
-        pytest.skip("its iteration for the square root takes minutes on 2048 dimensions")
-    found = gm.fid(*inputs.mixed, **options)
-    assert found.value == pytest.approx(theirs["printed-2048"], rel=1e-3)
-
-
-def test_fid_with_more_images_than_dimensions(
-    tool: Tool, theirs: Answers, inputs: Inputs, options: dict[str, Any]
-) -> None:
-    if "printed-many-64" not in theirs:
-        pytest.skip(f"{tool.package} gives 2048 dimensions only")
-    found = gm.fid(*inputs.many, layer="64", **options)
+@pytest.mark.parametrize("tool", having("printed-many-64"), ids=str)
+def test_fid_with_more_images_than_dimensions(tool: Tool, inputs: Inputs) -> None:
+    theirs = ANSWERS[tool.name]
+    found = gm.fid(*inputs.many, layer="64", protocol=tool.name, weights=inputs.inception)
     assert (found.n_real, found.n_fake) == (75, 70)
     expected = theirs["printed-many-64"]
     if tool.name == "piq":
@@ -101,30 +111,20 @@ def test_fid_with_more_images_than_dimensions(
     assert found.value == pytest.approx(expected, abs=error)
 
 
-def test_kid(tool: Tool, theirs: Answers, inputs: Inputs, options: dict[str, Any]) -> None:
-    if "kid" not in theirs:
-        pytest.skip(f"{tool.package} has no KID")
-    sides = equal_sides(inputs.mixed) if tool.name == "piq" else inputs.mixed
-    arguments = {} if tool.name == "piq" else {"kid": {"subset_size": SUBSET_SIZE}}
-    found = gm.evaluate(*sides, metrics="kid", arguments=arguments, **options)["kid"]
-    assert found.value == pytest.approx(theirs["kid"], rel=1e-5, abs=2e-6)
-    assert "not-in-protocol" not in [code for code, _ in found.warnings]
-
-
-def test_inception_score(
-    tool: Tool, theirs: Answers, inputs: Inputs, options: dict[str, Any]
-) -> None:
-    if "is" not in theirs:
-        pytest.skip(f"{tool.package} has no Inception Score")
-    found = gm.evaluate(None, part(inputs.many[1], IS_IMAGES), metrics="is", **options)["is"]
-    mean, deviation = theirs["is"]
+@pytest.mark.parametrize("tool", having("is"), ids=str)
+def test_inception_score(tool: Tool, inputs: Inputs) -> None:
+    images = part(inputs.many[1], IS_IMAGES)
+    found = gm.evaluate(None, images, metrics="is", protocol=tool.name, weights=inputs.inception)[
+        "is"
+    ]
+    mean, deviation = ANSWERS[tool.name]["is"]
     assert found.value == pytest.approx(mean, rel=1e-5)
     assert found.details["split_std"] == pytest.approx(deviation, rel=1e-3)
     assert found.feature_spec.layer == "logits_unbiased"
 
 
 def check_precision_and_recall(
-    found: dict[str, gm.MetricResult], theirs: tuple[float, float]
+    found: Mapping[str, gm.MetricResult], theirs: Sequence[float]
 ) -> None:
     values = [found[m].value for m in ("precision", "recall")]
     assert values == pytest.approx(theirs, abs=1e-4)
@@ -132,7 +132,7 @@ def check_precision_and_recall(
 
 
 def test_precision_and_recall(inputs: Inputs) -> None:
-    theirs = RECORDERS["piq"].read()["answers"]["precision-recall"]
+    theirs = ANSWERS["piq"]["precision-recall"]
     found = gm.evaluate(
         *inputs.clustered, metrics="precision,recall", protocol="piq", weights=inputs.inception
     )
