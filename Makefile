@@ -57,6 +57,7 @@ check: lint
 
 slow: coverage
 	$(BIN)/pytest -q -m slow --timeout 3600
+	$(BIN)/python tests/against_peers/recorded.py
 	$(BIN)/python benchmarks/faults.py > docs/faults-table.md
 	$(BIN)/python benchmarks/soak.py > docs/soak-table.md
 	$(BIN)/python benchmarks/error_bars.py > docs/error-bars-table.md

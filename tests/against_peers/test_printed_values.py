@@ -1,215 +1,175 @@
-"""Each protocol beside the tool it is named after: the same images, the same weights file.
+"""Each protocol beside the tool that it is named after: the same images, the same weights file.
 
-The features to 1e-5 of the largest; the FID to 1e-5 through one exact arithmetic, and to the value
-that the tool itself gives: to 1e-5 with more images than dimensions, to 1e-3 with fewer, where the
-peers' square root is that of a singular matrix. KID, Inception Score, precision and recall with the
-tool's seed and order of draws.
+The tools' answers are records (``recorded.py``). Features agree within the rounding of float32
+(``tolerances.py``), the FID within the error that these leave it, through one exact arithmetic. The
+FID that the tool itself reports agrees as well with more images than dimensions; with fewer, its
+square root is that of a singular matrix, and 1e-3 is left. KID, Inception Score, precision and
+recall are those of the tool's seed and order of draws.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from data import crops, write_folder
-from oracles import frechet_nuclear
+from recorded import (
+    IS_IMAGES,
+    RECORDERS,
+    SUBSET_SIZE,
+    Answers,
+    Inputs,
+    columns,
+    equal_sides,
+    part,
+)
+from tolerances import FEATURES, frechet_error
 from tools import TOOLS, VGG16, Tool, install_weights, random_vgg16_weights
 
 import gan_metrics as gm
 
-Folders = tuple[Path, Path]
-BY_NAME = {tool.name: tool for tool in TOOLS}
+TF1 = next(tool for tool in TOOLS if tool.name == "tf1")
+ANSWERS: dict[str, Answers] = {t.name: RECORDERS[t.name].read()["answers"] for t in TOOLS}
+
+
+def having(answer: str) -> list[Tool]:
+    """The tools that give an answer."""
+    return [tool for tool in TOOLS if answer in ANSWERS[tool.name]]
 
 
 @pytest.fixture(scope="module")
-def peers_home(tmp_path_factory: pytest.TempPathFactory, inception_weights: Path) -> Path:
-    """A ``TORCH_HOME`` with the random Inception under both of its names."""
-    home = tmp_path_factory.mktemp("peers")
-    install_weights(home, inception_weights)
-    return home
+def inputs(tmp_path_factory: pytest.TempPathFactory, inception_weights: Path) -> Inputs:
+    return Inputs(tmp_path_factory.mktemp("inputs"), inception_weights)
 
 
-@pytest.fixture(scope="module")
-def vgg16_weights(peers_home: Path) -> Iterator[Path]:
-    """Random weights of VGG16 in the same place, taken away at the end: they are 528 MB."""
-    path = random_vgg16_weights(peers_home / "hub" / "checkpoints" / VGG16)
-    yield path
-    path.unlink()
+@pytest.mark.parametrize("layer", ["64", "192", "768", "2048"])
+def test_every_tool_is_recorded(layer: str) -> None:
+    expected = {
+        "64": {"pytorch-fid", "tf1", "torchmetrics", "piq"},
+        "2048": {tool.name for tool in TOOLS},
+    }.get(layer, {"pytorch-fid"})
+    assert {tool.name for tool in having(f"fid-{layer}")} == expected
 
 
-@pytest.fixture
-def peers(peers_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let any tool find the weights."""
-    monkeypatch.setenv("TORCH_HOME", str(peers_home))
-
-
-@pytest.fixture(params=TOOLS, ids=str)
-def tool(request: pytest.FixtureRequest, peers: None) -> Tool:
-    """Every tool that is installed, ready to run."""
-    found: Tool = request.param
-    if not found.installed:
-        pytest.skip(f"{found.package} is not installed")
-    return found
-
-
-def noisy(images: list[np.ndarray], seed: int) -> list[np.ndarray]:
-    rng = np.random.default_rng(seed)
-    return [np.clip(i + rng.normal(0, 30, i.shape), 0, 255).astype(np.uint8) for i in images]
-
-
-@pytest.fixture(scope="module")
-def mixed(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """A dozen of every kind: smaller and larger than 299, odd, not square, grey."""
-    root = tmp_path_factory.mktemp("mixed")
-    real = [*crops(6, 1, 21, 77), *crops(3, 3, 310, 361), *crops(2, 4, 299, 299), crops(1, 5)[0]]
-    real[1] = real[1][..., 0]  # grey
-    real[2] = real[2][:, :13]  # narrow
-    fake = noisy([*crops(7, 6, 25, 80), *crops(3, 7, 301, 340), *crops(1, 8, 64, 64)], 9)
-    return write_folder(root / "real", real), write_folder(root / "fake", fake)
-
-
-@pytest.fixture(scope="module")
-def clustered(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """Fakes that crowd about two of the reals: precise, and of little recall."""
-    root = tmp_path_factory.mktemp("clustered")
-    real = crops(14, 1, 40, 60)
-    rng = np.random.default_rng(0)
-    fake = [
-        np.clip(real[i % 2] + rng.normal(0, 3, real[i % 2].shape), 0, 255).astype(np.uint8)
-        for i in range(16)
-    ]
-    return write_folder(root / "real", real), write_folder(root / "fake", fake)
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """More images than the 64 dimensions of the first layer."""
-    root = tmp_path_factory.mktemp("many")
-    real, fake = crops(75, 1, 20, 50), noisy(crops(70, 2, 20, 50), 3)
-    return write_folder(root / "real", real), write_folder(root / "fake", fake)
-
-
-def ours(folder: Path, tool: Tool, weights: Path, layer: str = "2048") -> np.ndarray:
-    return gm.extract_features(folder, protocol=tool.name, weights=weights, layer=layer).array
-
-
-@pytest.mark.parametrize("layer", [pytest.param("64", marks=pytest.mark.slow), "2048"])
+@pytest.mark.parametrize(
+    ("tool", "layer"),
+    [(tool, layer) for layer in ("64", "192", "768") for tool in having(f"fid-{layer}")],
+    ids=str,
+)
 def test_features_and_the_fid_through_one_exact_arithmetic(
-    tool: Tool, inception_weights: Path, mixed: Folders, layer: str
+    tool: Tool, layer: str, inputs: Inputs, tmp_path: Path
 ) -> None:
-    if layer not in tool.layers:
-        pytest.skip(f"{tool.package} gives no such layer")
-    theirs = [tool.features(folder, layer) for folder in mixed]
-    for folder, side in zip(mixed, theirs, strict=True):
-        found = ours(folder, tool, inception_weights, layer)
-        assert side.std(0).mean() > 1e-3 * np.abs(side).max()  # they tell images apart
-        np.testing.assert_allclose(found, side, rtol=0, atol=1e-5 * np.abs(side).max())
-    score = gm.fid(*mixed, protocol=tool.name, weights=inception_weights, layer=layer)
+    check_features_and_fid(tool, layer, inputs, tmp_path)
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=str)
+def test_features_fid_and_kid_of_the_last_layer(tool: Tool, inputs: Inputs, tmp_path: Path) -> None:
+    """In one test, since the features are in the cache."""
+    check_features_and_fid(tool, "2048", inputs, tmp_path)
+    theirs = ANSWERS[tool.name]
+    options = {"protocol": tool.name, "weights": inputs.inception, "cache": tmp_path}
+    if "printed-2048" in theirs:
+        found = gm.fid(*inputs.mixed, **options)
+        assert found.value == pytest.approx(theirs["printed-2048"], rel=1e-3)
+    if "kid" in theirs:
+        sides = equal_sides(inputs.mixed) if tool.name == "piq" else inputs.mixed
+        arguments = {} if tool.name == "piq" else {"kid": {"subset_size": SUBSET_SIZE}}
+        found = gm.evaluate(*sides, metrics="kid", arguments=arguments, **options)["kid"]
+        assert found.value == pytest.approx(theirs["kid"], rel=1e-5, abs=2e-6)
+        assert "not-in-protocol" not in [code for code, _ in found.warnings]
+
+
+def check_features_and_fid(tool: Tool, layer: str, inputs: Inputs, cache: Path) -> None:
+    theirs = ANSWERS[tool.name]
+    options = {
+        "protocol": tool.name, "weights": inputs.inception, "cache": cache, "layer": layer,
+    }  # fmt: skip
+    largest = theirs[f"largest-{layer}"]
+    for folder, side in zip(inputs.mixed, theirs[f"features-{layer}"], strict=True):
+        found = gm.extract_features(folder, **options).array
+        assert found.std(0).mean() > 1e-3 * largest  # they tell images apart
+        np.testing.assert_allclose(columns(found), side, rtol=0, atol=FEATURES * largest)
+    score = gm.fid(*inputs.mixed, **options)
     assert score.metric == ("fid" if layer == "2048" else "fd")
     assert score.protocol == tool.name
-    assert score.value == pytest.approx(frechet_nuclear(*theirs), rel=1e-5)
+    expected = theirs[f"fid-{layer}"]
+    assert score.value == pytest.approx(expected, abs=frechet_error(expected, largest))
 
 
-@pytest.mark.slow
-def test_the_printed_fid_with_fewer_images_than_dimensions(
-    tool: Tool, inception_weights: Path, mixed: Folders
-) -> None:
-    if tool.name == "piq":
-        pytest.skip("its iteration for the square root takes minutes on 2048 dimensions")
-    found = gm.fid(*mixed, protocol=tool.name, weights=inception_weights)
-    assert found.value == pytest.approx(tool.fid(*mixed), rel=1e-3)
-
-
-def test_fid_with_more_images_than_dimensions(
-    tool: Tool, inception_weights: Path, many: Folders
-) -> None:
-    if "64" not in tool.layers:
-        pytest.skip(f"{tool.package} gives 2048 dimensions only")
-    found = gm.fid(*many, protocol=tool.name, weights=inception_weights, layer="64")
-    theirs = tool.fid(*many, "64")
+@pytest.mark.parametrize("tool", having("printed-many-64"), ids=str)
+def test_fid_with_more_images_than_dimensions(tool: Tool, inputs: Inputs) -> None:
+    theirs = ANSWERS[tool.name]
+    found = gm.fid(*inputs.many, layer="64", protocol=tool.name, weights=inputs.inception)
+    assert (found.n_real, found.n_fake) == (75, 70)
+    expected = theirs["printed-many-64"]
     if tool.name == "piq":
         # Its Newton-Schulz iteration stops far from the root, some per cent off; its moments agree.
-        assert found.value == pytest.approx(theirs, rel=0.1)
-        theirs = frechet_nuclear(*(tool.features(folder, "64") for folder in many))
-    assert found.value == pytest.approx(theirs, rel=1e-5)
+        assert found.value == pytest.approx(expected, rel=0.1)
+        expected = theirs["fid-many-64"]
+    error = frechet_error(expected, theirs["largest-64"])
+    assert found.value == pytest.approx(expected, abs=error)
 
 
-# The modes of clean-fid differ in their features alone.
-@pytest.mark.parametrize(
-    "tool",
-    [pytest.param(t, marks=[pytest.mark.slow] if "legacy" in t.name else []) for t in TOOLS],
-    ids=str,
-    indirect=True,
-)
-def test_kid(tool: Tool, inception_weights: Path, mixed: Folders) -> None:
-    sides, size = mixed, 8
-    if tool.name == "piq":  # by default it takes all images at once, as many of each side
-        sides, size = (write_part(mixed[0], 11), write_part(mixed[1], 11)), 11
-    theirs = tool.kid(*sides, subset_size=size)
-    if theirs is None:
-        pytest.skip(f"{tool.package} has no KID")
-    arguments = {} if tool.name == "piq" else {"kid": {"subset_size": size}}
-    found = gm.evaluate(
-        *sides, metrics="kid", protocol=tool.name, weights=inception_weights, arguments=arguments
-    )["kid"]
-    assert found.value == pytest.approx(theirs, rel=1e-5, abs=2e-6)
-    assert "not-in-protocol" not in [code for code, _ in found.warnings]
-
-
-def write_part(folder: Path, n: int) -> Path:
-    """The first so many images of a folder, by links."""
-    part = folder.with_name(f"{folder.name}-{n}")
-    part.mkdir(exist_ok=True)
-    for file in sorted(folder.iterdir())[:n]:
-        (part / file.name).unlink(missing_ok=True)
-        (part / file.name).symlink_to(file)
-    return part
-
-
-def test_inception_score(tool: Tool, inception_weights: Path, many: Folders) -> None:
-    part = write_part(many[1], 23)
-    theirs = tool.inception_score(part)
-    if theirs is None:
-        pytest.skip(f"{tool.package} has no Inception Score")
-    found = gm.evaluate(None, part, metrics="is", protocol=tool.name, weights=inception_weights)[
+@pytest.mark.parametrize("tool", having("is"), ids=str)
+def test_inception_score(tool: Tool, inputs: Inputs) -> None:
+    images = part(inputs.many[1], IS_IMAGES)
+    found = gm.evaluate(None, images, metrics="is", protocol=tool.name, weights=inputs.inception)[
         "is"
     ]
-    assert found.value == pytest.approx(theirs[0], rel=1e-5)
-    assert found.details["split_std"] == pytest.approx(theirs[1], rel=1e-3)
+    mean, deviation = ANSWERS[tool.name]["is"]
+    assert found.value == pytest.approx(mean, rel=1e-5)
+    assert found.details["split_std"] == pytest.approx(deviation, rel=1e-3)
     assert found.feature_spec.layer == "logits_unbiased"
 
 
-@pytest.mark.parametrize("name", [pytest.param("tf1", marks=pytest.mark.slow), "piq"])
-def test_precision_and_recall(
-    name: str,
-    peers: None,
-    vgg16_weights: Path,
-    inception_weights: Path,
-    clustered: Folders,
+def check_precision_and_recall(
+    found: Mapping[str, gm.MetricResult], theirs: Sequence[float]
 ) -> None:
-    tool = BY_NAME[name]
-    if not tool.installed:
-        pytest.skip(f"{tool.package} is not installed")
-    theirs = tool.precision_recall(*clustered)
-    weights = {"": inception_weights, **({"vgg16": vgg16_weights} if name == "tf1" else {})}
-    found = gm.evaluate(*clustered, metrics="precision,recall", protocol=name, weights=weights)
     values = [found[m].value for m in ("precision", "recall")]
-    assert theirs == pytest.approx(values, abs=1e-4)
+    assert values == pytest.approx(theirs, abs=1e-4)
     assert theirs[0] > theirs[1] + 0.1  # a swap of the sides would be seen
-    if name == "tf1":
-        spec = found["recall"].feature_spec
-        assert (spec.backbone, spec.layer) == ("vgg16", "fc7_relu")
 
 
-def test_the_protocols_differ(inception_weights: Path, mixed: Folders) -> None:
+def test_precision_and_recall(inputs: Inputs) -> None:
+    theirs = ANSWERS["piq"]["precision-recall"]
+    found = gm.evaluate(
+        *inputs.clustered, metrics="precision,recall", protocol="piq", weights=inputs.inception
+    )
+    check_precision_and_recall(found, theirs)
+
+
+@pytest.mark.slow
+def test_precision_and_recall_of_torch_fidelity(
+    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Live: its network is VGG16, whose weights file of 528 MB takes as long as the tool."""
+    if not TF1.installed:
+        pytest.skip(f"{TF1.package} is not installed")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    install_weights(tmp_path, inputs.inception)
+    vgg16 = random_vgg16_weights(tmp_path / "hub" / "checkpoints" / VGG16)
+    theirs = TF1.precision_recall(*inputs.clustered)
+    assert theirs is not None
+    weights = {"": inputs.inception, "vgg16": vgg16}
+    found = gm.evaluate(
+        *inputs.clustered, metrics="precision,recall", protocol="tf1", weights=weights
+    )
+    vgg16.unlink()
+    check_precision_and_recall(found, theirs)
+    spec = found["recall"].feature_spec
+    assert (spec.backbone, spec.layer) == ("vgg16", "fc7_relu")
+
+
+def test_the_protocols_differ(inputs: Inputs) -> None:
     """What the choice alone does: one table, from one decode."""
     names = ["pytorch-fid", "tf1", "clean-fid", "torchmetrics"]
-    found = gm.evaluate(*mixed, metrics="fid", protocol=names, weights=inception_weights)
-    assert list(found) == [f"fid@{name}" for name in names]
+    found = gm.evaluate(
+        *inputs.mixed, metrics="fid", protocol=names, weights=inputs.inception, layer="64"
+    )
+    assert list(found) == [f"fd@{name}" for name in names]
     values = [result.value for result in found.values()]
     assert len({round(value, 3) for value in values}) == 4
     for name, value in zip(names, values, strict=True):
-        alone = gm.fid(*mixed, protocol=name, weights=inception_weights)
+        alone = gm.fid(*inputs.mixed, protocol=name, weights=inputs.inception, layer="64")
         assert value == pytest.approx(alone.value, rel=1e-6)

@@ -60,12 +60,29 @@ def install_weights(torch_home: Path, inception_file: Path) -> None:
         shutil.copy(inception_file, checkpoints / name)
 
 
-def random_vgg16_weights(path: Path) -> Path:
-    """Write seeded random weights of torchvision's VGG16, 528 MB, as a state dict."""
+def random_vgg16_weights(path: Path, *, classifier: bool = True) -> Path:
+    """Write seeded random weights of torchvision's VGG16, 528 MB, as a state dict.
+
+    NumPy draws them, so that they are the same on every processor: uniform, with the variances of
+    torchvision's initialization.
+
+    Args:
+        path: The file.
+        classifier: Without it, the fully connected layers are zeros, and the file has 59 MB.
+    """
+    rng = np.random.default_rng(0)
+    with torch.device("meta"):
+        state = torchvision.models.vgg16(weights=None, init_weights=False).state_dict()
+    for name, shaped in state.items():
+        shape = tuple(shaped.shape)
+        if name.endswith("bias") or (name.startswith("classifier") and not classifier):
+            state[name] = torch.zeros(1).expand(shape)  # one number in the file
+            continue
+        products = shaped[0].numel() if name.startswith("features") else 2e4
+        uniform = 2 * rng.random(shape, np.float32) - 1
+        state[name] = torch.from_numpy(uniform * np.float32((6 / products) ** 0.5))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        torch.save(torchvision.models.vgg16(weights=None).state_dict(), path)
+    torch.save(state, path)
     return path
 
 
