@@ -224,9 +224,10 @@ def resampled(n: int, d: int, replications: int, scale: float, shift: float) -> 
     return float(np.sqrt(np.mean(squares))), float(np.std(values, ddof=1))
 
 
-def test_the_standard_error_against_redrawing() -> None:
-    """n = 50 d, 1000 redraws: within 15 %. The redraws' own SD is known to 2.2 %."""
-    claimed, true = resampled(n=800, d=16, replications=1000, scale=1.3, shift=0.5)
+@pytest.mark.parametrize("redraws", [300, pytest.param(1000, marks=pytest.mark.slow)])
+def test_the_standard_error_against_redrawing(redraws: int) -> None:
+    """n = 50 d: within 15 %. The redraws' own SD is known to 4 %, or to 2.2 %."""
+    claimed, true = resampled(n=800, d=16, replications=redraws, scale=1.3, shift=0.5)
     assert claimed == pytest.approx(true, rel=0.15)
 
 
