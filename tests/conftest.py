@@ -12,6 +12,8 @@ from pathlib import Path
 import narrow
 import numpy as np
 import pytest
+import timm
+import torch
 from data import crops, random_inception_weights, write_folder
 from filelock import FileLock
 from hypothesis import settings
@@ -23,6 +25,7 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 LITE0 = "efficientnet-lite0"
+TINY = "timm:test_resnet"
 
 
 def _settle(place: Path, patch: pytest.MonkeyPatch) -> None:
@@ -97,6 +100,19 @@ def narrow_inception(_narrow_weights: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """In this process the 2015 Inception is a narrow one; a file of weights for it."""
     monkeypatch.setattr(inception, "build", narrow.build)
     return _narrow_weights
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of seeded random weights for `TINY`, whose pass takes a millisecond."""
+
+    def make(folder: Path) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            net = timm.create_model(TINY.removeprefix("timm:"))
+        torch.save(net.state_dict(), folder / "tiny.pth")
+
+    return made_once(tmp_path_factory, "tiny", make) / "tiny.pth"
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import LITE0, Run
+from conftest import LITE0
 from data import crops, write_folder
+from test_cli import call
 
 import gan_metrics as gm
 from gan_metrics.errors import InputError, MismatchError, UsageError
@@ -231,28 +232,28 @@ def test_bad_usage() -> None:
         gm.compare(real, {"a": fake, "b": stats}, metrics="kid")
 
 
-def test_at_a_shell(folders: tuple[Path, Path], tmp_path: Path, run: Run) -> None:
+def test_at_a_shell(folders: tuple[Path, Path], tmp_path: Path) -> None:
     real, noisy = folders
     other = write_folder(tmp_path / "other", crops(11, 5))
     command = ("compare", real, noisy, other, "--backbone", LITE0)
-    done = run(*command, "-o", tmp_path / "table.tex")
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()[1:3]
+    done = call(*command, "-o", tmp_path / "table.tex")
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()[1:3]
     assert {line.split()[1] for line in lines} == {"other", noisy.name}
     assert sum("next (p" in line for line in lines) == 1
     assert r"\toprule" in (tmp_path / "table.tex").read_text()
-    done = run(*command, "--json", "-o", tmp_path / "table.json")
-    assert json.loads(done.stdout) == json.loads((tmp_path / "table.json").read_text())
-    done = run("compare", real, f"a={noisy},{other}", f"b={other}", "--backbone", LITE0,
-               "--format", "csv")  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    runs = {row["generator"]: row["runs"] for row in csv.DictReader(io.StringIO(done.stdout))}
+    done = call(*command, "--json", "-o", tmp_path / "table.json")
+    assert json.loads(done.out) == json.loads((tmp_path / "table.json").read_text())
+    done = call("compare", real, f"a={noisy},{other}", f"b={other}", "--backbone", LITE0,
+                "--format", "csv")  # fmt: skip
+    assert done.code == 0, done.err
+    runs = {row["generator"]: row["runs"] for row in csv.DictReader(io.StringIO(done.out))}
     assert runs == {"a": "2", "b": "1"}
     for wrong, says in ((["--format", "html"], "html"), (["-o", tmp_path / "x.html"], ".tex")):
-        failed = run(*command, *wrong)
-        assert failed.returncode == 2
-        assert says in failed.stderr
-    assert run("compare", real, noisy, "--backbone", LITE0).returncode == 2
+        failed = call(*command, *wrong)
+        assert failed.code == 2
+        assert says in failed.err
+    assert call("compare", real, noisy, "--backbone", LITE0).code == 2
 
 
 def test_a_run_that_is_given_twice_is_refused(tmp_path: Path) -> None:
