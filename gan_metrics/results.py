@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import math
 import platform
@@ -381,13 +382,15 @@ def unique(warnings: Iterable[Warning_]) -> list[Warning_]:
 def versions() -> dict[str, str]:
     """Versions of what a number depends on, without importing any of it."""
     packages = ("gan-metrics", "numpy", "scipy", "pillow", "torch", "torchvision", "timm")
-    found = {"python": platform.python_version()}
-    for package in packages:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    return {"python": platform.python_version()} | {name: _version(name) for name in packages}
+
+
+@functools.cache
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _beside(result: MetricResult, first: MetricResult) -> str:

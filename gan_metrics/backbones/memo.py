@@ -7,6 +7,7 @@ keyed by the versions of the libraries that it was worked out with.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -54,8 +55,13 @@ def _checksum(key: tuple[str, ...], value: Any) -> str:
 
 def versions_of(*packages: str) -> list[str]:
     """``package=version`` of each that is installed, without importing it."""
-    found = []
-    for package in packages:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found.append(f"{package}={importlib.metadata.version(package)}")
-    return found
+    found = ((package, _version(package)) for package in packages)
+    return [f"{package}={version}" for package, version in found if version is not None]
+
+
+@functools.cache
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
