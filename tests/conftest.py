@@ -14,6 +14,8 @@ import coarse
 import narrow
 import numpy as np
 import pytest
+import timm
+import torch
 import typer.main
 import typer.testing
 from data import crops, random_inception_weights, write_folder
@@ -27,6 +29,7 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 LITE0 = "efficientnet-lite0"
+TINY = "timm:test_resnet"
 
 
 # A tree of all commands is built once, and not for each call of one.
@@ -105,6 +108,19 @@ def narrow_inception(_narrow_weights: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """In this process the 2015 Inception is a narrow one; a file of weights for it."""
     monkeypatch.setattr(inception, "build", narrow.build)
     return _narrow_weights
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of seeded random weights for `TINY`, whose pass takes a millisecond."""
+
+    def make(folder: Path) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            net = timm.create_model(TINY.removeprefix("timm:"))
+        torch.save(net.state_dict(), folder / "tiny.pth")
+
+    return made_once(tmp_path_factory, "tiny", make) / "tiny.pth"
 
 
 @pytest.fixture(scope="session")

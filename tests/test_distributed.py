@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import ranked
-from conftest import LITE0
 from data import crops, write_folder
 
 import gan_metrics as gm
@@ -161,12 +160,15 @@ def test_a_rank_that_is_killed_leaves_none_waiting(tmp_path: Path) -> None:
     assert time.monotonic() - began < 60
 
 
+TOY = "toys:Colours"
+
+
 def torchrun(size: int, *args: str | Path) -> subprocess.CompletedProcess[str]:
     """The command line on several ranks."""
     return subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node",
          str(size), "-m", "gan_metrics", *map(str, args)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=False,
@@ -175,11 +177,11 @@ def torchrun(size: int, *args: str | Path) -> subprocess.CompletedProcess[str]:
 
 def test_torchrun_prints_once_what_one_process_prints(root: Path, tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
-    args = ["fid", root / "real", root / "fake", "--backbone", LITE0, "--json"]
+    args = ["fid", root / "real", root / "fake", "--backbone", TOY, "--json"]
     done = torchrun(2, *args, "--append", log, "--no-cache")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    expected = gm.fid(root / "real", root / "fake", backbone=LITE0)
+    expected = gm.fid(root / "real", root / "fake", backbone=TOY)
     assert document["value"] == pytest.approx(expected.value, rel=1e-6)
     assert document["n_real"] == 9
     assert len(log.read_text().splitlines()) == 1
@@ -188,15 +190,13 @@ def test_torchrun_prints_once_what_one_process_prints(root: Path, tmp_path: Path
 
 def test_torchrun_ends_with_one_message(root: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.npz"
-    done = torchrun(2, "stats", root / "broken", "-o", out, "--backbone", LITE0)
+    done = torchrun(2, "stats", root / "broken", "-o", out, "--backbone", TOY)
     assert done.returncode != 0
     lines = [line for line in done.stderr.splitlines() if line.startswith("gan-metrics: ")]
     assert len(lines) == 1
     assert "0003.png" in lines[0]
     assert not out.exists()
-    done = torchrun(
-        2, "stats", root / "broken", "-o", out, "--backbone", LITE0, "--on-error", "skip"
-    )
+    done = torchrun(2, "stats", root / "broken", "-o", out, "--backbone", TOY, "--on-error", "skip")
     assert done.returncode == 0, done.stderr
     assert gm.load_stats(out).moments.n == 5
     assert done.stdout.count(str(out)) == 1

@@ -297,7 +297,7 @@ def test_clip_is_open_clip_s_image_embedding(tmp_path: Path) -> None:
             weights.uniform_(-0.05, 0.05, generator=random)
     tower = model.visual.state_dict()
     of_text = {
-        k: torch.zeros(1).expand(v.shape) for k, v in model.state_dict().items() if v.is_meta
+        k: torch.zeros(()).expand(v.shape) for k, v in model.state_dict().items() if v.is_meta
     }
     assert "token_embedding.weight" in of_text
     torch.save(of_text | {f"visual.{key}": value for key, value in tower.items()},

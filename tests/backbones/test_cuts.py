@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,7 @@ def test_cuts_are_what_torchvision_s_own_pass_gives(
     first = next(iter(cuts))
     backbone = load_backbone(name, weights=tmp_path / "w.pth", device="cpu", pool="none",
                              layer=first)  # fmt: skip
-    x = images(2, 100)
+    x = images(1 if name in ("vgg19", "vit-b-16") else 2, 100)  # the large ones take a while
     theirs = by_hooks(net, apply(x, recipe_of(name).preprocess), list(cuts.values()))
     close(backbone(x), theirs[cuts[first]])
     others = [layer for layer in cuts if layer != first]
@@ -129,25 +130,53 @@ def test_several_classifiers_are_cut_as_timm_cuts_them(tmp_path: Path, name: str
     close(backbone.outputs(x, ["logits"])["logits"], logits)
 
 
-@pytest.mark.parametrize("layer", ["conv1", "conv1.6", "bn1", "bn1:in", "layer1.0.conv2",
-                                   "layer1.0.bn2:in", "maxpool:in"])  # fmt: skip
-def test_what_ends_in_a_folded_convolution_is_left_as_it_is(tmp_path: Path, layer: str) -> None:
-    """In resnet50d ``conv1`` is a container whose last convolution is read by ``bn1``."""
-    net = seeded(lambda: timm.create_model("resnet50d"), tmp_path / "w.pth")
+ABOUT_FOLDED = ["conv1", "conv1.6", "bn1", "bn1:in", "layer1.0.conv2", "layer1.0.bn2:in",
+                "maxpool:in"]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A network's weights file, and what its library's own pass gives and takes on the way."""
+
+    weights: Path
+    pixels: torch.Tensor
+    values: dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def resnet50d(tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    path = tmp_path_factory.mktemp("resnet50d") / "w.pth"
+    net = seeded(lambda: timm.create_model("resnet50d"), path)
+    values: dict[str, torch.Tensor] = {}
+    for layer in ABOUT_FOLDED:
+        module = net.get_submodule(layer.removesuffix(":in"))
+        if layer.endswith(":in"):
+            module.register_forward_pre_hook(
+                lambda _m, taken, layer=layer: values.setdefault(layer, taken[0].clone()) and None
+            )
+        else:
+            module.register_forward_hook(
+                lambda _m, _i, out, layer=layer: values.setdefault(layer, out.clone()) and None
+            )
     x = images(2, 64)
-    seen: list[torch.Tensor] = []
-    module = net.get_submodule(layer.removesuffix(":in"))
-    if layer.endswith(":in"):
-        module.register_forward_pre_hook(lambda _m, taken: seen.append(taken[0].clone()))
-    else:
-        module.register_forward_hook(lambda _m, _i, out: seen.append(out.clone()))
     with torch.inference_mode():
         net(apply(x, recipe_of("timm:resnet50d").preprocess))
+    return Seen(path, x, values)
+
+
+@pytest.mark.parametrize("layer", ABOUT_FOLDED)
+def test_what_ends_in_a_folded_convolution_is_left_as_it_is(layer: str, resnet50d: Seen) -> None:
+    """In resnet50d ``conv1`` is a container whose last convolution is read by ``bn1``."""
     backbone = load_backbone("timm:resnet50d", layer=layer, pool="none", device="cpu",
-                             weights=tmp_path / "w.pth")  # fmt: skip
-    close(backbone(x), seen[0])
-    plain = load_backbone("timm:resnet50d", device="cpu", weights=tmp_path / "w.pth")
-    close(plain.outputs(x, [layer])[layer], seen[0].mean((2, 3)))
+                             weights=resnet50d.weights)  # fmt: skip
+    close(backbone(resnet50d.pixels), resnet50d.values[layer])
+
+
+def test_nor_do_other_cuts_of_one_network_change_it(resnet50d: Seen) -> None:
+    for layer in ABOUT_FOLDED:
+        plain = load_backbone("timm:resnet50d", device="cpu", weights=resnet50d.weights)
+        found = plain.outputs(resnet50d.pixels, [layer])[layer]
+        close(found, resnet50d.values[layer].mean((2, 3)))
 
 
 def test_one_cut_has_one_name() -> None:

@@ -290,6 +290,7 @@ def test_names_of_any_bytes_in_every_output(folders: Folders, tmp_path: Path, ru
     out, log = tmp_path / "r.json", tmp_path / "log.jsonl"
     command = ("fid", folders[0], odd, *OFFLINE, "--on-error", "skip", "--json", "-o", out,
                "--append", log)  # fmt: skip
+    assert call(*command).code == 0  # and the cache has the features
     for env in ({}, {"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C"}):
         done = run(*command, **env)
         assert done.returncode == 0, done.stderr
@@ -298,6 +299,7 @@ def test_names_of_any_bytes_in_every_output(folders: Folders, tmp_path: Path, ru
 
 
 def test_closed_streams(folders: Folders) -> None:
+    call("fid", *folders, *OFFLINE)  # and the cache has the features
     command = f"{sys.executable} -m gan_metrics fid {folders[0]} {folders[1]} {' '.join(OFFLINE)}"
     done = subprocess.run(f"{command} --json 2>&-", shell=True, capture_output=True, text=True)
     assert done.returncode == 0
@@ -432,8 +434,10 @@ def test_two_large_statistics_files(tmp_path: Path, run: Run) -> None:
     rng = np.random.default_rng(0)
     paths = []
     for seed in (0, 1):
-        x = rng.normal(size=(2500, 2048)) * np.logspace(0, -1, 2048) + seed
-        paths.append(Statistics(gm.Moments.from_features(x)).save(tmp_path / f"{seed}.npz"))
+        some = rng.normal(size=(100, 2048)) * np.logspace(0, -1, 2048)
+        cov = some.T @ some / 100 + np.diag(np.logspace(0, -2, 2048))
+        moments = gm.Moments(2500, np.full(2048, float(seed)), cov)
+        paths.append(Statistics(moments).save(tmp_path / f"{seed}.npz"))
     done = run("fid", *paths, "--json")
     document = json.loads(done.stdout)
     assert document["metric"] == "fid"

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import LITE0
+from conftest import LITE0, TINY
 from data import crops, same_features, write_folder
+from narrow import SHARE
 from PIL import Image
 
 import gan_metrics as gm
@@ -45,10 +46,10 @@ from gan_metrics.protocols.spec import Decoding
 
 
 class Network:
-    """The embedded network, loaded at most once, that counts what it embeds."""
+    """A small network, loaded at most once, that counts what it embeds."""
 
-    def __init__(self, **choice: str) -> None:
-        self.choice = choose_backbone(LITE0, **choice)
+    def __init__(self, weights: Path, **choice: str) -> None:
+        self.choice = choose_backbone(TINY, weights=weights, **choice)
         self.embedder: Embedder | None = None
         self.embedded = 0
 
@@ -75,8 +76,8 @@ class Network:
 
 
 @pytest.fixture(scope="module")
-def network() -> Network:
-    return Network()
+def network(tiny_weights: Path) -> Network:
+    return Network(tiny_weights)
 
 
 @pytest.fixture
@@ -185,12 +186,14 @@ def test_a_corrupt_chunk_is_computed_again(network: Network, folder: Path, tmp_p
     same_features(again.array, first.array)
 
 
-def test_another_way_of_decoding_is_another_key(tmp_path: Path, network: Network) -> None:
+def test_another_way_of_decoding_is_another_key(
+    tmp_path: Path, network: Network, tiny_weights: Path
+) -> None:
     rgba = np.dstack([crops(1, 0)[0], np.full(crops(1, 0)[0].shape[:2], 90, np.uint8)])
     folder = write_folder(tmp_path / "images", [rgba] * 2)
     cache = FeatureCache(tmp_path / "cache")
     dropped = network.extract(folder, cache=cache)
-    white = Network(alpha="white").extract(folder, cache=cache)
+    white = Network(tiny_weights, alpha="white").extract(folder, cache=cache)
     assert not np.allclose(dropped.array, white.array)
     assert dropped.spec.fingerprint() != white.spec.fingerprint()
     assert [code for code, _ in dropped.warnings] == ["alpha-dropped"]
@@ -477,11 +480,12 @@ def test_wrong_ways_are_named(how: dict[str, object], message: str) -> None:
         Extraction(**how)
 
 
+@pytest.mark.usefixtures("narrow_inception")
 def test_maps_without_a_pool_are_refused_where_vectors_are_needed(folder: Path) -> None:
     how = {"backbone": "inception", "layer": "64", "pool": "none", "weights": "random"}
     with pytest.raises(UsageError, match="metrics need vectors"):
         gm.compute_stats(folder, cache=False, **how)
-    assert gm.extract_features(folder, cache=False, **how).array.shape == (12, 64, 73, 73)
+    assert gm.extract_features(folder, cache=False, **how).array.shape == (12, 64 // SHARE, 73, 73)
 
 
 def test_progress_is_told(network: Network, folder: Path) -> None:
@@ -505,17 +509,29 @@ def test_a_worker_that_is_killed_is_said() -> None:
 
 
 KILLED = """
-import sys, gan_metrics as gm
-gm.fid(sys.argv[1], sys.argv[2], backbone="efficientnet-lite0", cache=sys.argv[3], batch_size=2)
+import sys, time
+import gan_metrics as gm
+from gan_metrics.features import extraction
+from gan_metrics.backbones.multi_space import Embedder
+extraction.CHUNK = 4
+own = Embedder.embed
+def slowly(*given):
+    time.sleep(0.3)
+    return own(*given)
+Embedder.embed = slowly
+real, fake, cache, weights = sys.argv[1:]
+gm.fid(real, fake, backbone="timm:test_resnet", weights=weights, cache=cache, batch_size=2)
 """
 
 
 @pytest.mark.parametrize("chunks", [pytest.param(1, marks=pytest.mark.slow), 3])
-def test_a_killed_run_is_taken_up_where_it_stopped(tmp_path: Path, chunks: int) -> None:
-    real = write_folder(tmp_path / "real", crops(200, seed=1, low=32, high=32))
-    fake = write_folder(tmp_path / "fake", crops(200, seed=2, low=32, high=32))
+def test_a_killed_run_is_taken_up_where_it_stopped(
+    tmp_path: Path, tiny_weights: Path, chunks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = write_folder(tmp_path / "real", crops(7, seed=1, low=32, high=32))
+    fake = write_folder(tmp_path / "fake", crops(8, seed=2, low=32, high=32))
     cache = tmp_path / "cache"
-    process = subprocess.Popen([sys.executable, "-c", KILLED, real, fake, cache])
+    process = subprocess.Popen([sys.executable, "-c", KILLED, real, fake, cache, tiny_weights])
     try:
         while len(list(cache.glob("features/*/*.npz"))) < chunks:
             assert process.poll() is None
@@ -524,14 +540,16 @@ def test_a_killed_run_is_taken_up_where_it_stopped(tmp_path: Path, chunks: int) 
         process.kill()
         process.wait()
     whole = {path: path.stat().st_ino for path in cache.glob("features/*/*.npz")}
-    straight = gm.fid(real, fake, backbone=LITE0, cache=False, batch_size=2)
-    taken_up = gm.fid(real, fake, backbone=LITE0, cache=cache, batch_size=2)
+    monkeypatch.setattr(extraction_module, "CHUNK", 4)
+    how = {"backbone": TINY, "weights": tiny_weights, "batch_size": 2}
+    straight = gm.fid(real, fake, cache=False, **how)
+    taken_up = gm.fid(real, fake, cache=cache, **how)
     assert taken_up.value == pytest.approx(straight.value, rel=1e-6)
     assert len(list(cache.glob("features/*/*.npz"))) == 4
     assert chunks <= len(whole) < 4
     # Written again, a chunk would be another file.
     assert {path: path.stat().st_ino for path in whole} == whole
-    again = gm.fid(real, fake, backbone=LITE0, cache=cache, batch_size=2)
+    again = gm.fid(real, fake, cache=cache, **how)
     assert again.value == taken_up.value
 
 

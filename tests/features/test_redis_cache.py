@@ -69,8 +69,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def network() -> Network:
-    return Network()
+def network(tiny_weights: Path) -> Network:
+    return Network(tiny_weights)
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ import torch
 from conftest import Run
 from safetensors.torch import save
 
+from gan_metrics.backbones.registry import recipe_of
+
 NAME = "timm:resnet18"
 
 
@@ -93,6 +95,7 @@ def hub() -> Iterator[Hub]:
 
 @pytest.fixture
 def online(hub: Hub, tmp_path: Path) -> dict[str, str]:
+    recipe_of(NAME)  # what is known of it is kept, so that a process need not build it to know
     return {
         "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "GAN_METRICS_OFFLINE": "",
         "http_proxy": "", "HTTP_PROXY": "", "all_proxy": "", "ALL_PROXY": "", "no_proxy": "",

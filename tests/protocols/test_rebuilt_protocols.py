@@ -46,6 +46,18 @@ def inception(inception_weights: Path) -> Inception:
     return Inception(inception_weights)
 
 
+@pytest.fixture(scope="module")
+def by_stylegan3(sets: Folders, inception: Inception) -> list[tuple[np.ndarray, ...]]:
+    """Of both sets what the rebuilt pipelines of StyleGAN3 and EDM2 give."""
+    return [inception([(by_grid(x, 299) - 128) / 128 for x in pixels(folder)]) for folder in sets]
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache, by which those two protocols share features: their pixels are the same."""
+    return tmp_path_factory.mktemp("kept")
+
+
 def test_adm(sets: Folders, inception: Inception, inception_weights: Path) -> None:
     real, fake = (
         inception([(by_tensorflow(x, 299) - 128) / 128 for x in pixels(folder)]) for folder in sets
@@ -65,12 +77,15 @@ def test_adm(sets: Folders, inception: Inception, inception_weights: Path) -> No
     assert default.value == pytest.approx(whole, rel=1e-5)  # 13 images are one part of 5000
 
 
-def test_stylegan3(sets: Folders, inception: Inception, inception_weights: Path) -> None:
-    real, fake = (
-        inception([(by_grid(x, 299) - 128) / 128 for x in pixels(folder)]) for folder in sets
-    )
+def test_stylegan3(
+    sets: Folders,
+    by_stylegan3: list[tuple[np.ndarray, ...]],
+    inception_weights: Path,
+    kept: Path,
+) -> None:
+    real, fake = by_stylegan3
     found = gm.evaluate(
-        *sets, metrics="fid,kid,is", protocol="stylegan3", weights=inception_weights,
+        *sets, metrics="fid,kid,is", protocol="stylegan3", weights=inception_weights, cache=kept,
         arguments={"kid": {"subset_size": 9, "subsets": 20}, "is": {"splits": 3}},
     )  # fmt: skip
     assert found["fid"].value == pytest.approx(divided_by_n(real[0], fake[0]), rel=1e-5)
@@ -101,11 +116,14 @@ def test_stylegan3_s_precision_and_recall(
     assert values[0] != values[1]
 
 
-def test_edm2_s_fid(sets: Folders, inception: Inception, inception_weights: Path) -> None:
-    real, fake = (
-        inception([(by_grid(x, 299) - 128) / 128 for x in pixels(folder)])[0] for folder in sets
-    )
-    found = gm.fid(*sets, protocol="edm2", weights=inception_weights)
+def test_edm2_s_fid(
+    sets: Folders,
+    by_stylegan3: list[tuple[np.ndarray, ...]],
+    inception_weights: Path,
+    kept: Path,
+) -> None:
+    real, fake = (side[0] for side in by_stylegan3)
+    found = gm.fid(*sets, protocol="edm2", weights=inception_weights, cache=kept)
     assert found.value == pytest.approx(frechet_nuclear(real, fake), rel=1e-5)
 
 

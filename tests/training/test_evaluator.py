@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import LITE0
-from toys import NoisyPainter
+from toys import Colours, NoisyPainter
 
 import gan_metrics as gm
 from gan_metrics.errors import ComputationError, InputError, UsageError
 from gan_metrics.training import Evaluator
 
 Folders = tuple[Path, Path]
-OWN: dict[str, Any] = {"backbone": LITE0, "device": "cpu"}
+COLOURS = Colours()
+OWN: dict[str, Any] = {"backbone": COLOURS, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")
 def reference(folders: Folders) -> gm.Features:
-    return gm.extract_features(folders[0], backbone=LITE0, cache=False)
+    return gm.extract_features(folders[0], backbone=COLOURS, cache=False)
 
 
 def test_it_gives_what_the_drawn_images_give(reference: gm.Features) -> None:
@@ -30,7 +30,7 @@ def test_it_gives_what_the_drawn_images_give(reference: gm.Features) -> None:
     found = evaluator(NoisyPainter(), step=0)
     assert found is not None
     drawn = gm.Generated(NoisyPainter(), 50, batch_size=32)
-    expected = gm.evaluate(reference, drawn, metrics=["fid", "kid"], backbone=LITE0)
+    expected = gm.evaluate(reference, drawn, metrics=["fid", "kid"], backbone=COLOURS)
     for name in ("fid", "kid"):
         assert float(found[name]) == pytest.approx(float(expected[name]), rel=1e-4)
         assert found[name].n_fake == 50
@@ -78,7 +78,8 @@ def test_other_steps_cost_nothing(reference: gm.Features) -> None:
 @pytest.mark.parametrize("leading", ["fid", "vendi"])
 def test_the_best_is_kept(leading: str, reference: gm.Features, tmp_path: Path) -> None:
     evaluator = Evaluator(reference, [leading], n_fake=20, keep=tmp_path / "best.pt", **OWN)
-    generators = [NoisyPainter(-3.0), NoisyPainter(0.2), NoisyPainter(3.0)]
+    levels = (-3.0, 0.2, 3.0) if leading == "fid" else (3.0, 0.2, -3.0)
+    generators = [NoisyPainter(level) for level in levels]
     values = [float(evaluator(g, step)[leading]) for step, g in enumerate(generators)]  # type: ignore[index]
     at = int(np.argmin(values) if leading == "fid" else np.argmax(values))
     assert at > 0
