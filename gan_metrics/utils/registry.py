@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
-from gan_metrics import settings
 from gan_metrics.errors import UsageError, unknown_name
 
 __all__ = ["GROUP", "Origin", "Plugin", "Registry", "load_object", "load_plugins", "origin_of_call"]
@@ -190,6 +189,8 @@ def load_plugins() -> list[Plugin]:
     A plug-in that cannot be loaded registers nothing, and is one warning. With
     ``GAN_METRICS_PLUGINS=0`` none is looked for.
     """
+    from gan_metrics import settings  # it imports more than the commands' help needs
+
     with _LOCK:  # another thread waits until all are loaded; a plug-in's own look-ups do not
         if not _STARTED:
             _STARTED.append(True)
