@@ -213,8 +213,7 @@ def choose_backbone(
     """
     recipe, rules, template = _settled(backbone, protocol, metric)
     if recipe.weights is None and not recipe.identity:
-        own = importlib.import_module("gan_metrics.backbones.custom")
-        recipe = own.identified(recipe)
+        recipe = importlib.import_module("gan_metrics.backbones.custom").identified(recipe)
     named = layer or template.layer or recipe.default_layer
     if not named:
         raise UsageError(

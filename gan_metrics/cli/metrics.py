@@ -43,7 +43,7 @@ def make_command(command: Command) -> Callable[..., None]:
         options: dict[str, Any],
         to: dict[str, Any],
         real: str | None = None,
-        fake: str | None = None,
+        fake: Any = None,
         held_out: str | None = None,
         error_bars: bool = True,
         quiet: bool = False,
@@ -108,7 +108,7 @@ def _option(option: Option) -> Any:
 def _score(
     names: str,
     real: str | None,
-    fake: str | None,
+    fake: Any,
     options: Mapping[str, Any],
     to: Mapping[str, Any],
     error_bars: bool,

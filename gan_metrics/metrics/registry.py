@@ -8,7 +8,7 @@ computed by one call of it, and share its work.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -238,7 +238,7 @@ def compute(
         Name to estimate, or to the error for which there is none.
     """
     sets = {"real": real, "fake": fake, "held_out": held_out}
-    calls: dict[str, list[Metric]] = {}
+    calls: dict[str | Callable[..., Any], list[Metric]] = {}
     for row in dict.fromkeys(rows):
         calls.setdefault(row.function, []).append(row)
     found: dict[str, Estimate | GanMetricsError] = {}

@@ -85,7 +85,8 @@ def bibtex_of(results: Sequence[Stated]) -> str:
         entry = entry_of(result.metric)
         keys += () if entry is None else entry.cite
         keys += cited_by(result.feature_spec.backbone)
-        keys += PROTOCOLS[result.protocol].cite if result.protocol in PROTOCOLS else ()
+        rules = PROTOCOLS.get(result.protocol) if result.protocol else None
+        keys += () if rules is None else rules.cite
     entries = bibtex(keys)
     version = _own_version(results[0].versions if results else {})
     own = (
