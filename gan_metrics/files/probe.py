@@ -229,6 +229,8 @@ def _of_file(found: Probe, file: BinaryIO) -> Probe:
         magic = head[: len(NPY_MAGIC)]
         message = f"{found.path} is no .npz archive and no .npy array; it starts with {magic!r}"
         return replace(found, error=message)
+    if found.suffix == PARQUET and found.container != "parquet":
+        return replace(found, error=f"{found.path} is broken or no Parquet file")
     return found
 
 

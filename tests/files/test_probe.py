@@ -179,6 +179,7 @@ def test_every_other_kind(tmp_path: Path) -> None:
         ("x.safetensors", b"", "is broken"),
         ("x.safetensors", struct.pack("<Q", 1 << 60), "is broken"),
         ("x.parquet", b"PAR1", "is broken"),
+        ("x.parquet", b"text", "no Parquet file"),
         ("x.pt", b"PK\x03\x04", "is broken"),
         ("gone.npz", None, "does not exist"),
     ],

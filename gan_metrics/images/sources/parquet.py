@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_metrics.errors import ImageError, InputError
-from gan_metrics.files.probe import Probe
+from gan_metrics.files.probe import Probe, probe
 from gan_metrics.files.process_lock import ProcessLock
 from gan_metrics.images.sources.file_names import numbered
 from gan_metrics.utils.optional import require
@@ -39,7 +39,7 @@ class ParquetSource:
     Memory does not grow with the file: two of its row groups are held.
 
     Args:
-        path: The file.
+        given: The file, or the probe of it.
         column: The column; ``None``: the only one of such a type, or that named ``image``.
 
     Attributes:
@@ -53,9 +53,13 @@ class ParquetSource:
 
     warnings = ()
 
-    def __init__(self, path: Path, column: str | None = None) -> None:
+    def __init__(self, given: Path | Probe, column: str | None = None) -> None:
+        require("pyarrow.parquet", "formats")
+        looked = given if isinstance(given, Probe) else probe(given)
+        looked.check()
+        path = looked.path
         self.description, self._path = str(path), path
-        found = _columns(path)
+        found = [name for name, holds_bytes in looked.columns.items() if holds_bytes]
         if column is None and len(found) > 1:
             column = next((name for name in ("image", "img") if name in found), None)
             if column is None:
@@ -117,18 +121,3 @@ def _open(path: Path) -> Any:
         return parquet.ParquetFile(path)
     except Exception as error:  # of pyarrow's kinds, and OSError
         raise InputError(f"{path} is broken or no Parquet file: {error}") from None
-
-
-def _columns(path: Path) -> list[str]:
-    """Columns that may hold encoded images."""
-    pa = require("pyarrow", "formats")
-
-    def of_bytes(kind: Any) -> bool:
-        if pa.types.is_struct(kind):
-            return any(
-                kind.field(i).name == _BYTES and of_bytes(kind.field(i).type)
-                for i in range(kind.num_fields)
-            )
-        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-    return [field.name for field in _open(path).schema_arrow if of_bytes(field.type)]
