@@ -184,7 +184,7 @@ def _decoded(images: ImageSource, shown: set[int]) -> Iterator[DecodedImage]:
 
     def load(index: int) -> DecodedImage:
         image = load_image(images, index, Decoding())
-        return image if index in shown else image._replace(pixels=None)
+        return image if index in shown else replace(image, pixels=None)
 
     threads = os.cpu_count() or 1
     indices = range(len(images.names))

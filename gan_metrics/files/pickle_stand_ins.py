@@ -229,7 +229,7 @@ def _sizes(numbers: Any) -> tuple[int, ...]:
 
 
 _NDARRAY = _StandIn("numpy.ndarray")
-_NUMPY = {
+_NUMPY: Mapping[str, Callable[..., Any]] = {
     "multiarray._reconstruct": _empty_array,
     "multiarray.scalar": _scalar,
     "numeric._frombuffer": _frombuffer,

@@ -91,7 +91,7 @@ _LEGACY_TORCH = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 _MAGIC: tuple[tuple[bytes, Container], ...] = (
     (NPY_MAGIC, "npy"),
     (_LEGACY_TORCH, "torch"),
-    *((b"\x80" + bytes([protocol]), "pickle") for protocol in (2, 3, 4, 5)),  # type: ignore[misc]
+    *((b"\x80" + bytes([protocol]), "pickle") for protocol in (2, 3, 4, 5)),
     (b"PAR1", "parquet"),
     (b"\x89HDF\r\n\x1a\n", "hdf5"),
     (b"\x89PNG\r\n\x1a\n", "image"),

@@ -187,12 +187,13 @@ def _check(program: bytes) -> None:
         if name in ("SETITEM", "SETITEMS", "DICT") and any(key is False for key in keys):
             raise ValueError("the keys of a dict are no texts or numbers")
         if name in ("GLOBAL", "STACK_GLOBAL"):
-            stand_in(*(argument.split(" ", 1) if name == "GLOBAL" else taken))
+            stand_in(*(str(argument).split(" ", 1) if name == "GLOBAL" else taken))
         if name == "MARK":
             stack.append(_MARK)
         elif opcode.stack_after:
             value = argument if isinstance(argument, str) else True
-            stack.append(memo[argument] if name in _GETS else name in _SCALARS and value)
+            known = name in _GETS and argument in memo
+            stack.append(memo[int(str(argument))] if known else name in _SCALARS and value)
 
 
 def _taken(

@@ -8,8 +8,9 @@ import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +47,8 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-class EncodedImage(NamedTuple):
+@dataclass(frozen=True)
+class EncodedImage:
     """One image of a source as it is stored.
 
     Attributes:
@@ -62,7 +64,8 @@ class EncodedImage(NamedTuple):
     failure: str | None
 
 
-class DecodedImage(NamedTuple):
+@dataclass(frozen=True)
+class DecodedImage:
     """One image of a source, read and decoded.
 
     Attributes:
@@ -111,9 +114,9 @@ def load_image(source: ImageSource, image: int | EncodedImage, decoding: Decodin
         image = read_image(source, image)
     elif image.data is None and image.failure is None:
         image = read_image(source, image.index)
-    index, data, digest, failure = image
+    index, data, digest = image.index, image.data, image.digest
     if data is None:
-        return DecodedImage(index, 0, digest, None, None, failure)
+        return DecodedImage(index, 0, digest, None, None, image.failure)
     try:
         pixels, metadata = decode(data, decoding)
     except ImageError as error:
@@ -202,7 +205,7 @@ class HashedImages:
         self._count += 1
         self._bytes += size
         if self._held + size > _HELD_BYTES:
-            return image._replace(data=None)
+            return replace(image, data=None)
         self._sizes[image.index] = size
         self._held += size
         return image
