@@ -157,7 +157,7 @@ def checked_statistics(path: Path, kind: str, stored: StoredMoments) -> Statisti
         )
     if convention is not None and convention.dim == len(mu):
         spec, protocol = convention.spec(), convention.protocol
-        declared = tuple(f.name for f in fields(spec) if f.name not in spec.unstated())
+        declared = spec.stated()
     return Statistics(
         moments=Moments(n, mu, sigma),
         spec=spec,
