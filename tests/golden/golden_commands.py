@@ -78,7 +78,7 @@ COMMANDS = {
         "memorization train.npz drawn.npz --held-out test.npz --json", slow=True
     ),
     # Many metrics and generators.
-    "evaluate-all": Command("evaluate real.npz fake.npz"),
+    "evaluate-all": Command("evaluate real.npz fake.npz", slow=True),
     "evaluate-all-json": Command("evaluate real.npz fake.npz --held-out held-out.npz --json"),
     "evaluate-set": Command(
         "evaluate real.npz fake.npz --metrics prdc,clipped,fkea --set precision.k=5 "
@@ -92,9 +92,9 @@ COMMANDS = {
     ),
     # The pixels of every protocol: each resize shows in the first block.
     "evaluate-protocols-json": Command(
-        "evaluate larger held-out --max-images 2 --metrics fid --protocol pytorch-fid,torch-fidelity,stylegan3,edm,"
-        "guided-diffusion,clean-fid,clean-fid-legacy-tensorflow,clean-fid-legacy-pytorch,"
-        f"torchmetrics,piq --layer 64 {_SEEDED} {_FEW} --json",
+        "evaluate larger held-out --max-images 2 --metrics fid --protocol pytorch-fid,"
+        "torch-fidelity,stylegan3,edm,guided-diffusion,clean-fid,clean-fid-legacy-tensorflow,"
+        f"clean-fid-legacy-pytorch,torchmetrics,piq --layer 64 {_SEEDED} {_FEW} --json",
         network=SEEDED,
         inception=True,
     ),
