@@ -537,8 +537,8 @@ def _() -> Any:
 def _() -> Any:
     """Alpha, 16 bits, a palette, an orientation, gray: what decoding makes of them."""
     found = {}
-    for how in ({}, {"alpha": "white"}, {"alpha": "black"}, {"exif": "apply"}):
-        name = " ".join(map(str, how.items())) or "as they are"
+    for how in ({}, {"alpha": "white", "exif": "apply"}):
+        name = " ".join(how.values()) or "as they are"
         features = gm.extract_features(
             "files/images", on_error="skip", **{**EARLY, "layer": "conv_stem"}, **how
         )
@@ -555,7 +555,7 @@ def _() -> Any:
 @call("layers-of-lite0", network=Network(11.0, 1280))
 def _() -> Any:
     found = {}
-    for layer in ("conv_head", "conv_head_act", "global_pool", "logits"):
+    for layer in ("conv_head_act", "logits"):
         backbone = gm.load_backbone("efficientnet-lite0", layer=layer, device="cpu")
         found[layer] = backbone(_images("fake")[:1]).numpy()[:, :16]
     return found
@@ -572,7 +572,7 @@ def _() -> Any:
     return document
 
 
-@call("generated", network=EARLY_NETWORK)
+@call("generated", network=EARLY_NETWORK, slow=True)
 def _() -> Any:
     import toys
 
@@ -580,7 +580,7 @@ def _() -> Any:
     return gm.fid("real", images, error_bars=False, **EARLY).to_json()
 
 
-@call("objects-as-sets", network=EARLY_NETWORK)
+@call("objects-as-sets", network=EARLY_NETWORK, slow=True)
 def _() -> Any:
     x, y = _images("real"), inputs.images("fake")
     document = gm.fid(x, y, error_bars=False, **EARLY).to_json()
@@ -649,7 +649,7 @@ def _() -> Any:
     return {**found, "InceptionScore": made.load_state_dict(state).compute().to_json()}
 
 
-@call("training-with-statistics", network=EARLY_NETWORK)
+@call("training-with-statistics", network=EARLY_NETWORK, slow=True)
 def _() -> Any:
     stats = gm.compute_stats("real", **EARLY)
     metric = gm.training.FID(stats, value_range=(-1, 1), device="cpu", error_bars=False)
@@ -677,7 +677,7 @@ def _() -> Any:
     }
 
 
-@call("training-loss", network=EARLY_NETWORK)
+@call("training-loss", network=EARLY_NETWORK, slow=True)
 def _() -> Any:
     stats = gm.compute_stats("real", **EARLY)
     loss = gm.training.FrechetLoss(stats, queue=4, device="cpu")

@@ -18,7 +18,7 @@ class Command:
         args: What follows ``gan-metrics``.
         writes: Files that it writes, which are recorded too.
         network: A network runs: what bounds the differences that float32 leaves open.
-        apart: It runs in a process of its own, since ``--quiet`` and ``--debug`` stay set.
+        apart: It runs in a process of its own, since ``--quiet`` stays set.
         slow: It takes more than two seconds of a processor.
         inception: It needs the seeded weights of the Inception.
         keys_alone: Values are facts of the machine; only the fields are recorded.
@@ -53,7 +53,7 @@ COMMANDS = {
     "fid-json": Command("fid real.npz fake.npz --json"),
     "fid-directions": Command("fid real.npz fake.npz --directions 3 --json"),
     "fid-methods": Command("fid real.npz fake.npz --methods", slow=True),
-    "fid-methods-json": Command("fid real.npz fake.npz --methods --json"),
+    "fid-methods-json": Command("fid real.npz fake.npz --methods --json", slow=True),
     "fid-output": Command(
         "fid real.npz fake.npz -o result.json --append log.jsonl --no-error-bars",
         writes=("result.json", "log.jsonl"),
@@ -74,9 +74,11 @@ COMMANDS = {
     "vendi": Command("vendi fake.npz --q 0.5", slow=True),
     "vendi-json": Command("vendi fake.npz --json"),
     "memorization": Command("memorization train.npz drawn.npz --held-out test.npz", slow=True),
-    "memorization-json": Command("memorization train.npz drawn.npz --held-out test.npz --json"),
+    "memorization-json": Command(
+        "memorization train.npz drawn.npz --held-out test.npz --json", slow=True
+    ),
     # Many metrics and generators.
-    "evaluate-all": Command("evaluate real.npz fake.npz"),
+    "evaluate-all": Command("evaluate real.npz fake.npz", slow=True),
     "evaluate-all-json": Command("evaluate real.npz fake.npz --held-out held-out.npz --json"),
     "evaluate-set": Command(
         "evaluate real.npz fake.npz --metrics prdc,clipped,fkea --set precision.k=5 "
@@ -90,9 +92,9 @@ COMMANDS = {
     ),
     # The pixels of every protocol: each resize shows in the first block.
     "evaluate-protocols-json": Command(
-        "evaluate larger fake --metrics fid --protocol pytorch-fid,torch-fidelity,stylegan3,edm,"
-        "guided-diffusion,clean-fid,clean-fid-legacy-tensorflow,clean-fid-legacy-pytorch,"
-        f"torchmetrics,piq --layer 64 {_SEEDED} {_FEW} --json",
+        "evaluate larger held-out --max-images 2 --metrics fid --protocol pytorch-fid,"
+        "torch-fidelity,stylegan3,edm,guided-diffusion,clean-fid,clean-fid-legacy-tensorflow,"
+        f"clean-fid-legacy-pytorch,torchmetrics,piq --layer 64 {_SEEDED} {_FEW} --json",
         network=SEEDED,
         inception=True,
     ),
@@ -170,7 +172,9 @@ COMMANDS = {
     "search-json": Command("search fake.npz fake.npz --top-k 2 --distance euclidean --json"),
     # Images through the embedded classifier.
     "fid-images": Command(f"fid real fake {_LITE0} {_FEW}", network=EMBEDDED, slow=True),
-    "fid-images-json": Command(f"fid real fake {_LITE0} {_FEW} --json", network=EMBEDDED),
+    "fid-images-json": Command(
+        f"fid real fake {_LITE0} {_FEW} --json", network=EMBEDDED, slow=True
+    ),
     "fid-archives-json": Command(
         f"fid real.zip batch.npz {_EARLY} --batch-size 4 {_FEW} --json", network=EARLY, slow=True
     ),
@@ -223,7 +227,7 @@ COMMANDS = {
         "plot terms real.npz fake.npz -o terms.png", writes=("terms.png",), slow=True
     ),
     "plot-prdc": Command("plot prdc real.npz fake.npz -o prdc.svg", slow=True),
-    "plot-comparison": Command("plot comparison real.npz fake.npz fake-b.npz -o c.pdf"),
+    "plot-comparison": Command("plot comparison real.npz fake.npz fake-b.npz -o c.pdf", slow=True),
     "plot-attribution": Command(
         f"plot attribution real fake -o where.png --top 1 {_LITE0} --no-cache",
         writes=("where.png",),
@@ -234,7 +238,9 @@ COMMANDS = {
         "map real.npz fake.npz -o map.png --perplexity 5", writes=("map.png",), slow=True
     ),
     "map-umap": Command("map real.npz -o map.html --method umap --neighbors 5", slow=True),
-    "report": Command("report real.npz fake.npz fake-b.npz -o r.html", writes=("r.html",)),
+    "report": Command(
+        "report real.npz fake.npz fake-b.npz -o r.html", writes=("r.html",), slow=True
+    ),
     "report-images": Command(
         f"report real fake -o r.html {_LITE0} --map none --shown 2",
         writes=("r.html",),
@@ -297,7 +303,7 @@ COMMANDS = {
     # Inputs (3).
     "error-missing": Command("fid nowhere fake"),
     "error-empty": Command(f"fid empty fake {_LITE0}"),
-    "error-broken-image": Command(f"fid files/images fake {_EARLY}"),
+    "error-broken-image": Command(f"fid files/images fake {_EARLY}", slow=True),
     "error-no-record": Command("reproduce labels.csv real.npz fake.npz"),
     "error-not-features": Command("fid weights.pth fake.npz"),
     # Weights, and spaces that differ (4).
@@ -310,9 +316,8 @@ COMMANDS = {
     # Impossible on these data (5).
     "error-one-image": Command("fid real.npz one.npy"),
     "error-nothing-computed": Command("evaluate one.npy one.npy --metrics fid,kid"),
-    # Options for all.
+    # In a process of its own.
     "quiet": Command("fid plain-real.npy plain-fake.npy --quiet", apart=True),
-    "debug": Command("fid nowhere fake --quiet", apart=True),
 }
 """Name of the record to the command."""
 

@@ -130,6 +130,7 @@ def normal_text(text: str, root: Path) -> str:
         text = text.replace(place, name)
     text = re.sub(r"<prefix>/\S*site-packages", "<packages>", text)
     text = re.sub(r"\S*/reference_stats(?=/)", "<references>", text)
+    text = re.sub(r"[\d.]+ MiB", "<size> MiB", text)
     text = re.sub(r" at 0x[0-9a-f]+", " at 0x…", text)
     return re.sub(r"\d+\.\d+\.\d+\S*", "<version>", text)
 
