@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +44,37 @@ def test_an_import_that_points_upwards_breaks_a_contract(tmp_path: Path) -> None
     done = lint(tmp_path, config)
     assert done.returncode == 1
     assert "gan_metrics.errors is not allowed to import gan_metrics.utils" in done.stdout
+
+
+def test_the_design_page_shows_the_contract() -> None:
+    """``python .ci/layers.py`` draws it anew."""
+    path = ROOT.parent / ".ci" / "layers.py"
+    spec = importlib.util.spec_from_file_location("layers", path)
+    assert spec is not None
+    assert spec.loader is not None
+    layers = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(layers)
+    assert layers.PAGE.read_text() == layers.page()
+
+
+def test_every_package_is_a_layer_and_the_root_is_small() -> None:
+    text = (ROOT.parent / "pyproject.toml").read_text()
+    named = set(
+        re.findall(r'^    "(\w+)",$', text.partition("layers = [")[2].partition("]")[0], re.M)
+    )
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    modules = {path.stem for path in ROOT.glob("*.py")} - {"__init__"}
+    assert named == packages | modules
+    assert len(list(ROOT.glob("*.py"))) <= 10
+
+
+def test_no_module_is_named_like_a_public_object_of_its_package() -> None:
+    for package in ("gan_metrics", "gan_metrics.metrics", "gan_metrics.training"):
+        public = importlib.import_module(package)
+        for name in public.__all__:
+            known = ("metrics", "training") if package == "gan_metrics" else ()
+            hidden = importlib.util.find_spec(f"{package}.{name}")
+            assert hidden is None or name in known, f"{package}.{name}"
 
 
 def test_imports_are_absolute() -> None:
