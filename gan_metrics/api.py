@@ -27,13 +27,13 @@ from gan_metrics.inputs.opening import open_set
 from gan_metrics.inputs.options import Options, takes_options
 from gan_metrics.inputs.sets import ImageSet, Input
 from gan_metrics.metrics import registry
-from gan_metrics.metrics.validation import whole_number
 from gan_metrics.protocols.table import several
 from gan_metrics.results.result import EvaluationResult, MetricResult
 from gan_metrics.stats.files import choose_format, write_statistics
 from gan_metrics.stats.formats import Images, StatisticsFormat
 from gan_metrics.stats.merge import merged_statistics
 from gan_metrics.stats.statistics import Statistics
+from gan_metrics.utils.validation import whole_number
 
 __all__ = [
     "Options",

@@ -23,9 +23,9 @@ from gan_metrics.inputs.sets import EmbeddedSet, ImageSet, Input
 from gan_metrics.metrics.frechet import frechet_influence
 from gan_metrics.metrics.frechet_gradient import frechet_sensitivity
 from gan_metrics.metrics.registry import METRICS
-from gan_metrics.metrics.validation import whole_number
 from gan_metrics.protocols.spec import Decoding, FeatureSpec, Preprocess
 from gan_metrics.utils.result_warning import ResultWarning, unique
+from gan_metrics.utils.validation import whole_number
 
 if TYPE_CHECKING:
     import torch

@@ -18,11 +18,11 @@ from gan_metrics.images.sources import ImageSource
 from gan_metrics.inputs.opening import open_set
 from gan_metrics.inputs.options import Options, takes_options
 from gan_metrics.inputs.sets import EmbeddedSet, Input
-from gan_metrics.metrics.validation import whole_number
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.result_warning import ResultWarning, unique
 from gan_metrics.utils.text import as_text
+from gan_metrics.utils.validation import whole_number
 from gan_metrics.utils.versions import versions
 
 __all__ = ["DISTANCES", "INDEXES", "Matches", "search"]

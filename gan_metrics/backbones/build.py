@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import pickle
 from collections import OrderedDict
@@ -16,6 +15,7 @@ from torch import nn
 from gan_metrics.backbones.cut import CutPoint, cut_points, run_until
 from gan_metrics.backbones.recipe import INPUT, BackboneChoice, Recipe
 from gan_metrics.errors import UsageError, WeightsError, unknown_name
+from gan_metrics.utils.imports import import_object
 from gan_metrics.utils.stdout import prints_to_stderr
 
 __all__ = ["build_network", "find_cut", "list_cuts", "read_state_dict", "skeleton"]
@@ -116,7 +116,9 @@ def _build(recipe: Recipe, seed: int = 0) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # and not that of the GPUs
         build: Any = recipe.build
-        module: nn.Module = _resolve(build)(recipe.model) if isinstance(build, str) else build()
+        module: nn.Module = (
+            import_object(build)(recipe.model) if isinstance(build, str) else build()
+        )
         return module
 
 
@@ -139,7 +141,7 @@ def _load(recipe: Recipe, path: Path, module: nn.Module, found: dict[str, torch.
     adapted = found
     if recipe.adapt:
         with torch.random.fork_rng(devices=[]):
-            adapted = _resolve(recipe.adapt)(found, expected, recipe.model)
+            adapted = import_object(recipe.adapt)(found, expected, recipe.model)
     state = OrderedDict(
         (key, value.to(expected[key].dtype) if key in expected else value)
         for key, value in adapted.items()
@@ -212,11 +214,6 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     if state and all(key.startswith("module.") for key in state):  # saved from DataParallel
         return {key.removeprefix("module."): value for key, value in state.items()}
     return state
-
-
-def _resolve(name: str) -> Any:
-    module, _, function = name.partition(":")
-    return getattr(importlib.import_module(module), function)
 
 
 def _some(kind: str, items: Sequence[str]) -> str:

@@ -6,10 +6,7 @@ import contextlib
 import copy
 import functools
 import hashlib
-import importlib
 import inspect
-import os
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +16,7 @@ from torch import nn
 from gan_metrics.backbones.recipe import OUTPUT, Recipe
 from gan_metrics.errors import UsageError
 from gan_metrics.protocols.spec import Preprocess
-from gan_metrics.utils.registry import load_object
+from gan_metrics.utils.imports import import_object
 from gan_metrics.utils.stdout import prints_to_stderr
 
 __all__ = ["identified", "recipe_from_factory", "recipe_of_module"]
@@ -61,13 +58,8 @@ def recipe_from_factory(name: str) -> Recipe:
     Raises:
         UsageError: When there is no such function, it fails, or it makes no module.
     """
-    package, _, function = name.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
     try:
-        factory: Any = importlib.import_module(package)
-        for part in function.split("."):
-            factory = getattr(factory, part)
+        factory = import_object(name, current_folder=True)
         module = factory
         if callable(factory) and not isinstance(factory, nn.Module):
             with torch.random.fork_rng(devices=[]), prints_to_stderr():
@@ -96,7 +88,7 @@ def identified(recipe: Recipe) -> Recipe:
     build: Any = recipe.build
     try:
         with torch.random.fork_rng(devices=[]), prints_to_stderr():
-            module = load_object(build)(recipe.model) if isinstance(build, str) else build()
+            module = import_object(build)(recipe.model) if isinstance(build, str) else build()
         identity = _identity(module.cpu().float())
     except (Exception, SystemExit) as error:  # the plug-in's code may raise anything
         raise UsageError(

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gan_metrics.utils.registry import Registry, load_object
+from gan_metrics.utils.imports import import_object
+from gan_metrics.utils.registry import Registry
 
 __all__ = ["ENGINES", "Engine"]
 
@@ -36,7 +37,9 @@ class Engine:
     def load(self, part: str) -> Callable[..., Any] | None:
         """One of the functions, imported; ``None``: the engine does not have it."""
         found = getattr(self, part)
-        loaded: Callable[..., Any] | None = load_object(found) if isinstance(found, str) else found
+        loaded: Callable[..., Any] | None = (
+            import_object(found) if isinstance(found, str) else found
+        )
         return loaded
 
 

@@ -17,12 +17,17 @@ from gan_metrics.utils.progress import Progress
 __all__ = [
     "EMBEDDED_LITE0",
     "PUBLISHED_INCEPTION",
+    "MissingWeightsError",
     "WeightsFile",
     "WeightsSource",
     "add",
     "find",
     "status",
 ]
+
+
+class MissingWeightsError(WeightsError):
+    """No file of the weights is on this machine, and none was downloaded."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +136,7 @@ def find(
             failures.append(str(error))
         else:
             return _verified(source, target, url)
-    raise WeightsError(_not_to_be_had(source, looked, failures))
+    raise MissingWeightsError(_not_to_be_had(source, looked, failures))
 
 
 def _in_hub_cache(source: WeightsSource) -> Path | None:
@@ -172,10 +177,10 @@ def status(source: WeightsSource) -> tuple[Path | None, str]:
     """Where the weights are on this machine, or ``None`` and why they are not; for listings."""
     try:
         path = find(source, download=False).path
+    except MissingWeightsError:
+        return None, f"not here (gan-metrics weights pull {source.backbone})"
     except WeightsError as error:
-        missing = "cannot be had" in str(error)
-        hint = f"not here (gan-metrics weights pull {source.backbone})"
-        return None, hint if missing else str(error)
+        return None, str(error)
     return path, str(path)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 import typer
 
 from gan_metrics.errors import GanMetricsError, ResourceError, failed_device
+from gan_metrics.utils.text import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,7 +94,7 @@ def leave(message: str, code: int, *, told: bool = False) -> NoReturn:
     if STATE["debug"]:
         traceback.print_exc()
     if STATE["leads"] or not told:
-        print(printable(f"gan-metrics: {message}"), file=sys.stderr)  # noqa: T201
+        print(printable(f"gan-metrics: {message}", keep="\n\t"), file=sys.stderr)  # noqa: T201
     raise typer.Exit(code)
 
 
@@ -152,12 +153,7 @@ def check_outputs(*paths: Path | None) -> None:
 def note(message: str) -> None:
     """Say something on stderr, unless ``--quiet``."""
     if STATE["leads"] and not STATE["quiet"]:
-        print(printable(message), file=sys.stderr)  # noqa: T201
-
-
-def printable(text: str) -> str:
-    """A text that may come from a file, without what would steer a terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+        print(printable(message, keep="\n\t"), file=sys.stderr)  # noqa: T201
 
 
 def show_warnings(warnings: Sequence[tuple[str, str]]) -> None:
@@ -268,8 +264,6 @@ def progress() -> Iterator[Callable[[str, int, int], None] | None]:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout; plain columns where that is no terminal."""
-    from gan_metrics.utils.text import printable
-
     rows = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         from rich.console import Console

@@ -23,7 +23,7 @@ from gan_metrics.cli.main_options import Debug, Quiet, app
 from gan_metrics.cli.options import takes_features, takes_output
 from gan_metrics.metrics.entry import Command, Metric, Option
 from gan_metrics.metrics.registry import COMMANDS, FAMILIES, METRICS
-from gan_metrics.utils.registry import load_object
+from gan_metrics.utils.imports import import_object
 
 __all__ = ["make_command"]
 
@@ -135,5 +135,5 @@ def _score(
 
 
 for _name, _place in COMMANDS.items():
-    _run = make_command(load_object(_place))
+    _run = make_command(import_object(_place))
     app.command(_name)(console.guarded(takes_features(takes_output(_run))))

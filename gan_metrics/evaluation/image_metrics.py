@@ -18,7 +18,7 @@ from gan_metrics.metrics.entry import Metric
 from gan_metrics.metrics.estimate import Estimate
 from gan_metrics.metrics.registry import METRICS
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
-from gan_metrics.utils.registry import load_object
+from gan_metrics.utils.imports import import_object
 from gan_metrics.utils.result_warning import ResultWarning
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def compute_image_metric(
     """
     entry = METRICS[metric]
     given = ImageMetricInput(entry, images, options, arguments, error_bar=error_bar, alone=alone)
-    function = load_object(entry.function) if isinstance(entry.function, str) else entry.function
+    function = import_object(entry.function) if isinstance(entry.function, str) else entry.function
     found = function(given)
     return given.result(found if isinstance(found, Estimate) else Estimate(float(found)))
 

@@ -22,6 +22,7 @@ from gan_metrics.images.pipeline import EncodedImage, HashedImages, load_image
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.metrics.moments import Moments, MomentsStream
 from gan_metrics.utils.progress import Progress
+from gan_metrics.utils.validation import whole_number
 
 if TYPE_CHECKING:
     import torch
@@ -74,9 +75,8 @@ class Extraction:
         if self.on_error not in ("raise", "skip"):
             raise UsageError(f"on_error={self.on_error!r}: expected raise or skip")
         for name, least in (("batch_size", 1), ("workers", 0), ("max_images", 1)):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < least):
-                raise UsageError(f"{name}={value!r}: expected a whole number of at least {least}")
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, whole_number(name, value, least=least))
 
 
 @dataclass(frozen=True)

@@ -50,12 +50,33 @@ class DownloadError(WeightsError):
     """A URL could not be had; the message says why."""
 
 
+_RECENT_NS = 2_000_000_000
+"""Age of a file in nanoseconds below which another change may leave its time of change as it is."""
+
+_KNOWN_HASHES: dict[tuple[str, int, int], str] = {}
+"""Path, size and time of change of a file to its SHA-256."""
+
+
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hex.
+    """SHA-256 of a file, in hex; computed once per process for each path, size and time of change.
 
     Raises:
         WeightsError: When it cannot be read.
     """
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from None
+    key = (os.path.abspath(path), status.st_size, status.st_mtime_ns)
+    known = _KNOWN_HASHES.get(key)
+    if known is None:
+        known = _hash(path)
+        if time.time_ns() - status.st_mtime_ns > _RECENT_NS:
+            _KNOWN_HASHES[key] = known
+    return known
+
+
+def _hash(path: Path) -> str:
     try:
         with open(path, "rb") as file:
             digest = hashlib.sha256()
@@ -201,7 +222,7 @@ def _fetch_locked(url: str, path: Path, sha256_prefix: str, progress: Progress |
         raise DownloadError(f"{url}: HTTP {error.code} {error.reason}") from None
     except _NETWORK_ERRORS as error:
         raise DownloadError(f"{url}: {getattr(error, 'reason', None) or error}") from None
-    found = sha256_of(part)
+    found = _hash(part)
     if not found.startswith(sha256_prefix):
         part.unlink()
         raise DownloadError(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import inspect
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral
@@ -20,6 +18,7 @@ from torch import nn
 
 from gan_metrics.errors import GanMetricsError, InputError, NotFoundError, UsageError
 from gan_metrics.images.value_ranges import check_value_range, to_uint8
+from gan_metrics.utils.imports import import_object
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.stdout import prints_to_stderr
 
@@ -352,13 +351,8 @@ def load_generator(
 
 
 def _imported(text: str) -> Any:
-    package, _, function = text.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
     try:
-        found: Any = importlib.import_module(package)
-        for part in function.split("."):
-            found = getattr(found, part)
+        found = import_object(text, current_folder=True)
         made = inspect.isclass(found) or _first(found, _SIZES, None) is None
         made &= callable(found) and not isinstance(found, nn.Module)
         if made and _takes_nothing(found):

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics.errors import GanMetricsError, UsageError
+from gan_metrics.errors import GanMetricsError
 from gan_metrics.images.netpbm import netpbm
 from gan_metrics.images.sources.file_names import numbered
+from gan_metrics.utils.validation import whole_number
 
 if TYPE_CHECKING:
     from gan_metrics.generators.calling import Generator
@@ -73,11 +74,9 @@ class Generated:
     ) -> None:
         from gan_metrics.generators.calling import load_generator
 
-        for name, value in (("n", n), ("batch_size", batch_size)):
-            if not isinstance(value, int) or value < 1:
-                raise UsageError(f"{name}={value!r}: expected a whole number of at least 1")
-        if not isinstance(seed, int) or seed < 0:
-            raise UsageError(f"seed={seed!r}: expected a whole number of at least 0")
+        n = whole_number("n", n, least=1)
+        batch_size = whole_number("batch_size", batch_size, least=1)
+        seed = whole_number("seed", seed, least=0)
         self.generator: Generator = load_generator(
             generator,
             z_size=z_size,

@@ -20,9 +20,9 @@ from gan_metrics.images.labels import folder_classes
 from gan_metrics.images.pipeline import load_image
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.metrics.estimate import Estimate
-from gan_metrics.metrics.validation import whole_number
 from gan_metrics.protocols.spec import Decoding
 from gan_metrics.utils.progress import Progress
+from gan_metrics.utils.validation import whole_number
 
 if TYPE_CHECKING:
     import torch

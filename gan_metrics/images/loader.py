@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import math
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -156,8 +157,14 @@ class _Decoder(Dataset[DecodedImage]):
         return load_image(self._source, image, self._decoding)
 
 
-def _collate(images: list[DecodedImage]) -> Batch:
-    """Put images of one size beside each other, all pixels into one flat buffer."""
+def _collate(images: list[DecodedImage]) -> Batch | None:
+    """Put images of one size beside each other, all pixels into one flat buffer.
+
+    Returns:
+        ``None`` where there are no images.
+    """
+    if not images:
+        return None
     good = sorted(
         (
             (image.pixels, image.metadata, image.index)
@@ -183,33 +190,46 @@ def _in_threads(
     decoding: Decoding,
     batch_size: int,
 ) -> Iterator[Batch]:
-    """Batches that threads of this process decode; the first images decide how they share them."""
-    first, quickest = [], math.inf
-    for image in itertools.islice(images, min(_PIECE, batch_size)):
-        start = time.perf_counter()
-        first.append(load_image(source, image, decoding))
-        quickest = min(quickest, time.perf_counter() - start)
-    sizes = [image.pixels[0].size for image in first if image.pixels is not None]
-    tiny = bool(sizes) and max(sizes) < _TINY and quickest < _WAITING
-    piece = batch_size if tiny else min(_PIECE, batch_size)
+    """Batches that threads of this process decode; the first images decide how they share them.
 
-    def load_piece(piece: Sequence[int | EncodedImage | DecodedImage]) -> list[DecodedImage]:
-        return [
+    No reference to an image is kept here once its batch is given out.
+    """
+    begun, tiny = _first(source, images, decoding, min(_PIECE, batch_size))
+    size = batch_size if tiny else min(_PIECE, batch_size)
+
+    def pieces() -> Iterator[Sequence[int | EncodedImage | DecodedImage]]:
+        yield [begun.popleft() for _ in range(len(begun))]
+        while piece := list(itertools.islice(images, size)):
+            yield piece
+
+    def load_piece(piece: Sequence[int | EncodedImage | DecodedImage]) -> deque[DecodedImage]:
+        return deque(
             image if isinstance(image, DecodedImage) else load_image(source, image, decoding)
             for image in piece
-        ]
+        )
 
-    pieces = iter(lambda: list(itertools.islice(images, piece)), [])
-    begun: list[Sequence[int | EncodedImage | DecodedImage]] = [first]
     decoded = work_ahead(
         source,
         load_piece,
-        itertools.chain(begun, pieces),
-        ahead=lambda: math.ceil(_AHEAD * batch_size / piece),
+        pieces(),
+        ahead=lambda: math.ceil(_AHEAD * batch_size / size),
         threads=1 if tiny else THREADS,
         name="decode",
     )
     with contextlib.closing(decoded):
-        each = itertools.chain.from_iterable(decoded)
-        while batch := list(itertools.islice(each, batch_size)):
-            yield _collate(batch)
+        each = (piece.popleft() for piece in decoded for _ in range(len(piece)))
+        yield from iter(lambda: _collate(list(itertools.islice(each, batch_size))), None)
+
+
+def _first(
+    source: ImageSource, images: Iterator[int | EncodedImage], decoding: Decoding, n: int
+) -> tuple[deque[DecodedImage], bool]:
+    """The first images, and whether they are so small that two threads take longer than one."""
+    found: deque[DecodedImage] = deque()
+    quickest = math.inf
+    for image in itertools.islice(images, n):
+        start = time.perf_counter()
+        found.append(load_image(source, image, decoding))
+        quickest = min(quickest, time.perf_counter() - start)
+    sizes = [image.pixels[0].size for image in found if image.pixels is not None]
+    return found, bool(sizes) and max(sizes) < _TINY and quickest < _WAITING

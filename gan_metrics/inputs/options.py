@@ -17,9 +17,9 @@ from gan_metrics.distributed import ALONE, Comm
 from gan_metrics.errors import UsageError, unknown_name
 from gan_metrics.features.cache import CACHES, Cache, FeatureCache
 from gan_metrics.features.chunks import Extraction
-from gan_metrics.metrics.validation import whole_number
 from gan_metrics.protocols.table import protocol_for
 from gan_metrics.utils.progress import Progress
+from gan_metrics.utils.validation import whole_number
 
 __all__ = ["Options", "open_cache", "takes_options"]
 

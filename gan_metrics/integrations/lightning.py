@@ -11,6 +11,7 @@ from gan_metrics.errors import UsageError
 from gan_metrics.integrations.loggers import scalars
 from gan_metrics.training.evaluator import Evaluator
 from gan_metrics.utils.optional import require
+from gan_metrics.utils.validation import whole_number
 
 if TYPE_CHECKING:
     from gan_metrics.training.loaders import Reference
@@ -56,8 +57,8 @@ class GanMetricsCallback(_Callback):  # type: ignore[misc]
         **options: Any,
     ) -> None:
         super().__init__()
-        if every_n_steps is not None and (not isinstance(every_n_steps, int) or every_n_steps < 1):
-            raise UsageError(f"every_n_steps={every_n_steps!r}: expected a whole number above 0")
+        if every_n_steps is not None:
+            every_n_steps = whole_number("every_n_steps", every_n_steps, least=1)
         if "every" in options:
             raise UsageError("a callback takes every_n_steps, not every")
         self._arguments = (reference, metrics)

@@ -28,7 +28,7 @@ from gan_metrics.files.growing_array import Rows
 from gan_metrics.metrics.arrays import blocks
 from gan_metrics.metrics.estimate import Estimate, influence_error
 from gan_metrics.metrics.memorization import as_three
-from gan_metrics.metrics.validation import whole_number
+from gan_metrics.utils.validation import whole_number
 
 __all__ = ["fld", "fld_estimate"]
 

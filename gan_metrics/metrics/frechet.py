@@ -42,7 +42,7 @@ from gan_metrics.metrics.gaussian_transport import (
     influence_pair,
 )
 from gan_metrics.metrics.moments import Moments
-from gan_metrics.metrics.validation import whole_number
+from gan_metrics.utils.validation import whole_number
 
 if TYPE_CHECKING:
     import torch

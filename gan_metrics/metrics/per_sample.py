@@ -35,7 +35,7 @@ from gan_metrics.metrics.neighbors.distances import (
     sweep,
 )
 from gan_metrics.metrics.neighbors.knn import Neighbors, nearest_in, nearest_others
-from gan_metrics.metrics.validation import whole_number
+from gan_metrics.utils.validation import whole_number
 
 __all__ = [
     "Pointwise",

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from gan_metrics.errors import ComputationError, GanMetricsError, UsageError, unknown_name
 from gan_metrics.metrics.entry import PIXEL_INPUTS, Metric
-from gan_metrics.utils.registry import Origin, Registry, load_object
+from gan_metrics.utils.imports import import_object
+from gan_metrics.utils.registry import Origin, Registry
 
 if TYPE_CHECKING:
     from gan_metrics.metrics.estimate import Estimate
@@ -321,7 +322,7 @@ def _call(
     arguments: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Estimate | GanMetricsError]:
     first = rows[0]
-    function = load_object(first.function) if isinstance(first.function, str) else first.function
+    function = import_object(first.function) if isinstance(first.function, str) else first.function
     names = ["fake"] if first.sides == 1 else ["real", "fake"]
     sets = [one for name in names if (one := given[name]) is not None]
     data = [one.moments if one.array is None else one.array for one in sets]

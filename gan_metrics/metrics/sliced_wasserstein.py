@@ -53,7 +53,7 @@ from gan_metrics.metrics.arrays import (
     wide,
 )
 from gan_metrics.metrics.estimate import Estimate, influence_error
-from gan_metrics.metrics.validation import whole_number
+from gan_metrics.utils.validation import whole_number
 
 __all__ = ["mind", "mind_estimate", "swd", "swd_estimate"]
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from gan_metrics.errors import UsageError
+from gan_metrics.utils.validation import whole_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,19 +62,6 @@ SPACES, SAMPLINGS, PATHS = ("z", "w"), ("full", "end"), ("lerp", "slerp", "slerp
 
 _LARGEST = 1e100
 _SMALLEST_ORDER = 1e-6
-
-
-def whole_number(name: str, value: Any, *, least: int, most: int | None = None) -> int:
-    """A whole number of at least ``least``, and at most ``most``.
-
-    Raises:
-        UsageError: Saying what was given.
-    """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise UsageError(f"{name} must be a whole number ≥ {least}, not {value!r}")
-    if most is not None and int(value) > most:
-        raise UsageError(f"{name} must be a whole number ≤ {most}, not {value!r}")
-    return int(value)
 
 
 def positive(name: str, value: Any) -> float:

@@ -28,12 +28,12 @@ from gan_metrics.inputs.sets import EmbeddedSet, Input
 from gan_metrics.metrics import registry
 from gan_metrics.metrics.moments import Moments
 from gan_metrics.metrics.per_sample import nearest_reals
-from gan_metrics.metrics.validation import whole_number
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
 from gan_metrics.reports.training_log import History, read_history
 from gan_metrics.results.result import EvaluationResult
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.result_warning import ResultWarning, unique
+from gan_metrics.utils.validation import whole_number
 
 __all__ = ["METRICS", "Findings", "Gallery", "GeneratorFindings", "Near", "examine"]
 

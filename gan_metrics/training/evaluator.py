@@ -19,11 +19,11 @@ from gan_metrics.errors import InputError, ResourceError, UsageError
 from gan_metrics.files.download import atomic_path, check_target
 from gan_metrics.generators.calling import Generator, load_generator
 from gan_metrics.metrics.registry import METRICS, expand
-from gan_metrics.metrics.validation import whole_number
 from gan_metrics.results.result import EvaluationResult
 from gan_metrics.training.accumulators import Metrics
 from gan_metrics.training.loaders import Reference
 from gan_metrics.utils.result_warning import ResultWarning, unique
+from gan_metrics.utils.validation import whole_number
 
 __all__ = ["Evaluator"]
 

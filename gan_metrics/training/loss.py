@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_metrics.errors import InputError, UsageError
+from gan_metrics.errors import InputError
 from gan_metrics.images.value_ranges import check_value_range
 from gan_metrics.metrics.frechet import frechet_distance
 from gan_metrics.training.accumulators import FID, RANGES
 from gan_metrics.training.loaders import Reference
+from gan_metrics.utils.validation import whole_number
 
 __all__ = ["FrechetLoss"]
 
@@ -50,8 +51,7 @@ class FrechetLoss(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
-        if not isinstance(queue, int) or queue < 0:
-            raise UsageError(f"queue={queue!r}: expected a whole number of at least 0")
+        queue = whole_number("queue", queue, least=0)
         low_high = check_value_range(value_range, RANGES)
         assert low_high is not None  # noqa: S101
         self.value_range = low_high

@@ -8,7 +8,6 @@ itself has never loads them.
 
 from __future__ import annotations
 
-import importlib
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,8 +16,9 @@ from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 from gan_metrics.errors import UsageError, unknown_name
+from gan_metrics.utils.imports import import_object
 
-__all__ = ["GROUP", "Origin", "Plugin", "Registry", "load_object", "load_plugins", "origin_of_call"]
+__all__ = ["GROUP", "Origin", "Plugin", "Registry", "load_plugins", "origin_of_call"]
 
 GROUP = "gan_metrics.plugins"
 """The group of entry points that is loaded."""
@@ -147,7 +147,7 @@ class Registry(Mapping[str, _Entry]):
             raise KeyError(name)
         entry = self._entries[name]
         if isinstance(entry, str) and ":" in entry:
-            entry = self._entries[name] = cast(_Entry, load_object(entry))
+            entry = self._entries[name] = cast(_Entry, import_object(entry))
         return cast(_Entry, entry)
 
     def __contains__(self, name: object) -> bool:
@@ -238,9 +238,3 @@ def origin_of_call(module: str) -> Origin:
         module: Where the call comes from, for calls outside of an entry point.
     """
     return _LOADING[-1] if _LOADING else Origin(module)
-
-
-def load_object(name: str) -> Any:
-    """What ``"module:attribute"`` names; the module is imported."""
-    module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(module), attribute)

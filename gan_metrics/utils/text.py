@@ -15,10 +15,16 @@ def as_text(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def printable(name: str) -> str:
-    """The same for a terminal, with line breaks and other control characters escaped too."""
+def printable(text: str, keep: str = "") -> str:
+    r"""A text for a terminal, with control characters and bytes that are no text escaped.
+
+    Args:
+        text: It may come from a file, or be a file's name.
+        keep: Control characters that stay as they are, such as ``"\\n"``.
+    """
     return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in as_text(name)
+        c if c.isprintable() or c in keep else c.encode("unicode_escape").decode()
+        for c in as_text(text)
     )
 
 

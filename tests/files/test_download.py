@@ -15,7 +15,13 @@ import pytest
 
 from gan_metrics import settings
 from gan_metrics.backbones import weights as weights_module
-from gan_metrics.backbones.weights import WeightsSource, add, find
+from gan_metrics.backbones.weights import (
+    MissingWeightsError,
+    WeightsSource,
+    add,
+    find,
+    status,
+)
 from gan_metrics.errors import ResourceError, UsageError, WeightsError
 from gan_metrics.files import download
 from gan_metrics.files.download import DownloadError, atomic_path, fetch, pin, sha256_of
@@ -289,6 +295,75 @@ def test_a_damaged_file_stops_the_search(server: Server) -> None:
     path.write_bytes(b"damaged")
     with pytest.raises(WeightsError, match="damaged or another file"):
         find(wanted)
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that are read to be hashed."""
+    found: list[Path] = []
+    own = download._hash
+
+    def hashing(path: Path) -> str:
+        found.append(path)
+        return own(path)
+
+    monkeypatch.setattr(download, "_hash", hashing)
+    return found
+
+
+def test_weights_are_hashed_once(hashed: list[Path], tmp_path: Path) -> None:
+    """Once for each path, size and time of change: the same file is taken for what it was."""
+    path = settings.weights_dir() / source().filenames[0]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(CONTENT)
+    os.utime(path, ns=(1, 10**18))
+    for _ in range(3):
+        assert find(source()).sha256 == SHA256
+        assert find(source(), path).sha256 == SHA256
+    assert hashed == [path]
+    path.write_bytes(CONTENT[:-1])
+    os.utime(path, ns=(1, 10**18))  # another size
+    with pytest.raises(WeightsError, match="damaged"):
+        find(source())
+    path.write_bytes(b"x" + CONTENT[1:])
+    os.utime(path, ns=(1, 10**18 + 1))  # another time
+    with pytest.raises(WeightsError, match="damaged"):
+        find(source())
+    assert hashed == [path] * 3
+    copy = tmp_path / "copy.pth"
+    copy.write_bytes(CONTENT)
+    os.utime(copy, ns=(1, 10**18))
+    assert find(source(), copy).sha256 == SHA256
+    assert hashed == [*[path] * 3, copy]
+
+
+def test_a_file_that_has_just_been_written_is_hashed_each_time(
+    hashed: list[Path], tmp_path: Path
+) -> None:
+    """Two changes within one tick of the clock would leave one time of change."""
+    path = tmp_path / "new.pth"
+    for content in (b"one", b"two"):
+        path.write_bytes(content)
+        assert sha256_of(path) == hashlib.sha256(content).hexdigest()
+    assert hashed == [path] * 2
+
+
+def test_the_status_of_missing_and_of_damaged_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAN_METRICS_HOME", str(tmp_path / "what cannot be had"))
+    with pytest.raises(MissingWeightsError):
+        find(source(), download=False)
+    hint = f"not here (gan-metrics weights pull {source().backbone})"
+    assert status(source()) == (None, hint)
+    path = settings.weights_dir() / source().filenames[0]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"damaged")
+    found, why = status(source())
+    assert found is None
+    assert why.startswith(f"{path} is damaged or another file")
+    path.write_bytes(CONTENT)
+    assert status(source()) == (path, str(path))
 
 
 def test_a_found_file_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -14,8 +15,10 @@ from data import crops
 from PIL import Image
 
 from gan_metrics.errors import ImageError
+from gan_metrics.images import pipeline
 from gan_metrics.images.decode import decode
 from gan_metrics.images.loader import Batch, load
+from gan_metrics.images.metadata import Facts
 from gan_metrics.protocols.spec import Decoding
 
 
@@ -96,3 +99,24 @@ def test_others_and_those_that_wait_are_shared_by_two() -> None:
     for source in (Encoded(encoded(64, 64), wait=2e-3), Encoded(encoded(64, 16), wait=2e-3)):
         assert len(list(batches(source, 32))) == 2
         assert len(source.threads) == 2
+
+
+def test_pixels_are_given_back_with_their_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the batch that was given out, only those ahead of it are in memory."""
+    decoded: list[weakref.ref[np.ndarray]] = []
+    own = pipeline.decode
+
+    def decode_and_note(data: bytes, decoding: Decoding) -> tuple[np.ndarray, Facts]:
+        pixels, facts = own(data, decoding)
+        copy = pixels.copy()
+        decoded.append(weakref.ref(copy))
+        return copy, facts
+
+    monkeypatch.setattr(pipeline, "decode", decode_and_note)
+    most = 0
+    for _ in batches(Encoded(encoded(96, 64)), 8):
+        time.sleep(0.01)
+        most = max(most, sum(image() is not None for image in decoded))
+    assert 0 < most <= 2 * 8
+    assert len(decoded) == 96
+    assert all(image() is None for image in decoded)

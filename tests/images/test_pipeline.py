@@ -135,17 +135,20 @@ def test_an_exception_is_raised_in_its_place_and_ends_the_work() -> None:
 
 @pytest.mark.parametrize("draws", [True, False])
 def test_the_end_waits_only_for_a_generator(draws: bool) -> None:
-    source, go, ended = Files(), threading.Event(), threading.Event()
+    source = Files()
+    begun, go, ended = threading.Event(), threading.Event(), threading.Event()
     source.draws = draws  # type: ignore[attr-defined]
 
     def work(i: int) -> int:
         if i:
-            go.wait(10)
+            begun.set()
+            go.wait(60)
             ended.set()
         return i
 
     results = work_ahead(source, work, range(2), ahead=lambda: 1, threads=1)
     assert next(results) == 0
+    assert begun.wait(60)
     if draws:
         threading.Timer(0.05, go.set).start()
     results.close()

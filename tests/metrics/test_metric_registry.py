@@ -29,7 +29,7 @@ from gan_metrics.metrics.registry import (
     compute,
     expand,
 )
-from gan_metrics.utils.registry import load_object
+from gan_metrics.utils.imports import import_object
 
 ROWS = list(METRICS.values())
 OF_FEATURES = [row for row in ROWS if row.needs not in OF_IMAGES]
@@ -81,7 +81,7 @@ def test_every_row_gives_a_value_with_an_error_bar_within_its_bounds(row: Metric
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_every_argument_of_a_row_is_one_of_its_function(row: Metric) -> None:
-    function = load_object(PURE.get(row.name, row.function))
+    function = import_object(PURE.get(row.name, row.function))
     taken = set(inspect.signature(function).parameters)
     assert {"seed", "error_bar"} <= taken
     if not row.together:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from gan_metrics.errors import UsageError
-from gan_metrics.utils.registry import Origin, Registry, load_object
+from gan_metrics.utils.imports import import_object
+from gan_metrics.utils.registry import Origin, Registry
 
 HERE = Origin("somewhere", "3")
 
@@ -23,7 +24,7 @@ def test_entries_are_found_in_order_and_imported_at_their_first_use(
     assert "" not in numbers
     assert None not in numbers
     assert numbers.get("two") is None
-    assert load_object("string:digits") == "0123456789"
+    assert import_object("string:digits") == "0123456789"
     with pytest.raises(KeyError):
         numbers["two"]
 

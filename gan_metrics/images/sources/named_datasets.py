@@ -11,6 +11,7 @@ from gan_metrics.errors import InputError, UsageError
 from gan_metrics.images.sources.base import ImageSource
 from gan_metrics.images.sources.python_objects import DatasetSource, IteratedSource
 from gan_metrics.utils.optional import require
+from gan_metrics.utils.validation import whole_number
 
 __all__ = ["PREFIXES", "is_saved_dataset", "named_dataset", "saved_dataset"]
 
@@ -81,8 +82,8 @@ def _of_hub(text: str, name: str, given: dict[str, Any]) -> ImageSource:
     if idle := sorted(set(given) - known):
         raise UsageError(f"{text}: unknown {', '.join(idle)}; expected {', '.join(sorted(known))}")
     column, take = given.pop("column", None), given.pop("take", None)
-    if take is not None and (not isinstance(take, int) or take < 1):
-        raise UsageError(f"{text}: take={take!r}; expected a whole number above 0")
+    if take is not None:
+        take = whole_number(f"{text}: take", take, least=1)
     local = name in ("imagefolder", "parquet", "webdataset", "arrow") and (
         "data_files" in given or "data_dir" in given
     )

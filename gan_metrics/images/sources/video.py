@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics.errors import ImageError, InputError, UsageError
+from gan_metrics.errors import ImageError, InputError
 from gan_metrics.files.process_lock import ProcessLock
 from gan_metrics.images.netpbm import netpbm
 from gan_metrics.images.sources.file_names import numbered
 from gan_metrics.utils.optional import require
+from gan_metrics.utils.validation import whole_number
 
 __all__ = ["EXTENSIONS", "VideoSource"]
 
@@ -49,8 +50,7 @@ class VideoSource:
     warnings = ()
 
     def __init__(self, path: Path, stride: int = 1) -> None:
-        if stride < 1:
-            raise UsageError(f"stride={stride}: expected a whole number of at least 1")
+        stride = whole_number("stride", stride, least=1)
         self._path, self._stride = path, stride
         self.description = str(path)
         self._reset()

@@ -1,0 +1,31 @@
+"""Import what ``package.module:name`` names."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+__all__ = ["import_object"]
+
+
+def import_object(text: str, *, current_folder: bool = False) -> Any:
+    """Import a module and return an object of it.
+
+    Args:
+        text: ``package.module:name``, where ``name`` may have dots.
+        current_folder: Whether modules of the current folder can be imported too. The folder is
+            added to the end of ``sys.path`` and stays there.
+
+    Raises:
+        ImportError, AttributeError: When there is no such module or name, besides whatever
+            the module raises.
+    """
+    module, _, name = text.partition(":")
+    if current_folder and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
