@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def test_a_module_of_the_user_s_own() -> None:
         expected = net.features(apply(x, Tiny.preprocess)).mean((2, 3))
     close(backbone(x), expected)
     assert backbone.spec.layer == "features"
-    assert backbone.spec.backbone == "module:test_own_networks.Tiny"
+    assert backbone.spec.backbone == "module:test_custom_networks.Tiny"
     assert [code for code, _ in backbone.choice.warnings] == ["own-backbone"]
     head = load_backbone(net, layer="output", device="cpu")
     assert head(x).shape == (3, 2)
@@ -74,9 +75,9 @@ def test_scores_with_a_module_of_the_user_s_own(folders: tuple[Path, Path]) -> N
     result = gm.fid(*folders, backbone=Tiny(), cache=False)
     assert result.metric == "fd"
     assert result.value > 0
-    again = gm.fid(*folders, backbone="test_own_networks:Tiny", cache=False)
+    again = gm.fid(*folders, backbone="test_custom_networks:Tiny", cache=False)
     assert again.value == result.value
-    assert again.feature_spec.backbone == "test_own_networks:Tiny"
+    assert again.feature_spec.backbone == "test_custom_networks:Tiny"
     with pytest.raises(UsageError, match="brings its own weights"):
         gm.fid(*folders, backbone=Tiny(), weights="random")
 
@@ -87,11 +88,11 @@ def test_own_weights_from_a_file(tmp_path: Path) -> None:
         other.features.weight.mul_(2)
     torch.save(other.state_dict(), tmp_path / "w.pth")
     x = images(1, 30)
-    ours = load_backbone("test_own_networks:Tiny", weights=tmp_path / "w.pth", device="cpu")(x)
+    ours = load_backbone("test_custom_networks:Tiny", weights=tmp_path / "w.pth", device="cpu")(x)
     close(ours, load_backbone(other, device="cpu")(x))
     torch.save({"features.weight": torch.zeros(5, 3, 3, 3)}, tmp_path / "part.pth")
     with pytest.raises(WeightsError, match="3 missing"):
-        load_backbone("test_own_networks:Tiny", weights=tmp_path / "part.pth", device="cpu")
+        load_backbone("test_custom_networks:Tiny", weights=tmp_path / "part.pth", device="cpu")
 
 
 def test_a_network_that_wants_another_size_says_so() -> None:
@@ -113,11 +114,11 @@ def test_a_module_without_preprocess_says_what_is_taken() -> None:
 
 
 def test_a_header_never_chooses_code(tmp_path: Path, folders: tuple[Path, Path]) -> None:
-    stats = gm.compute_stats(folders[0], backbone="test_own_networks:Tiny", cache=False)
+    stats = gm.compute_stats(folders[0], backbone="test_custom_networks:Tiny", cache=False)
     path = stats.save(tmp_path / "own.npz")
     with pytest.raises(gm.MismatchError, match="not built in"):
         gm.fid(path, folders[1])
-    assert gm.fid(path, folders[1], backbone="test_own_networks:Tiny", cache=False).value > 0
+    assert gm.fid(path, folders[1], backbone="test_custom_networks:Tiny", cache=False).value > 0
     assert not is_built_in("timm:resnet18.a1_in1k")
     assert is_built_in("torchvision:resnet50.IMAGENET1K_V2")
 
@@ -182,7 +183,7 @@ def broken() -> nn.Module:
 
 def test_a_factory_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="RuntimeError: out of cheese"):
-        recipe_of("test_own_networks:broken")
+        recipe_of("test_custom_networks:broken")
     (tmp_path / "wrong_syntax.py").write_text("def (")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UsageError, match="SyntaxError"):
@@ -266,9 +267,10 @@ def test_whatever_a_user_s_network_does(folders: tuple[Path, Path], run: Run) ->
         with pytest.raises(UsageError, match=message):
             load_backbone(Faulty(kind), device="cpu")
     assert load_backbone(Faulty("numpy"), device="cpu")(images(2, 30)).shape == (2, 3)
-    path = str(Path(__file__).parents[1])
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")])
     done = run(
-        "fid", *folders, "--backbone", "test_own_networks:printing", "--json", PYTHONPATH=path
+        "fid", *folders, "--backbone", "test_custom_networks:printing", "--json", PYTHONPATH=path
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["metric"] == "fd"
@@ -305,4 +307,4 @@ def test_weights_that_are_no_plain_numbers(tmp_path: Path) -> None:
     for bad in (state["head.weight"].to(torch.complex64), state["head.weight"].to_sparse()):
         torch.save({**state, "head.weight": bad}, tmp_path / "w.pth")
         with pytest.raises(WeightsError, match=r"head\.weight is"):
-            load_backbone("test_own_networks:Tiny", weights=tmp_path / "w.pth", device="cpu")
+            load_backbone("test_custom_networks:Tiny", weights=tmp_path / "w.pth", device="cpu")

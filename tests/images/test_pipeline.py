@@ -6,6 +6,7 @@ import hashlib
 import io
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ def test_what_was_read_is_not_read_again() -> None:
     assert load_image(source, good, Decoding()).pixels is not None
     assert load_image(source, gone, Decoding()) == DecodedImage(1, 0, None, None, None, "gone")
     assert source.reads == [0, 1]
-    assert load_image(source, good._replace(data=None), Decoding()).digest == good.digest
+    assert load_image(source, replace(good, data=None), Decoding()).digest == good.digest
     assert source.reads == [0, 1, 0]
 
 
