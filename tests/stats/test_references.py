@@ -285,7 +285,7 @@ def test_a_broken_index_is_told(fault: str, tmp_path: Path, monkeypatch: Any) ->
 
 def test_the_index_is_looked_for_in_the_package_first(tmp_path: Path, monkeypatch: Any) -> None:
     package = tmp_path / "gan_metrics"
-    monkeypatch.setattr(references, "__file__", str(package / "references.py"))
+    monkeypatch.setattr(references, "__file__", str(package / "stats" / "references.py"))
     with pytest.raises(GanMetricsError, match="index of references is missing"):
         index_path()
     for folder in (tmp_path, package):
