@@ -170,7 +170,6 @@ def _check(program: bytes) -> None:
     """
     stack: list[_Value] = []
     memo: dict[int, _Value] = {}
-    argument: Any
     for count, (opcode, argument, _) in enumerate(pickletools.genops(program)):
         name = opcode.name
         if name not in _ALLOWED:
