@@ -18,6 +18,7 @@ from data import crops, random_inception_weights, write_folder
 from filelock import FileLock
 from hypothesis import settings
 
+import gan_metrics as gm
 from gan_metrics.backbones import inception
 
 # How long an example takes says how busy the machine is, and nothing of what is tested.
@@ -124,6 +125,23 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         np.clip(c + rng.normal(0, 25, c.shape), 0, 255).astype(np.uint8) for c in crops(11, seed=2)
     ]
     return write_folder(root / "real", crops(12, seed=1)), write_folder(root / "fake", noisy)
+
+
+@pytest.fixture(scope="session")
+def _features_of_folders(
+    folders: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    def make(cache: Path) -> None:
+        for folder in folders:
+            gm.extract_features(folder, backbone=LITE0, cache=cache)
+
+    return made_once(tmp_path_factory, "features", make)
+
+
+@pytest.fixture
+def cached_features(_features_of_folders: Path, _own_places: None) -> None:
+    """The cache has the embedded network's features of `folders`, as after an earlier run."""
+    shutil.copytree(_features_of_folders, os.environ["GAN_METRICS_CACHE"])
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

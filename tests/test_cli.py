@@ -25,6 +25,7 @@ from gan_metrics.communication import ALONE
 from gan_metrics.stats import Statistics
 
 Folders = tuple[Path, Path]
+pytestmark = pytest.mark.usefixtures("cached_features")
 OFFLINE = ("--backbone", LITE0)
 
 
@@ -54,7 +55,7 @@ def refused(code: int, *args: object, says: tuple[str, ...]) -> Outcome:
 
 
 def test_the_main_job_in_a_process_of_its_own(folders: Folders, run: Run) -> None:
-    done = run("fid", *folders, *OFFLINE)
+    done = run("fid", *folders, *OFFLINE, "--no-cache")
     assert done.returncode == 0
     assert done.stdout.startswith("FD ")
     assert "±" in done.stdout
