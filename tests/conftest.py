@@ -22,6 +22,7 @@ from data import crops, random_inception_weights, write_folder
 from filelock import FileLock
 from hypothesis import settings
 
+import gan_metrics as gm
 from gan_metrics.backbones import inception, network
 
 # How long an example takes says how busy the machine is, and nothing of what is tested.
@@ -140,6 +141,23 @@ def coarse_lite0() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(network, "build_network", coarse.build_network)
         yield
+
+
+@pytest.fixture(scope="session")
+def _features_of_folders(
+    folders: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    def make(cache: Path) -> None:
+        for folder in folders:
+            gm.extract_features(folder, backbone=LITE0, cache=cache)
+
+    return made_once(tmp_path_factory, "features", make)
+
+
+@pytest.fixture
+def cached_features(_features_of_folders: Path, _own_places: None) -> None:
+    """The cache has the embedded network's features of `folders`, as after an earlier run."""
+    shutil.copytree(_features_of_folders, os.environ["GAN_METRICS_CACHE"])
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

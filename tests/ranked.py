@@ -21,9 +21,11 @@ from gan_metrics.features import extraction
 from gan_metrics.training import FID, Evaluator, FrechetLoss, Metrics
 
 LITE0 = "efficientnet-lite0"
-OWN: dict[str, Any] = {"backbone": LITE0, "device": "cpu"}
 METRICS = ["fid", "kid", "prdc", "vendi"]
 COLOURS = Colours()
+OWN: dict[str, Any] = {"backbone": COLOURS, "device": "cpu"}
+CACHED: dict[str, Any] = {"backbone": LITE0, "device": "cpu"}
+"""Features of a network of one's own are not cached."""
 
 
 def values_of(found: gm.EvaluationResult) -> dict[str, tuple[float, float | None]]:
@@ -40,7 +42,7 @@ def sets(root: Path, comm: Comm) -> Any:
             metrics=METRICS,
             comm=comm,
             cache=root / f"cache-{comm.size}",
-            **OWN,
+            **CACHED,
         )
         found.append((values_of(scores), [one.digests for one in scores.values()]))
     return found

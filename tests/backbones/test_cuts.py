@@ -148,16 +148,19 @@ def resnet50d(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     path = tmp_path_factory.mktemp("resnet50d") / "w.pth"
     net = seeded(lambda: timm.create_model("resnet50d"), path)
     values: dict[str, torch.Tensor] = {}
-    for layer in ABOUT_FOLDED:
+
+    def watch(layer: str) -> None:
         module = net.get_submodule(layer.removesuffix(":in"))
         if layer.endswith(":in"):
-            module.register_forward_pre_hook(
-                lambda _m, taken, layer=layer: values.setdefault(layer, taken[0].clone()) and None
-            )
+            module.register_forward_pre_hook(lambda _m, taken: keep(layer, taken[0]))
         else:
-            module.register_forward_hook(
-                lambda _m, _i, out, layer=layer: values.setdefault(layer, out.clone()) and None
-            )
+            module.register_forward_hook(lambda _m, _i, out: keep(layer, out))
+
+    def keep(layer: str, value: torch.Tensor) -> None:
+        values[layer] = value.clone()
+
+    for layer in ABOUT_FOLDED:
+        watch(layer)
     x = images(2, 64)
     with torch.inference_mode():
         net(apply(x, recipe_of("timm:resnet50d").preprocess))

@@ -23,20 +23,43 @@ from gan_metrics.distributed import ALONE
 from gan_metrics.stats.statistics import Statistics
 
 Folders = tuple[Path, Path]
+pytestmark = pytest.mark.usefixtures("cached_features")
 OFFLINE = ("--backbone", LITE0)
 
 
 def test_the_main_job_in_a_process_of_its_own(folders: Folders, run: Run) -> None:
-    done = run("fid", *folders, *OFFLINE)
-    assert done.returncode == 0
-    assert done.stdout.startswith("FD ")
-    assert "±" in done.stdout
-    assert "warning[few-images]" in done.stderr
-    assert "warning" not in done.stdout
+    """Without a cache at a terminal, which has a progress bar; and by it, where there is none."""
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "gan_metrics", "fid", *map(str, folders), *OFFLINE]
+    terminal = {**os.environ, "COLUMNS": "200", "TERM": "xterm"}
+    done = subprocess.Popen([*command, "--no-cache"], stdout=subprocess.PIPE, stderr=follower,
+                            text=True, env=terminal)  # fmt: skip
+    os.close(follower)
+    seen = b""
+    while True:
+        try:
+            piece = os.read(leader, 4096)
+        except OSError:
+            break
+        if not piece:
+            break
+        seen += piece
+    os.close(leader)
+    assert done.wait() == 0
+    for part in (b"12/12", b"/s", b"few-images"):
+        assert part in seen
+    assert done.stdout is not None
+    said = done.stdout.read()
+    assert said.startswith("FD ")
+    assert "±" in said
+    assert "warning" not in said
     as_json = run("fid", *folders, *OFFLINE, "--json")
+    assert as_json.returncode == 0
+    assert "warning[few-images]" in as_json.stderr
+    assert "12/12" not in as_json.stderr
     document = json.loads(as_json.stdout)
     assert document["metric"] == "fd"
-    assert f"{document['value']:.3f}"[:6] == done.stdout.split()[1][:6]
+    assert f"{document['value']:.3f}"[:6] == said.split()[1][:6]
     assert [w["code"] for w in document["warnings"]].count("few-images") == 2
     assert document["feature_spec"]["backbone"] == LITE0
 
@@ -332,36 +355,6 @@ def test_out_of_memory(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> Non
         refused(6, "fid", *folders, says=("out of memory", "--batch-size"))
 
 
-def test_a_progress_bar_only_for_a_terminal(folders: Folders) -> None:
-    leader, follower = pty.openpty()
-    command = [
-        sys.executable,
-        "-m",
-        "gan_metrics",
-        "fid",
-        *map(str, folders),
-        *OFFLINE,
-        "--no-cache",
-    ]
-    done = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=follower, text=True,
-                            env={**os.environ, "COLUMNS": "200", "TERM": "xterm"})  # fmt: skip
-    os.close(follower)
-    seen = b""
-    while True:
-        try:
-            piece = os.read(leader, 4096)
-        except OSError:
-            break
-        if not piece:
-            break
-        seen += piece
-    assert done.wait() == 0
-    assert b"12/12" in seen
-    assert b"/s" in seen
-    assert done.stdout is not None
-    assert done.stdout.read().startswith("FD ")
-
-
 # The other verbs.
 
 
@@ -408,7 +401,7 @@ def test_doctor() -> None:
 
 
 def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gan_metrics.demo.IMAGES", 40)
+    monkeypatch.setattr("gan_metrics.demo.IMAGES", 24)
     done = call("demo", "-o", tmp_path / "demo")
     assert done.code == 0, done.err
     names = [line.split()[0] for line in done.out.splitlines()]

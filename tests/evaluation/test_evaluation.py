@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import LITE0
 from data import crops, write_folder
+from narrow import SHARE
 from oracles import frechet_nuclear
 
 import gan_metrics as gm
@@ -32,6 +33,7 @@ from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.stats.statistics import Statistics
 
 Folders = tuple[Path, Path]
+pytestmark = pytest.mark.usefixtures("cached_features")
 
 
 def codes(result: gm.MetricResult) -> list[str]:
@@ -152,11 +154,12 @@ def test_what_a_peer_s_file_does_not_say_is_declared(tmp_path: Path) -> None:
 def test_a_peer_s_file_takes_the_space_of_the_other_side(
     folders: Folders, tmp_path: Path, narrow_inception: Path
 ) -> None:
-    peer = peer_file(tmp_path / "a.npz", 192)
+    dim = 192 // SHARE
+    peer = peer_file(tmp_path / "a.npz", dim)
     result = gm.fid(peer, folders[1], layer="192", weights=narrow_inception)
     assert result.feature_spec.layer == "192"
     assert "layer" in result.declared
-    with pytest.raises(MismatchError, match=r"192 dimensions and .* 2048"):
+    with pytest.raises(MismatchError, match=rf"{dim} dimensions and .* 2048"):
         gm.fid(peer, folders[1], weights=narrow_inception)
 
 
@@ -282,7 +285,7 @@ def test_all_is_one_decode_and_one_pass(folders: Folders, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(pipeline, "decode", decode)
     monkeypatch.setattr(network.Backbone, "read", read)
-    found = gm.evaluate(*folders, metrics="all", backbone=LITE0, arguments=SMALL)
+    found = gm.evaluate(*folders, metrics="all", backbone=LITE0, arguments=SMALL, cache=False)
     assert len(decoded) == 12 + 11
     assert sum(n for n, _ in passed) == 12 + 11
     assert {tuple(layers) for _, layers in passed} == {
@@ -406,13 +409,13 @@ def test_the_2015_inception_has_all_of_them_but_clip(
 
 
 def test_the_spatial_features_are_laid_out_as_adm_s(narrow_inception: Path) -> None:
-    """The first 7 of 192 channels of the 17 × 17 map, height, width, channel."""
+    """The first 7 channels of the 17 × 17 map, height, width, channel."""
     backbone = gm.load_backbone(weights=narrow_inception, layer="spatial", device="cpu")
     image = torch.from_numpy(crops(1, 3, 64, 64)[0].copy()).permute(2, 0, 1)[None]
     whole = gm.load_backbone(
         weights=narrow_inception, layer="Mixed_6d.branch1x1", pool="none", device="cpu"
     )(image)
-    assert whole.shape == (1, 192, 17, 17)
+    assert whole.shape == (1, 192 // SHARE, 17, 17)
     expected = whole.permute(0, 2, 3, 1)[..., :7].reshape(1, -1)
     torch.testing.assert_close(backbone(image), expected)
     assert float(expected.min()) >= 0  # after the ReLU
