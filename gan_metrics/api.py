@@ -333,7 +333,7 @@ def extract_features(source: Input, *, options: Options) -> Features:
     given = open_set(source, options)
     if isinstance(given, Statistics):
         raise InputError(f"{given.description} holds statistics; features come from images")
-    return _features_of(given, options, moments=False)
+    return replace(_features_of(given, options, moments=False), source=None)
 
 
 def _features_of(

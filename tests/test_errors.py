@@ -169,11 +169,11 @@ def test_a_lack_of_open_files_is_no_broken_archive(
 def test_a_folder_that_is_gone_keeps_its_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gan_metrics.images.sources import opening
+    from gan_metrics.inputs import readers
 
     def fails(path: Path, *, recursive: bool) -> NoReturn:
         raise gm.NotFoundError("gone meanwhile")
 
-    monkeypatch.setattr(opening, "FolderSource", fails)
+    monkeypatch.setattr(readers, "FolderSource", fails)
     with pytest.raises(gm.NotFoundError, match=r"^gone meanwhile$"):
         open_source(tmp_path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -139,14 +139,15 @@ class PerClass:
 def measure_classes(
     evaluations: Mapping[str | None, Evaluation],
     labels: Any = None,
-    only: Collection[str] | None = None,
+    only: Mapping[str, str] | None = None,
 ) -> PerClass:
     """Compute metrics of each class from features that were extracted for the whole sets.
 
     Args:
         evaluations: Protocol to what was computed for the whole sets; ``None``: the one protocol.
         labels: As for :func:`~gan_metrics.images.labels.labels_of_both`.
-        only: Names of the metrics to compute, as they were asked for; ``None``: all.
+        only: Names of the metrics to compute, as they were asked for, to the names that their
+            values are shown under; ``None``: all, under the names of their results.
 
     Raises:
         InputError: When all sets are known by their moments alone, or an image has no class.
@@ -196,7 +197,7 @@ def _count(by_role: Mapping[str, Mapping[str, Indices]], name: str) -> tuple[int
 
 
 def _groups(
-    evaluations: Mapping[str | None, Evaluation], only: Collection[str] | None
+    evaluations: Mapping[str | None, Evaluation], only: Mapping[str, str] | None
 ) -> Iterator[tuple[str | None, MetricGroup, dict[str, str]]]:
     """Protocol, group of metrics, and the metrics' displayed names by their names."""
     for protocol, evaluation in evaluations.items():
@@ -204,6 +205,7 @@ def _groups(
             names = [name for name in group.rows if only is None or name in only]
             results = evaluation.results
             shown = {name: results[name].metric if name in results else name for name in names}
+            shown |= {name: only[name] for name in names if only is not None}
             if shown:
                 yield protocol, group, shown
 

@@ -119,7 +119,7 @@ CLIP = Library(
     "clip",
     "clip:MODEL/WEIGHTS",
     recipe=clip_recipe,
-    names=_names("open_clip"),
+    names=_names("clip"),
     packages=("open-clip-torch",),
     cite=("radford2021learning",),
 )

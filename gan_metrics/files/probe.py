@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from gan_metrics.errors import InputError, UsageError
+from gan_metrics.errors import InputError, NotFoundError, UsageError
 from gan_metrics.files.npz import NPY_MAGIC, StoredArray, npy_array, npz_arrays, reading
 from gan_metrics.files.restricted_pickle import one_tensor
 from gan_metrics.utils.optional import require
@@ -176,8 +176,11 @@ class Probe:
         """Raise an error if the file cannot be read as what it claims to be.
 
         Raises:
+            NotFoundError: When nothing is there.
             InputError: With the text of :attr:`error`.
         """
+        if self.container == "missing":
+            raise NotFoundError(f"{self.path} does not exist")
         if self.error is not None:
             raise InputError(self.error)
 

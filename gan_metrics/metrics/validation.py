@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from numbers import Integral, Real
@@ -139,12 +140,16 @@ def one_of(*names: str) -> Callable[[str, Any], str]:
 
 def at_least(least: int, most: int | None = None) -> Callable[[str, Any], int]:
     """A check for whole numbers of at least ``least``, and at most ``most``."""
-    return lambda name, value: whole_number(name, value, least=least, most=most)
+    return functools.partial(whole_number, least=least, most=most)
 
 
 def or_none(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
     """A check that also accepts ``None``."""
-    return lambda name, value: None if value is None else check(name, value)
+    return functools.partial(_check_unless_none, check)
+
+
+def _check_unless_none(check: Callable[[str, Any], Any], name: str, value: Any) -> Any:
+    return None if value is None else check(name, value)
 
 
 def generator(seed: Any, draws: str = "numpy") -> Any:

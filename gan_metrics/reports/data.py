@@ -203,7 +203,10 @@ def examine(
     assert first.real is not None  # noqa: S101
     choice = measured[0].space
     seed = options.seed_or_default
-    ranked = any(leading in one.results for one in measured)
+    displayed = dict[str, str]()
+    for one in measured:
+        if leading in one.results:
+            displayed[leading] = one.results[leading].metric
     generators = []
     for name, one, mine in zip(names, measured, sets, strict=True):
         looks = shown or places
@@ -211,8 +214,8 @@ def examine(
         worst = [] if images is None else [row["name"] for row in images.worst(places)]
         found, more = _tried("places", _places, mine, choice, options, worst)
         classes, why = None, dict[str, str]()
-        if by_class and ranked:
-            classes, why = _tried("classes", _classes, one, mine, leading, labels)
+        if by_class and displayed:
+            classes, why = _tried("classes", _classes, one, mine, displayed, labels)
         why = {**missing, **more, **why}
         generators.append(_generator(name, one, mine, images, found, classes, why, shown, seed))
     comparison, unranked = _ranking(names, measured, rows)
@@ -340,7 +343,9 @@ def _generator(
     )
 
 
-def _classes(measured: Evaluation, sets: FeatureSets, leading: str, labels: Any) -> PerClass | None:
+def _classes(
+    measured: Evaluation, sets: FeatureSets, displayed: Mapping[str, str], labels: Any
+) -> PerClass | None:
     """The leading metric class by class, where there are classes."""
     if labels is None:
         found = []
@@ -356,7 +361,7 @@ def _classes(measured: Evaluation, sets: FeatureSets, leading: str, labels: Any)
                 f"there are {len(classes)} class folders, and at most {_CLASSES} are looked at "
                 "unasked; give --labels to have them all"
             )
-    return measure_classes({None: measured}, labels, only=[leading])
+    return measure_classes({None: measured}, labels, only=displayed)
 
 
 def _galleries(sets: FeatureSets, images: PerImage | None, shown: int, seed: int) -> list[Gallery]:

@@ -15,6 +15,7 @@ from recorded import PATHS, RECORDERS, STEP, Curved, Inputs, stack
 from tolerances import path_length_error
 
 import gan_metrics as gm
+from gan_metrics import image_metrics
 from gan_metrics.backbones.lpips import Lpips
 from gan_metrics.generators.generated import Generated
 
@@ -63,5 +64,5 @@ def test_the_default_step_is_that_of_the_packages() -> None:
     functional = pytest.importorskip("torchmetrics.functional.image")
     defaults = pytest.importorskip("torch_fidelity.defaults").DEFAULTS
     theirs = inspect.signature(functional.perceptual_path_length).parameters["epsilon"].default
-    ours = inspect.signature(gm.perceptual.ppl).parameters["epsilon"].default
+    ours = inspect.signature(image_metrics.ppl).parameters["epsilon"].default
     assert ours == theirs == defaults["ppl_epsilon"]

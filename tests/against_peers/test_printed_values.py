@@ -167,7 +167,7 @@ def test_the_protocols_differ(inputs: Inputs) -> None:
     found = gm.evaluate(
         *inputs.mixed, metrics="fid", protocol=names, weights=inputs.inception, layer="64"
     )
-    assert list(found) == [f"fd@{name}" for name in names]
+    assert list(found) == [f"fid@{name}" for name in names]
     values = [result.value for result in found.values()]
     assert len({round(value, 3) for value in values}) == 4
     for name, value in zip(names, values, strict=True):

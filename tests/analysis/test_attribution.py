@@ -260,7 +260,7 @@ def test_faults(planted: tuple[Path, Path, dict[str, tuple]], tmp_path: Path) ->
     real, fake, _ = planted
     with pytest.raises(UsageError, match=r"image of .* '0000.jpg'.*0000.png"):
         attribute(real, fake, names=["0000.jpg"], backbone=LITE0)
-    with pytest.raises(UsageError, match="top=0"):
+    with pytest.raises(UsageError, match="top must be a whole number"):
         attribute(real, fake, top=0, backbone=LITE0)
     flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 224 * 224, 4))
     with pytest.raises(UsageError, match="no feature map before its layer"):

@@ -125,7 +125,7 @@ def test_one_image_as_the_query(folders: tuple[Path, Path]) -> None:
     ("how", "message"),
     [
         ({"distance": "cosin"}, "Did you mean cosine"), ({"index": "exakt"}, "Did you mean exact"),
-        ({"top_k": 0}, "top_k=0"), ({"flag_below": -1.0}, "flag_below=-1.0"),
+        ({"top_k": 0}, "top_k must be"), ({"flag_below": -1.0}, "flag_below=-1.0"),
         ({"topk": 3}, "unknown option"),
     ],
 )  # fmt: skip

@@ -16,6 +16,8 @@ from PIL import Image, ImageFilter
 
 import gan_metrics as gm
 from gan_metrics.analysis.per_image import COLUMNS, look_at_images
+from gan_metrics.backbones import network
+from gan_metrics.backbones.build import build_network
 from gan_metrics.errors import ComputationError, InputError, UsageError
 from gan_metrics.evaluation.compute import FeatureSets
 from gan_metrics.metrics import frechet_distance, frechet_influence, pointwise
@@ -76,8 +78,9 @@ def test_leaving_out_the_worst_lowers_the_distance_as_predicted(n: int, m: int, 
     assert frechet_distance(x, np.delete(y, best, axis=0)) > before
 
 
-def test_planted_images_are_found(tmp_path: Path) -> None:
+def test_planted_images_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blurred photographs raise the distance most; copies are named with their originals."""
+    monkeypatch.setattr(network, "build_network", build_network)  # at the images' full resolution
     rng = np.random.default_rng(0)
     real = write_folder(tmp_path / "real", scenes(90, 1))
     fake = write_folder(tmp_path / "fake", scenes(80, 2))

@@ -79,7 +79,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(owner, name, counting)
 
-    count(run, "open_side", "opened")
+    count(run, "open_set", "opened")
     count(FolderSource, "read", "read")
     count(Backbone, "_raw", "embedded", lambda _, inputs, __: len(inputs))
     return counts

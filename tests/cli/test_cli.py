@@ -143,7 +143,14 @@ def test_a_folder_without_images(folders: Folders, tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_source(folders: Folders, tmp_path: Path) -> None:
     (tmp_path / "x.dat").write_text("x")
-    refused(3, "fid", folders[0], tmp_path / "x.dat", *OFFLINE, says=("neither a folder", ".npz"))
+    refused(
+        3,
+        "fid",
+        folders[0],
+        tmp_path / "x.dat",
+        *OFFLINE,
+        says=("none of the kinds", "a folder of images", ".npz"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -267,8 +274,8 @@ def test_weights_with_the_wrong_keys(tmp_path: Path, folders: Folders) -> None:
         ("--on-error", "ignore", "raise or skip"),
         ("--device", "cuda:77", "CUDA devices"),
         ("--device", "toaster", "unknown device"),
-        ("--batch-size", "0", "at least 1"),
-        ("--max-images", "0", "at least 1"),
+        ("--batch-size", "0", "≥ 1"),
+        ("--max-images", "0", "≥ 1"),
     ],
 )
 def test_wrong_usage(folders: Folders, option: str, value: str, says: str) -> None:

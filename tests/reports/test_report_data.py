@@ -384,7 +384,7 @@ def test_a_map_whose_extra_is_missing_is_told_of_before_any_work(
 
 
 def test_refused(sets: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="shown=-1"):
+    with pytest.raises(UsageError, match="shown must be a whole number"):
         examine(sets["real"], [sets["near"]], shown=-1, **OWN)
     with pytest.raises(UsageError, match="name one alone"):
         examine(sets["real"], [sets["near"]], protocol=["adm", "imagenet"])

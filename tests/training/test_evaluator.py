@@ -175,7 +175,7 @@ def test_a_generator_that_fails_leaves_the_evaluator_whole(reference: gm.Feature
 
 def test_what_it_refuses(reference: gm.Features, tmp_path: Path) -> None:
     for name in ("n_fake", "every", "batch_size"):
-        with pytest.raises(UsageError, match=f"{name}=0"):
+        with pytest.raises(UsageError, match=f"{name} must be a whole number"):
             Evaluator(reference, **{name: 0}, **OWN)
     with pytest.raises(UsageError, match="needs a reference"):
         Evaluator(None, **OWN)  # type: ignore[arg-type]
