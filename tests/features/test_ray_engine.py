@@ -24,6 +24,7 @@ import gan_metrics as gm
 from gan_metrics.errors import ComputationError, ImageError, ResourceError, UsageError
 from gan_metrics.features import extraction, ray_engine
 from gan_metrics.features.ray_engine import RayStream
+from gan_metrics.inputs.sets import ImageSet
 
 ray = pytest.importorskip("ray")
 OWN: dict[str, Any] = {"backbone": LITE0, "device": "cpu", "cache": False}
@@ -148,7 +149,7 @@ def test_actors_that_always_die_are_given_up(folder: Path, monkeypatch: pytest.M
             os.kill(os.getpid(), signal.SIGKILL)
             return b""
 
-    monkeypatch.setattr("gan_metrics.inputs.opening.open_source", lambda *_, **__: Dying())
+    monkeypatch.setattr("gan_metrics.api.open_set", lambda *_: ImageSet(Dying()))
     with pytest.raises(ResourceError, match="died 4 times"):
         gm.extract_features(folder, **{**POOL, "workers": 1})
 

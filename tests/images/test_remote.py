@@ -23,6 +23,7 @@ import gan_metrics as gm
 from gan_metrics.errors import ImageError, InputError, ResourceError, UsageError
 from gan_metrics.images.sources import Place
 from gan_metrics.inputs.opening import open_source
+from gan_metrics.inputs.sets import ImageSet
 
 pytestmark = pytest.mark.usefixtures("coarse_lite0")
 
@@ -234,7 +235,7 @@ def test_a_server_that_is_not_there(root: Path) -> None:
 
 def test_a_network_that_gives_out_ends_the_run(web: str, monkeypatch: pytest.MonkeyPatch) -> None:
     source = open_source(f"{web}/images/")
-    monkeypatch.setattr("gan_metrics.inputs.opening.open_source", lambda *_, **__: source)
+    monkeypatch.setattr("gan_metrics.api.open_set", lambda *_: ImageSet(source))
     monkeypatch.setattr(source, "_places", [Place(f"{web}/busy/{i}.png") for i in range(6)])
     with pytest.raises(ResourceError, match="cannot be reached"):
         gm.extract_features("x", **OWN, on_error="skip")  # not left out as bad images
