@@ -457,9 +457,9 @@ def test_values_outside_the_range_are_clipped_and_it_is_said(folders: Folders) -
 @pytest.mark.parametrize(
     ("how", "says"),
     [
-        ({"n": 0}, "n=0"),
-        ({"batch_size": 1.5}, "batch_size=1.5"),
-        ({"seed": -1}, "seed=-1"),
+        ({"n": 0}, "n must be"),
+        ({"batch_size": 1.5}, "batch_size must be"),
+        ({"seed": -1}, "seed must be"),
         ({"z_size": (8, 0)}, "z_size"),
         ({"value_range": (1, 1)}, "value_range"),
         ({"num_classes": 4}, "4 classes and names of 3"),

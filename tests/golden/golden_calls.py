@@ -563,9 +563,9 @@ def _() -> Any:
 
 @call("own-network", network=Network(1.0, 6))
 def _() -> Any:
-    import toys
+    import golden_toys
 
-    result = gm.fid("real", "fake", backbone=toys.Colors(), device="cpu", error_bars=False)
+    result = gm.fid("real", "fake", backbone=golden_toys.Colors(), device="cpu", error_bars=False)
     document = result.to_json()
     del document["feature_spec"]["weights_sha256"], document["feature_spec"]["fingerprint"]
     del document["feature_spec"]["backbone"]
@@ -574,9 +574,9 @@ def _() -> Any:
 
 @call("generated", network=EARLY_NETWORK, slow=True)
 def _() -> Any:
-    import toys
+    import golden_toys
 
-    images = gm.Generated(toys.squares, n=4, seed=3)
+    images = gm.Generated(golden_toys.squares, n=4, seed=3)
     return gm.fid("real", images, error_bars=False, **EARLY).to_json()
 
 
@@ -660,12 +660,12 @@ def _() -> Any:
 
 @call("training-evaluator", network=EARLY_NETWORK)
 def _() -> Any:
-    import toys
+    import golden_toys
 
     evaluator = gm.training.Evaluator(
         "real", ["fid"], n_fake=4, every=2, batch_size=2, log="log.jsonl", error_bars=False, **LOOP
     )
-    results = [evaluator(toys.squares, step) for step in (0, 1, 2)]
+    results = [evaluator(golden_toys.squares, step) for step in (0, 1, 2)]
     lines = [json.loads(line) for line in Path("log.jsonl").read_text().splitlines()]
     for line in lines:
         del line["results"][0]["digests"]

@@ -187,10 +187,10 @@ COMMANDS = {
         f"fid files/images fake {_EARLY} {_FEW} --on-error skip --exif apply --json", network=EARLY
     ),
     "fid-generator": Command(
-        f"fid real --generator toys:squares --n-fake 4 {_EARLY} {_FEW} --json", network=EARLY
+        f"fid real --generator golden_toys:squares --n-fake 4 {_EARLY} {_FEW} --json", network=EARLY
     ),
     "fid-own-network": Command(
-        f"fid real fake --backbone toys:colors --device cpu {_FEW} --json",
+        f"fid real fake --backbone golden_toys:colors --device cpu {_FEW} --json",
         network=Network(1.0, 6),
         slow=True,
     ),
@@ -273,7 +273,7 @@ COMMANDS = {
         network=EMBEDDED,
     ),
     "ppl-json": Command(
-        "ppl --generator toys:painter --n-fake 4 --weights random --device cpu --json",
+        "ppl --generator golden_toys:painter --n-fake 4 --weights random --device cpu --json",
         slow=True,
         network=EMBEDDED,
     ),

@@ -55,14 +55,14 @@ def make(root: Path) -> None:
             code, _, err = run_command(command.split())
             if code:
                 raise SystemExit(f"gan-metrics {command}: {err}")
-        import toys
+        import golden_toys
 
         how = {"backbone": "efficientnet-lite0", "layer": "blocks.1", "device": "cpu"}
         evaluator = gm.training.Evaluator(
             "real", ["fid", "kid"], n_fake=4, log="training.jsonl", **how
         )
         for step in (0, 10, 20):
-            evaluator(lambda n, seed, step=step: toys.squares(n, seed + step), step)
+            evaluator(lambda n, seed, step=step: golden_toys.squares(n, seed + step), step)
         metric = gm.training.FID(**how)
         images = [
             torch.from_numpy(inputs.images(name)).permute(0, 3, 1, 2) for name in ("real", "fake")

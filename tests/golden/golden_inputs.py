@@ -139,7 +139,7 @@ def build(root: Path) -> None:
     lines = [f"{n},{'a' if i % 2 else 'b'}" for i, n in enumerate(names("fake"))]
     (root / "labels.csv").write_text("\n".join(["name,label", *lines]) + "\n", encoding="utf-8")
     (root / "weights.pth").write_bytes(b"a weights file whose hash is known and which is not read")
-    (root / "toys.py").write_text(_TOYS, encoding="utf-8")
+    (root / "golden_toys.py").write_text(_TOYS, encoding="utf-8")
 
 
 _TOYS = '''"""A generator of squares of one color, and a network of mean colors."""

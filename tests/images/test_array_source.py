@@ -146,13 +146,13 @@ def test_wrong_arrays_are_explained(tmp_path: Path, array: np.ndarray, message: 
         np.save(file, array, allow_pickle=True)
     for path in (tmp_path / "x.npy", npz(tmp_path / "x.npz", arr_0=array)):
         with pytest.raises(InputError, match=rf"x\.np.*({message})"):
-            open_source(path)
+            ArraySource(path)
 
 
 def test_an_archive_without_images_says_what_it_holds(tmp_path: Path) -> None:
     path = npz(tmp_path / "x.npz", mu=np.zeros(4), sigma=np.eye(4))
     with pytest.raises(InputError, match=r"holds mu \(float64.*no batch of images"):
-        open_source(path)
+        ArraySource(path)
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -329,7 +329,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path, compress
             file.write(bytes(256 * 256 * 3))
     code = (
         "import resource, sys; from pathlib import Path\n"
-        "from gan_metrics.images.sources import open_source\n"
+        "from gan_metrics.inputs.opening import open_source\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = peak(); source = open_source(Path(sys.argv[1]))\n"
         "total = sum(len(source.read(i)) for i in range(len(source.names)))\n"
