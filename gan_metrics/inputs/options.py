@@ -96,6 +96,10 @@ class Options:
             raise UsageError(
                 f"unknown device {str(self.device)!r}; expected auto, cpu, cuda, cuda:1 or mps"
             )
+        if isinstance(self.protocol, list | tuple):
+            raise UsageError(
+                f"protocol={self.protocol!r}: name one alone; only evaluate compares several"
+            )
         protocol_for(self.protocol)
         self._check_weights()
         ENGINES.find(self.engine)

@@ -128,14 +128,14 @@ def flag(name: str, value: Any) -> bool:
 
 def one_of(*names: str) -> Callable[[str, Any], str]:
     """What refuses all but some names, with a :class:`~gan_metrics.errors.UsageError`."""
+    return functools.partial(_check_name, names)  # which can be pickled
 
-    def check(name: str, value: Any) -> str:
-        if not isinstance(value, str) or value not in names:
-            known = f"{', '.join(names[:-1])} or {names[-1]}"
-            raise UsageError(f"{name} must be one of {known}, not {value!r}")
-        return value
 
-    return check
+def _check_name(names: tuple[str, ...], name: str, value: Any) -> str:
+    if not isinstance(value, str) or value not in names:
+        known = f"{', '.join(names[:-1])} or {names[-1]}"
+        raise UsageError(f"{name} must be one of {known}, not {value!r}")
+    return value
 
 
 def at_least(least: int, most: int | None = None) -> Callable[[str, Any], int]:
