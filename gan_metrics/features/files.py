@@ -38,7 +38,6 @@ from gan_metrics.files.npz import StoredArray, read_arrays
 from gan_metrics.files.probe import TORCH, Probe, probe
 from gan_metrics.files.restricted_pickle import PickledArray, open_torch
 from gan_metrics.images.sources.array_file import is_image_batch
-from gan_metrics.images.sources.parquet import is_image_table
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.text import as_text, dumps, loads
@@ -92,7 +91,7 @@ def claims_features(found: Probe) -> bool:
         return False
     if found.suffix == ".npz":
         return "features" in found.arrays
-    return found.suffix != ".parquet" or not is_image_table(found)
+    return found.suffix != ".parquet" or "features" in found.columns
 
 
 def save_features(features: Features, path: str | os.PathLike[str]) -> Path:

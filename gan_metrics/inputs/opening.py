@@ -36,7 +36,7 @@ from gan_metrics.inputs.sets import AnySet, ImageSet, Input
 from gan_metrics.stats.references import open_reference
 from gan_metrics.stats.statistics import Statistics
 
-__all__ = ["open_set", "open_source"]
+__all__ = ["open_object", "open_set", "open_source"]
 
 _REGISTERED = "ref:"
 """Before the name of a registered reference."""
@@ -67,7 +67,7 @@ def open_set(given: Input, options: Options, *, single: bool = False) -> AnySet:
     if isinstance(given, Generated):
         return ImageSet(given)
     if _is_object(given):
-        return ImageSet(_open_object(given))
+        return ImageSet(open_object(given))
     if not isinstance(given, str | os.PathLike):
         raise UsageError(
             f"expected a path, images, statistics or features, not {type(given).__name__}; "
@@ -224,8 +224,11 @@ def _is_object(given: Any) -> bool:
     )
 
 
-def _open_object(given: Any) -> ImageSource:
+def open_object(given: Any) -> ImageSource:
     """The images of an object; see :mod:`gan_metrics.images.sources.python_objects`.
+
+    Args:
+        given: A tensor, array, list, dataset, loader or other iterable of images.
 
     Raises:
         InputError: When it is empty, or gives something else than images.

@@ -113,7 +113,8 @@ def _unknown(found: Probe, names: list[str]) -> str:
         return f"{found.path} is neither a folder nor a regular file"
     if found.container == "unknown" and found.error is not None:
         return found.error
-    return f"{found.path} is none of the kinds that are read; expected {'; '.join(names)}"
+    what = "is one image" if is_image(found.path) else "is none of the kinds that are read"
+    return f"{found.path} {what}; expected {'; '.join(names)}"
 
 
 def statistics_or_images(found: Reference) -> AnySet:

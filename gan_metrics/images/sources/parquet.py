@@ -14,23 +14,11 @@ from gan_metrics.files.process_lock import ProcessLock
 from gan_metrics.images.sources.file_names import numbered
 from gan_metrics.utils.optional import require
 
-__all__ = ["ParquetSource", "is_image_table"]
+__all__ = ["ParquetSource"]
 
 _BYTES = "bytes"
-_FEATURES = "features"
-"""The column of a file of saved features."""
-
 _KEPT = 2
 """Row groups that are kept: threads read ahead of each other."""
-
-
-def is_image_table(found: Probe) -> bool:
-    """Whether a Parquet file has a column that can be one of images, and none of features.
-
-    Args:
-        found: The probe of the file.
-    """
-    return _FEATURES not in found.columns and any(found.columns.values())
 
 
 class ParquetSource:
