@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from gan_metrics.analysis.per_class import measure_classes
 from gan_metrics.analysis.per_image import look_at_images
@@ -22,7 +21,7 @@ from gan_metrics.evaluation.plan import other_layer
 from gan_metrics.evaluation.run import Arguments, evaluate_by_protocols, score
 from gan_metrics.features.features import Features
 from gan_metrics.images.by_name import images_by_name
-from gan_metrics.images.labels import labels_of_both
+from gan_metrics.images.labels import LabelsLike, labels_of_both
 from gan_metrics.inputs.opening import open_set
 from gan_metrics.inputs.options import Options, takes_options
 from gan_metrics.inputs.sets import ImageSet, Input
@@ -97,7 +96,7 @@ def evaluate(
     arguments: Arguments | None = None,
     per_image: bool = False,
     per_class: bool = False,
-    labels: Any = None,
+    labels: LabelsLike = None,
     top: int = 0,
     protocol: str | Sequence[str] | None = None,
     options: Options,

@@ -219,7 +219,7 @@ def _forget_group() -> None:
     _GROUP = (None, None)
 
 
-def _host_group() -> Any:
+def _host_group() -> Any:  # noqa: ANN401
     """A group of all processes that talk from host to host; made by all of them at once."""
     global _GROUP
     import torch.distributed as dist

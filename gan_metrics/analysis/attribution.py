@@ -228,7 +228,7 @@ class _Mapper:
         image = torch.tensor(pixels).float()[None].requires_grad_()
         recorded: dict[Any, torch.Tensor] = {}
 
-        def keep(module: Any, _: Any, output: Any) -> None:
+        def keep(module: torch.nn.Module, _: object, output: Any) -> None:  # noqa: ANN401
             path = self._paths[module]
             wanted = path == self.layer if self.layer else _is_map(module, output)
             if wanted and path:
@@ -272,7 +272,7 @@ class _Mapper:
         )
 
 
-def _is_map(module: Any, output: Any) -> bool:
+def _is_map(module: torch.nn.Module, output: object) -> bool:
     """Whether an output has places: N × C × H × W, N × H × W × C, or tokens of a square grid."""
     import torch
     from torch import nn

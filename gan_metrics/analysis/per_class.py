@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,8 +13,9 @@ import numpy.typing as npt
 from gan_metrics.errors import ComputationError, GanMetricsError, InputError
 from gan_metrics.evaluation.compute import Evaluation, FeatureSets, MetricGroup
 from gan_metrics.features.features import Features
-from gan_metrics.images.labels import classes_of, labels_of_both
+from gan_metrics.images.labels import Labels, LabelsLike, classes_of, labels_of_both
 from gan_metrics.images.metadata import Tally
+from gan_metrics.metrics.estimate import Estimate
 from gan_metrics.results.result import value_text
 from gan_metrics.utils.result_warning import ResultWarning
 from gan_metrics.utils.text import printable
@@ -138,7 +139,7 @@ class PerClass:
 
 def measure_classes(
     evaluations: Mapping[str | None, Evaluation],
-    labels: Any = None,
+    labels: LabelsLike = None,
     only: Mapping[str, str] | None = None,
 ) -> PerClass:
     """Compute metrics of each class from features that were extracted for the whole sets.
@@ -220,14 +221,16 @@ def _why_not(sets: FeatureSets) -> str:
     return ""
 
 
-def _rows_by_class(features: Features, labels: Any) -> dict[str, Indices]:
+def _rows_by_class(features: Features, labels: Labels | None) -> dict[str, Indices]:
     classes = np.array(classes_of(features.names, labels, features.description))
     order = np.argsort(classes, kind="stable")
     names, starts = np.unique(classes[order], return_index=True)
     return dict(zip(map(str, names), np.split(order, starts[1:]), strict=True))
 
 
-def _of_class(group: MetricGroup, rows: Mapping[str, Indices | None]) -> Any:
+def _of_class(
+    group: MetricGroup, rows: Mapping[str, Indices | None]
+) -> Mapping[str, Estimate | GanMetricsError] | str:
     """Row's name to estimate or error; or the reason why there is none of any."""
     parts: dict[str, Features] = {}
     for role, one in (("real", group.sets.real), ("fake", group.sets.fake)):
@@ -254,7 +257,7 @@ def _part(features: Features, rows: Indices) -> Features:
     )
 
 
-def _value(found: Any, name: str) -> ClassValue:
+def _value(found: Mapping[str, Estimate | GanMetricsError] | str, name: str) -> ClassValue:
     if isinstance(found, str):
         return ClassValue(None, reason=found)
     estimate = found[name]
@@ -265,16 +268,15 @@ def _value(found: Any, name: str) -> ClassValue:
     return ClassValue(estimate.value, estimate.standard_error)
 
 
-def _mean(values: Any) -> ClassValue:
-    known = [value for value in values if value.value is not None]
+def _mean(values: Iterable[ClassValue]) -> ClassValue:
+    known = [(one.value, one.standard_error) for one in values if one.value is not None]
     if not known:
         return ClassValue(None, reason="no class has a value", classes=0)
-    errors = [value.standard_error for value in known]
+    errors = [error for _, error in known if error is not None]
     error = None
-    if None not in errors:
+    if len(errors) == len(known):
         error = math.sqrt(sum(e**2 for e in errors)) / len(known)
-    mean = sum(value.value for value in known) / len(known)
-    return ClassValue(mean, error, classes=len(known))
+    return ClassValue(sum(value for value, _ in known) / len(known), error, classes=len(known))
 
 
 def _cautions(found: PerClass) -> list[ResultWarning]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ from gan_metrics.inputs.opening import open_set
 from gan_metrics.inputs.options import Options, takes_options
 from gan_metrics.inputs.sets import EmbeddedSet, Input
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
+from gan_metrics.utils.array_types import AnyArray
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.result_warning import ResultWarning, unique
 
@@ -210,7 +210,7 @@ def _leading_components(rows: npt.NDArray[np.float32], seed: int) -> npt.NDArray
     return reduced
 
 
-def _tsne(rows: npt.NDArray[np.float32], perplexity: float, seed: int) -> Any:
+def _tsne(rows: npt.NDArray[np.float32], perplexity: float, seed: int) -> AnyArray:
     from sklearn.manifold import TSNE
 
     method = TSNE(
@@ -223,7 +223,7 @@ def _tsne(rows: npt.NDArray[np.float32], perplexity: float, seed: int) -> Any:
     return method.fit_transform(rows).astype(np.float64)
 
 
-def _umap(rows: npt.NDArray[np.float32], neighbors: int, seed: int) -> Any:
+def _umap(rows: npt.NDArray[np.float32], neighbors: int, seed: int) -> AnyArray:
     umap = require("umap", "maps")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a seed costs its parallelism

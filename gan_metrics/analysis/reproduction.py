@@ -205,7 +205,7 @@ def reproduce(
     return Reproduction([found[position] for position in range(len(entries))])
 
 
-def draw_again(record: str | os.PathLike[str], fake: Any) -> Any:
+def draw_again(record: str | os.PathLike[str], fake: Input | None) -> Input | None:
     """What a generator draws, as many images and with the seed that a record says.
 
     Args:

@@ -7,7 +7,7 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -19,6 +19,8 @@ from gan_metrics.utils.imports import import_object
 from gan_metrics.utils.stdout import prints_to_stderr
 
 __all__ = ["build_network", "find_cut", "list_cuts", "read_state_dict", "skeleton"]
+
+_T = TypeVar("_T")
 
 
 def build_network(choice: BackboneChoice) -> nn.Module:
@@ -98,7 +100,7 @@ def find_cut(recipe: Recipe, path: str) -> tuple[str, str]:
     return point.pool, point.layout
 
 
-def _guarded(recipe: Recipe, run: Callable[[], Any]) -> Any:
+def _guarded(recipe: Recipe, run: Callable[[], _T]) -> _T:
     try:
         return run()
     except UsageError:

@@ -126,7 +126,7 @@ def _identity(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _content(value: Any) -> bytes:
+def _content(value: object) -> bytes:
     """What an attribute holds, as far as that can be told."""
     if isinstance(value, torch.Tensor):
         flat = value.detach().cpu().contiguous().flatten()

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from gan_metrics.backbones.recipe import INPUT, Layer
 from gan_metrics.errors import UsageError, unknown_name
@@ -43,7 +44,7 @@ def run_until(
     seen: dict[str, torch.Tensor] = {}
     handles = []
 
-    def keep(name: str, value: Any) -> None:
+    def keep(name: str, value: object) -> None:
         if not isinstance(value, torch.Tensor):
             where = f"layer {name!r}" if name else "the network"
             raise UsageError(
@@ -82,7 +83,7 @@ def run_until(
     return {name: seen[name] for name in layers}
 
 
-def _register(module: nn.Module, name: str, keep: Callable[[str, Any], None]) -> Any:
+def _register(module: nn.Module, name: str, keep: Callable[[str, Any], None]) -> RemovableHandle:
     if name.endswith(INPUT):
         return module.register_forward_pre_hook(
             lambda _, inputs: keep(name, inputs[0] if inputs else None)
@@ -161,10 +162,10 @@ def cut_points(module: nn.Module, size: int, device: str = "meta") -> list[CutPo
                 counted.add(id(parameter))
                 total += parameter.numel()
 
-    def shape(value: Any) -> tuple[int, ...]:
+    def shape(value: object) -> tuple[int, ...]:
         return tuple(value.shape[1:]) if isinstance(value, torch.Tensor) else ()
 
-    def hook(owner: nn.Module, inputs: Any, output: Any) -> None:
+    def hook(owner: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         for part in owner.modules():
             count(part)
         taken = inputs[0] if inputs else None

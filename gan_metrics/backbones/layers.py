@@ -27,7 +27,7 @@ def cut_of(recipe: Recipe, name: str) -> tuple[str, Layer]:
     if short is not None:
         return short, recipe.layers[short]
 
-    def work_out() -> Any:
+    def work_out() -> object:
         building = importlib.import_module("gan_metrics.backbones.build")
         return list(building.find_cut(recipe, "" if name == OUTPUT else name))
 

@@ -62,7 +62,7 @@ def _clip(facts: dict[str, Any]) -> Recipe:
 
 
 def _described(library: str, model: str, understand: Callable[[dict[str, Any]], Recipe]) -> Recipe:
-    def work_out() -> Any:
+    def work_out() -> object:
         return importlib.import_module(_MODULES[library]).describe(model)
 
     return remembered(("describe", library, model), work_out, understand)

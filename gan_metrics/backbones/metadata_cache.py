@@ -48,5 +48,5 @@ def remembered(
     return understand(value)
 
 
-def _checksum(key: tuple[str, ...], value: Any) -> str:
+def _checksum(key: tuple[str, ...], value: object) -> str:
     return hashlib.sha256(json.dumps([list(key), value], sort_keys=True).encode()).hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -23,7 +23,7 @@ from gan_metrics.utils.tf32 import tf32
 
 if TYPE_CHECKING:
     from gan_metrics.backbones.recipe import BackboneChoice, Layer
-    from gan_metrics.protocols.spec import FeatureSpec
+    from gan_metrics.protocols.spec import FeatureSpec, Preprocess
 
 __all__ = ["Backbone", "pick_device"]
 
@@ -163,8 +163,8 @@ class Backbone:
         return self._pooled(inputs, [replace(self.choice.layer, pool=str(self.spec.pool))])[0]
 
     @property
-    def _preprocess(self) -> Any:
-        return self.spec.preprocess
+    def _preprocess(self) -> Preprocess:
+        return cast("Preprocess", self.spec.preprocess)
 
     def _prepare(self, images: torch.Tensor) -> torch.Tensor:
         if images.dtype != torch.uint8:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import logging
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -100,5 +101,5 @@ def image_tower(
     return tower or state
 
 
-def _open_clip() -> Any:
+def _open_clip() -> ModuleType:
     return require("open_clip", "clip")

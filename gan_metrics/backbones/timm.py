@@ -40,7 +40,7 @@ def build(model: str) -> nn.Module:
     if isinstance(module.pretrained_cfg.get("classifier"), list | tuple):
         module.add_module(_TAP, nn.Identity())
 
-        def forward(x: torch.Tensor) -> Any:
+        def forward(x: torch.Tensor) -> object:
             maps = module.forward_features(x)
             getattr(module, _TAP)(module.forward_head(maps, pre_logits=True))
             return module.forward_head(maps)

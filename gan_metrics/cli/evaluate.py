@@ -240,15 +240,14 @@ def reproduce(
     from gan_metrics.analysis.reproduction import reproduce as compute
     from gan_metrics.errors import UsageError
 
-    fake = draw_again(record, fake)
-    if real is None:
-        real, fake = fake, None
-    if real is None:
+    drawn = draw_again(record, fake)
+    sets = [one for one in (real, drawn) if one is not None]
+    if not sets:
         raise UsageError("REAL is missing: give the sets of images that the record is of")
     stated = {k: v for k, v in options.items() if v is not None}
     keep_freed_memory()
     with console.progress() as report:
-        found = compute(record, real, fake, held_out=held_out, progress=report, **stated)
+        found = compute(record, *sets, held_out=held_out, progress=report, **stated)
     console.helpers_end()
     console.show_warnings(found.warnings)
     if json:

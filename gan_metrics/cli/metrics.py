@@ -91,7 +91,9 @@ def _parameters(command: Command, entries: list[Metric]) -> Iterator[inspect.Par
     yield _parameter("debug", Debug, False)
 
 
-def _parameter(name: str, hint: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+def _parameter(
+    name: str, hint: object, default: object = inspect.Parameter.empty
+) -> inspect.Parameter:
     kind = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(name, kind, default=default, annotation=hint)
 

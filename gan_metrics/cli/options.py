@@ -380,7 +380,7 @@ def _takes(template: Callable[..., dict[str, Any]], keyword: str) -> Callable[[A
     return decorate
 
 
-def _optional(hint: Any) -> Any:
+def _optional(hint: object) -> object:
     """The same annotation of a parameter, which may be ``None``."""
     kind, argument = get_args(hint)
     return Annotated[kind | None, argument]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from gan_metrics.backbones.recipe import BackboneChoice
 from gan_metrics.backbones.registry import is_built_in, state_spec
@@ -29,7 +28,7 @@ __all__ = [
 ]
 
 
-def backbone_name(backbone: Any) -> str | None:
+def backbone_name(backbone: object) -> str | None:
     """The name of what was given as a backbone, if it has one."""
     name = getattr(backbone, "name", backbone)
     return name if isinstance(name, str) else None

@@ -416,7 +416,7 @@ def _settled(result: _Row | str) -> bool:
     return isinstance(result, str) or result.whole
 
 
-def _stacked(rows: Sequence[Any]) -> Any:
+def _stacked(rows: Iterable[torch.Tensor]) -> torch.Tensor:
     import torch
 
     return torch.stack(list(rows))

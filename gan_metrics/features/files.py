@@ -26,7 +26,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import IO, Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -261,16 +261,16 @@ def _blocks(array: _Array) -> Iterator[tuple[int, _Array]]:
             mapping.madvise(mmap.MADV_DONTNEED)
 
 
-def _json_bytes(value: Any) -> bytes:
+def _json_bytes(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=True, allow_nan=False).encode()
 
 
-def _write_rows(file: BinaryIO, array: _Array) -> None:
+def _write_rows(file: IO[bytes], array: _Array) -> None:
     for _, block in _blocks(array):
         file.write(block.tobytes())
 
 
-def _write_npy_array(file: Any, array: _Array) -> None:
+def _write_npy_array(file: IO[bytes], array: _Array) -> None:
     header = {"descr": "<f4", "fortran_order": False, "shape": array.shape}
     np.lib.format.write_array_header_2_0(file, header)
     _write_rows(file, array)

@@ -13,6 +13,7 @@ import functools
 import os
 from collections.abc import Generator, Sequence
 from dataclasses import replace
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from gan_metrics.backbones.recipe import BackboneChoice
@@ -167,12 +168,12 @@ class RayStream:
 class _Tree:
     """Moments that are merged where they are, eight at a time, as soon as they can be."""
 
-    def __init__(self, ray: Any) -> None:
+    def __init__(self, ray: ModuleType) -> None:
         self._ray = ray
         self._merge = ray.remote(_merge).options(num_cpus=0, max_retries=_RETRIES)
         self._levels: list[list[Any]] = []
 
-    def add(self, sums: Any, level: int = 0) -> None:
+    def add(self, sums: object, level: int = 0) -> None:
         """Take in what a piece, or a merger of some, gives."""
         if level == len(self._levels):
             self._levels.append([])

@@ -12,7 +12,7 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import numpy as np
@@ -22,6 +22,9 @@ from gan_metrics.features.cache import CacheInfo, Chunk, space_key
 from gan_metrics.images.metadata import Facts
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
 from gan_metrics.utils.optional import require
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["RedisCache"]
 
@@ -189,7 +192,7 @@ def _key(spec: FeatureSpec, decoding: Decoding, digest: bytes) -> bytes:
     return _PREFIX + space.encode() + b":" + digest.hex().encode()
 
 
-def _pack(key: bytes, features: Any, facts: Facts) -> bytes:
+def _pack(key: bytes, features: npt.NDArray[Any], facts: Facts) -> bytes:
     shape = json.dumps(features.shape).encode()
     about = json.dumps(facts.to_json()).encode()
     values = np.ascontiguousarray(features, "<f4").tobytes()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +58,7 @@ class Rows:
             shape = (self._filled, *self._shape)
             return np.memmap(self._file, self._dtype, "r", shape=shape)
 
-    def _open(self) -> Any:
+    def _open(self) -> IO[bytes] | None:
         size = self._size()
         if size <= _IN_MEMORY:
             return None

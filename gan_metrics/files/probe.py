@@ -367,7 +367,7 @@ def _parquet(found: Probe, file: BinaryIO) -> Probe:
         return found  # reading raises it
     schema = parquet.ParquetFile(file).schema_arrow
 
-    def holds_bytes(kind: Any) -> bool:
+    def holds_bytes(kind: Any) -> bool:  # noqa: ANN401
         if pa.types.is_struct(kind):  # as the library datasets writes images
             inner = [kind.field(i) for i in range(kind.num_fields)]
             return any(one.name == "bytes" and holds_bytes(one.type) for one in inner)

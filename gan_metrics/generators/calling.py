@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from gan_metrics.utils.imports import import_object
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.stdout import prints_to_stderr
 
-__all__ = ["Generator", "load_generator"]
+__all__ = ["Generator", "GeneratorLike", "load_generator"]
 
 _SIZES = ("z_size", "z_dim", "latent_dim", "latent_size", "nz")
 _CLASSES = ("num_classes", "n_classes", "c_dim")
@@ -34,6 +34,10 @@ _TOLD = 1e-3
 
 _BEYOND = 0.5
 """Of a declared range's width, so far outside may a generator go: what has no final tanh does."""
+
+
+GeneratorLike: TypeAlias = "Generator | Callable[..., Any] | str | os.PathLike[str]"
+"""What :func:`load_generator` takes."""
 
 
 class Generator:
@@ -64,7 +68,7 @@ class Generator:
 
     def __init__(
         self,
-        function: Any,
+        function: Callable[..., Any],
         name: str = "",
         *,
         z_size: int | Sequence[int] | None = None,
@@ -180,7 +184,7 @@ class Generator:
             )
         return self.pixels(self.tensor(found, len(indices)))
 
-    def call(self, function: Callable[..., Any], chance: int, *args: Any, **kwargs: Any) -> Any:
+    def call(self, function: Callable[..., Any], chance: int, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         """Call it, without gradients, in eval mode, and leave modes and random states as they were.
 
         Args:
@@ -216,7 +220,7 @@ class Generator:
                 f"{self.name} fails{shape}: {type(error).__name__}: {lines[-1].strip()}"
             ) from error
 
-    def tensor(self, found: Any, n: int) -> torch.Tensor:
+    def tensor(self, found: object, n: int) -> torch.Tensor:
         """What it gave as N × C × H × W.
 
         Raises:
@@ -309,7 +313,7 @@ class Generator:
 
 
 def load_generator(
-    given: Any, *, device: str = "auto", num_classes: int | None = None, **said: Any
+    given: GeneratorLike, *, device: str = "auto", num_classes: int | None = None, **said: Any
 ) -> Generator:
     """A generator from what was given.
 
@@ -350,7 +354,7 @@ def load_generator(
     return Generator(found, name, **said, device=where)
 
 
-def _imported(text: str) -> Any:
+def _imported(text: str) -> Any:  # noqa: ANN401
     try:
         found = import_object(text, current_folder=True)
         made = inspect.isclass(found) or _first(found, _SIZES, None) is None
@@ -417,7 +421,7 @@ class _Onnx:
         return np.asarray(self._session.run(None, feed)[0])
 
 
-def _first(owner: Any, names: Sequence[str], given: Any) -> Any:
+def _first(owner: object, names: Sequence[str], given: object) -> Any:  # noqa: ANN401
     """What was given, else the first of some attributes that there is."""
     if given is not None:
         return given
@@ -428,37 +432,37 @@ def _first(owner: Any, names: Sequence[str], given: Any) -> Any:
     return None
 
 
-def _parameters(function: Any) -> list[inspect.Parameter]:
+def _parameters(function: object) -> list[inspect.Parameter]:
     try:
-        return list(inspect.signature(function).parameters.values())
+        return list(inspect.signature(cast("Callable[..., Any]", function)).parameters.values())
     except (TypeError, ValueError):
         return []
 
 
-def _takes_number(function: Any) -> bool:
+def _takes_number(function: object) -> bool:
     return {"n", "seed"} <= {parameter.name for parameter in _parameters(function)}
 
 
-def _takes_nothing(function: Any) -> bool:
+def _takes_nothing(function: object) -> bool:
     plain = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     given = [p for p in _parameters(function) if p.kind not in plain]
     return not _takes_number(function) and all(p.default is not p.empty for p in given)
 
 
-def _device_of(function: Any) -> torch.device:
+def _device_of(function: object) -> torch.device:
     parameters = function.parameters() if isinstance(function, nn.Module) else iter(())
     first = next(parameters, None)
     return torch.device("cpu") if first is None else first.device
 
 
-def _dtype_of(function: Any) -> torch.dtype:
+def _dtype_of(function: object) -> torch.dtype:
     """That of its floating-point parameters; ``float32`` where it has none."""
     parameters = function.parameters() if isinstance(function, nn.Module) else iter(())
     return next((p.dtype for p in parameters if p.is_floating_point()), torch.float32)
 
 
 @contextlib.contextmanager
-def _in_eval_mode(function: Any) -> Iterator[None]:
+def _in_eval_mode(function: object) -> Iterator[None]:
     """A module, and each part of it, in eval mode, and then as it was."""
     parts = list(function.modules()) if isinstance(function, nn.Module) else []
     training = [part for part in parts if part.training]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from gan_metrics.metrics.validation import (
     percentage,
     positive,
 )
+from gan_metrics.utils.array_types import AnyArray
 from gan_metrics.utils.progress import Progress
 from gan_metrics.utils.result_warning import ResultWarning
 
@@ -164,7 +165,8 @@ def _in_bytes(generator: Generator, images: torch.Tensor) -> torch.Tensor:
     return (images.float() - low) * (255.0 / (high - low))
 
 
-_Paths = Callable[[range], tuple["torch.Tensor", "torch.Tensor", "torch.Tensor", "torch.Tensor"]]
+_Batch = tuple["torch.Tensor", "torch.Tensor", "torch.Tensor", "torch.Tensor"]
+_Paths = Callable[[range], _Batch]
 
 
 def _paths(generator: Generator, n: int, seed: int, draws: str, *, full: bool) -> _Paths:
@@ -174,7 +176,7 @@ def _paths(generator: Generator, n: int, seed: int, draws: str, *, full: bool) -
     shape, classes = generator.z_shape, generator.num_classes
     if draws == "numpy":
 
-        def own(rows: range) -> Any:
+        def own(rows: range) -> _Batch:
             z0, labels = generator.latents(seed, rows)
             z1, _ = generator.latents(seed, rows, 1)
             places = [np.random.default_rng([seed, row, 2]).random() * full for row in rows]
@@ -192,7 +194,7 @@ def _paths(generator: Generator, n: int, seed: int, draws: str, *, full: bool) -
         labels = torch.from_numpy(rng.randint(0, max(classes, 1), n))
         places = torch.from_numpy(rng.random_sample(n) * full)
 
-    def together(rows: range) -> Any:
+    def together(rows: range) -> _Batch:
         part = slice(rows.start, rows.stop)
         z0, z1 = (one[part].to(generator.device, generator.dtype) for one in latents)
         return z0, z1, labels[part].to(generator.device), places[part]
@@ -208,7 +210,7 @@ def _in_z(
     place: torch.Tensor,
     labels: Sequence[torch.Tensor],
     chance: int,
-) -> Any:
+) -> AnyArray:
     """The images at a place of paths in z."""
     z = _between(z0, z1, place, interpolation)
     return generator.call(generator.function, chance, z, *labels)
@@ -221,7 +223,7 @@ def _in_w(
     place: torch.Tensor,
     labels: Sequence[torch.Tensor],
     chance: int,
-) -> Any:
+) -> AnyArray:
     """The images at a place of straight paths in w."""
     import torch
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -133,7 +132,7 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, wi
     return text + "…"
 
 
-def file_of(image: Any) -> bytes | None:
+def file_of(image: object) -> bytes | None:
     """A Pillow image as a file, without loss and with its mode.
 
     Args:

@@ -13,10 +13,15 @@ from typing import Any
 from gan_metrics.errors import InputError, UsageError, unreadable
 from gan_metrics.images.sources.file_list import COLUMNS
 
-__all__ = ["Labels", "classes_of", "folder_classes", "labels_of_both", "read_labels"]
+__all__ = ["Labels", "LabelsLike", "classes_of", "folder_classes", "labels_of_both", "read_labels"]
 
 Labels = Mapping[str, str]
 """Name of an image to its class."""
+
+_OfOneSet = Labels | str | os.PathLike[str] | None
+
+LabelsLike = _OfOneSet | Sequence[_OfOneSet]
+"""Labels as users give them: a mapping or a file for both sets, or a pair of these."""
 
 _CLASS_HEADS = ("label", "class", "category", "target", "class_name", "label_name")
 
@@ -56,7 +61,7 @@ def read_labels(path: str | os.PathLike[str]) -> dict[str, str]:
     return found
 
 
-def labels_of_both(given: Any) -> tuple[Labels | None, Labels | None]:
+def labels_of_both(given: LabelsLike) -> tuple[Labels | None, Labels | None]:
     """The labels of the real and of the fake images.
 
     Args:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from gan_metrics.errors import InputError, NotFoundError, UsageError
 from gan_metrics.features.features import Features
@@ -66,9 +66,9 @@ def open_set(given: Input, options: Options, *, single: bool = False) -> AnySet:
         return given
     if isinstance(given, Generated):
         return ImageSet(given)
-    if _is_object(given):
-        return ImageSet(open_object(given))
     if not isinstance(given, str | os.PathLike):
+        if _is_object(given):
+            return ImageSet(open_object(given))
         raise UsageError(
             f"expected a path, images, statistics or features, not {type(given).__name__}; "
             "generators go into gan_metrics.Generated(generator, n), features into "
@@ -217,14 +217,14 @@ def _several(pattern: str, recursive: bool) -> ImageSource:
     return file_list.FilesSource(pattern, Path(), images)
 
 
-def _is_object(given: Any) -> bool:
+def _is_object(given: object) -> bool:
     """Whether something holds images by itself: an array, a tensor, a dataset, an iterable."""
     return not isinstance(given, str | bytes | os.PathLike | Mapping) and (
         hasattr(given, "__iter__") or hasattr(given, "__getitem__")
     )
 
 
-def open_object(given: Any) -> ImageSource:
+def open_object(given: Iterable[Any]) -> ImageSource:
     """The images of an object; see :mod:`gan_metrics.images.sources.python_objects`.
 
     Args:
@@ -234,4 +234,6 @@ def open_object(given: Any) -> ImageSource:
         InputError: When it is empty, or gives something else than images.
     """
     loader = hasattr(given, "dataset") and hasattr(given, "batch_size")
-    return IteratedSource(given) if loader or not is_dataset(given) else DatasetSource(given)
+    if loader or not is_dataset(given):
+        return IteratedSource(given)
+    return DatasetSource(cast("Sequence[Any]", given))

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gan_metrics.backbones.engines import ENGINES
 from gan_metrics.backbones.registry import BACKBONES, is_built_in, library_of
@@ -20,6 +20,9 @@ from gan_metrics.features.chunks import Extraction
 from gan_metrics.protocols.table import protocol_for
 from gan_metrics.utils.progress import Progress
 from gan_metrics.utils.validation import whole_number
+
+if TYPE_CHECKING:
+    from gan_metrics.backbones.registry import BackboneName
 
 __all__ = ["Options", "open_cache", "takes_options"]
 
@@ -71,7 +74,7 @@ class Options:
         UsageError: For an unknown name or an impossible value.
     """
 
-    backbone: Any = None
+    backbone: BackboneName | None = None
     layer: str | None = None
     pool: str | None = None
     protocol: str | None = None

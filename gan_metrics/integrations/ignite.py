@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from gan_metrics.integrations.loggers import scalars
 from gan_metrics.training.evaluator import Evaluator
 from gan_metrics.utils.optional import require
+
+if TYPE_CHECKING:
+    from ignite.engine import Engine, Events
 
 __all__ = ["GanMetricsHandler"]
 
@@ -28,12 +31,12 @@ class GanMetricsHandler:
     def __init__(self, evaluator: Evaluator, generator: nn.Module | Callable[[], Any]) -> None:
         self.evaluator, self._generator = evaluator, generator
 
-    def attach(self, engine: Any, event: Any = None) -> None:
+    def attach(self, engine: Engine, event: Events | None = None) -> None:
         """Let it run at an event; by default at the end of each epoch."""
         events = require("ignite.engine", "ignite").Events
         engine.add_event_handler(events.EPOCH_COMPLETED if event is None else event, self)
 
-    def __call__(self, engine: Any) -> None:
+    def __call__(self, engine: Engine) -> None:
         """Evaluate now."""
         found = self._generator
         generator = found if isinstance(found, nn.Module) else found()

@@ -14,6 +14,8 @@ from gan_metrics.utils.optional import require
 from gan_metrics.utils.validation import whole_number
 
 if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
+
     from gan_metrics.training.loaders import Reference
 
 __all__ = ["GanMetricsCallback"]
@@ -69,7 +71,7 @@ class GanMetricsCallback(_Callback):  # type: ignore[misc]
         self._saved: dict[str, Any] | None = None
         self._seen = -1
 
-    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Make the evaluator on this rank's device; looks at the reference."""
         self._found(pl_module)  # a wrong name is said now, and not after an epoch
         if self.evaluator is None:
@@ -78,18 +80,23 @@ class GanMetricsCallback(_Callback):  # type: ignore[misc]
             if self._saved is not None:
                 self.evaluator.load_state_dict(self._saved)
 
-    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate, if it is time."""
         if self._every is None and not trainer.sanity_checking:
             self._evaluate(trainer, pl_module)
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate, if there is no validation."""
         if self._every is None and not trainer.enable_validation:
             self._evaluate(trainer, pl_module)
 
     def on_train_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
     ) -> None:
         """Evaluate, if it is time."""
         step = trainer.global_step
@@ -108,7 +115,7 @@ class GanMetricsCallback(_Callback):  # type: ignore[misc]
         if self.evaluator is not None:
             self.evaluator.load_state_dict(self._saved)
 
-    def _evaluate(self, trainer: Any, pl_module: Any) -> None:
+    def _evaluate(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self.evaluator is not None  # noqa: S101
         step = self._seen = trainer.global_step
         before = self.evaluator.best
@@ -120,9 +127,9 @@ class GanMetricsCallback(_Callback):  # type: ignore[misc]
         for logger in trainer.loggers:
             logger.log_metrics(values, step)
         if self._checkpoint is not None and self.evaluator.best != before:
-            trainer.save_checkpoint(self._checkpoint)
+            trainer.save_checkpoint(os.fspath(self._checkpoint))
 
-    def _found(self, pl_module: Any) -> Any:
+    def _found(self, pl_module: LightningModule) -> Any:  # noqa: ANN401
         if callable(self._generator):
             return self._generator(pl_module)
         if not hasattr(pl_module, self._generator):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import TYPE_CHECKING
 
 import torch
 from torchvision.utils import make_grid
@@ -10,6 +11,10 @@ from torchvision.utils import make_grid
 from gan_metrics.errors import UsageError
 from gan_metrics.results.result import EvaluationResult
 from gan_metrics.utils.optional import require
+
+if TYPE_CHECKING:
+    import wandb
+    from torch.utils.tensorboard import SummaryWriter
 
 __all__ = ["TensorBoardLog", "WandbLog", "scalars"]
 
@@ -38,10 +43,18 @@ class TensorBoardLog:
         samples: So many images at most.
     """
 
-    def __init__(self, writer: Any, prefix: str = "gan-metrics", samples: int = _SAMPLES) -> None:
-        if not hasattr(writer, "add_scalar"):
-            writer = require("torch.utils.tensorboard", "tensorboard").SummaryWriter(writer)
-        self.writer, self.prefix, self._samples = writer, prefix, samples
+    def __init__(
+        self,
+        writer: SummaryWriter | str | os.PathLike[str],
+        prefix: str = "gan-metrics",
+        samples: int = _SAMPLES,
+    ) -> None:
+        self.writer: SummaryWriter
+        if isinstance(writer, str | os.PathLike):
+            self.writer = require("torch.utils.tensorboard", "tensorboard").SummaryWriter(writer)
+        else:
+            self.writer = writer
+        self.prefix, self._samples = prefix, samples
         self._bands: set[str] = set()
 
     def __call__(self, step: int, result: EvaluationResult) -> None:
@@ -79,7 +92,7 @@ class WandbLog:
     """
 
     def __init__(
-        self, run: Any = None, prefix: str = "gan-metrics", samples: int = _SAMPLES
+        self, run: wandb.Run | None = None, prefix: str = "gan-metrics", samples: int = _SAMPLES
     ) -> None:
         self._wandb = require("wandb", "wandb")
         self.run = self._wandb.run if run is None else run

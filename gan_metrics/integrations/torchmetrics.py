@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gan_metrics.results.result import EvaluationResult
+from gan_metrics.results.result import EvaluationResult, MetricResult
 from gan_metrics.training.accumulators import Accumulator
 from gan_metrics.utils.optional import require
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["TorchMetric"]
 
@@ -45,7 +48,7 @@ class TorchMetric(_Metric):  # type: ignore[misc]
         """Take a batch in; see :meth:`gan_metrics.training.FID.update`."""
         self.metric.update(images, real=real)
 
-    def compute(self) -> Any:
+    def compute(self) -> torch.Tensor | dict[str, torch.Tensor]:
         """The value of all images; a dictionary where there are several."""
         self.result = self.metric.compute()
         if isinstance(self.result, EvaluationResult):
@@ -61,12 +64,12 @@ class TorchMetric(_Metric):  # type: ignore[misc]
         super().reset()
         self.metric.reset(keep_real=self._keep_real)
 
-    def _tensor(self, value: Any) -> torch.Tensor:
+    def _tensor(self, value: MetricResult) -> torch.Tensor:
         return torch.tensor(float(value), device=self._place.device)
 
-    def _apply(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def _apply(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Self:
         before = self._place.device
-        found = super()._apply(fn, *args, **kwargs)
+        found: Self = super()._apply(fn, *args, **kwargs)
         if self._place.device != before:
             self.metric.to(self._place.device)
         return found

@@ -8,7 +8,7 @@ function stands one that gives an :class:`Estimate`, the value with its error ba
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gan_metrics.metrics.class_predictions import inception_score
@@ -153,7 +153,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import a public name at its first use, so that the registry of metrics needs no NumPy."""
     if name not in _HOME_OF:
         raise AttributeError(f"module 'gan_metrics.metrics' has no attribute {name!r}")

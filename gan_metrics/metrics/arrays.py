@@ -16,6 +16,7 @@ import numpy.typing as npt
 from array_api_compat import array_namespace
 
 from gan_metrics.errors import ComputationError, InputError
+from gan_metrics.utils.array_types import AnyArray, ArrayLike
 from gan_metrics.utils.tf32 import tf32
 
 __all__ = [
@@ -35,12 +36,12 @@ _ROWS = 4096
 _LARGEST = 1e100
 
 
-def is_tensor(values: Any) -> bool:
+def is_tensor(values: AnyArray) -> bool:
     """Whether it is a torch tensor; imports nothing."""
     return hasattr(values, "detach")
 
 
-def as_matrix(values: Any, what: str = "features") -> Any:
+def as_matrix(values: AnyArray, what: str = "features") -> AnyArray:
     """An array of shape ``(n, D)``, as it is: a memory map stays one, a tensor stays where it is.
 
     Args:
@@ -69,7 +70,7 @@ def as_matrix(values: Any, what: str = "features") -> Any:
     return array
 
 
-def _as_array(values: Any, what: str) -> npt.NDArray[Any]:
+def _as_array(values: AnyArray, what: str) -> npt.NDArray[Any]:
     if isinstance(values, np.ma.MaskedArray):
         raise InputError(f"{what} are a masked array; take the rows that count out of it first")
     try:
@@ -78,7 +79,7 @@ def _as_array(values: Any, what: str) -> npt.NDArray[Any]:
         raise InputError(f"{what} must have the shape (n, D), and the rows are not alike") from None
 
 
-def as_pair(X: Any, Y: Any) -> tuple[Any, Any]:
+def as_pair(X: ArrayLike, Y: ArrayLike) -> tuple[AnyArray, AnyArray]:
     """Two such arrays of one library, on one device, with the same number of columns.
 
     Raises:
@@ -96,7 +97,7 @@ def as_pair(X: Any, Y: Any) -> tuple[Any, Any]:
     return x, y
 
 
-def check_finite(array: Any, what: str = "features") -> None:
+def check_finite(array: AnyArray, what: str = "features") -> None:
     """Refuse NaN and infinity, looked for block by block.
 
     Raises:
@@ -128,12 +129,12 @@ def blocks(n: int, size: int) -> list[slice]:
     return [slice(i, min(i + size, n)) for i in range(0, n, size)]
 
 
-def namespace(*arrays: Any) -> Any:
+def namespace(*arrays: AnyArray) -> AnyArray:
     """The array API functions of the arrays' library."""
     return array_namespace(*arrays)
 
 
-def host(array: Any) -> npt.NDArray[Any]:
+def host(array: AnyArray) -> npt.NDArray[Any]:
     """It as a NumPy array."""
     if not is_tensor(array):
         return np.asarray(array)
@@ -142,7 +143,7 @@ def host(array: Any) -> npt.NDArray[Any]:
     return np.asarray(array.float() if short else array)
 
 
-def like(array: Any, lead: Any) -> Any:
+def like(array: AnyArray, lead: AnyArray) -> AnyArray:
     """An array in another one's library and on its device, its type of numbers kept."""
     if not is_tensor(lead):
         return host(array)
@@ -152,7 +153,7 @@ def like(array: Any, lead: Any) -> Any:
     return tensor.to(lead.device)
 
 
-def wide(array: Any) -> Any:
+def wide(array: AnyArray) -> AnyArray:
     """It in float64; what lies on a device without float64 (``mps``) comes to the CPU."""
     if is_tensor(array):
         return (array.cpu() if array.device.type == "mps" else array).double()
@@ -160,7 +161,7 @@ def wide(array: Any) -> Any:
 
 
 @contextlib.contextmanager
-def full_precision(*arrays: Any) -> Iterator[None]:
+def full_precision(*arrays: AnyArray) -> Iterator[None]:
     """Products in this block are those of the dtype: no TF32 or bf16, whatever torch was told."""
     if any(map(is_tensor, arrays)):
         with tf32(wanted=False):

@@ -27,18 +27,16 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError, InputError
 from gan_metrics.metrics.arrays import as_matrix, blocks, host, is_tensor, like, namespace, wide
 from gan_metrics.metrics.entries.class_predictions import INCEPTION_SCORE
 from gan_metrics.metrics.estimate import Estimate, influence_error
 from gan_metrics.metrics.validation import generator
+from gan_metrics.utils.array_types import AnyArray, ArrayLike, Floats, Indices
 
 __all__ = ["inception_score", "inception_score_estimate"]
 
-Array = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
 Seed = int | np.random.Generator | np.random.RandomState
 
 _ROWS = 2048
@@ -61,7 +59,7 @@ _SUM = 1e-3
 
 
 def inception_score(
-    logits: Any,
+    logits: ArrayLike,
     *,
     splits: int = 10,
     split_size: int | None = None,
@@ -114,7 +112,7 @@ def inception_score(
 
 
 def inception_score_estimate(
-    logits: Any,
+    logits: ArrayLike,
     *,
     splits: int = 10,
     split_size: int | None = None,
@@ -240,13 +238,13 @@ def _check(m: int, classes: int, splits: int | None) -> None:
         )
 
 
-def _take(rows: Any, which: Indices) -> Any:
+def _take(rows: AnyArray, which: Indices) -> AnyArray:
     """Some rows, in float64; as NumPy's where they lie on the CPU, whose exp is faster."""
     block = wide(rows[like(which, rows)])
     return host(block) if is_tensor(block) and block.device.type == "cpu" else block
 
 
-def _softmax(logits: Any) -> tuple[Any, Array]:
+def _softmax(logits: AnyArray) -> tuple[Any, Floats]:
     """Probabilities, and Σ p log p of each row."""
     xp = namespace(logits)
     logits = logits - xp.max(logits, axis=1, keepdims=True)
@@ -256,14 +254,14 @@ def _softmax(logits: Any) -> tuple[Any, Array]:
     return p, host(xp.sum(p * logits, axis=1) - xp.log(total[:, 0]))
 
 
-def _sums_to_one(block: Any) -> bool:
+def _sums_to_one(block: AnyArray) -> bool:
     """Whether the rows are what a softmax returns."""
     xp = namespace(block)
     sums = xp.sum(block, axis=1)
     return bool(xp.all(block >= 0.0)) and bool(xp.all(xp.abs(sums - 1.0) < _SUM))
 
 
-def _without_each(rows: Any, part: Indices, share: Array, entropy: Array) -> Array:
+def _without_each(rows: AnyArray, part: Indices, share: Floats, entropy: Floats) -> Floats:
     """The scores of a split without each of its images in turn."""
     k = len(part)
     kept = (entropy.sum() - entropy) / (k - 1)
@@ -276,7 +274,7 @@ def _without_each(rows: Any, part: Indices, share: Array, entropy: Array) -> Arr
     return np.asarray(np.exp(np.maximum(kept - crossed, 0.0)))
 
 
-def _shuffled(rows: Any, entropy: Array, sizes: Indices, rng: Any) -> Array:
+def _shuffled(rows: AnyArray, entropy: Floats, sizes: Indices, rng: np.random.Generator) -> Floats:
     """The scores of random deals of the images into parts of these sizes."""
     from scipy.sparse import csr_array
 
@@ -301,12 +299,12 @@ def _shuffled(rows: Any, entropy: Array, sizes: Indices, rng: Any) -> Array:
     return np.array(scores)
 
 
-def _log(share: Array) -> Array:
+def _log(share: Floats) -> Floats:
     """Logarithms, 0 for classes of no share at all."""
     return np.log(share, out=np.zeros_like(share), where=share > 0.0)
 
 
-def _score(entropy: Array, share: Array) -> float:
+def _score(entropy: Floats, share: Floats) -> float:
     """The score of one set of images, from their Σ p log p and their p(y)."""
     return math.exp(max(float(entropy.mean() - share @ _log(share)), 0.0))
 
@@ -332,7 +330,7 @@ def _warnings(
     return tuple(found)
 
 
-def _order_warning(value: float, others: Array) -> tuple[tuple[str, str], ...]:
+def _order_warning(value: float, others: Floats) -> tuple[tuple[str, str], ...]:
     """The warning about an order that lowers the score, if it is due."""
     mean = float(others.mean())
     if mean - value <= max(_BEYOND_CHANCE * (mean - float(others.min())), _MATTERS * mean):

@@ -15,11 +15,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
+
+from gan_metrics.utils.array_types import Floats
 
 __all__ = ["calibrated", "expected_coverage", "squared_median"]
 
-Floats = npt.NDArray[np.float64]
 
 _EQUAL = 1e-12
 """Scores that differ by less, relatively, are equal."""

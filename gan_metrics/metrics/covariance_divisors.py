@@ -17,16 +17,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError
 from gan_metrics.metrics.arrays import blocks
 from gan_metrics.metrics.gaussian_transport import Gaussian
 from gan_metrics.metrics.validation import DIVISORS, one_of
+from gan_metrics.utils.array_types import Floats
 
 __all__ = ["factors", "influence_over_n"]
 
-Array = npt.NDArray[np.float64]
 
 _ROWS = 8192
 """Rows per step of a look at the features."""
@@ -59,8 +58,8 @@ def factors(one: Gaussian, other: Gaussian, divisor: str) -> tuple[float, float]
 
 
 def influence_over_n(
-    side: Gaussian, opposite: Gaussian, influence: Array | None, own: float, its: float
-) -> Array | None:
+    side: Gaussian, opposite: Gaussian, influence: Floats | None, own: float, its: float
+) -> Floats | None:
     """The influences of the images of a side with the divisor n.
 
     Args:

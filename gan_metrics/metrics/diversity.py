@@ -26,7 +26,6 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError
 from gan_metrics.metrics.arrays import as_matrix, blocks, host, like, namespace, wide
@@ -40,10 +39,10 @@ from gan_metrics.metrics.validation import (
     whole_number,
 )
 from gan_metrics.metrics.validation import order as order_of
+from gan_metrics.utils.array_types import AnyArray, ArrayLike, Floats
 
 __all__ = ["bandwidth", "fkea", "fkea_estimate", "rke", "rke_estimate", "vendi", "vendi_estimate"]
 
-Array = npt.NDArray[np.float64]
 
 _LEAST = 3
 """Images from which an error bar can be told."""
@@ -59,7 +58,7 @@ _UNRESOLVED = 1e-6
 """σ, as a share of the largest distance from the mean, under which equal rows seem to differ."""
 
 
-def vendi(X: Any, *, q: float = 1.0) -> float:
+def vendi(X: ArrayLike, *, q: float = 1.0) -> float:
     """The Vendi score: an effective number of different images, by their cosines.
 
     Args:
@@ -82,7 +81,9 @@ def vendi(X: Any, *, q: float = 1.0) -> float:
     return vendi_estimate(X, q=q, error_bar=False).value
 
 
-def vendi_estimate(X: Any, *, q: float = 1.0, seed: int = 0, error_bar: bool = True) -> Estimate:
+def vendi_estimate(
+    X: ArrayLike, *, q: float = 1.0, seed: int = 0, error_bar: bool = True
+) -> Estimate:
     """:func:`vendi` with its error bar; ``seed`` is not used, since nothing is drawn.
 
     The standard error over the true one, in redraws: 0.97 to 1.05 for m ≥ 25 D; 0.94 to 1.24, so
@@ -104,14 +105,14 @@ def vendi_estimate(X: Any, *, q: float = 1.0, seed: int = 0, error_bar: bool = T
     x, order = _images(X), order_of("q", q)
     norms = _norms(x)
 
-    def rows(part: slice) -> Any:
+    def rows(part: slice) -> AnyArray:
         return wide(x[part]) / norms[part][:, None]
 
     score, _, influence = spectral_score(rows, len(x), x.shape[1], order, error_bar=error_bar)
     return _estimate(score, influence, {"q": _plain(order)})
 
 
-def rke(X: Any, *, sigma: float | None = None) -> float:
+def rke(X: ArrayLike, *, sigma: float | None = None) -> float:
     """The Rényi kernel entropy score: 1 / the mean of k(xᵢ, xⱼ)² over all pairs, i = j included.
 
     Args:
@@ -136,7 +137,7 @@ def rke(X: Any, *, sigma: float | None = None) -> float:
 
 
 def rke_estimate(
-    X: Any, *, sigma: float | None = None, seed: int = 0, error_bar: bool = True
+    X: ArrayLike, *, sigma: float | None = None, seed: int = 0, error_bar: bool = True
 ) -> Estimate:
     """:func:`rke` with its error bar, from the means of k² in each row; σ is held fixed in it.
 
@@ -166,7 +167,7 @@ def rke_estimate(
 
 
 def fkea(
-    X: Any, *, sigma: float | None = None, features: int = 2000, q: float = 1.0, seed: int = 0
+    X: ArrayLike, *, sigma: float | None = None, features: int = 2000, q: float = 1.0, seed: int = 0
 ) -> float:
     """The Vendi score with the Gaussian kernel, by random Fourier features.
 
@@ -200,7 +201,7 @@ def fkea(
 
 
 def fkea_estimate(
-    X: Any,
+    X: ArrayLike,
     *,
     sigma: float | None = None,
     features: int = 2000,
@@ -237,7 +238,7 @@ def fkea_estimate(
     draws = generator(seed).standard_normal((x.shape[1], count))
     frequencies = like(draws / scale, wide(x[:1]))
 
-    def rows(part: slice) -> Any:
+    def rows(part: slice) -> AnyArray:
         angles = wide(x[part]) @ frequencies
         xp = namespace(angles)
         return xp.concat([xp.cos(angles), xp.sin(angles)], axis=1) / math.sqrt(count)
@@ -247,7 +248,7 @@ def fkea_estimate(
     return _estimate(score, influence, details, warnings)
 
 
-def bandwidth(X: Any, *, seed: int = 0, share: float = 1 / 3) -> float:
+def bandwidth(X: ArrayLike, *, seed: int = 0, share: float = 1 / 3) -> float:
     """σ of a Gaussian kernel, from the data: a third of the median distance between two images.
 
     The plain median will not do. In many dimensions all distances are near it, so k² is e⁻¹ for
@@ -302,7 +303,7 @@ def bandwidth(X: Any, *, seed: int = 0, share: float = 1 / 3) -> float:
     return share * math.sqrt(float(np.median(pairs))) if len(pairs) else 0.0
 
 
-def _images(X: Any) -> Any:
+def _images(X: AnyArray) -> AnyArray:
     """The features, at least two of them."""
     x = as_matrix(X)
     if len(x) < 2:
@@ -315,7 +316,9 @@ def _plain(q: float) -> float | str:
     return "inf" if math.isinf(q) else q
 
 
-def _scale(x: Any, sigma: float | None, seed: int) -> tuple[float, tuple[tuple[str, str], ...]]:
+def _scale(
+    x: AnyArray, sigma: float | None, seed: int
+) -> tuple[float, tuple[tuple[str, str], ...]]:
     """σ, given or from the data, and what is to be said about that; 0.0: all images are equal."""
     if sigma is not None:
         return positive("sigma", sigma), ()
@@ -331,7 +334,7 @@ def _scale(x: Any, sigma: float | None, seed: int) -> tuple[float, tuple[tuple[s
 
 def _estimate(
     score: float,
-    influence: Array | None,
+    influence: Floats | None,
     details: dict[str, Any],
     warnings: tuple[tuple[str, str], ...] = (),
 ) -> Estimate:
@@ -342,7 +345,7 @@ def _estimate(
     return Estimate(score, error, None, influence, details=details, warnings=warnings)
 
 
-def _norms(x: Any) -> Any:
+def _norms(x: AnyArray) -> AnyArray:
     """Euclidean norms of the rows, float64."""
     xp = namespace(wide(x[:1]))
     parts = [xp.sum(wide(x[part]) ** 2, axis=1) for part in blocks(len(x), _ROWS)]
@@ -359,7 +362,7 @@ def _norms(x: Any) -> Any:
     return xp.sqrt(squares)
 
 
-def _squares_from_first(x: Any) -> Array:
+def _squares_from_first(x: AnyArray) -> Floats:
     """Squared distances from the first row; exactly 0 for equal rows."""
     first = wide(x[:1])
     parts = []
@@ -369,13 +372,13 @@ def _squares_from_first(x: Any) -> Array:
     return np.concatenate(parts)
 
 
-def _squared_kernel_means(x: Any, sigma: float) -> Array:
+def _squared_kernel_means(x: AnyArray, sigma: float) -> Floats:
     """For each row, the mean of k² = exp(−|x − y|²/σ²) over all rows, itself included."""
     xp = namespace(wide(x[:1]))
     parts = blocks(len(x), _ROWS)
     mean = sum(xp.sum(wide(x[part]), axis=0) for part in parts) / len(x)
 
-    def scaled(part: slice) -> Any:
+    def scaled(part: slice) -> AnyArray:
         return (wide(x[part]) - mean) / sigma
 
     norms = xp.concat([xp.sum(scaled(part) ** 2, axis=1) for part in parts])

@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gan_metrics.utils.array_types import Floats
+
 __all__ = ["DRAWS", "Estimate", "difference_error", "half_samples", "influence_error"]
 
-Array = npt.NDArray[np.float64]
 
 DRAWS = 100
 """Half-samples: a standard error from them is good to 1/√(2·100), 7 %."""
@@ -57,17 +58,17 @@ class Estimate:
 
     value: float
     standard_error: float | None = None
-    real_influence: Array | None = None
-    fake_influence: Array | None = None
+    real_influence: Floats | None = None
+    fake_influence: Floats | None = None
     noise: float = 0.0
-    draws: Array | None = None
+    draws: Floats | None = None
     draws_scale: float = 1.0
     draws_of: tuple[int, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[tuple[str, str], ...] = ()
 
 
-def influence_error(*influences: Array | None) -> float | None:
+def influence_error(*influences: Floats | None) -> float | None:
     """The standard error from the influences of each side; ``None`` for sides held fixed.
 
     Returns:

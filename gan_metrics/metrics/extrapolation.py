@@ -20,10 +20,10 @@ from gan_metrics.metrics.estimate import Estimate, influence_error
 from gan_metrics.metrics.gaussian_transport import Coupling, Gaussian, gaussian_pair, influence_pair
 from gan_metrics.metrics.moments import Moments
 from gan_metrics.metrics.validation import generator, whole_number
+from gan_metrics.utils.array_types import Floats
 
 __all__ = ["fd_infinity", "fd_infinity_estimate"]
 
-Array = npt.NDArray[np.float64]
 
 _LITTLE = 0.01
 """Share of its scatter that a distance shows beside the line, below which it tells nothing."""
@@ -138,15 +138,15 @@ def fd_infinity_estimate(
 
 
 def _residuals(
-    distances: Array, counts: npt.NDArray[np.int64], weights: Array
-) -> tuple[Array, Array]:
+    distances: Floats, counts: npt.NDArray[np.int64], weights: Floats
+) -> tuple[Floats, Floats]:
     """How far the distances are from the line, and what share of their own scatter that is."""
     line = np.column_stack([np.ones(len(counts)), 1.0 / counts])
     maker = np.eye(len(counts)) - line @ weights
     return maker @ distances, np.diag(maker)
 
 
-def _of_subsets(distances: Array, counts: npt.NDArray[np.int64], weights: Array) -> float:
+def _of_subsets(distances: Floats, counts: npt.NDArray[np.int64], weights: Floats) -> float:
     """Variance of the intercept over other subsets of the same images, from the residuals."""
     residuals, left = _residuals(distances, counts, weights)
     known = left > _LITTLE
@@ -154,9 +154,9 @@ def _of_subsets(distances: Array, counts: npt.NDArray[np.int64], weights: Array)
 
 
 def _second_order(
-    distances: Array,
+    distances: Floats,
     counts: npt.NDArray[np.int64],
-    weights: Array,
+    weights: Floats,
     plug_in: float,
     together: float,
 ) -> float:

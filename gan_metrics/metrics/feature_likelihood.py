@@ -18,8 +18,6 @@ Gaussian about the mean keeps far images from having no likelihood at all.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -28,11 +26,11 @@ from gan_metrics.files.growing_array import Rows
 from gan_metrics.metrics.arrays import blocks
 from gan_metrics.metrics.estimate import Estimate, influence_error
 from gan_metrics.metrics.memorization import as_three
+from gan_metrics.utils.array_types import AnyArray, ArrayLike, Floats
 from gan_metrics.utils.validation import whole_number
 
 __all__ = ["fld", "fld_estimate"]
 
-Floats = npt.NDArray[np.float64]
 
 _STEP, _EPOCHS, _BATCH = 0.5, 50, 10_000
 _BETA1, _BETA2, _ADAM_EPSILON = 0.9, 0.999, 1e-8
@@ -47,7 +45,9 @@ _MOST = 10_000
 _ROWS = 512
 
 
-def fld(X: Any, Y: Any, held_out: Any, *, most: int | None = _MOST, seed: int = 0) -> float:
+def fld(
+    X: ArrayLike, Y: ArrayLike, held_out: ArrayLike, *, most: int | None = _MOST, seed: int = 0
+) -> float:
     """The Feature Likelihood Divergence.
 
     Jiralerspong et al. (2023), arXiv 2302.04440.
@@ -74,9 +74,9 @@ def fld(X: Any, Y: Any, held_out: Any, *, most: int | None = _MOST, seed: int = 
 
 
 def fld_estimate(
-    X: Any,
-    Y: Any,
-    held_out: Any,
+    X: ArrayLike,
+    Y: ArrayLike,
+    held_out: ArrayLike,
     *,
     seed: int = 0,
     error_bar: bool = True,
@@ -137,7 +137,7 @@ def fld_estimate(
     )
 
 
-def _standardised(train: Any, fake: Any, test: Any) -> tuple[Floats, Floats, Floats]:
+def _standardised(train: AnyArray, fake: AnyArray, test: AnyArray) -> tuple[Floats, Floats, Floats]:
     """By mean and standard deviation of the held-out images; what does not vary is left out."""
     wide = np.asarray(test, np.float64)
     mean, deviation = wide.mean(axis=0), wide.std(axis=0, ddof=1)

@@ -25,7 +25,8 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,7 @@ from gan_metrics.metrics.gaussian_transport import (
     influence_pair,
 )
 from gan_metrics.metrics.moments import Moments
+from gan_metrics.utils.array_types import AnyArray, ArrayLike, Floats
 from gan_metrics.utils.validation import whole_number
 
 if TYPE_CHECKING:
@@ -57,7 +59,6 @@ __all__ = [
     "frechet_terms",
 ]
 
-Array = npt.NDArray[np.float64]
 
 _NOTHING = 1e-12
 """Share of the variances below which a distance is rounding."""
@@ -78,8 +79,8 @@ class FrechetTerms(NamedTuple):
     mean_term: float
     covariance_term: float
     standard_error: float | None = None
-    influence_a: Array | None = None
-    influence_b: Array | None = None
+    influence_a: Floats | None = None
+    influence_b: Floats | None = None
 
     @property
     def distance(self) -> float:
@@ -97,7 +98,7 @@ def frechet_distance(a: npt.ArrayLike | Moments, b: torch.Tensor) -> torch.Tenso
 def frechet_distance(a: npt.ArrayLike | Moments, b: npt.ArrayLike | Moments) -> float: ...
 
 
-def frechet_distance(a: Any, b: Any) -> Any:
+def frechet_distance(a: ArrayLike | Moments, b: ArrayLike | Moments) -> float | torch.Tensor:
     """The Fréchet distance between two sets.
 
     Args:
@@ -245,7 +246,7 @@ def frechet_standard_error(a: npt.ArrayLike | Moments, b: npt.ArrayLike | Moment
     return frechet_terms(a, b, error_bar=True).standard_error
 
 
-def frechet_influence(a: npt.ArrayLike, b: npt.ArrayLike | Moments) -> Array:
+def frechet_influence(a: npt.ArrayLike, b: npt.ArrayLike | Moments) -> Floats:
     """The influence of each image of side ``a`` on the distance to side ``b``.
 
     To first order, the distance changes by ``influence / n`` when an image is counted once more,
@@ -274,7 +275,7 @@ def frechet_directions(
     *,
     k: int = 10,
     divisor: str = "n-1",
-) -> tuple[Array, Array]:
+) -> tuple[Floats, Floats]:
     """The directions in which the two sets differ most, and their share of the distance.
 
     With T the optimal transport map between the two Gaussians, the distance is the expected
@@ -326,7 +327,7 @@ def frechet_directions(
     return shares, vectors[:, ::-1]
 
 
-def _torch_distance(a: Any, b: Any) -> torch.Tensor:
+def _torch_distance(a: AnyArray, b: AnyArray) -> torch.Tensor:
     """The torch twin: the same formula in float64, with the closed form of its gradient."""
     import torch
 
@@ -361,7 +362,7 @@ def _torch_distance(a: Any, b: Any) -> torch.Tensor:
 
 
 @functools.cache
-def _torch_nuclear_norm() -> Any:
+def _torch_nuclear_norm() -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """The nuclear norm of A Bᵀ for tall or wide A and B, as an autograd function.
 
     With A = Qa La and B = Qb Lb (QR) and La Lbᵀ = U S Vᵀ, its value is the sum of S and its
@@ -372,7 +373,7 @@ def _torch_nuclear_norm() -> Any:
 
     class NuclearNorm(torch.autograd.Function):
         @staticmethod
-        def forward(ctx: Any, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        def forward(ctx: Any, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
             if not any(ctx.needs_input_grad):  # a fraction of the work and of the memory
                 la, lb = (torch.linalg.qr(side, mode="r").R for side in (a, b))
                 alone: torch.Tensor = torch.linalg.svdvals(la @ lb.T).sum()
@@ -385,8 +386,8 @@ def _torch_nuclear_norm() -> Any:
 
         @staticmethod
         @torch.autograd.function.once_differentiable
-        def backward(ctx: Any, upstream: torch.Tensor) -> Any:
+        def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # noqa: ANN401
             to_a, to_b = ctx.saved_tensors
             return upstream * to_a, upstream * to_b
 
-    return NuclearNorm.apply
+    return cast("Callable[[torch.Tensor, torch.Tensor], torch.Tensor]", NuclearNorm.apply)

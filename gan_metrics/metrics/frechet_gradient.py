@@ -13,14 +13,13 @@ from, after the sensitivity maps of Kynkäänniemi et al. (2022), arXiv 2203.060
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import InputError
 from gan_metrics.metrics.gaussian_transport import Coupling, gaussian_pair, transported
 from gan_metrics.metrics.moments import Moments
+from gan_metrics.utils.array_types import AnyArray
 
 __all__ = ["frechet_sensitivity"]
 
@@ -28,7 +27,7 @@ __all__ = ["frechet_sensitivity"]
 def frechet_sensitivity(
     a: npt.ArrayLike,
     b: npt.ArrayLike | Moments,
-    rows: Any = None,
+    rows: AnyArray = None,
 ) -> npt.NDArray[np.float64]:
     """The gradient of the influence of images of side ``a`` with respect to their features.
 

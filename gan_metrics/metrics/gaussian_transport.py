@@ -19,6 +19,7 @@ import numpy.typing as npt
 from gan_metrics.errors import ComputationError, InputError
 from gan_metrics.metrics.arrays import as_matrix, host
 from gan_metrics.metrics.moments import Moments
+from gan_metrics.utils.array_types import ArrayLike, Floats
 
 __all__ = [
     "Coupling",
@@ -29,7 +30,6 @@ __all__ = [
     "transported",
 ]
 
-Array = npt.NDArray[np.float64]
 
 _ROWS = 8192
 """Rows per step of a second look at the features."""
@@ -41,7 +41,7 @@ _NOT_A_COVARIANCE = 1e-4
 """Share of the largest entry that may be left over; files in float32 leave about 1e-6."""
 
 
-_FACTORS: MutableMapping[Moments, tuple[Array, npt.NDArray[np.intp]]] = WeakKeyDictionary()
+_FACTORS: MutableMapping[Moments, tuple[Floats, npt.NDArray[np.intp]]] = WeakKeyDictionary()
 """The factors of moments that are alive, so that a reference's is computed once."""
 
 
@@ -52,11 +52,11 @@ class Gaussian:
         self.moments = moments
         self.features = features
         self.dim = moments.dim
-        self._factor: Array | None = None
+        self._factor: Floats | None = None
         self._pivots: npt.NDArray[np.intp] | None = None
 
     @classmethod
-    def of(cls, value: Any, moments: Moments | None = None) -> Gaussian:
+    def of(cls, value: ArrayLike | Moments, moments: Moments | None = None) -> Gaussian:
         """From moments, or from features and, if they are at hand, their moments."""
         if isinstance(value, Moments):
             return cls(value, None)
@@ -78,7 +78,7 @@ class Gaussian:
         return not self.from_samples and self.factor.shape[1] == self.dim
 
     @property
-    def factor(self) -> Array:
+    def factor(self) -> Floats:
         """R of shape ``(D, r)`` with R Rᵀ = Σ."""
         if self._factor is None and self.features is None and self.moments in _FACTORS:
             self._factor, self._pivots = _FACTORS[self.moments]
@@ -93,7 +93,7 @@ class Gaussian:
                     _FACTORS[self.moments] = self._factor, self._pivots
         return self._factor
 
-    def congruent(self, matrix: Array) -> Array:
+    def congruent(self, matrix: Floats) -> Floats:
         """Rᵀ A R of a symmetric A, for a Cholesky factor of full rank."""
         from scipy.linalg.blas import dtrmm
 
@@ -103,7 +103,7 @@ class Gaussian:
             return np.asarray(dtrmm(1.0, self.factor, half, lower=1, trans_a=1, overwrite_b=1))
         return np.asarray(self.factor.T @ (matrix @ self.factor))
 
-    def pull_back(self, columns: Array) -> Array:
+    def pull_back(self, columns: Floats) -> Floats:
         """A with Aᵀ (x − μ) = ``columns``ᵀ z, where x − μ = R z, for a Cholesky factor."""
         from scipy.linalg import solve_triangular
 
@@ -145,16 +145,16 @@ class Coupling:
         else:
             self.s = la.svdvals(product, check_finite=False)
 
-    def displacement(self, one: Gaussian, other: Gaussian) -> Array:
+    def displacement(self, one: Gaussian, other: Gaussian) -> Floats:
         """E (x − T(x)) (x − T(x))ᵀ without the means' part: Σa + Σb − T Σa − Σa T, ``(D, D)``.
 
         T Σa = Rb V Uᵀ Raᵀ for factors of any rank; at full rank Rb V = Ra⁻ᵀ U S.
         """
         moved = one.pull_back(self.u * self.s) if self.both_full else other.factor @ self.v
-        product: Array = moved @ (one.factor @ self.u).T
+        product: Floats = moved @ (one.factor @ self.u).T
         return np.asarray(one.moments.cov + other.moments.cov - product - product.T)
 
-    def half_map(self, one: Gaussian, other: Gaussian, *, first: bool) -> Array:
+    def half_map(self, one: Gaussian, other: Gaussian, *, first: bool) -> Floats:
         """A of shape ``(D, r)`` with A Aᵀ = T, the map from the side to the opposite one."""
         if first:
             return one.pull_back(self.u * np.sqrt(self.s))
@@ -162,13 +162,13 @@ class Coupling:
             return other.pull_back(self.v * np.sqrt(self.s))
         # T of the other side is the inverse of that of this one: Ra U S⁻¹ Uᵀ Raᵀ.
         floor = float(self.s.max()) * 1e-12
-        root: Array = np.sqrt(np.maximum(self.s, floor))
+        root: Floats = np.sqrt(np.maximum(self.s, floor))
         return np.asarray((one.factor @ self.u) / root)
 
 
 def influence_pair(
     one: Gaussian, other: Gaussian, coupling: Coupling
-) -> tuple[Array | None, Array | None]:
+) -> tuple[Floats | None, Floats | None]:
     """The influences of both sides; ``None`` for a side that is known by its moments alone."""
     return (
         None if one.features is None else influence(one, other, coupling, first=True),
@@ -176,7 +176,7 @@ def influence_pair(
     )
 
 
-def influence(side: Gaussian, opposite: Gaussian, coupling: Coupling, *, first: bool) -> Array:
+def influence(side: Gaussian, opposite: Gaussian, coupling: Coupling, *, first: bool) -> Floats:
     """The influence of each image of a side on the distance; shape ``(n,)``, mean zero.
 
     Args:
@@ -218,7 +218,7 @@ def transported(
     rows: npt.NDArray[np.intp],
     *,
     first: bool,
-) -> Array:
+) -> Floats:
     """T (x − μ) of some images of a side, by the map to the opposite one; shape ``(k, D)``.
 
     Args:
@@ -233,7 +233,7 @@ def transported(
         mine, theirs = (coupling.u, coupling.v) if first else (coupling.v, coupling.u)
         # Centred images add up to nothing: that direction has no partner, but one by rounding.
         mine = mine - mine.mean(axis=0)
-        moved: Array = opposite.factor @ (theirs @ mine[rows].T)
+        moved: Floats = opposite.factor @ (theirs @ mine[rows].T)
         return np.asarray(moved.T * np.sqrt(len(side.features) - 1))
     one, other = (side, opposite) if first else (opposite, side)
     half = coupling.half_map(one, other, first=first)
@@ -242,7 +242,10 @@ def transported(
 
 
 def gaussian_pair(
-    a: Any, b: Any, moments_a: Moments | None, moments_b: Moments | None
+    a: ArrayLike | Moments,
+    b: ArrayLike | Moments,
+    moments_a: Moments | None,
+    moments_b: Moments | None,
 ) -> tuple[Gaussian, Gaussian]:
     """Both sides, once they are known to belong together.
 
@@ -261,7 +264,7 @@ def gaussian_pair(
     return one, other
 
 
-def _cholesky(cov: Array) -> tuple[Array, npt.NDArray[np.intp]]:
+def _cholesky(cov: Floats) -> tuple[Floats, npt.NDArray[np.intp]]:
     """R of shape ``(D, r)`` with R Rᵀ = Σ, r its numerical rank, and the order of the pivots."""
     from scipy.linalg.lapack import dpotrf
 
@@ -272,7 +275,7 @@ def _cholesky(cov: Array) -> tuple[Array, npt.NDArray[np.intp]]:
     return _pivoted_cholesky(cov)
 
 
-def _pivoted_cholesky(cov: Array) -> tuple[Array, npt.NDArray[np.intp]]:
+def _pivoted_cholesky(cov: Floats) -> tuple[Floats, npt.NDArray[np.intp]]:
     """The same where order matters."""
     from scipy.linalg.lapack import dpstrf
 

@@ -33,6 +33,7 @@ import numpy.typing as npt
 from gan_metrics.errors import ComputationError
 from gan_metrics.metrics.arrays import blocks, host, like, namespace, wide
 from gan_metrics.metrics.kernels import Products
+from gan_metrics.utils.array_types import AnyArray, Floats
 
 __all__ = [
     "Spread",
@@ -44,7 +45,6 @@ __all__ = [
     "sweep",
 ]
 
-Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
 
 _ROWS = 1024
@@ -68,12 +68,12 @@ class _Ready:
         sides: The features.
     """
 
-    def __init__(self, products: Products, *sides: Any) -> None:
+    def __init__(self, products: Products, *sides: AnyArray) -> None:
         self.products = products
         self._holds = sum(len(side) * side.shape[1] for side in sides) <= _HELD
         self._held: dict[tuple[int, int], tuple[Any, Any]] = {}
 
-    def rows(self, side: Any, part: slice) -> tuple[Any, Any]:
+    def rows(self, side: AnyArray, part: slice) -> tuple[AnyArray, AnyArray]:
         """Some rows of a side."""
         key = id(side), part.start
         if key in self._held:
@@ -96,15 +96,15 @@ class Sums(NamedTuple):
         chosen: Shape ``(3, B)``: the three sums within each subset.
     """
 
-    xx: Array
-    xy: Array
-    yy: Array
-    yx: Array
-    squares: Array
-    chosen: Array
+    xx: Floats
+    xy: Floats
+    yy: Floats
+    yx: Floats
+    squares: Floats
+    chosen: Floats
 
     @property
-    def witness(self) -> tuple[Array, Array]:
+    def witness(self) -> tuple[Floats, Floats]:
         """``a − c`` and ``b − d``."""
         n, m = len(self.xx), len(self.yy)
         return self.xx / (n - 1) - self.xy / m, self.yy / (m - 1) - self.yx / n
@@ -128,8 +128,8 @@ class Spread(NamedTuple):
 
     first: tuple[float, float]
     second: tuple[float, float, float]
-    real: Array
-    fake: Array
+    real: Floats
+    fake: Floats
 
     def variance(self, n: int, m: int) -> float:
         """Var(U) for n real and m fake images."""
@@ -155,8 +155,8 @@ def all_pairs(n: int, m: int, dim: int, subsets: int, size: int, *, error_bar: b
 
 
 def sweep(
-    x: Any,
-    y: Any,
+    x: AnyArray,
+    y: AnyArray,
     products: Products,
     drawn: list[tuple[Rows, ...]] | None = None,
     *,
@@ -190,15 +190,15 @@ def sweep(
 
 
 def _gram(
-    a: Any,
-    b: Any,
+    a: AnyArray,
+    b: AnyArray,
     ready: _Ready,
     marks_a: npt.NDArray[np.uint8],
     marks_b: npt.NDArray[np.uint8],
     *,
     own: bool = False,
     squares: bool = False,
-) -> tuple[Array, Array, float, Array]:
+) -> tuple[Floats, Floats, float, Floats]:
     """Row sums, column sums, sum of squares and sums per subset of K(a, b).
 
     With ``own``, a and b are one set: each block is made once, for both of its places, and the
@@ -207,7 +207,7 @@ def _gram(
     lead = wide(a[:1])
     xp = namespace(lead)
 
-    def moved(values: Any) -> Any:
+    def moved(values: AnyArray) -> AnyArray:
         return wide(like(np.asarray(values, np.float64), lead))
 
     down, across = moved(np.zeros(len(a))), moved(np.zeros(len(b)))
@@ -256,7 +256,9 @@ def spread(sums: Sums) -> Spread | None:
     return Spread(first, second, _influence(real), _influence(fake))
 
 
-def spread_by_reference(x: Any, y: Any, products: Products, rng: Any) -> Spread | None:
+def spread_by_reference(
+    x: AnyArray, y: AnyArray, products: Products, rng: np.random.Generator
+) -> Spread | None:
     """The same where every image is held against a random part of either set."""
     picked = [
         np.sort(rng.choice(len(side), min(len(side), _REFERENCE), replace=False)) for side in (x, y)
@@ -282,21 +284,21 @@ def spread_by_reference(x: Any, y: Any, products: Products, rng: Any) -> Spread 
     return Spread((first[0], first[1]), inner.second, influences[0], influences[1])
 
 
-def _within(sums: Array, squares: float) -> float:
+def _within(sums: Floats, squares: float) -> float:
     """σxx: the variance of k(x, x') less the effects of x and of x', without bias."""
     n, total = len(sums), sums.sum()
     left = squares - 2 * (sums @ sums) / (n - 2) + total * total / ((n - 1) * (n - 2))
     return max(float(left) / (n * (n - 3)), 0.0)
 
 
-def _between(down: Array, across: Array, squares: float) -> float:
+def _between(down: Floats, across: Floats, squares: float) -> float:
     """σxy: the variance of k(x, y) less the effects of x and of y, without bias."""
     n, m, total = len(down), len(across), down.sum()
     left = squares - down @ down / m - across @ across / n + total * total / (n * m)
     return max(float(left) / ((n - 1) * (m - 1)), 0.0)
 
 
-def _influence(witness: Array) -> Array:
+def _influence(witness: Floats) -> Floats:
     """Twice the witness, as a pair has two places."""
     return np.asarray(2.0 * (witness - witness.mean()))
 

@@ -16,6 +16,7 @@ from array_api_compat import device
 
 from gan_metrics.errors import ComputationError
 from gan_metrics.metrics.arrays import blocks, full_precision, host, is_tensor, namespace, wide
+from gan_metrics.utils.array_types import AnyArray
 
 __all__ = ["Gaussian", "Kernel", "Polynomial", "Products", "check_rows"]
 
@@ -39,11 +40,11 @@ class Polynomial(NamedTuple):
     shift: float
     degree: int
 
-    def rows(self, block: Any) -> Any:
+    def rows(self, block: AnyArray) -> AnyArray:
         """Features as the products take them, float64."""
         return wide(block) * self.root
 
-    def values(self, base: Any) -> Any:
+    def values(self, base: AnyArray) -> AnyArray:
         """The kernel, from products of such rows plus ``shift``, which are written over."""
         if self.degree == 1:
             return base
@@ -59,12 +60,12 @@ class Gaussian(NamedTuple):
     sigma: float
     shift: float = -1.0
 
-    def rows(self, block: Any) -> Any:
+    def rows(self, block: AnyArray) -> AnyArray:
         """Features as the products take them, float64."""
         block = wide(block)
         return block / _norms(block)[:, None]
 
-    def values(self, base: Any) -> Any:
+    def values(self, base: AnyArray) -> AnyArray:
         """The kernel, from products of such rows plus ``shift``, which are written over."""
         base /= self.sigma**2
         return namespace(base).expm1(base)
@@ -82,7 +83,7 @@ class Products:
             float32 about their mean.
     """
 
-    def __init__(self, kernel: Kernel, *sides: Any) -> None:
+    def __init__(self, kernel: Kernel, *sides: AnyArray) -> None:
         self._kernel = kernel
         self._centre: Any = None
         xp = namespace(*sides)
@@ -90,7 +91,7 @@ class Products:
             means = [xp.mean(kernel.rows(side[:_SOME]), axis=0) for side in sides]
             self._centre = sum(means[1:], means[0]) / len(means)
 
-    def rows(self, block: Any) -> tuple[Any, Any]:
+    def rows(self, block: AnyArray) -> tuple[AnyArray, AnyArray]:
         """Some features as :meth:`values` takes them."""
         if self._centre is None:
             return self._kernel.rows(block), None
@@ -119,19 +120,19 @@ class Products:
             yield part, self._kernel.values(found)
 
 
-def _strips(matrix: Any) -> list[slice]:
+def _strips(matrix: AnyArray) -> list[slice]:
     """Rows that stay in a processor's cache while much is done with them; a device takes all."""
     if is_tensor(matrix):
         return [slice(None)]
     return blocks(len(matrix), max(_CACHED // matrix.shape[1], 1))
 
 
-def _tame(features: Any) -> bool:
+def _tame(features: AnyArray) -> bool:
     xp = namespace(features)
     return bool(float(xp.min(features)) > -_LARGE and float(xp.max(features)) < _LARGE)
 
 
-def check_rows(features: Any, side: str) -> None:
+def check_rows(features: AnyArray, side: str) -> None:
     """Refuse rows that cannot be scaled to the length one."""
     for rows in blocks(len(features), _ROWS):
         with np.errstate(over="ignore"):
@@ -145,7 +146,7 @@ def check_rows(features: Any, side: str) -> None:
             )
 
 
-def _norms(block: Any) -> Any:
+def _norms(block: AnyArray) -> AnyArray:
     """The lengths of the rows."""
     xp = namespace(block)
     return xp.sqrt(xp.sum(block * block, axis=1))

@@ -42,6 +42,7 @@ from gan_metrics.metrics.manifold_counts import (
 )
 from gan_metrics.metrics.neighbors.distances import points_of
 from gan_metrics.metrics.neighbors.float16_distances import share_inside
+from gan_metrics.utils.array_types import AnyArray, ArrayLike
 
 __all__ = [
     "MANIFOLD_METRICS",
@@ -59,7 +60,7 @@ __all__ = [
 
 
 def precision(
-    X: Any, Y: Any, *, k: int = 3, strict: bool | None = None, arithmetic: str = "exact"
+    X: ArrayLike, Y: ArrayLike, *, k: int = 3, strict: bool | None = None, arithmetic: str = "exact"
 ) -> float:
     """The share of fakes that lie in a real ball, d ≤ r_k.
 
@@ -91,7 +92,7 @@ def precision(
 
 
 def recall(
-    X: Any, Y: Any, *, k: int = 3, strict: bool | None = None, arithmetic: str = "exact"
+    X: ArrayLike, Y: ArrayLike, *, k: int = 3, strict: bool | None = None, arithmetic: str = "exact"
 ) -> float:
     """The share of reals that lie in a fake ball, d ≤ r_k.
 
@@ -122,7 +123,7 @@ def recall(
     return _value("recall", X, Y, k=k, strict=strict, arithmetic=arithmetic)
 
 
-def density(X: Any, Y: Any, *, k: int = 5) -> float:
+def density(X: ArrayLike, Y: ArrayLike, *, k: int = 5) -> float:
     """How many real balls hold a fake, d < r_k, on average over the fakes and over k.
 
     Naeem et al. (2020), arXiv 2002.09797.
@@ -148,7 +149,7 @@ def density(X: Any, Y: Any, *, k: int = 5) -> float:
     return _value("density", X, Y, k=k)
 
 
-def coverage(X: Any, Y: Any, *, k: int = 5) -> float:
+def coverage(X: ArrayLike, Y: ArrayLike, *, k: int = 5) -> float:
     """The share of real balls that hold a fake, d < r_k.
 
     Naeem et al. (2020), arXiv 2002.09797.
@@ -174,7 +175,7 @@ def coverage(X: Any, Y: Any, *, k: int = 5) -> float:
     return _value("coverage", X, Y, k=k)
 
 
-def clipped_density(X: Any, Y: Any, *, k: int = 5) -> float:
+def clipped_density(X: ArrayLike, Y: ArrayLike, *, k: int = 5) -> float:
     """Density with clipped radii and clipped counts, over that of the real set itself.
 
     The radii are clipped at their median, and what a fake adds is at most 1, so neither outliers
@@ -202,7 +203,7 @@ def clipped_density(X: Any, Y: Any, *, k: int = 5) -> float:
     return _value("clipped_density", X, Y, k=k)
 
 
-def clipped_coverage(X: Any, Y: Any, *, k: int = 5) -> float:
+def clipped_coverage(X: ArrayLike, Y: ArrayLike, *, k: int = 5) -> float:
     """How far the real balls are filled by fakes, d < r_k, calibrated by what good fakes reach.
 
     For each real ball the number of fakes in it, at most k, over k; the mean is then turned into
@@ -230,7 +231,7 @@ def clipped_coverage(X: Any, Y: Any, *, k: int = 5) -> float:
     return _value("clipped_coverage", X, Y, k=k)
 
 
-def p_precision(X: Any, Y: Any, *, k: int = 4, a: float = 1.2) -> float:
+def p_precision(X: ArrayLike, Y: ArrayLike, *, k: int = 4, a: float = 1.2) -> float:
     """The mean over fakes of 1 − Π min(d/R, 1) over the reals, with one radius R for all.
 
     R is ``a`` times the mean distance of a real to its k-th nearest other. Park & Kim (2023),
@@ -259,7 +260,7 @@ def p_precision(X: Any, Y: Any, *, k: int = 4, a: float = 1.2) -> float:
     return _value("p_precision", X, Y, k=k, a=a)
 
 
-def p_recall(X: Any, Y: Any, *, k: int = 4, a: float = 1.2) -> float:
+def p_recall(X: ArrayLike, Y: ArrayLike, *, k: int = 4, a: float = 1.2) -> float:
     """The mean over reals of 1 − Π min(d/R, 1) over the fakes, with one radius R for all.
 
     R is ``a`` times the mean distance of a fake to its k-th nearest other. Park & Kim (2023),
@@ -288,7 +289,7 @@ def p_recall(X: Any, Y: Any, *, k: int = 4, a: float = 1.2) -> float:
     return _value("p_recall", X, Y, k=k, a=a)
 
 
-def prdc(X: Any, Y: Any, *, k: int | None = None) -> dict[str, float]:
+def prdc(X: ArrayLike, Y: ArrayLike, *, k: int | None = None) -> dict[str, float]:
     """Precision, recall, density and coverage from one pass.
 
     Args:
@@ -316,8 +317,8 @@ def prdc(X: Any, Y: Any, *, k: int | None = None) -> dict[str, float]:
 
 
 def manifold_estimates(
-    X: Any,
-    Y: Any,
+    X: ArrayLike,
+    Y: ArrayLike,
     names: Iterable[str] = MANIFOLD_METRICS,
     *,
     seed: int = 0,
@@ -369,7 +370,7 @@ def manifold_estimates(
 
 
 def _estimates(
-    plans: list[Plan], X: Any, Y: Any, seed: int, *, error_bar: bool
+    plans: list[Plan], X: AnyArray, Y: AnyArray, seed: int, *, error_bar: bool
 ) -> dict[str, Estimate]:
     """The metrics of plans that are for the same images."""
     for plan in plans:
@@ -397,6 +398,6 @@ def _estimates(
     return found
 
 
-def _value(name: str, X: Any, Y: Any, **arguments: Any) -> float:
+def _value(name: str, X: AnyArray, Y: AnyArray, **arguments: Any) -> float:
     found = manifold_estimates(X, Y, [name], error_bar=False, arguments={name: arguments})
     return found[name].value

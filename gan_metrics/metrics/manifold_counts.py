@@ -24,12 +24,11 @@ from gan_metrics.metrics.estimate import Estimate, half_samples
 from gan_metrics.metrics.neighbors.distances import Matrix, Points, sweep
 from gan_metrics.metrics.neighbors.knn import Balls, Neighbors, Question, Tally, nearest_others
 from gan_metrics.metrics.registry import METRICS
+from gan_metrics.utils.array_types import AnyArray, Floats, Indices
 
 __all__ = ["MANIFOLD_METRICS", "Draws", "Plan", "half_sample_draws", "part_of", "values_of"]
 
 Array = npt.NDArray[Any]
-Floats = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
 
 _SIZES = {"most": None, "most_real": None}
 _KYNKAANNIEMI = {"k": 3, "strict": None, "arithmetic": "exact", **_SIZES}
@@ -185,7 +184,9 @@ class Plan:
         return min(fakes / float(np.minimum(own, self.k).mean()), 1.0)
 
 
-def part_of(X: Any, Y: Any, most: int | None, most_real: int | None, seed: int) -> tuple[Any, Any]:
+def part_of(
+    X: AnyArray, Y: AnyArray, most: int | None, most_real: int | None, seed: int
+) -> tuple[AnyArray, AnyArray]:
     """The images that are asked about.
 
     Args:
@@ -195,7 +196,7 @@ def part_of(X: Any, Y: Any, most: int | None, most_real: int | None, seed: int) 
         most_real: Of the reals the first so many, before that; ``None``: all.
         seed: Of the draw.
     """
-    sides = [X[:most_real], Y]
+    sides: list[AnyArray] = [X[:most_real], Y]
     size = None if most is None else min(most, *map(len, sides))
     for i, side in enumerate(sides):
         if size is not None and size < len(side):

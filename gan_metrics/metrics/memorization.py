@@ -24,7 +24,6 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError, InputError
 from gan_metrics.metrics.arrays import as_matrix, as_pair, blocks, host
@@ -34,10 +33,10 @@ from gan_metrics.metrics.moments import Moments
 from gan_metrics.metrics.neighbors.distances import points_of
 from gan_metrics.metrics.neighbors.knn import nearest_in
 from gan_metrics.metrics.validation import positive, whole_number
+from gan_metrics.utils.array_types import AnyArray, ArrayLike, Floats
 
 __all__ = ["as_three", "ct", "ct_estimate", "mifid", "mifid_estimate", "nearest_cosines"]
 
-Floats = npt.NDArray[np.float64]
 
 _EPSILON = 1e-14
 _NO_DISTANCE = 1e-8
@@ -46,7 +45,7 @@ _ENOUGH = 20
 """Fakes that a cell must have more of, to be looked at."""
 
 
-def mifid(X: Any, Y: Any, *, tau: float = 0.1) -> float:
+def mifid(X: ArrayLike, Y: ArrayLike, *, tau: float = 0.1) -> float:
     """The Fréchet distance over the memorisation distance.
 
     Bai et al. (2021), arXiv 2106.03062. Images whose features are all zero have no direction and
@@ -74,8 +73,8 @@ def mifid(X: Any, Y: Any, *, tau: float = 0.1) -> float:
 
 
 def mifid_estimate(
-    X: Any,
-    Y: Any,
+    X: ArrayLike,
+    Y: ArrayLike,
     *,
     seed: int = 0,
     error_bar: bool = True,
@@ -125,7 +124,7 @@ def mifid_estimate(
     return Estimate(value, influence_error(real, fake), real, fake, details=details)
 
 
-def nearest_cosines(X: Any, Y: Any) -> Floats:
+def nearest_cosines(X: ArrayLike, Y: ArrayLike) -> Floats:
     """For each fake the least 1 − |cos| to the reals; images without a direction are left out.
 
     Args:
@@ -155,7 +154,7 @@ def nearest_cosines(X: Any, Y: Any) -> Floats:
     return np.clip(out, 0.0, 1.0)
 
 
-def _directions(values: Any) -> Floats:
+def _directions(values: AnyArray) -> Floats:
     """Unit vectors of those rows that have one."""
     wide = np.asarray(values, np.float64)
     lengths = np.linalg.norm(wide, axis=1)
@@ -164,7 +163,13 @@ def _directions(values: Any) -> Floats:
 
 
 def ct(
-    X: Any, Y: Any, held_out: Any, *, components: int = 64, cells: int = 3, seed: int = 0
+    X: ArrayLike,
+    Y: ArrayLike,
+    held_out: ArrayLike,
+    *,
+    components: int = 64,
+    cells: int = 3,
+    seed: int = 0,
 ) -> float:
     """C_T, the test of copying: far below 0, the fakes are nearer to the training images.
 
@@ -194,9 +199,9 @@ def ct(
 
 
 def ct_estimate(
-    X: Any,
-    Y: Any,
-    held_out: Any,
+    X: ArrayLike,
+    Y: ArrayLike,
+    held_out: ArrayLike,
     *,
     seed: int = 0,
     error_bar: bool = True,
@@ -267,23 +272,28 @@ def ct_estimate(
     return Estimate(summed / weight, error, theirs, mine, details=details)
 
 
-def as_three(X: Any, Y: Any, held_out: Any) -> tuple[Any, Any, Any]:
+def as_three(
+    X: ArrayLike, Y: ArrayLike, held_out: ArrayLike
+) -> tuple[AnyArray, AnyArray, AnyArray]:
     """Training, fake and held-out features on the host, once they have one number of columns.
 
     Raises:
         InputError: When the shapes are wrong or do not match.
         ComputationError: When a value is not finite.
     """
-    X, Y = as_pair(X, Y)
+    real, fake = as_pair(X, Y)
     test = as_matrix(held_out, "the held-out features")
-    if test.shape[1] != X.shape[1]:
+    if test.shape[1] != real.shape[1]:
         raise InputError(
-            f"the real features have {X.shape[1]} dimensions and the held-out ones {test.shape[1]}"
+            f"the real features have {real.shape[1]} dimensions and the held-out ones "
+            f"{test.shape[1]}"
         )
-    return host(X), host(Y), host(test)
+    return host(real), host(fake), host(test)
 
 
-def _reduced(train: Any, fake: Any, test: Any, components: int) -> tuple[Any, Any, Any]:
+def _reduced(
+    train: AnyArray, fake: AnyArray, test: AnyArray, components: int
+) -> tuple[AnyArray, AnyArray, AnyArray]:
     from sklearn.decomposition import PCA
 
     if len(train) < components:
@@ -295,7 +305,7 @@ def _reduced(train: Any, fake: Any, test: Any, components: int) -> tuple[Any, An
     return tuple(pca.transform(np.asarray(one, np.float64)) for one in (train, fake, test))
 
 
-def _partition(train: Any, fake: Any, test: Any, cells: int, seed: int) -> list[Any]:
+def _partition(train: AnyArray, fake: AnyArray, test: AnyArray, cells: int, seed: int) -> list[Any]:
     """Which cell each image lies in."""
     from sklearn.cluster import KMeans
 
@@ -303,7 +313,7 @@ def _partition(train: Any, fake: Any, test: Any, cells: int, seed: int) -> list[
     return [means.predict(np.asarray(one, np.float64)) for one in (train, fake, test)]
 
 
-def _z_score(train: Any, fake: Any, test: Any) -> tuple[float, Floats, Floats]:
+def _z_score(train: AnyArray, fake: AnyArray, test: AnyArray) -> tuple[float, Floats, Floats]:
     """The z-score of a cell, and what each fake and each held-out image adds to it, about 0."""
     from scipy.stats import rankdata
 

@@ -42,6 +42,7 @@ from gan_metrics.metrics.kernel_sums import (
 )
 from gan_metrics.metrics.kernels import Gaussian, Polynomial, Products, check_rows
 from gan_metrics.metrics.validation import generator, number, positive
+from gan_metrics.utils.array_types import AnyArray, ArrayLike
 
 __all__ = [
     "cmmd",
@@ -56,8 +57,8 @@ Seed = int | np.random.Generator | np.random.RandomState
 
 
 def kid(
-    X: Any,
-    Y: Any,
+    X: ArrayLike,
+    Y: ArrayLike,
     *,
     subsets: int = 100,
     subset_size: int | None = 1000,
@@ -114,8 +115,8 @@ def kid(
 
 
 def kid_estimate(
-    X: Any,
-    Y: Any,
+    X: ArrayLike,
+    Y: ArrayLike,
     *,
     subsets: int = 100,
     subset_size: int | None = 1000,
@@ -217,7 +218,7 @@ def kid_estimate(
 
 
 def kernel_distance(
-    X: Any, Y: Any, *, degree: int = 3, gamma: float | None = None, coef0: float = 1.0
+    X: ArrayLike, Y: ArrayLike, *, degree: int = 3, gamma: float | None = None, coef0: float = 1.0
 ) -> float:
     """The unbiased MMD² over all pairs, polynomial kernel: KID without the noise of its subsets.
 
@@ -248,8 +249,8 @@ def kernel_distance(
 
 
 def kernel_distance_estimate(
-    X: Any,
-    Y: Any,
+    X: ArrayLike,
+    Y: ArrayLike,
     *,
     degree: int = 3,
     gamma: float | None = None,
@@ -287,7 +288,7 @@ def kernel_distance_estimate(
     return _estimate(sums, finite(sums.unbiased), 1.0, {}, error_bar=error_bar)
 
 
-def cmmd(X: Any, Y: Any, *, sigma: float = 10.0, scale: float = 1000.0) -> float:
+def cmmd(X: ArrayLike, Y: ArrayLike, *, sigma: float = 10.0, scale: float = 1000.0) -> float:
     """CMMD: the biased MMD², Gaussian kernel on rows of length one, scaled.
 
     Args:
@@ -313,8 +314,8 @@ def cmmd(X: Any, Y: Any, *, sigma: float = 10.0, scale: float = 1000.0) -> float
 
 
 def cmmd_estimate(
-    X: Any,
-    Y: Any,
+    X: ArrayLike,
+    Y: ArrayLike,
     *,
     sigma: float = 10.0,
     scale: float = 1000.0,
@@ -362,7 +363,9 @@ def cmmd_estimate(
     return _estimate(sums, scale * max(finite(value), 0.0), scale, details, error_bar=error_bar)
 
 
-def _draw(rng: Any, n: int, m: int, size: int, *, fakes_first: bool) -> tuple[Rows, ...]:
+def _draw(
+    rng: np.random.Generator, n: int, m: int, size: int, *, fakes_first: bool
+) -> tuple[Rows, ...]:
     """One subset: its rows of the reals and of the fakes."""
     sizes = (m, n) if fakes_first else (n, m)
     drawn = [np.sort(rng.choice(count, size, replace=False)) for count in sizes]
@@ -390,7 +393,7 @@ def _estimate(
     )
 
 
-def _sides(X: Any, Y: Any) -> tuple[Any, Any]:
+def _sides(X: AnyArray, Y: AnyArray) -> tuple[AnyArray, AnyArray]:
     x, y = as_pair(X, Y)
     if min(len(x), len(y)) < 2:
         counts = f"{len(x)} real and {len(y)} fake"

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError, InputError
+from gan_metrics.utils.array_types import AnyArray, Floats
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["Moments", "MomentsStream", "merged"]
 
-Array = npt.NDArray[np.float64]
 
 _BLOCK = 4096
 """Rows per step; the least number for which the matrix product dominates."""
@@ -34,8 +34,8 @@ class Moments:
     """
 
     n: int | None
-    mean: Array
-    cov: Array
+    mean: Floats
+    cov: Floats
 
     @property
     def dim(self) -> int:
@@ -119,7 +119,7 @@ class MomentsStream:
         self._waiting = 0
         self._seen = 0
 
-    def add(self, features: Any) -> None:
+    def add(self, features: AnyArray) -> None:
         """Take in an array or a tensor of shape ``(k, D)``, k ≥ 0.
 
         Raises:

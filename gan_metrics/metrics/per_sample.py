@@ -35,6 +35,7 @@ from gan_metrics.metrics.neighbors.distances import (
     sweep,
 )
 from gan_metrics.metrics.neighbors.knn import Neighbors, nearest_in, nearest_others
+from gan_metrics.utils.array_types import AnyArray, ArrayLike, Flags, Floats, Indices
 from gan_metrics.utils.validation import whole_number
 
 __all__ = [
@@ -50,9 +51,6 @@ __all__ = [
     "realism",
 ]
 
-Floats = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 _NEAR, _NEAREST, _RARELY = 0.8, 0.5, 1e-3
 """Below such a closeness an image is a near copy: the share of reals that lie as close to another
@@ -116,7 +114,7 @@ class Pointwise:
         return int((self.own_closeness < _limit(self.own_closeness)).sum())
 
 
-def realism(X: Any, Y: Any, *, k: int = 3) -> Floats:
+def realism(X: ArrayLike, Y: ArrayLike, *, k: int = 3) -> Floats:
     """How realistic each fake is: max of r_k(x) / |x − y| over the reals with the smaller balls.
 
     Kynkäänniemi et al. (2019), arXiv 1904.06991, section 5. Balls with a radius above the median
@@ -144,7 +142,7 @@ def realism(X: Any, Y: Any, *, k: int = 3) -> Floats:
     return _realism(x, y, nearest_others(x, k, ranks=[k]).squared[:, k - 1])
 
 
-def rarity(X: Any, Y: Any, *, k: int = 3) -> Floats:
+def rarity(X: ArrayLike, Y: ArrayLike, *, k: int = 3) -> Floats:
     """How rare each fake is: the radius of the smallest real ball that holds it, |x − y| < r_k(x).
 
     Han et al. (2023), arXiv 2206.08549.
@@ -171,7 +169,7 @@ def rarity(X: Any, Y: Any, *, k: int = 3) -> Floats:
     return _rarity(x, y, nearest_others(x, k, ranks=[k]).squared[:, k - 1])
 
 
-def nearest_real(X: Any, Y: Any) -> tuple[Indices, Floats]:
+def nearest_real(X: ArrayLike, Y: ArrayLike) -> tuple[Indices, Floats]:
     """The real image that is nearest to each fake.
 
     Args:
@@ -194,7 +192,7 @@ def nearest_real(X: Any, Y: Any) -> tuple[Indices, Floats]:
     return whom[:, 0], distance[:, 0]
 
 
-def nearest_reals(X: Any, Y: Any, *, k: int = 5) -> tuple[Indices, Floats]:
+def nearest_reals(X: ArrayLike, Y: ArrayLike, *, k: int = 5) -> tuple[Indices, Floats]:
     """The real images that are nearest to each fake.
 
     Args:
@@ -223,7 +221,7 @@ def nearest_reals(X: Any, Y: Any, *, k: int = 5) -> tuple[Indices, Floats]:
     return found.whom, np.sqrt(found.squared) / x.scale
 
 
-def authentic(X: Any, Y: Any) -> Flags:
+def authentic(X: ArrayLike, Y: ArrayLike) -> Flags:
     """Whether each fake is farther from its nearest real than that real from its own nearest.
 
     Alaa et al. (2022), arXiv 2102.08921. A generator that copies makes fakes that are not.
@@ -248,7 +246,7 @@ def authentic(X: Any, Y: Any) -> Flags:
     return _authentic(nearest.squared[:, 0], own.squared[nearest.whom[:, 0], 0])
 
 
-def authpct(X: Any, Y: Any) -> float:
+def authpct(X: ArrayLike, Y: ArrayLike) -> float:
     """The percentage of fakes that are :func:`authentic`.
 
     Alaa et al. (2022), arXiv 2102.08921.
@@ -273,7 +271,7 @@ def authpct(X: Any, Y: Any) -> float:
     return 100.0 * float(authentic(X, Y).mean())
 
 
-def pointwise(X: Any, Y: Any, *, k: int = 3) -> Pointwise:
+def pointwise(X: ArrayLike, Y: ArrayLike, *, k: int = 3) -> Pointwise:
     """All of it, of each image.
 
     Args:
@@ -306,8 +304,8 @@ def pointwise(X: Any, Y: Any, *, k: int = 3) -> Pointwise:
 
 
 def pointwise_estimates(
-    X: Any,
-    Y: Any,
+    X: ArrayLike,
+    Y: ArrayLike,
     names: Iterable[str] = ("realism", "rarity", "authpct"),
     *,
     seed: int = 0,
@@ -383,7 +381,7 @@ def _authpct(x: Points, y: Points) -> Estimate:
     return Estimate(value, details=details, warnings=warnings)
 
 
-def _points(X: Any, Y: Any, *ks: Any) -> tuple[Points, Points]:
+def _points(X: AnyArray, Y: AnyArray, *ks: int) -> tuple[Points, Points]:
     """Both sets, once there are reals enough."""
     k = max(whole_number("k", k, least=1) for k in ks)
     X, Y = as_pair(X, Y)

@@ -20,6 +20,7 @@ from gan_metrics.utils.registry import Origin, Registry
 if TYPE_CHECKING:
     from gan_metrics.metrics.estimate import Estimate
     from gan_metrics.metrics.moments import Moments
+    from gan_metrics.utils.array_types import AnyArray
 
 __all__ = [
     "ALL",
@@ -146,7 +147,7 @@ class Sample(Protocol):
     """
 
     @property
-    def array(self) -> Any:
+    def array(self) -> AnyArray:
         """The features."""
         ...
 
@@ -345,7 +346,7 @@ def _call(
     return found
 
 
-def _as_estimate(value: Any) -> Estimate | GanMetricsError:
+def _as_estimate(value: Any) -> Estimate | GanMetricsError:  # noqa: ANN401
     """What a metric's function returned, also if that was a plain number."""
     from gan_metrics.metrics.estimate import Estimate
 

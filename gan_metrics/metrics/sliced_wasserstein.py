@@ -53,11 +53,11 @@ from gan_metrics.metrics.arrays import (
     wide,
 )
 from gan_metrics.metrics.estimate import Estimate, influence_error
+from gan_metrics.utils.array_types import AnyArray, ArrayLike, Floats
 from gan_metrics.utils.validation import whole_number
 
 __all__ = ["mind", "mind_estimate", "swd", "swd_estimate"]
 
-Array = npt.NDArray[np.float64]
 
 _ROWS = 2048
 """Images per matrix product."""
@@ -69,7 +69,7 @@ _SORTED = 2**20
 """Projections of one side that are sorted at once: few enough for a processor's cache."""
 
 
-def swd(X: Any, Y: Any, *, directions: int = 1000, seed: int = 0) -> float:
+def swd(X: ArrayLike, Y: ArrayLike, *, directions: int = 1000, seed: int = 0) -> float:
     """The sliced squared 2-Wasserstein distance: its mean over random unit directions.
 
     The source is Rabin et al. (2011); see the formulas above. Some packages return its root.
@@ -97,7 +97,7 @@ def swd(X: Any, Y: Any, *, directions: int = 1000, seed: int = 0) -> float:
 
 
 def swd_estimate(
-    X: Any, Y: Any, *, directions: int = 1000, seed: int = 0, error_bar: bool = True
+    X: ArrayLike, Y: ArrayLike, *, directions: int = 1000, seed: int = 0, error_bar: bool = True
 ) -> Estimate:
     """:func:`swd` with its error bar and the influence of each image on both sides.
 
@@ -122,7 +122,7 @@ def swd_estimate(
     return _estimate(result, 1.0, result.real, result.fake, {})
 
 
-def mind(X: Any, Y: Any, *, directions: int = 1000, seed: int = 0) -> float:
+def mind(X: ArrayLike, Y: ArrayLike, *, directions: int = 1000, seed: int = 0) -> float:
     """The Monge Inception Distance: 3 D times :func:`swd` between sets of one size.
 
     arXiv 2605.06797. The larger set is reduced to a random subset of the size of the smaller one.
@@ -152,7 +152,7 @@ def mind(X: Any, Y: Any, *, directions: int = 1000, seed: int = 0) -> float:
 
 
 def mind_estimate(
-    X: Any, Y: Any, *, directions: int = 1000, seed: int = 0, error_bar: bool = True
+    X: ArrayLike, Y: ArrayLike, *, directions: int = 1000, seed: int = 0, error_bar: bool = True
 ) -> Estimate:
     """:func:`mind` with its error bar and the influence of each image on both sides.
 
@@ -191,9 +191,9 @@ def mind_estimate(
 class _Result(NamedTuple):
     """The squared distance along each direction, and the influences on their mean."""
 
-    distances: Array
-    real: Array | None
-    fake: Array | None
+    distances: Floats
+    real: Floats | None
+    fake: Floats | None
 
 
 class _Steps:
@@ -207,7 +207,7 @@ class _Steps:
         y_below, y_above: The fake points at the steps of the real side.
     """
 
-    def __init__(self, n: int, m: int, lead: Any) -> None:
+    def __init__(self, n: int, m: int, lead: AnyArray) -> None:
         self.widths: Any = 1.0 / n
         self.x: Any = slice(None)
         self.y: Any = slice(None)
@@ -232,7 +232,7 @@ class _Steps:
         )
 
 
-def _checked(X: Any, Y: Any, directions: int, seed: int) -> tuple[Any, Any]:
+def _checked(X: AnyArray, Y: AnyArray, directions: int, seed: int) -> tuple[AnyArray, AnyArray]:
     """Both sides, every argument looked at."""
     whole_number("directions", directions, least=1)
     whole_number("seed", seed, least=0)
@@ -246,7 +246,7 @@ def _checked(X: Any, Y: Any, directions: int, seed: int) -> tuple[Any, Any]:
     return x, y
 
 
-def _compare(x: Any, y: Any, directions: int, seed: int, *, potentials: bool) -> _Result:
+def _compare(x: AnyArray, y: AnyArray, directions: int, seed: int, *, potentials: bool) -> _Result:
     """All directions, block by block."""
     narrow = max(x.dtype.itemsize, y.dtype.itemsize) <= 4
     origin = like(_middle(x, y), x)
@@ -256,7 +256,7 @@ def _compare(x: Any, y: Any, directions: int, seed: int, *, potentials: bool) ->
     xp = namespace(place)
     steps = _Steps(len(x), len(y), place)
     most = max(len(x), len(y))
-    distances: list[Array] = []
+    distances: list[Floats] = []
     real, fake = np.zeros(len(x)), np.zeros(len(y))
     with full_precision(x, y), np.errstate(over="ignore", invalid="ignore"):
         for units in _directions(directions, x.shape[1], seed, max(_PROJECTIONS // most, 1)):
@@ -286,7 +286,7 @@ def _compare(x: Any, y: Any, directions: int, seed: int, *, potentials: bool) ->
     return _Result(found, real / directions, fake / directions)
 
 
-def _directions(directions: int, dim: int, seed: int, size: int) -> Iterator[Array]:
+def _directions(directions: int, dim: int, seed: int, size: int) -> Iterator[Floats]:
     """Unit vectors as rows, ``size`` at a time; which they are does not depend on the size."""
     rng = np.random.default_rng(seed)
     for rows in blocks(directions, size):
@@ -294,7 +294,7 @@ def _directions(directions: int, dim: int, seed: int, size: int) -> Iterator[Arr
         yield draws / np.linalg.norm(draws, axis=1, keepdims=True)
 
 
-def _middle(x: Any, y: Any) -> npt.NDArray[np.float32]:
+def _middle(x: AnyArray, y: AnyArray) -> npt.NDArray[np.float32]:
     """The mean of both sides, rounded; any point near it would do as the origin of both."""
     total = np.zeros(x.shape[1])
     for side in (x, y):
@@ -304,7 +304,7 @@ def _middle(x: Any, y: Any) -> npt.NDArray[np.float32]:
         return np.asarray(total / (len(x) + len(y)), np.float32)
 
 
-def _project(side: Any, origin: Any, units: Any) -> Any:
+def _project(side: AnyArray, origin: AnyArray, units: AnyArray) -> AnyArray:
     """Projections of the rows of a side, from the origin; shape ``(directions, n)``."""
     xp = namespace(side)
     origin = xp.astype(origin, units.dtype)
@@ -314,7 +314,9 @@ def _project(side: Any, origin: Any, units: Any) -> Any:
     return out
 
 
-def _potential(a: Any, b: Any, below: Any, above: Any, rows: Any, order: Any) -> Array:
+def _potential(
+    a: AnyArray, b: AnyArray, below: AnyArray, above: AnyArray, rows: AnyArray, order: AnyArray
+) -> Floats:
     """The sum over directions of the centred potentials of side a, at its images.
 
     Args:
@@ -336,7 +338,7 @@ def _potential(a: Any, b: Any, below: Any, above: Any, rows: Any, order: Any) ->
     return np.asarray(host(xp.sum(unsorted, axis=0)), np.float64)
 
 
-def _spread(influence: Array | None, drawn: npt.NDArray[np.int64], n: int) -> Array | None:
+def _spread(influence: Floats | None, drawn: npt.NDArray[np.int64], n: int) -> Floats | None:
     """Influences of the drawn images as those of all n: to their sum n / len(drawn) times."""
     if influence is None or len(influence) == n:
         return influence
@@ -346,7 +348,11 @@ def _spread(influence: Array | None, drawn: npt.NDArray[np.int64], n: int) -> Ar
 
 
 def _estimate(
-    result: _Result, factor: float, real: Array | None, fake: Array | None, details: dict[str, Any]
+    result: _Result,
+    factor: float,
+    real: Floats | None,
+    fake: Floats | None,
+    details: dict[str, Any],
 ) -> Estimate:
     """The estimate of factor times the mean distance."""
     number = len(result.distances)

@@ -27,17 +27,16 @@ for |Im y| < π, so a plain sum in steps of one is right to about exp(−2π²),
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gan_metrics.metrics.arrays import blocks, host, like, namespace
+from gan_metrics.utils.array_types import AnyArray, Floats
 
 __all__ = ["renyi_entropy", "spectral_score"]
 
-Array = npt.NDArray[np.float64]
 Rows = Callable[[slice], Any]
 """φ of the images of a slice, float64, shape ``(b, d)``."""
 
@@ -57,7 +56,7 @@ _ALONE = 1e-11
 _EPS = float(np.finfo(np.float64).eps)
 
 
-def renyi_entropy(spectrum: Array, q: float) -> float:
+def renyi_entropy(spectrum: Floats, q: float) -> float:
     """H_q of positive numbers that sum to one; q > 0, 1 and infinity included.
 
     >>> import numpy as np
@@ -74,7 +73,7 @@ def renyi_entropy(spectrum: Array, q: float) -> float:
 
 def spectral_score(
     rows: Rows, m: int, d: int, q: float, *, error_bar: bool
-) -> tuple[float, Array, Array | None]:
+) -> tuple[float, Floats, Floats | None]:
     """The exponential of H_q, the eigenvalues of ρ, and the influences on the score.
 
     The standard error from these influences over the true one, in 200 to 400 redraws of correlated
@@ -125,7 +124,7 @@ def spectral_score(
     return score, spectrum, np.asarray(influence - influence.mean())
 
 
-def _covariance(rows: Rows, parts: list[slice]) -> Any:
+def _covariance(rows: Rows, parts: list[slice]) -> AnyArray:
     phi = rows(parts[0])
     total = phi.T @ phi
     for part in parts[1:]:
@@ -134,12 +133,12 @@ def _covariance(rows: Rows, parts: list[slice]) -> Any:
     return total
 
 
-def _gram(rows: Rows, m: int) -> Any:
+def _gram(rows: Rows, m: int) -> AnyArray:
     phi = rows(slice(0, m))  # no larger than the covariance would be, or than the features
     return phi @ phi.T
 
 
-def _tsallis(spectrum: Array, q: float) -> float:
+def _tsallis(spectrum: Floats, q: float) -> float:
     """(Σ λ^q − Σ λ) / (1 − q), for q = 1 its limit."""
     logs = np.log(spectrum)
     if q == 1:
@@ -147,12 +146,14 @@ def _tsallis(spectrum: Array, q: float) -> float:
     return float(spectrum @ np.expm1((q - 1) * logs)) / (1 - q)
 
 
-def _of_tsallis(tsallis: Any, q: float) -> Any:
+def _of_tsallis(tsallis: Floats | float, q: float) -> Floats | float:
     """H_q from it."""
     return tsallis if q == 1 else np.log1p((1 - q) * tsallis) / (1 - q)
 
 
-def _losses(pieces: Any, known: Array, score: float, m: int, q: float, *, dual: bool) -> Array:
+def _losses(
+    pieces: Iterable[AnyArray], known: Floats, score: float, m: int, q: float, *, dual: bool
+) -> Floats:
     """What the score loses with each image; see the module's head.
 
     Args:
@@ -188,7 +189,7 @@ def _losses(pieces: Any, known: Array, score: float, m: int, q: float, *, dual: 
     return np.asarray(score - np.exp(without) / bigger)
 
 
-def _quadrature(q: float) -> Array:
+def _quadrature(q: float) -> Floats:
     """Weights for ∫ t^(q−1) F dt on the grid, all beyond it included.
 
     Below the grid F is linear in log t, above it F falls with t⁻²: two geometric series.
@@ -202,7 +203,7 @@ def _quadrature(q: float) -> Array:
     return weights
 
 
-def _derivative_weights(known: Array, q: float) -> Array:
+def _derivative_weights(known: Floats, q: float) -> Floats:
     """W such that the derivative of H_q is φᵀ (Σ Wₖ vₖ vₖᵀ) φ, but for a constant; q ≥ 2."""
     top = float(known.max())
     if math.isinf(q):

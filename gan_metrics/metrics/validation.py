@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 from gan_metrics.errors import UsageError
 from gan_metrics.utils.validation import whole_number
@@ -40,6 +40,8 @@ __all__ = [
     "whole_number",
 ]
 
+_T = TypeVar("_T")
+
 MAX_DEGREE = 100
 """Of a polynomial kernel; beyond it nothing is left but the greatest product."""
 
@@ -65,7 +67,7 @@ _LARGEST = 1e100
 _SMALLEST_ORDER = 1e-6
 
 
-def positive(name: str, value: Any) -> float:
+def positive(name: str, value: object) -> float:
     """A finite number above 0, whose square is one too.
 
     Raises:
@@ -78,7 +80,7 @@ def positive(name: str, value: Any) -> float:
     return float(value)
 
 
-def percentage(name: str, value: Any) -> float:
+def percentage(name: str, value: object) -> float:
     """A percentage from 0 to below 50, which can be left out at both ends.
 
     Raises:
@@ -89,7 +91,7 @@ def percentage(name: str, value: Any) -> float:
     return float(value)
 
 
-def order(name: str, value: Any) -> float:
+def order(name: str, value: object) -> float:
     """A number above 0, infinity included.
 
     Raises:
@@ -102,7 +104,7 @@ def order(name: str, value: Any) -> float:
     return float(value)
 
 
-def number(name: str, value: Any) -> float:
+def number(name: str, value: object) -> float:
     """A finite number.
 
     Raises:
@@ -113,7 +115,7 @@ def number(name: str, value: Any) -> float:
     return float(value)
 
 
-def flag(name: str, value: Any) -> bool:
+def flag(name: str, value: object) -> bool:
     """True or false.
 
     Raises:
@@ -131,7 +133,7 @@ def one_of(*names: str) -> Callable[[str, Any], str]:
     return functools.partial(_check_name, names)  # which can be pickled
 
 
-def _check_name(names: tuple[str, ...], name: str, value: Any) -> str:
+def _check_name(names: tuple[str, ...], name: str, value: object) -> str:
     if not isinstance(value, str) or value not in names:
         known = f"{', '.join(names[:-1])} or {names[-1]}"
         raise UsageError(f"{name} must be one of {known}, not {value!r}")
@@ -143,16 +145,18 @@ def at_least(least: int, most: int | None = None) -> Callable[[str, Any], int]:
     return functools.partial(whole_number, least=least, most=most)
 
 
-def or_none(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+def or_none(check: Callable[[str, Any], _T]) -> Callable[[str, Any], _T | None]:
     """A check that also accepts ``None``."""
     return functools.partial(_check_unless_none, check)
 
 
-def _check_unless_none(check: Callable[[str, Any], Any], name: str, value: Any) -> Any:
+def _check_unless_none(check: Callable[[str, Any], _T], name: str, value: object) -> _T | None:
     return None if value is None else check(name, value)
 
 
-def generator(seed: Any, draws: str = "numpy") -> Any:
+def generator(
+    seed: int | np.random.Generator | np.random.RandomState, draws: str = "numpy"
+) -> np.random.Generator:
     """What draws: made from a seed, or a NumPy generator as it was given.
 
     Args:
@@ -163,7 +167,8 @@ def generator(seed: Any, draws: str = "numpy") -> Any:
             ``torch.randperm(n)``.
 
     Returns:
-        An object with ``permutation(n)`` and ``choice(n, size, replace=False)``.
+        A NumPy generator; for other ``draws`` an object with its methods ``permutation(n)`` and
+        ``choice(n, size, replace=False)`` alone.
 
     Raises:
         UsageError: Saying what was given.
@@ -175,12 +180,12 @@ def generator(seed: Any, draws: str = "numpy") -> Any:
                 f"draws={draws!r} says what is made of a seed, and the seed is a generator "
                 "already: give a whole number, or leave draws out"
             )
-        return seed
+        return cast("np.random.Generator", seed)
     if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
         raise UsageError(f"seed must be a whole number ≥ 0 or a NumPy generator, not {seed!r}")
     if most is not None and int(seed) > most:
         raise UsageError(f"seed must be ≤ {most} where draws={draws!r}, not {seed!r}")
-    return make(int(seed))
+    return cast("np.random.Generator", make(int(seed)))
 
 
 class _Torch:
@@ -202,13 +207,13 @@ class _Torch:
         return self.permutation(n)[:size]
 
 
-def _numpy(seed: int) -> Any:
+def _numpy(seed: int) -> np.random.Generator:
     import numpy as np
 
     return np.random.default_rng(seed)
 
 
-def _numpy_legacy(seed: int) -> Any:
+def _numpy_legacy(seed: int) -> np.random.RandomState:
     import numpy as np
 
     return np.random.RandomState(seed)
@@ -227,5 +232,5 @@ DRAW_NAMES = tuple(_DRAWS)
 """Kinds of random draws; see :func:`generator`."""
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, Real) and not isinstance(value, bool)

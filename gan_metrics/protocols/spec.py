@@ -280,7 +280,7 @@ def require_same_space(one: FeatureSpec, other: FeatureSpec, name: str, other_na
         )
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(f"{k}={v}" for k, v in value) or "none"
     return str(value)

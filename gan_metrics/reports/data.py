@@ -21,7 +21,7 @@ from gan_metrics.errors import GanMetricsError, InputError, UsageError, unknown_
 from gan_metrics.evaluation.compute import Evaluation, FeatureSets
 from gan_metrics.evaluation.run import evaluate_sets
 from gan_metrics.features.features import Features
-from gan_metrics.images.labels import folder_classes, labels_of_both
+from gan_metrics.images.labels import LabelsLike, folder_classes, labels_of_both
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.inputs.options import Options, takes_options
 from gan_metrics.inputs.sets import EmbeddedSet, Input
@@ -148,7 +148,7 @@ def examine(
     *,
     metrics: str | Sequence[str] = METRICS,
     held_out: Input | None = None,
-    labels: Any = None,
+    labels: LabelsLike = None,
     history: str | os.PathLike[str] | None = None,
     shown: int = 12,
     places: int = 6,
@@ -344,7 +344,7 @@ def _generator(
 
 
 def _classes(
-    measured: Evaluation, sets: FeatureSets, displayed: Mapping[str, str], labels: Any
+    measured: Evaluation, sets: FeatureSets, displayed: Mapping[str, str], labels: LabelsLike
 ) -> PerClass | None:
     """The leading metric class by class, where there are classes."""
     if labels is None:

@@ -90,7 +90,7 @@ def read_history(path: str | os.PathLike[str]) -> History:
     return History(str(path), ordered, all(stated))
 
 
-def _scored(step: Any, result: Mapping[str, Any]) -> Scored:
+def _scored(step: object, result: Mapping[str, Any]) -> Scored:
     value, error = float(result["value"]), result.get("standard_error")
     if not isinstance(step, int) or not math.isfinite(value):
         raise ValueError(f"step {step!r}, value {value!r}")

@@ -230,7 +230,7 @@ def _settings(results: Sequence[Stated]) -> list[str]:
     return [f"Settings: {'; '.join(found)}."]
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.6g}" if isinstance(value, float) else str(value)

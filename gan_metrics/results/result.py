@@ -225,8 +225,8 @@ class EvaluationResult(Mapping[str, MetricResult]):
         not_computed: Mapping[str, str] | None = None,
         protocols: Sequence[str] = (),
         *,
-        per_image: Any = None,
-        per_class: Any = None,
+        per_image: Any = None,  # noqa: ANN401
+        per_class: Any = None,  # noqa: ANN401
         top: int = 0,
     ) -> None:
         self._results = dict(results)
@@ -404,7 +404,7 @@ def _network(result: MetricResult) -> tuple[str | None, str | None]:
     return result.feature_spec.backbone, result.feature_spec.layer
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     """A value that JSON can hold."""
     return "inf" if value == math.inf else value
 
@@ -429,7 +429,7 @@ def _digits(value: float, decimals: int) -> str:
     return f"{value:.{min(decimals, _DECIMALS)}f}"
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """A detail for a person; empty for what is too long to be read."""
     if isinstance(value, float):
         return f"{value:.4g}"

@@ -7,7 +7,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -77,7 +77,7 @@ def write_adm(
     return path
 
 
-def _spool(images: Iterable[npt.NDArray[np.uint8]], file: Any) -> tuple[int, ...]:
+def _spool(images: Iterable[npt.NDArray[np.uint8]], file: BinaryIO) -> tuple[int, ...]:
     """Write images one after the other; their shape, N × H × W × 3."""
     shape: tuple[int, ...] = ()
     n = 0

@@ -210,7 +210,7 @@ def _read_fidelity(found: Probe) -> dict[str, StoredMoments]:
     return {"features": StoredMoments(mu, sigma, convention=convention)}
 
 
-def _arrays(path: Path, held: Any, prefix: str) -> tuple[np.ndarray, np.ndarray]:
+def _arrays(path: Path, held: Mapping[str, Any], prefix: str) -> tuple[np.ndarray, np.ndarray]:
     """The arrays mu and sigma of a dict that came out of a pickle."""
     if not isinstance(held, dict):
         raise InputError(f"{path}: {prefix}holds {_kind(held)}; expected mu and sigma")
@@ -240,7 +240,7 @@ def _listed(held: Mapping[Any, Any]) -> str:
     return ", ".join(names) + (", …" if len(held) > 8 else "") or "nothing"
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     return "an array" if isinstance(value, PickledArray) else f"a {type(value).__name__}"
 
 

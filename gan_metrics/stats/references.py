@@ -98,11 +98,11 @@ class Entry:
         )
 
 
-def _text(value: Any) -> bool:
+def _text(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
 
-def _number(value: Any) -> bool:
+def _number(value: object) -> bool:
     return type(value) is int and value >= 1
 
 
@@ -114,8 +114,8 @@ def _or_null(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or holds(value)
 
 
-def _url(value: Any) -> bool:
-    return _text(value) and re.match(r"https?://[^/\s]+/\S+", value) is not None
+def _url(value: object) -> bool:
+    return isinstance(value, str) and re.match(r"https?://[^/\s]+/\S+", value) is not None
 
 
 _FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
@@ -179,7 +179,7 @@ def _entries(path: Path) -> Mapping[str, Entry]:
         ) from None
 
 
-def _entry(name: str, data: Any) -> Entry:
+def _entry(name: str, data: object) -> Entry:
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name: lower-case letters, digits and single hyphens")
     if not isinstance(data, dict):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gan_metrics.errors import InputError, MismatchError
 from gan_metrics.metrics.moments import Moments
@@ -172,7 +173,7 @@ def checked_statistics(path: Path, kind: str, stored: StoredMoments) -> Statisti
     )
 
 
-def _declared(names: Any) -> tuple[str, ...]:
+def _declared(names: object) -> tuple[str, ...]:
     """Names of fields of a spec.
 
     Raises:
@@ -184,7 +185,7 @@ def _declared(names: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _resolution(size: Any) -> tuple[int, int] | None:
+def _resolution(size: object) -> tuple[int, int] | None:
     """Width and height, in pixels.
 
     Raises:
@@ -199,7 +200,7 @@ def _resolution(size: Any) -> tuple[int, int] | None:
     return size[0], size[1]
 
 
-def _count(header: Mapping[str, Any], beside: Any) -> int | None:
+def _count(header: Mapping[str, Any], beside: object) -> int | None:
     """How many images there were, as the header and what stands beside it say, if they do.
 
     Raises:
@@ -218,7 +219,7 @@ def _count(header: Mapping[str, Any], beside: Any) -> int | None:
     return stated[0] if stated else None
 
 
-def _floats(path: Path, name: str, array: np.ndarray) -> Any:
+def _floats(path: Path, name: str, array: np.ndarray) -> npt.NDArray[np.float64]:
     if array.dtype.kind not in "fiu":
         raise InputError(f"{path}: {name} is of type {array.dtype}, not of numbers")
     with np.errstate(over="ignore"):  # found as infinite below
@@ -229,7 +230,9 @@ def _floats(path: Path, name: str, array: np.ndarray) -> Any:
     return values
 
 
-def _checked_covariance(path: Path, name: str, sigma: Any) -> Any:
+def _checked_covariance(
+    path: Path, name: str, sigma: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
     """Symmetric to rounding, with no negative variance, no correlation beyond 1, and all in all
     positive semidefinite to rounding; returned symmetric.
     """  # noqa: D205
@@ -258,7 +261,7 @@ def _checked_covariance(path: Path, name: str, sigma: Any) -> Any:
     return sigma
 
 
-def _is_semidefinite(sigma: Any) -> bool:
+def _is_semidefinite(sigma: npt.NDArray[np.float64]) -> bool:
     """Whether a symmetric matrix has no eigenvalue below −1e-4 of its largest, roughly.
 
     By whether LAPACK finds a Cholesky factor of Σ + t·I, which takes a quarter of the time of
@@ -278,7 +281,7 @@ def _is_semidefinite(sigma: Any) -> bool:
     return bool(failed == 0)
 
 
-def _read_header(path: Path, text: Any) -> dict[str, Any]:
+def _read_header(path: Path, text: npt.NDArray[Any] | None) -> dict[str, Any]:
     if text is None:
         return {}
     try:

@@ -12,6 +12,7 @@ import torch
 from gan_metrics.backbones.multi_space import Embedder
 from gan_metrics.backbones.network import Backbone
 from gan_metrics.backbones.recipe import BackboneChoice
+from gan_metrics.backbones.registry import BackboneName
 from gan_metrics.distributed import Comm, world
 from gan_metrics.errors import ComputationError, InputError, MismatchError, UsageError
 from gan_metrics.evaluation.compute import Evaluation, FeatureSets, ProtocolRun, compute
@@ -70,7 +71,7 @@ class Accumulator:
         metrics: str | Iterable[str],
         reference: Reference | None = None,
         *,
-        backbone: Any = None,
+        backbone: BackboneName | None = None,
         layer: str | None = None,
         pool: str | None = None,
         protocol: str | None = None,
@@ -198,7 +199,7 @@ class Accumulator:
             self._known = {name: self._pushed(True, spaces[name]) for name in self._run.plan.rows}
         self._forget(real=True)
 
-    def compute(self) -> Any:
+    def compute(self) -> MetricResult | EvaluationResult:
         """What was found; see :class:`FID` and :class:`Metrics`."""
         raise NotImplementedError
 

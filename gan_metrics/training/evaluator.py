@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from gan_metrics.distributed import Comm
 from gan_metrics.errors import InputError, ResourceError, UsageError
 from gan_metrics.files.download import atomic_path, check_target
-from gan_metrics.generators.calling import Generator, load_generator
+from gan_metrics.generators.calling import Generator, GeneratorLike, load_generator
 from gan_metrics.metrics.registry import METRICS, expand
 from gan_metrics.results.result import EvaluationResult
 from gan_metrics.training.accumulators import Metrics
@@ -119,7 +119,7 @@ class Evaluator:
         """The step of the best generator so far, and its value; ``None`` before the first."""
         return self._best
 
-    def __call__(self, generator: Any, step: int = 0) -> EvaluationResult | None:
+    def __call__(self, generator: GeneratorLike, step: int = 0) -> EvaluationResult | None:
         """Evaluate a generator.
 
         Args:
@@ -194,7 +194,7 @@ class Evaluator:
         notes = {code: (code, text) for one in reversed(told) for code, text in one}
         return list(notes.values()), first
 
-    def _generator(self, given: Any) -> Generator:
+    def _generator(self, given: GeneratorLike) -> Generator:
         size = None if callable(self._latent) else self._latent
         if self._latents is not None:
             size = tuple(self._latents.shape[1:])
@@ -209,7 +209,7 @@ class Evaluator:
             return abs(value) < abs(self._best[1])
         return (value > self._best[1]) == (self._better == "higher") and value != self._best[1]
 
-    def _keep_it(self, generator: Any, step: int, result: EvaluationResult) -> None:
+    def _keep_it(self, generator: GeneratorLike, step: int, result: EvaluationResult) -> None:
         if self._keep is None:
             return
         if callable(self._keep):

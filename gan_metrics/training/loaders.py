@@ -23,7 +23,7 @@ Reference = Input | Iterable[Any]
 """The real side: a set of images or what is known of one, or a loader of batches of images."""
 
 
-def is_loader(given: Any) -> bool:
+def is_loader(given: object) -> bool:
     """Whether something gives batches of images, and is no set of images by itself."""
     is_set = isinstance(given, str | os.PathLike | Statistics | Features | Generated)
     return not is_set and isinstance(given, Iterable) and not isinstance(given, torch.Tensor)
@@ -66,7 +66,7 @@ def batches_of(loader: Iterable[Any], comm: Comm) -> Iterator[torch.Tensor]:
         raise InputError("the loader gives no batch; a second pass needs one that begins anew")
 
 
-def _images(batch: Any) -> torch.Tensor:
+def _images(batch: object) -> torch.Tensor:
     found = image_of(batch)
     if not isinstance(found, torch.Tensor):
         what = f"a mapping of {', '.join(map(str, batch))}" if isinstance(batch, Mapping) else ""

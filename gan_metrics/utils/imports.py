@@ -10,7 +10,7 @@ from typing import Any
 __all__ = ["import_object"]
 
 
-def import_object(text: str, *, current_folder: bool = False) -> Any:
+def import_object(text: str, *, current_folder: bool = False) -> Any:  # noqa: ANN401
     """Import a module and return an object of it.
 
     Args:

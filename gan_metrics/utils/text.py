@@ -36,7 +36,7 @@ def dumps(
     return as_text(text)
 
 
-def loads(text: str | bytes) -> Any:
+def loads(text: str | bytes) -> Any:  # noqa: ANN401
     """JSON, of which every number is one.
 
     Raises:

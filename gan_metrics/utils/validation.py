@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any
 
 from gan_metrics.errors import UsageError
 
 __all__ = ["whole_number"]
 
 
-def whole_number(name: str, value: Any, *, least: int, most: int | None = None) -> int:
+def whole_number(name: str, value: object, *, least: int, most: int | None = None) -> int:
     """Check a whole number, and return it as Python's ``int``.
 
     Args:

@@ -210,7 +210,7 @@ class ArraySource:
         return self._copy.path
 
 
-def _copy(archive: BinaryIO, member: zipfile.ZipInfo, target: Any) -> None:
+def _copy(archive: BinaryIO, member: zipfile.ZipInfo, target: BinaryIO | None) -> None:
     """Read a member from end to end, which checks it, and write it out if wanted.
 
     Raises:

@@ -34,13 +34,15 @@ _SCHEMES = frozenset(
 """Those of stores. Others run programs or read other files of this machine."""
 
 
-def is_remote(path: Any) -> bool:
+def is_remote(path: object) -> bool:
     """Whether a path is the URL of a place that fsspec reaches.
 
     Raises:
         UsageError: When it is a URL of another kind.
     """
-    found = _SCHEME.search(path) if isinstance(path, str) else None
+    if not isinstance(path, str):
+        return False
+    found = _SCHEME.search(path)
     if found is None or (found.start() and "::" not in path[: found.start()]):
         return False
     if found.start() or found[1].lower() not in _SCHEMES or "::" in path:
@@ -224,7 +226,7 @@ class _RemoteFile:
         file: The file.
     """
 
-    def __init__(self, url: str, file: Any) -> None:
+    def __init__(self, url: str, file: BinaryIO) -> None:
         self._url, self._file = url, file
 
     def read(self, size: int = -1) -> bytes:
@@ -236,7 +238,7 @@ class _RemoteFile:
                 raise  # of what is in the file, not of the way to it
             return bytes(_reached(self._url, lambda: self._file.read(size)))
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._file, name)
 
     def __enter__(self) -> _RemoteFile:

@@ -21,7 +21,7 @@ KEYS = ("image", "images", "img", "pixel_values")
 """Where a sample that is a mapping has its image."""
 
 
-def is_dataset(given: Any) -> bool:
+def is_dataset(given: object) -> bool:
     """Whether something has a length and gives samples by their number."""
     return hasattr(given, "__getitem__") and hasattr(given, "__len__")
 
@@ -45,7 +45,7 @@ class DatasetSource:
 
     warnings = ()
 
-    def __init__(self, data: Sequence[Any] | Any, description: str = "") -> None:
+    def __init__(self, data: Sequence[Any], description: str = "") -> None:
         self._data = data
         self.description = description or f"the {type(data).__name__}"
         n = len(data)
@@ -117,7 +117,7 @@ def image_of(sample: Any) -> Any:
     return sample[0] if isinstance(sample, tuple | list) and len(sample) else sample
 
 
-def encoded(sample: Any, whose: str) -> bytes:
+def encoded(sample: object, whose: str) -> bytes:
     """The image of a sample as a file, without loss.
 
     Args:

@@ -30,6 +30,7 @@ import numpy.typing as npt
 from array_api_compat import device
 
 from gan_metrics.metrics.arrays import blocks, full_precision, host, like, namespace, wide
+from gan_metrics.utils.array_types import AnyArray, Floats, Indices
 
 __all__ = [
     "Block",
@@ -63,8 +64,6 @@ _DUPLICATES = 1 << 16
 """So many pairs to be computed by differences: look for equal rows first."""
 
 Array = npt.NDArray[Any]
-Floats = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
 
 
 class Points:
@@ -76,7 +75,7 @@ class Points:
         scale: The power of two that all features were multiplied by.
     """
 
-    def __init__(self, points: Any, centre: Floats, scale: float) -> None:
+    def __init__(self, points: AnyArray, centre: Floats, scale: float) -> None:
         self.points, self.centre, self.scale = points, centre, scale
         xp = namespace(points)
         n, dim = points.shape
@@ -101,14 +100,14 @@ class Points:
         some.points, some._near = self.points[index], self._near[index]
         return some
 
-    def left(self, rows: slice, *, double: bool) -> Any:
+    def left(self, rows: slice, *, double: bool) -> AnyArray:
         """The left side of the product: [−2x, |x|², 1]."""
         near = self.right(rows, double=double)
         dim = near.shape[1] - 2
         parts = [near[:, :dim] * -2.0, near[:, dim + 1 :], near[:, dim : dim + 1]]
         return namespace(near).concat(parts, axis=1)
 
-    def right(self, rows: slice, *, double: bool) -> Any:
+    def right(self, rows: slice, *, double: bool) -> AnyArray:
         """The right side of the product, not yet transposed: [x, 1, |x|²]."""
         if not double:
             return self._near[rows]
@@ -126,12 +125,12 @@ class Points:
         ]
         return np.array(found, "V16")
 
-    def _centred(self, rows: slice) -> Any:
+    def _centred(self, rows: slice) -> AnyArray:
         block = wide(self.points[rows])
         return (block - like(self.centre, block)) * self.scale
 
 
-def points_of(*sets: Any) -> tuple[Points, ...]:
+def points_of(*sets: AnyArray) -> tuple[Points, ...]:
     """Sets about their common mean; the copies take ``n·D·4`` bytes each.
 
     Args:
@@ -178,13 +177,15 @@ class Block:
         mirrored: Whether the block stands for its transpose too: one set against itself.
     """
 
-    def __init__(self, x: Points, y: Points, rows: slice, columns: slice, squared: Any) -> None:
+    def __init__(
+        self, x: Points, y: Points, rows: slice, columns: slice, squared: AnyArray
+    ) -> None:
         self.x, self.y, self.rows, self.columns, self.squared = x, y, rows, columns, squared
         self.mirrored = x is y and rows != columns
         self._double = squared.dtype == namespace(squared).float64
         self._unit = rounding(x, double=self._double)
 
-    def pairs(self, mask: Any) -> Pairs:
+    def pairs(self, mask: AnyArray) -> Pairs:
         """The pairs where a mask is true."""
         xp = namespace(mask)
         flat = xp.nonzero(xp.reshape(mask, (-1,)))[0]
@@ -192,7 +193,7 @@ class Block:
         i, j = np.divmod(host(flat), mask.shape[1])
         return Pairs(i + self.rows.start, j + self.columns.start, squared)
 
-    def within(self, limits: Floats, *, of_rows: bool, surely: bool = False) -> Any:
+    def within(self, limits: Floats, *, of_rows: bool, surely: bool = False) -> AnyArray:
         """A mask of all pairs within a squared radius, and of some that are just outside.
 
         Args:
@@ -207,7 +208,7 @@ class Block:
             return self.squared < self.edge(limits[span] - margin, of_rows=of_rows)
         return self.squared <= self.edge(limits[span] + margin, of_rows=of_rows)
 
-    def edge(self, limits: Floats, *, of_rows: bool) -> Any:
+    def edge(self, limits: Floats, *, of_rows: bool) -> AnyArray:
         """A limit for each row, or column, of the block, ready to be compared with it."""
         edge = like(limits.astype(np.float64 if self._double else np.float32), self.squared)
         return edge[:, None] if of_rows else edge[None, :]
@@ -357,7 +358,7 @@ def reach(unit: float, squares: Floats, squared: Floats) -> Floats:
     return 5.0 * unit * np.maximum(squares, squared)
 
 
-def _product(x: Points, y: Points, rows: slice, columns: slice, *, double: bool) -> Any:
+def _product(x: Points, y: Points, rows: slice, columns: slice, *, double: bool) -> AnyArray:
     left = x.left(rows, double=double)
     with full_precision(left):
         return left @ y.right(columns, double=double).T

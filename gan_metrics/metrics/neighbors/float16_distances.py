@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError
 from gan_metrics.metrics.arrays import blocks, full_precision, host, is_tensor, like, namespace
+from gan_metrics.utils.array_types import AnyArray, ArrayLike
 
 __all__ = ["share_inside"]
 
@@ -42,7 +43,7 @@ Array = npt.NDArray[Any]
 
 
 def share_inside(
-    X: Any, Y: Any, k: int, arithmetic: str, *, real_balls: bool, strict: bool = False
+    X: ArrayLike, Y: ArrayLike, k: int, arithmetic: str, *, real_balls: bool, strict: bool = False
 ) -> float:
     """Precision or recall by distances in float16.
 
@@ -97,7 +98,7 @@ class _Side:
         squares: |u|² in float16, ``(n,)``.
     """
 
-    def __init__(self, features: Any) -> None:
+    def __init__(self, features: AnyArray) -> None:
         self.features = features
         xp = namespace(features)
         short, squares = [], []
@@ -161,7 +162,7 @@ def _fits(rows: _Side, columns: _Side, down: slice, across: slice, parts: list[s
     return all(bool(namespace(d).all(namespace(d).isfinite(d))) for d in tiles)
 
 
-def _squared(rows: _Side, columns: _Side, i: slice, j: slice) -> Any:
+def _squared(rows: _Side, columns: _Side, i: slice, j: slice) -> AnyArray:
     """Squared distances with every step rounded to float16."""
     with np.errstate(over="ignore", invalid="ignore"):
         twice = _rounded(2.0 * _rounded(_product(rows.short[i], columns.short[j])))
@@ -169,7 +170,7 @@ def _squared(rows: _Side, columns: _Side, i: slice, j: slice) -> Any:
         return _positive(_rounded(left + _single(columns.squares[j])[None, :]))
 
 
-def _squared_single(rows: _Side, columns: _Side, i: slice, j: slice) -> Any:
+def _squared_single(rows: _Side, columns: _Side, i: slice, j: slice) -> AnyArray:
     """Squared distances of the unrounded features in float32."""
     left, right = _single(rows.features[i]), _single(columns.features[j])
     xp = namespace(left)
@@ -177,7 +178,7 @@ def _squared_single(rows: _Side, columns: _Side, i: slice, j: slice) -> Any:
     return _positive(own[:, None] - 2.0 * _product(left, right) + its[None, :])
 
 
-def _rooted(rows: _Side, columns: _Side, i: slice, j: slice) -> Any:
+def _rooted(rows: _Side, columns: _Side, i: slice, j: slice) -> AnyArray:
     """Distances from one product, rounded, and their roots, rounded."""
     u, v = _single(rows.short[i]), _single(columns.short[j])
     xp = namespace(u)
@@ -200,22 +201,22 @@ def _radii(balls: _Side, k: int, *, squared: bool) -> Array:
     return np.asarray(least.max(axis=1))
 
 
-def _product(left: Any, right: Any) -> Any:
+def _product(left: AnyArray, right: AnyArray) -> AnyArray:
     """u·v of all pairs of rows, in float32."""
     with full_precision(left):
         return _single(left) @ _single(right).T
 
 
-def _single(values: Any) -> Any:
+def _single(values: AnyArray) -> AnyArray:
     xp = namespace(values)
     return xp.astype(values, xp.float32)
 
 
-def _rounded(values: Any) -> Any:
+def _rounded(values: AnyArray) -> AnyArray:
     """To float16, and back to float32."""
     xp = namespace(values)
     return xp.astype(xp.astype(values, xp.float16), xp.float32)
 
 
-def _positive(values: Any) -> Any:
+def _positive(values: AnyArray) -> AnyArray:
     return namespace(values).clip(values, 0.0, None)

@@ -23,6 +23,7 @@ from gan_metrics.metrics.neighbors.distances import (
     rounding,
     sweep,
 )
+from gan_metrics.utils.array_types import AnyArray, Floats, Indices
 
 __all__ = ["Balls", "Nearest", "Neighbors", "Question", "Tally", "nearest_in", "nearest_others"]
 
@@ -45,8 +46,6 @@ _CHUNK = 2048
 """Points at a time that are looked at again in float64."""
 
 Array = npt.NDArray[Any]
-Floats = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
 
 
 class Nearest:
@@ -337,7 +336,7 @@ def _settle_ties(x: Points, y: Points, out: Neighbors, rows: Indices, limits: Fl
     out.squared[rows], out.whom[rows] = exact[chosen], whom[chosen]
 
 
-def _first_bound(d: Any, kept: int, *, by_rows: bool) -> Array:
+def _first_bound(d: AnyArray, kept: int, *, by_rows: bool) -> Array:
     """For each row, or column, no less than its ``kept``-th least distance in the block."""
     xp = namespace(d)
     mine, theirs = d.shape if by_rows else d.shape[::-1]
@@ -352,11 +351,11 @@ def _first_bound(d: Any, kept: int, *, by_rows: bool) -> Array:
     return np.partition(host(least), kept - 1, axis=1)[:, kept - 1]
 
 
-def _share(mask: Any) -> float:
+def _share(mask: AnyArray) -> float:
     return float(int(_counted(mask)) / math.prod(mask.shape))
 
 
-def _counted(mask: Any, axis: int | None = None) -> Any:
+def _counted(mask: AnyArray, axis: int | None = None) -> AnyArray:
     """How many are true; in all, or along an axis."""
     if is_tensor(mask):
         return int(mask.sum()) if axis is None else mask.sum(axis)
