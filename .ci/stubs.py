@@ -18,6 +18,8 @@ TARGET = Path(gan_metrics.__file__).with_name("__init__.pyi")
 _ALIASES = {
     "Input": "gan_metrics.inputs.sets",
     "Arguments": "gan_metrics.evaluation.run",
+    "BackboneName": "gan_metrics.backbones.registry",
+    "LabelsLike": "gan_metrics.images.labels",
     "Weights": "gan_metrics.inputs.options",
     "Progress": "gan_metrics.utils.progress",
 }

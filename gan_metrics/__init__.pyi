@@ -9,13 +9,14 @@ from gan_metrics.analysis.nearest_images import Matches
 from gan_metrics.analysis.projection import FeatureMap
 from gan_metrics.analysis.reproduction import Reproduction as Reproduction
 from gan_metrics.api import merge_stats as merge_stats
-from gan_metrics.backbones.registry import BACKBONES as BACKBONES, load_backbone as load_backbone
+from gan_metrics.backbones.registry import BACKBONES as BACKBONES, BackboneName, load_backbone as load_backbone
 from gan_metrics.distributed import Comm
 from gan_metrics.errors import ComputationError as ComputationError, GanMetricsError as GanMetricsError, ImageError as ImageError, InputError as InputError, MismatchError as MismatchError, NotFoundError as NotFoundError, ResourceError as ResourceError, UsageError as UsageError, WeightsError as WeightsError
 from gan_metrics.evaluation.run import Arguments
 from gan_metrics.features.features import Features as Features
 from gan_metrics.features.files import load_features as load_features, save_features as save_features
 from gan_metrics.generators.generated import Generated as Generated
+from gan_metrics.images.labels import LabelsLike
 from gan_metrics.inputs.options import Weights
 from gan_metrics.inputs.sets import Input
 from gan_metrics.metrics.moments import Moments as Moments
@@ -28,7 +29,6 @@ from gan_metrics.results.result import EvaluationResult as EvaluationResult, Met
 from gan_metrics.stats.files import load_stats as load_stats
 from gan_metrics.stats.statistics import Statistics as Statistics
 from gan_metrics.utils.progress import Progress
-from types import LabelsLike
 from typing import Any
 
 __version__: str
