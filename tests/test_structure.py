@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import gan_metrics
 
 ROOT = Path(gan_metrics.__file__).parent
@@ -46,15 +48,16 @@ def test_an_import_that_points_upwards_breaks_a_contract(tmp_path: Path) -> None
     assert "gan_metrics.errors is not allowed to import gan_metrics.utils" in done.stdout
 
 
-def test_the_design_page_shows_the_contract() -> None:
-    """``python .ci/layers.py`` draws it anew."""
-    path = ROOT.parent / ".ci" / "layers.py"
-    spec = importlib.util.spec_from_file_location("layers", path)
+@pytest.mark.parametrize("script", ["layers", "readers"])
+def test_generated_parts_of_pages_are_up_to_date(script: str) -> None:
+    """``python .ci/SCRIPT.py`` writes them anew."""
+    path = ROOT.parent / ".ci" / f"{script}.py"
+    spec = importlib.util.spec_from_file_location(script, path)
     assert spec is not None
     assert spec.loader is not None
-    layers = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(layers)
-    assert layers.PAGE.read_text() == layers.page()
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.PAGE.read_text() == module.page()
 
 
 def test_every_package_is_a_layer_and_the_root_is_small() -> None:

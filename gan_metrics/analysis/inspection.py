@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics.errors import InputError
+from gan_metrics.errors import InputError, UsageError
+from gan_metrics.features.features import Features
 from gan_metrics.files.packed_digests import UNREADABLE
+from gan_metrics.files.probe import probe
 from gan_metrics.images.encode import save_sheet
 from gan_metrics.images.labels import folder_classes
 from gan_metrics.images.metadata import Tally
@@ -22,8 +24,9 @@ from gan_metrics.images.pipeline import DecodedImage, load_image, work_ahead
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.inputs.opening import open_set
 from gan_metrics.inputs.options import Options
+from gan_metrics.inputs.readers import kind_of
 from gan_metrics.inputs.sets import ImageSet, Input
-from gan_metrics.protocols.spec import Decoding
+from gan_metrics.protocols.spec import Decoding, FeatureSpec
 from gan_metrics.utils.progress import Progress
 from gan_metrics.utils.result_warning import ResultWarning
 from gan_metrics.utils.text import as_text, dumps, printable
@@ -42,6 +45,7 @@ class Inspection:
 
     Attributes:
         description: Where the images are.
+        kind: What it is, such as ``"a folder of images"``; empty for objects.
         names: Of all images.
         tally: Counts of the facts about those that can be decoded: sizes, formats, oddities.
         modes: How many images there are of each of Pillow's modes.
@@ -54,6 +58,7 @@ class Inspection:
     """
 
     description: str
+    kind: str
     names: Sequence[str]
     tally: Tally
     modes: Counter[str]
@@ -69,6 +74,7 @@ class Inspection:
         sizes = self.tally.sizes.most_common()
         return {
             "source": self.description,
+            "kind": self.kind,
             "count": len(self.names),
             "decoded": sum(self.modes.values()),
             "bytes": self.size,
@@ -94,6 +100,7 @@ class Inspection:
         sizes = [((f"{w}×{h}"), n) for (w, h), n in self.tally.sizes.most_common()]
         lines = [
             f"{printable(self.description)}: {len(self.names)} images, {self.size / 2**20:.1f} MiB",
+            *([f"  kind        {self.kind}"] if self.kind else []),
             f"  sizes       {_counts(sizes)}",
             f"  formats     {_counts(self.tally.formats.most_common())}",
             f"  modes       {_counts(self.modes.most_common())}",
@@ -109,6 +116,91 @@ class Inspection:
             lines.append(f"              {printable(name)}: {why}")
         lines.append(f"  digest      {self.digest}")
         return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class EmbeddedInspection:
+    """What was found of features or statistics, which hold no images.
+
+    Attributes:
+        description: Where they are.
+        kind: What it is, such as ``"saved features (.npz, …)"``.
+        n: Number of images they are of; ``None``: not stated.
+        dim: Number of dimensions.
+        spec: Their feature space.
+        protocol: The protocol they were made by, if it is stated.
+        warnings: Pairs of a code and a message.
+    """
+
+    description: str
+    kind: str
+    n: int | None
+    dim: int
+    spec: FeatureSpec
+    protocol: str | None
+    warnings: Sequence[ResultWarning] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "source": self.description,
+            "kind": self.kind,
+            "count": self.n,
+            "dimensions": self.dim,
+            "protocol": self.protocol,
+            "feature_spec": self.spec.to_json(),
+            "warnings": [{"code": code, "message": message} for code, message in self.warnings],
+        }
+
+    def to_text(self) -> str:
+        """Some lines for a person."""
+        n = "an unknown number of" if self.n is None else self.n
+        lines = [
+            f"{printable(self.description)}: {n} images, {self.dim} dimensions",
+            f"  kind         {self.kind}",
+            f"  features     {self.spec.backbone or 'not stated'} {self.spec.layer or ''}".rstrip(),
+            f"  protocol     {self.protocol or 'not stated'}",
+            f"  fingerprint  {self.spec.fingerprint()}",
+        ]
+        return "\n".join(lines)
+
+
+def inspect_set(
+    source: str,
+    *,
+    sheet: str | os.PathLike[str] | None = None,
+    recursive: bool = True,
+    progress: Progress | None = None,
+) -> Inspection | EmbeddedInspection:
+    """Look at a set of any kind: its images, or whose features or statistics it holds.
+
+    Args:
+        source: A path, a URL or a name.
+        sheet: As for :func:`inspect_images`.
+        recursive: As for :func:`inspect_images`.
+        progress: As for :func:`inspect_images`.
+
+    Raises:
+        InputError: When nothing is there, or it is none of the kinds that are read.
+        UsageError: When a sheet is asked for, and there are no images.
+        ResourceError: When the disk or the network gives out.
+    """
+    given = open_set(source, Options(recursive=recursive, progress=progress), single=True)
+    if isinstance(given, ImageSet):
+        return _inspected(given, sheet, progress)
+    if sheet is not None:
+        raise UsageError(f"{given.description} holds no images, and there is nothing to draw")
+    embedded = isinstance(given, Features)
+    kind = kind_of(probe(source)) or ("saved features" if embedded else "reference statistics")
+    return EmbeddedInspection(
+        description=given.description,
+        kind=kind,
+        n=len(given.names) if isinstance(given, Features) else given.moments.n,
+        dim=given.array.shape[1] if isinstance(given, Features) else given.moments.dim,
+        spec=given.spec,
+        protocol=given.protocol,
+        warnings=list(given.warnings),
+    )
 
 
 def inspect_images(
@@ -136,6 +228,13 @@ def inspect_images(
         raise InputError(
             f"{given.description} holds statistics or features, and no images to look at"
         )
+    return _inspected(given, sheet, progress)
+
+
+def _inspected(
+    given: ImageSet, sheet: str | os.PathLike[str] | None, progress: Progress | None
+) -> Inspection:
+    """Look at every image of a set; see :func:`inspect_images`."""
     images = given.source
     n = len(images.names)
     shown = set(np.linspace(0, n - 1, min(n, _SHEET)).round().astype(int)) if sheet else set()
@@ -167,6 +266,7 @@ def inspect_images(
     told = [(code, f"{images.description}: {text}") for code, text in tally.warnings(Decoding())]
     return Inspection(
         description=images.description,
+        kind=given.kind,
         names=images.names,
         tally=tally,
         modes=modes,

@@ -104,7 +104,9 @@ def merge(
 @app.command()
 @console.guarded
 def inspect(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A set of images.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A set, or what is known of one.")
+    ],
     recursive: Annotated[
         bool, typer.Option("--recursive/--no-recursive", help="Go into the folders below.")
     ] = True,
@@ -122,23 +124,25 @@ def inspect(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """What a set of images is made of: count, sizes, formats, broken files, duplicates, classes.
+    """What something is, and what it is made of: count, sizes, formats, broken files, duplicates.
 
     Every image is decoded once; no network is needed. Broken ones are listed, and the exit code is
-    0 all the same.
+    0 all the same. Of features and statistics: whose they are, and how many images they are of.
 
     Examples:
       gan-metrics inspect images/
 
       gan-metrics inspect train.zip -o sheet.png
 
+      gan-metrics inspect statistics.npz
+
       gan-metrics inspect "shards/{000..099}.tar" --json
     """
-    from gan_metrics.analysis.inspection import inspect_images
+    from gan_metrics.analysis.inspection import inspect_set
 
     console.check_outputs(output)
     with console.progress() as report:
-        found = inspect_images(source, sheet=output, recursive=recursive, progress=report)
+        found = inspect_set(source, sheet=output, recursive=recursive, progress=report)
     console.show_warnings(found.warnings)
     if json:
         console.print_json(found.to_json())

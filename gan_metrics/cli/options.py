@@ -7,19 +7,20 @@ import inspect
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_type_hints
 
 import typer
 
 from gan_metrics.cli import console
 from gan_metrics.errors import UsageError
-from gan_metrics.protocols.spec import ALPHAS, EXIFS, POOLS, PRECISIONS
+from gan_metrics.protocols.spec import ALPHAS, EXIFS, LAYOUTS, POOLS, PRECISIONS
 
 if TYPE_CHECKING:
     from gan_metrics.generators.generated import Generated
 
 __all__ = ["takes_features", "takes_output"]
 
+_Number = TypeVar("_Number", int, float)
 
 _SPACE, _IMAGES, _MACHINE, _OUTPUT = "Feature space", "Images", "Machine", "Output"
 _GENERATOR = "Generator"
@@ -109,6 +110,23 @@ def _features(
             panel=_IMAGES,
         ),
     ] = True,
+    value_range: Annotated[
+        str | None,
+        _option(
+            "The values that are black and white in arrays of another type than uint8 and in a "
+            "generator's images, such as --value-range=-1,1 (default: what a generator says).",
+            panel=_IMAGES,
+            metavar="BLACK,WHITE",
+        ),
+    ] = None,
+    layout: Annotated[
+        str | None,
+        _option(
+            "The order of the axes of arrays (default: by their shape).",
+            panel=_IMAGES,
+            metavar="|".join(LAYOUTS),
+        ),
+    ] = None,
     max_images: Annotated[
         int | None,
         _option("Take this many of each set, drawn with --seed.", panel=_IMAGES, metavar="N"),
@@ -198,19 +216,11 @@ def _features(
             min=1,
         ),
     ] = None,
-    value_range: Annotated[
-        str | None,
-        _option(
-            "What stands for black and white in float images, such as --value-range=-1,1 "
-            "(default: it says).",
-            panel=_GENERATOR,
-            metavar="LOW,HIGH",
-        ),
-    ] = None,
 ) -> dict[str, Any]:
     """The options of every verb that embeds images, as keywords of the library."""
     if cache is not None and no_cache:
         raise typer.BadParameter("--cache and --no-cache exclude each other")
+    declared = None if value_range is None else _numbers("--value-range", value_range, float)
     return {
         "backbone": backbone,
         "layer": layer,
@@ -221,6 +231,8 @@ def _features(
         "alpha": alpha,
         "exif": exif,
         "recursive": recursive,
+        "value_range": declared,
+        "layout": layout,
         "max_images": max_images,
         "seed": seed,
         "on_error": on_error,
@@ -234,8 +246,8 @@ def _features(
             n=n_fake,
             z_size=z_size,
             num_classes=num_classes,
-            value_range=value_range,
             seed=seed,
+            value_range=declared if generator else None,
             device=device,
         ),
     }
@@ -251,16 +263,17 @@ def _generated(generator: str | None, *, device: str, **said: Any) -> Generated 
         return None
     from gan_metrics.generators.generated import Generated
 
-    try:
-        if "z_size" in given:
-            given["z_size"] = tuple(int(n) for n in given["z_size"].split(","))
-        if "value_range" in given:
-            given["value_range"] = tuple(float(x) for x in given["value_range"].split(","))
-    except ValueError as error:
-        raise UsageError(
-            f"--z-size and --value-range are numbers with commas, such as 512 and -1,1: {error}"
-        ) from None
+    if "z_size" in given:
+        given["z_size"] = _numbers("--z-size", given["z_size"], int)
     return Generated(generator, device=device, **given)
+
+
+def _numbers(option: str, text: str, number: Callable[[str], _Number]) -> tuple[_Number, ...]:
+    """The numbers of an option, which stand between commas."""
+    try:
+        return tuple(number(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{option}={text}: expected numbers with commas between them") from None
 
 
 def _weights(given: list[str] | None) -> str | dict[str, str] | None:

@@ -86,11 +86,13 @@ def claims_features(found: Probe) -> bool:
         found: The probe of the file.
     """
     if found.suffix in TORCH:
-        return found.is_one_tensor
+        return found.is_one_tensor and len(found.arrays[""].shape) == 2
     if found.suffix not in FORMATS or found.container == "folder" or is_image_batch(found):
         return False
     if found.suffix == ".npz":
         return "features" in found.arrays
+    if found.suffix == ".npy" and "" in found.arrays:
+        return len(found.arrays[""].shape) < 3 or _beside(found.path).exists()
     return found.suffix != ".parquet" or "features" in found.columns
 
 

@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from gan_metrics.errors import GanMetricsError, InputError, NotFoundError, UsageError
-from gan_metrics.images.value_ranges import check_value_range, to_uint8
+from gan_metrics.images.in_memory import PixelConverter, check_value_range
+from gan_metrics.images.sources.samples import SampleReader
 from gan_metrics.utils.imports import import_object
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.stdout import prints_to_stderr
@@ -28,12 +29,6 @@ _SIZES = ("z_size", "z_dim", "latent_dim", "latent_size", "nz")
 _CLASSES = ("num_classes", "n_classes", "c_dim")
 _TORCHSCRIPT = (".pt", ".pth", ".ts", ".jit", ".torchscript")
 _ONNX = ".onnx"
-
-_TOLD = 1e-3
-"""Share of values from which on it is said that they were clipped."""
-
-_BEYOND = 0.5
-"""Of a declared range's width, so far outside may a generator go: what has no final tanh does."""
 
 
 GeneratorLike: TypeAlias = "Generator | Callable[..., Any] | str | os.PathLike[str]"
@@ -104,16 +99,13 @@ class Generator:
         self.z_shape = () if self.takes_number else self._z_shape(z_size)
         self.device = device or _device_of(function)
         self.dtype = _dtype_of(function)
-        self._values = self._outside = 0
+        converter = PixelConverter(self.value_range, whose=f"images of {self.name}")
+        self._reader = SampleReader(converter)
 
     @property
     def warnings(self) -> Sequence[tuple[str, str]]:
-        """A pair ``("clipped-values", message)`` if it has often left its range so far."""
-        share = self._outside / max(self._values, 1)
-        if share <= _TOLD:
-            return ()
-        told = f"{self.name}: {share:.1%} of its values lie outside of {self.value_range} and were"
-        return [("clipped-values", f"{told} clipped")]
+        """Of values that were clipped so far, or lie in half of the range."""
+        return self._reader.converter.warnings
 
     def latents(
         self, seed: int, indices: Sequence[int], stream: int = 0
@@ -221,79 +213,30 @@ class Generator:
             ) from error
 
     def tensor(self, found: object, n: int) -> torch.Tensor:
-        """What it gave as N × C × H × W.
+        """What it gave as N × C × H × W, its values as they are.
 
         Raises:
-            InputError: When it is of another form.
+            InputError: When it is of another form, or not of ``n`` images.
         """
-        if isinstance(found, list) and found:
-            found = self._stacked(found)
-        if isinstance(found, np.ndarray):
-            with contextlib.suppress(TypeError):
-                found = torch.from_numpy(np.ascontiguousarray(found))
-        if not isinstance(found, torch.Tensor):
+        if isinstance(found, np.ndarray | torch.Tensor) and found.ndim == 3 and len(found) == n > 1:
+            found = found[:, None]  # grey
+        images = torch.as_tensor(self._reader.batch(found))
+        if len(images) != n:
             raise InputError(
-                f"{self.name} gives {type(found).__name__}; expected a tensor of {n} images"
+                f"{self.name} gives {len(images)} images (of the shape {tuple(images.shape)}) for "
+                f"{n} latents; expected {n} × 3 × height × width"
             )
-        if found.ndim == 4 and found.shape[1] not in (1, 3) and found.shape[3] in (1, 3):
-            found = found.permute(0, 3, 1, 2)
-        if found.ndim != 4 or found.shape[1] not in (1, 3) or not min(found.shape[2:], default=0):
-            raise InputError(
-                f"{self.name} gives the shape {tuple(found.shape)}; expected {n} images, "
-                f"{n} × 3 × height × width"
-            )
-        if len(found) != n:
-            raise InputError(f"{self.name} gives {len(found)} images for {n} latents")
-        images: torch.Tensor = found.detach()
         return images
-
-    def _stacked(self, images: list[Any]) -> npt.NDArray[Any]:
-        """A list of images, of Pillow's or arrays, as one array.
-
-        Raises:
-            InputError: For other modes than RGB and grey, or several sizes.
-        """
-        modes = [mode for i in images if isinstance(mode := getattr(i, "mode", None), str)]
-        odd = [mode for mode in modes if mode not in ("RGB", "L")]
-        if odd:
-            raise InputError(
-                f"{self.name} gives Pillow images of mode {odd[0]}; expected RGB or L: "
-                "image.convert('RGB')"
-            )
-        arrays = [
-            i.detach().cpu().numpy() if isinstance(i, torch.Tensor) else np.asarray(i)
-            for i in images
-        ]
-        arrays = [array[..., None] if array.ndim == 2 else array for array in arrays]
-        if shapes := {array.shape for array in arrays} - {arrays[0].shape}:
-            raise InputError(
-                f"{self.name} gives images of shapes {arrays[0].shape} and {shapes.pop()} in one "
-                "list; expected one size"
-            )
-        return np.stack(arrays)
 
     def pixels(self, images: torch.Tensor) -> torch.Tensor:
         """Its images as ``uint8``; counts what had to be clipped.
 
         Raises:
-            InputError: When they are of another dtype, hold NaN, or lie far from their range.
+            InputError: When their values are no images; see
+                :class:`~gan_metrics.images.in_memory.PixelConverter`.
         """
-        whose = f"images of {self.name}"
-        if images.is_floating_point() and self.value_range is None and images.numel():
-            low, high = float(images.min()), float(images.max())
-            raise InputError(
-                f"{whose} are {images.dtype} from {low:g} to {high:g}, and it does not say what "
-                "stands for black and white: declare it with --value-range=-1,1 or 0,1 "
-                "(value_range=(-1, 1))"
-            )
-        declared = self.value_range if images.is_floating_point() else None
-        found = to_uint8(images, declared, beyond=_BEYOND, whose=whose)
-        if declared is not None:
-            low, high = declared
-            outside = (images < low) | (images > high)
-            self._values += images.numel()
-            self._outside += int(outside.sum())
-        return found
+        pixels: torch.Tensor = self._reader.converter.convert(images)
+        return pixels
 
     def _z_shape(self, given: int | Sequence[int] | None) -> tuple[int, ...]:
         found = _first(self.function, _SIZES, given)

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import GanMetricsError
-from gan_metrics.images.netpbm import netpbm
 from gan_metrics.images.sources.file_names import numbered
+from gan_metrics.images.sources.samples import image_file
 from gan_metrics.utils.validation import whole_number
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Generated:
             index: Its place, 0 … n − 1.
 
         Returns:
-            ``uint8``, H × W × 3 or H × W × 1.
+            ``uint8``, H × W × C with 1, 3 or 4 channels.
 
         Raises:
             InputError: When the generator fails, or gives something else than images.
@@ -137,5 +137,5 @@ class Generated:
             return found
 
     def read(self, index: int) -> bytes:
-        """One image as a binary PPM or PGM; see :meth:`ImageSource.read`."""
-        return netpbm(self.pixels(index))
+        """One image as an encoded file; see :meth:`ImageSource.read`."""
+        return image_file(np.moveaxis(self.pixels(index), 2, 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,17 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from gan_metrics.files.download import atomic_path
 from gan_metrics.utils.text import as_text
 
-__all__ = ["Cell", "enlarge", "file_of", "overlay", "save_png", "save_sheet", "thumbnail"]
+__all__ = [
+    "Cell",
+    "enlarge",
+    "file_of",
+    "is_pillow",
+    "overlay",
+    "rgba_file",
+    "save_png",
+    "save_sheet",
+    "thumbnail",
+]
 
 
 def save_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
@@ -130,6 +141,22 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, wi
     while text and font.getlength(text + "…") > width:
         text = text[:-1]
     return text + "…"
+
+
+def is_pillow(given: object) -> TypeGuard[Image.Image]:
+    """Whether something is an image of Pillow's."""
+    return isinstance(given, Image.Image)
+
+
+def rgba_file(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """An image with an alpha channel as a PNG.
+
+    Args:
+        pixels: ``uint8``, ``H × W × 4``, C-contiguous.
+    """
+    file = io.BytesIO()
+    Image.fromarray(pixels, "RGBA").save(file, "PNG", compress_level=1)
+    return file.getvalue()
 
 
 def file_of(image: object) -> bytes | None:

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from gan_metrics.errors import InputError, NotFoundError, UsageError
 from gan_metrics.features.features import Features
 from gan_metrics.files.probe import PARQUET, probe
@@ -28,10 +30,16 @@ from gan_metrics.images.sources.archive import TarSource, ZipSource, archive_kin
 from gan_metrics.images.sources.array_file import EXTENSIONS as ARRAYS
 from gan_metrics.images.sources.concat import SeveralSources
 from gan_metrics.images.sources.parquet import ParquetSource
-from gan_metrics.images.sources.python_objects import DatasetSource, IteratedSource, is_dataset
+from gan_metrics.images.sources.python_objects import (
+    ArrayImages,
+    DatasetSource,
+    IteratedSource,
+    is_dataset,
+)
 from gan_metrics.images.sources.remote_folder import RemoteFiles, remote_folder
+from gan_metrics.images.sources.samples import holds_batch
 from gan_metrics.inputs.options import Options
-from gan_metrics.inputs.readers import open_probed, statistics_or_images
+from gan_metrics.inputs.readers import open_probed, pixel_options, statistics_or_images
 from gan_metrics.inputs.sets import AnySet, ImageSet, Input
 from gan_metrics.stats.references import open_reference
 from gan_metrics.stats.statistics import Statistics
@@ -68,7 +76,7 @@ def open_set(given: Input, options: Options, *, single: bool = False) -> AnySet:
         return ImageSet(given)
     if not isinstance(given, str | os.PathLike):
         if _is_object(given):
-            return ImageSet(open_object(given))
+            return ImageSet(open_object(given, options))
         raise UsageError(
             f"expected a path, images, statistics or features, not {type(given).__name__}; "
             "generators go into gan_metrics.Generated(generator, n), features into "
@@ -120,7 +128,8 @@ def _open_part_or_pattern(text: str, options: Options) -> ImageSet:
         if suffix == PARQUET:
             return ImageSet(ParquetSource(Path(file), part), kind="a column of a Parquet file")
         if suffix in hdf5.EXTENSIONS:
-            return ImageSet(hdf5.Hdf5Source(Path(file), part), kind="a part of an HDF5 file")
+            source = hdf5.Hdf5Source(Path(file), part, **pixel_options(options))
+            return ImageSet(source, kind="a part of an HDF5 file")
         raise InputError(f"{file}:{part}: only HDF5 and Parquet files have parts that are named so")
     if _PATTERN.search(text):
         return ImageSet(_several(text, options.recursive), kind="all that a pattern names")
@@ -224,16 +233,41 @@ def _is_object(given: object) -> bool:
     )
 
 
-def open_object(given: Iterable[Any]) -> ImageSource:
+def open_object(given: Iterable[Any], options: Options) -> ImageSource:
     """The images of an object; see :mod:`gan_metrics.images.sources.python_objects`.
 
     Args:
         given: A tensor, array, list, dataset, loader or other iterable of images.
+        options: The range of their values and the order of their axes.
 
     Raises:
         InputError: When it is empty, or gives something else than images.
     """
+    how = pixel_options(options)
+    if isinstance(given, np.ndarray) or hasattr(given, "detach"):
+        return ArrayImages(given, **how)
+    if isinstance(given, list | tuple) and given and isinstance(given[0], str | os.PathLike):
+        return _listed_files(given)
     loader = hasattr(given, "dataset") and hasattr(given, "batch_size")
-    if loader or not is_dataset(given):
-        return IteratedSource(given)
-    return DatasetSource(cast("Sequence[Any]", given))
+    batches = isinstance(given, list | tuple) and len(given) > 0 and holds_batch(given[0])
+    if loader or batches or not is_dataset(given):
+        return IteratedSource(given, **how)
+    return DatasetSource(cast("Sequence[Any]", given), **how)
+
+
+def _listed_files(paths: Sequence[Any]) -> ImageSource:
+    """The images of a list of paths or URLs of image files, in its order."""
+    texts = [os.fspath(one) if isinstance(one, str | os.PathLike) else one for one in paths]
+    odd = next((one for one in texts if not isinstance(one, str)), None)
+    if odd is not None:
+        raise InputError(f"a list of paths holds {type(odd).__name__}; expected paths alone")
+    remote = [is_remote(text) for text in texts]
+    description = f"a list of {len(texts)} files"
+    if all(remote):
+        return RemoteFiles(description, {text: Place(text) for text in texts})
+    if any(remote):
+        raise InputError("a list of paths holds files and URLs; give them as two sets")
+    folders = [text for text in texts if os.path.isdir(text)]
+    if folders:
+        raise InputError(f"a list of paths holds the folder {folders[0]}; expected image files")
+    return file_list.FilesSource(description, Path(), texts)

@@ -6,7 +6,7 @@ import functools
 import inspect
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +17,7 @@ from gan_metrics.distributed import ALONE, Comm
 from gan_metrics.errors import UsageError, unknown_name
 from gan_metrics.features.cache import CACHES, Cache, FeatureCache
 from gan_metrics.features.chunks import Extraction
+from gan_metrics.images.in_memory import check_layout, check_value_range
 from gan_metrics.protocols.table import protocol_for
 from gan_metrics.utils.progress import Progress
 from gan_metrics.utils.validation import whole_number
@@ -59,6 +60,10 @@ class Options:
         max_images: Take this many images of each set, drawn with ``seed``; all by default.
         seed: Of every random choice; by default the protocol's, else 0.
         recursive: Whether folders below a folder are read too.
+        value_range: The values that are black and white in arrays, tensors and array files of
+            another type than ``uint8``, such as ``(0, 1)`` or ``(-1, 1)``.
+        layout: The order of the axes of arrays, ``"NCHW"``, ``"NHWC"`` or ``"NHW"``; by default by
+            their shape.
         alpha: ``"drop"``, ``"white"`` or ``"black"``; the protocol's way by default.
         exif: ``"ignore"`` or ``"apply"``; the protocol's way by default.
         on_error: What to do with an unreadable image: ``"raise"``, or ``"skip"`` to leave it out
@@ -87,6 +92,8 @@ class Options:
     max_images: int | None = None
     seed: int | None = None
     recursive: bool = True
+    value_range: Sequence[float] | None = None
+    layout: str | None = None
     alpha: str | None = None
     exif: str | None = None
     on_error: str = "raise"
@@ -114,6 +121,8 @@ class Options:
                 most = _LARGEST_SEED if name == "seed" else None
                 checked = whole_number(name, value, least=least, most=most)
                 object.__setattr__(self, name, checked)
+        object.__setattr__(self, "value_range", check_value_range(self.value_range))
+        check_layout(self.layout)
         if not isinstance(self.comm, Comm):
             raise UsageError(
                 f"comm={self.comm!r}: expected what gan_metrics.distributed.world() returns"

@@ -15,6 +15,7 @@ from gan_metrics.errors import InputError, NotFoundError
 from gan_metrics.features.features import Features
 from gan_metrics.features.files import claims_features, read_features
 from gan_metrics.files.probe import PARQUET, Probe
+from gan_metrics.files.restricted_pickle import open_torch
 from gan_metrics.images.sources import (
     ArraySource,
     ImageSource,
@@ -31,6 +32,7 @@ from gan_metrics.images.sources import (
 from gan_metrics.images.sources.archive import TarSource, ZipSource
 from gan_metrics.images.sources.array_file import EXTENSIONS as ARRAYS
 from gan_metrics.images.sources.folder import FolderSource
+from gan_metrics.images.sources.python_objects import ArrayImages
 from gan_metrics.inputs.options import Options
 from gan_metrics.inputs.sets import AnySet, ImageSet
 from gan_metrics.protocols.spec import FeatureSpec
@@ -38,7 +40,7 @@ from gan_metrics.stats.files import Reference, claims_statistics, read_reference
 from gan_metrics.stats.statistics import Statistics
 from gan_metrics.utils.registry import Registry
 
-__all__ = ["READERS", "Reader", "open_probed", "statistics_or_images"]
+__all__ = ["READERS", "Reader", "kind_of", "open_probed", "pixel_options", "statistics_or_images"]
 
 Opened = ImageSource | AnySet
 
@@ -55,11 +57,15 @@ class Reader:
             :class:`~gan_metrics.images.sources.ImageSource`,
             :class:`~gan_metrics.stats.statistics.Statistics` or
             :class:`~gan_metrics.features.features.Features`.
+        example: How such a path looks, for the documentation.
+        image_names: What the images in it are called, and so their order.
     """
 
     name: str
     claims: Callable[[Probe], bool]
     open: Callable[[Probe, Options], Any]
+    example: str = ""
+    image_names: str = ""
 
 
 def open_probed(found: Probe, options: Options, *, single: bool = False) -> AnySet:
@@ -89,6 +95,16 @@ def open_probed(found: Probe, options: Options, *, single: bool = False) -> AnyS
             if name not in built_in and reader.claims(found):
                 return _of_plugin(name, reader.open(found, options))
         raise
+
+
+def kind_of(found: Probe) -> str:
+    """The name of the reader that claims a path; empty if there is none.
+
+    Args:
+        found: The probe of a path on this machine.
+    """
+    single = "one image file" if found.is_file and is_image(found.path) else ""
+    return single or next((name for name, one in READERS.items() if one.claims(found)), "")
 
 
 def _as_set(opened: Opened, kind: str) -> AnySet:
@@ -132,21 +148,27 @@ def _open_folder(found: Probe, options: Options) -> ImageSource:
     return FolderSource(found.path, recursive=options.recursive)
 
 
-def _open_features(found: Probe, options: Options) -> Features:
+def _open_features(found: Probe, options: Options) -> Features | ImageSource:
     features = read_features(found)
-    if features.array.ndim == 4 and features.spec == FeatureSpec():
-        raise InputError(
-            f"{os.fspath(found.path)} holds {features.array.dtype} of shape "
-            f"{features.array.shape} without a header: images must be uint8, 0–255, and features "
-            "n × D"
-        )
-    return features
+    if features.array.ndim < 3 or features.spec != FeatureSpec():
+        return features
+    return ArrayImages(features.array, description=os.fspath(found.path), **pixel_options(options))
+
+
+def pixel_options(options: Options) -> dict[str, Any]:
+    """The keywords of a source of arrays: what the options declare of their pixels."""
+    return {"value_range": options.value_range, "layout": options.layout}
 
 
 def _open_batch(found: Probe, options: Options) -> ImageSource:
-    batch = ArraySource(found)
+    batch = ArraySource(found, **pixel_options(options))
     batch.prepare()
     return batch
+
+
+def _open_tensor(found: Probe, options: Options) -> ImageSource:
+    with open_torch(found.path) as tensor:
+        return ArrayImages(tensor.array(), description=str(found.path), **pixel_options(options))
 
 
 def _open_archive(found: Probe, options: Options) -> ImageSource:
@@ -163,6 +185,8 @@ READERS: Registry[Reader] = Registry(
                 "an LMDB database (.mdb, .lmdb, or a folder with data.mdb)",
                 lambda found: lmdb.is_lmdb(found.path),
                 lambda found, options: lmdb.LmdbSource(found.path),
+                example="folder.lmdb/",
+                image_names="the keys, sorted",
             ),
             Reader(
                 "a folder that save_to_disk of Hugging Face's datasets wrote",
@@ -170,51 +194,78 @@ READERS: Registry[Reader] = Registry(
                     found.container == "folder" and named_datasets.is_saved_dataset(found.path)
                 ),
                 lambda found, options: named_datasets.saved_dataset(found.path),
+                example="saved/",
+                image_names="rows",
             ),
             Reader(
                 "a folder of images",
                 lambda found: found.container == "folder",
                 _open_folder,
+                example="images/",
+                image_names="paths below it, sorted by their bytes",
             ),
             Reader(
                 "saved features (.npz, .npy, .safetensors, .parquet, .pt)",
                 claims_features,
                 _open_features,
+                example="features.npz",
+                image_names="as they were saved",
             ),
             Reader(
                 "reference statistics (.npz, .pkl, .pt)",
                 claims_statistics,
                 lambda found, options: statistics_or_images(read_reference(found)),
+                example="statistics.npz",
+                image_names="none",
             ),
             Reader(
                 "a batch of images (.npz, .npy)",
                 lambda found: found.is_file and found.suffix in ARRAYS,
                 _open_batch,
+                example="images.npz",
+                image_names="numbers",
+            ),
+            Reader(
+                "a tensor of images (.pt, .pth)",
+                lambda found: found.is_one_tensor and len(found.arrays[""].shape) > 2,
+                _open_tensor,
+                example="images.pt",
+                image_names="numbers",
             ),
             Reader(
                 "a Parquet file with a column of images (.parquet)",
                 lambda found: found.is_file and found.suffix == PARQUET,
                 lambda found, options: parquet.ParquetSource(found.path),
+                example="file.parquet",
+                image_names="rows",
             ),
             Reader(
                 "an HDF5 file with images (.h5, .hdf5)",
                 lambda found: found.is_file and found.suffix in hdf5.EXTENSIONS,
-                lambda found, options: hdf5.Hdf5Source(found.path),
+                lambda found, options: hdf5.Hdf5Source(found.path, **pixel_options(options)),
+                example="file.h5",
+                image_names="numbers",
             ),
             Reader(
                 "a list of image files (.txt, .csv)",
                 lambda found: found.is_file and found.suffix in file_list.EXTENSIONS,
                 lambda found, options: file_list.list_files(found.path),
+                example="list.txt",
+                image_names="as listed",
             ),
             Reader(
                 "a video (.mp4, .webm, .avi, …)",
                 lambda found: found.is_file and found.suffix in video.EXTENSIONS,
                 lambda found, options: video.VideoSource(found.path),
+                example="video.mp4",
+                image_names="frames",
             ),
             Reader(
                 "an archive of images (.zip, .tar, .tar.gz, …)",
                 lambda found: found.container in ("zip", "tar", "npz", "torch"),
                 _open_archive,
+                example="images.zip",
+                image_names="paths in it, sorted by their bytes",
             ),
         )
     },

@@ -19,6 +19,7 @@ from gan_metrics.errors import MismatchError
 __all__ = [
     "ALPHAS",
     "EXIFS",
+    "LAYOUTS",
     "POOLS",
     "PRECISIONS",
     "Decoding",
@@ -31,6 +32,9 @@ Resize = Literal["exact", "shorter", "square", "none"]
 
 ALPHAS = ("drop", "white", "black")
 EXIFS = ("ignore", "apply")
+LAYOUTS = ("NCHW", "NHWC", "NHW")
+"""Orders of the axes of a batch: number, channels, height, width."""
+
 POOLS = ("avg", "max", "cls", "flatten", "none")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8")
 

@@ -19,7 +19,9 @@ from gan_metrics.evaluation.compute import Evaluation, FeatureSets, ProtocolRun,
 from gan_metrics.evaluation.extract import choose_feature_space, embed
 from gan_metrics.evaluation.plan import make_plan
 from gan_metrics.features.features import Features
-from gan_metrics.images.value_ranges import check_value_range, to_uint8
+from gan_metrics.images.decode import decode
+from gan_metrics.images.in_memory import PixelConverter, check_layout, check_value_range
+from gan_metrics.images.sources.samples import SampleReader, image_file
 from gan_metrics.inputs.opening import open_set
 from gan_metrics.inputs.options import Options
 from gan_metrics.inputs.sets import AnySet, EmbeddedSet, ImageSet, InputSets
@@ -27,11 +29,11 @@ from gan_metrics.metrics import registry
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.results.result import EvaluationResult, MetricResult
 from gan_metrics.training.loaders import Reference, batches_of, is_loader
+from gan_metrics.utils.result_warning import unique
 
 __all__ = [
     "FID",
     "KID",
-    "RANGES",
     "Accumulator",
     "InceptionScore",
     "Metrics",
@@ -39,7 +41,6 @@ __all__ = [
     "PushedImages",
 ]
 
-RANGES = ((0.0, 1.0), (-1.0, 1.0))
 """Of floating-point images."""
 
 Self = TypeVar("Self", bound="Accumulator")
@@ -78,6 +79,7 @@ class Accumulator:
         weights: str | os.PathLike[str] | None = None,
         precision: str | None = None,
         value_range: Sequence[float] | None = None,
+        layout: str | None = None,
         device: str | torch.device = "auto",
         seed: int | None = None,
         error_bars: bool = True,
@@ -85,7 +87,7 @@ class Accumulator:
         comm: Comm | None = None,
     ) -> None:
         self._comm = comm
-        self.value_range = check_value_range(value_range, RANGES)
+        self.value_range, self.layout = check_value_range(value_range), check_layout(layout)
         rows = registry.expand(metrics)
         for name, row in rows.items():
             if row.needs in registry.OF_IMAGES or row.held_out:
@@ -97,6 +99,8 @@ class Accumulator:
             protocol=protocol,
             weights=weights,
             precision=precision,
+            value_range=value_range,
+            layout=layout,
             device=device,
             seed=seed,
             cache=False,
@@ -123,6 +127,7 @@ class Accumulator:
         self._run = ProtocolRun(options, plan, arguments_of, error_bars, choice)
         self._spaces = {space.spec: space for space in plan.spaces.values()}
         self._embedder = Embedder(device)
+        self._readers: dict[bool, SampleReader] = {}
         self._kept: dict[bool, dict[FeatureSpec, list[torch.Tensor]]] = {}
         self._gathered: dict[tuple[bool, FeatureSpec], tuple[int, Features]] = {}
         self._forget(real=True)
@@ -157,11 +162,13 @@ class Accumulator:
         self._embedder = Embedder(str(device))
         return self
 
-    def update(self: Self, images: torch.Tensor, real: bool = False) -> Self:
+    def update(self: Self, images: object, real: bool = False) -> Self:
         """Embed a batch and keep its features.
 
         Args:
-            images: ``N × 3 × H × W``, RGB; ``uint8``, or floating point in ``value_range``.
+            images: A tensor or array of N images, ``uint8`` or in ``value_range``; a list of
+                images; or what a loader gives, such as ``(images, labels)``. See
+                :mod:`gan_metrics.images.sources.samples`.
             real: Whose images they are.
 
         Returns:
@@ -175,9 +182,13 @@ class Accumulator:
         self._add(images, real)
         return self
 
-    def _add(self, images: torch.Tensor, real: bool) -> None:
-        floor = self._main.protocol.floats == "floor"
-        pixels = to_uint8(images, self.value_range, floor=floor)
+    def _add(self, images: object, real: bool) -> None:
+        reader = self._readers[real]
+        self._embed(torch.as_tensor(reader.converter.convert(reader.batch(images))), real)
+
+    def _embed(self, images: torch.Tensor, real: bool) -> None:
+        """Embed a batch, ``uint8``, N × C × H × W with 1, 3 or 4 channels."""
+        pixels = self._rgb(images)
         spaces = list(self._spaces.values())
         found = self._embedder.embed([pixels], spaces)
         for space, features in zip(spaces, found, strict=True):
@@ -190,11 +201,21 @@ class Accumulator:
         for space, features in zip(spaces, found, strict=True):  # all of them, or none
             self._kept[real][space.spec].append(features.cpu())
 
+    def _rgb(self, images: torch.Tensor) -> torch.Tensor:
+        """The same with three channels; alpha as the protocol treats it in files."""
+        if images.shape[1] != 4:
+            return images.expand(-1, 3, -1, -1)
+        decoding = self._main.protocol.decoding
+        files = [image_file(image) for image in images.cpu().numpy()]
+        rgb = np.stack([decode(file, decoding)[0] for file in files])
+        return torch.from_numpy(rgb).to(images.device)
+
     def _read(self, loader: Iterable[Any]) -> None:
         """Take one pass over a loader for the real side."""
         with self.comm.jointly():
-            for images in batches_of(loader, self.comm):
-                self._add(images, True)
+            reader = self._readers[True]
+            for images in batches_of(loader, self.comm, reader):
+                self._embed(torch.as_tensor(reader.converter.convert(images)), True)
             spaces = self._run.plan.spaces
             self._known = {name: self._pushed(True, spaces[name]) for name in self._run.plan.rows}
         self._forget(real=True)
@@ -289,6 +310,10 @@ class Accumulator:
 
     def _forget(self, *, real: bool) -> None:
         self._kept[real] = {spec: [] for spec in self._spaces}
+        floor = self._main.protocol.floats == "floor"
+        whose = f"the {'real' if real else 'generated'} images"
+        converter = PixelConverter(self.value_range, floor=floor, whose=whose)
+        self._readers[real] = SampleReader(converter, self.layout)
         self._gathered = {key: kept for key, kept in self._gathered.items() if key[0] != real}
 
     def _pushed(self, real: bool, space: BackboneChoice) -> Features:
@@ -302,6 +327,11 @@ class Accumulator:
         fresh = kept is not None and kept[0] == len(own)
         if not all(self.comm.gather(fresh)):
             array = self.comm.gather_rows(own)
+            told = [
+                one
+                for part in self.comm.gather([*self._readers[real].converter.warnings])
+                for one in part
+            ]
             name = "real" if real else "fake"
             if not len(array):
                 hint = "give a reference, or update(images, real=True)" if real else "call update"
@@ -312,7 +342,7 @@ class Accumulator:
                 names=[f"{name} {i}" for i in range(len(array))],
                 array=array,
                 spec=space.spec,
-                warnings=space.warnings,
+                warnings=unique([*space.warnings, *told]),
                 protocol=space.protocol.name,
                 description=where,
             )
@@ -371,9 +401,10 @@ class FID(_Single):
             their labels (one pass); ``None``: it is fed by ``update(…, real=True)``.
         options: ``backbone``: by default what the reference says, else the 2015 Inception;
             ``layer``, ``pool``, ``protocol``, ``weights``, ``precision``, ``device``, ``seed`` as
-            for :func:`gan_metrics.fid`; ``value_range``: of float images, ``(0, 1)`` or
-            ``(-1, 1)``, which become ``uint8`` in the protocol's way (rounded; torchmetrics cuts
-            off), ``None``: images must be ``uint8``; ``error_bars``; ``arguments``: of the metric,
+            for :func:`gan_metrics.fid`; ``value_range``: the values that are black and
+            white in images of another type than ``uint8``, such as ``(-1, 1)``; they become
+            ``uint8`` in the protocol's way (rounded; torchmetrics cuts off); ``layout``: the order
+            of the axes, by default by the shape; ``error_bars``; ``arguments``: of the metric,
             such as ``{"fid": {"directions": 5}}``; ``comm``: the ranks that are fed a share each,
             by default all of torch's default process group. Then every rank makes the object and
             calls ``compute``, and gets the value of all images.

@@ -52,8 +52,9 @@ class Evaluator:
         batch_size: Images per call of the generator, and per pass of the network.
         seed: Of the latents and of what the generator draws itself, by default 0; and of the
             metrics, by default the protocol's, else 0.
-        value_range: What stands for black and white in the generator's images; by default its
-            attribute ``value_range``.
+        value_range: The values that are black and white in images of another type than ``uint8``,
+            those of the generator and of the real side; by default the generator's attribute
+            ``value_range``.
         num_classes: Of a conditional generator, as for :class:`gan_metrics.Generated`.
         log: A ``.jsonl`` that a line is appended to each time, a function of ``(step, result)``
             such as those of :mod:`gan_metrics.integrations`, or several of these.
@@ -108,7 +109,7 @@ class Evaluator:
         if keep is not None and not callable(keep):
             check_target(Path(keep))
         self._keep = keep
-        self._metrics = Metrics(rows, reference, seed=seed, **options)
+        self._metrics = Metrics(rows, reference, seed=seed, value_range=value_range, **options)
         if self._metrics.reference is None:
             raise UsageError("an Evaluator needs a reference: the real side does not change")
         self.history: list[tuple[int, EvaluationResult]] = []

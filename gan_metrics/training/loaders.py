@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data.distributed import DistributedSampler
 
@@ -13,9 +14,10 @@ from gan_metrics.distributed import Comm
 from gan_metrics.errors import InputError, UsageError
 from gan_metrics.features.features import Features
 from gan_metrics.generators.generated import Generated
-from gan_metrics.images.sources.python_objects import KEYS, image_of
+from gan_metrics.images.sources.samples import SampleReader
 from gan_metrics.inputs.sets import Input
 from gan_metrics.stats.statistics import Statistics
+from gan_metrics.utils.array_types import AnyArray
 
 __all__ = ["Reference", "batches_of", "is_loader"]
 
@@ -25,18 +27,22 @@ Reference = Input | Iterable[Any]
 
 def is_loader(given: object) -> bool:
     """Whether something gives batches of images, and is no set of images by itself."""
-    is_set = isinstance(given, str | os.PathLike | Statistics | Features | Generated)
-    return not is_set and isinstance(given, Iterable) and not isinstance(given, torch.Tensor)
+    sets = (str, os.PathLike, Statistics, Features, Generated, np.ndarray, torch.Tensor)
+    return isinstance(given, Iterable) and not isinstance(given, (*sets, list, tuple))
 
 
-def batches_of(loader: Iterable[Any], comm: Comm) -> Iterator[torch.Tensor]:
+def batches_of(loader: Iterable[Any], comm: Comm, reader: SampleReader) -> Iterator[AnyArray]:
     """The images of a loader, batch by batch, on this rank.
 
     A ``DistributedSampler`` repeats some images so that every rank has as many; these are left out.
 
     Args:
-        loader: Gives tensors, or tuples that begin with one, or mappings that have one.
+        loader: Gives batches; see :mod:`gan_metrics.images.sources.samples`.
         comm: The ranks that share the work.
+        reader: Finds the images in them.
+
+    Yields:
+        Arrays or tensors, N × C × H × W, their values as they are.
 
     Raises:
         UsageError: When several ranks work together, and nothing shares the images among them.
@@ -58,20 +64,9 @@ def batches_of(loader: Iterable[Any], comm: Comm) -> Iterator[torch.Tensor]:
         )
     there = False
     for batch in loader:
-        images = _images(batch)
+        images = reader.batch(batch)
         there = True
         yield images if left is None else images[:left]
         left = None if left is None else max(0, left - len(images))
     if not there and comm.size == 1:
         raise InputError("the loader gives no batch; a second pass needs one that begins anew")
-
-
-def _images(batch: object) -> torch.Tensor:
-    found = image_of(batch)
-    if not isinstance(found, torch.Tensor):
-        what = f"a mapping of {', '.join(map(str, batch))}" if isinstance(batch, Mapping) else ""
-        raise InputError(
-            f"the loader gives {what or type(batch).__name__}; expected a tensor of images, a "
-            f"tuple that begins with one, or a mapping with {' or '.join(map(repr, KEYS))}"
-        )
-    return found

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from gan_metrics.errors import InputError
-from gan_metrics.images.value_ranges import check_value_range
+from gan_metrics.images.in_memory import check_value_range
 from gan_metrics.metrics.frechet import frechet_distance
-from gan_metrics.training.accumulators import FID, RANGES
+from gan_metrics.training.accumulators import FID
 from gan_metrics.training.loaders import Reference
 from gan_metrics.utils.validation import whole_number
 
@@ -29,7 +29,7 @@ class FrechetLoss(nn.Module):
     Args:
         reference: The real side, as for :class:`~gan_metrics.training.FID`; its moments are used.
         queue: So many images of earlier batches, of all ranks together.
-        value_range: Of the images, ``(0, 1)`` or ``(-1, 1)``.
+        value_range: The values that are black and white, such as ``(-1, 1)``.
         options: ``backbone``, ``layer``, ``pool``, ``protocol``, ``weights``, ``device``,
             ``seed``, ``comm`` as for :class:`~gan_metrics.training.FID`. Where ranks work
             together, the distance is that of all their images, and the mean of their gradients,
@@ -52,7 +52,7 @@ class FrechetLoss(nn.Module):
     ) -> None:
         super().__init__()
         queue = whole_number("queue", queue, least=0)
-        low_high = check_value_range(value_range, RANGES)
+        low_high = check_value_range(value_range)
         assert low_high is not None  # noqa: S101
         self.value_range = low_high
         self.queue = queue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from data import crops, write_folder
 from PIL import Image
 
 import gan_metrics as gm
+from gan_metrics.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("coarse_lite0")
 
@@ -57,6 +59,33 @@ def test_the_text_says_it_too(folder: Path) -> None:
     assert str(gm.inspect_images(folder)) in done.out
 
 
+def test_it_says_what_something_is(folder: Path, tmp_path: Path) -> None:
+    """By the names of the table of readers."""
+    images = np.stack(crops(3, seed=0, low=40, high=40))
+    features = gm.extract_features(images, backbone=LITE0, cache=False)
+    gm.save_features(features, tmp_path / "features.npz")
+    gm.compute_stats(images, backbone=LITE0, cache=False).save(tmp_path / "statistics.npz")
+    np.savez(tmp_path / "batch.npz", images)
+    (tmp_path / "list.txt").write_text(f"{folder}/dogs/grey.png\n")
+    for name, kind in {
+        "set": "a folder of images",
+        "set/dogs/grey.png": "one image file",
+        "batch.npz": "a batch of images (.npz, .npy)",
+        "list.txt": "a list of image files (.txt, .csv)",
+        "features.npz": "saved features (.npz, .npy, .safetensors, .parquet, .pt)",
+        "statistics.npz": "reference statistics (.npz, .pkl, .pt)",
+    }.items():
+        found = json.loads(call("inspect", tmp_path / name, "--json").out)
+        assert found["kind"] == kind
+        assert re.search(rf"kind +{re.escape(kind)}", call("inspect", tmp_path / name).out)
+    for name in ("features.npz", "statistics.npz"):
+        found = json.loads(call("inspect", tmp_path / name, "--json").out)
+        assert (found["count"], found["dimensions"]) == (3, features.array.shape[1])
+        assert found["feature_spec"]["fingerprint"] == features.spec.fingerprint()
+        assert found["protocol"] == "imagenet"
+        refused(2, "inspect", tmp_path / name, "-o", tmp_path / "sheet.png", says=("no images",))
+
+
 def test_a_sheet_shows_some_of_them(folder: Path, tmp_path: Path) -> None:
     call("inspect", folder, "-o", tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as sheet:
@@ -67,6 +96,7 @@ def test_a_sheet_shows_some_of_them(folder: Path, tmp_path: Path) -> None:
 
 def test_what_holds_no_images(folder: Path, tmp_path: Path) -> None:
     stats = gm.compute_stats(folder / "cats", backbone=LITE0).save(tmp_path / "stats.npz")
-    refused(3, "inspect", stats, says=("no images to look at",))
+    with pytest.raises(InputError, match="no images to look at"):
+        gm.inspect_images(stats)
     refused(3, "inspect", tmp_path / "none", says=("does not exist",))
     assert "1 images" in call("inspect", folder / "dogs" / "grey.png").out

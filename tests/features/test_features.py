@@ -42,6 +42,7 @@ from gan_metrics.images import pipeline
 from gan_metrics.images.loader import load
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.inputs.opening import open_object, open_source
+from gan_metrics.inputs.options import Options
 from gan_metrics.protocols.spec import Decoding
 
 
@@ -338,7 +339,7 @@ def sources(folder: Path, tmp_path: Path) -> dict[str, ImageSource]:
         "folder": open_source(folder),
         "zip": open_source(tmp_path / "set.zip"),
         "tar": open_source(tmp_path / "set.tar"),
-        "dataset": open_object(Augmented()),
+        "dataset": open_object(Augmented(), Options()),
     }
 
 

@@ -242,7 +242,7 @@ def test_what_a_file_does_not_say_must_be_said(tmp_path: Path) -> None:
     torch.jit.trace(Small().eval(), torch.zeros(2, 8)).save(str(traced))
     with pytest.raises(UsageError, match="how long its latents are; give --z-size"):
         gm.Generated(traced, 6)
-    with pytest.raises(InputError, match=r"from -\d.* to .* does not say what stands for black"):
+    with pytest.raises(InputError, match=r"from -\d.* to .* declare which values are black"):
         drawn(gm.Generated(traced, 6, z_size=8))
     with pytest.raises(InputError, match=r"fails with latents of shape \(6, 7\)"):
         drawn(gm.Generated(traced, 6, z_size=7, value_range=(-1, 1)))
@@ -349,22 +349,30 @@ def wrong(images: object) -> object:
 @pytest.mark.parametrize(
     ("images", "declared", "says"),
     [
-        (lambda n: torch.full((n, 3, 8, 8), torch.nan), (-1, 1), "hold NaN"),
-        (lambda n: torch.full((n, 3, 8, 8), torch.inf), (-1, 1), "lie in inf … inf"),
+        (lambda n: torch.full((n, 3, 8, 8), torch.nan), (-1, 1), "hold NaN, first in image 0"),
+        (lambda n: torch.full((n, 3, 8, 8), torch.inf), (-1, 1), "hold infinity, first in"),
         (lambda n: torch.zeros(n, 3, 8, 8), None, "from 0 to 0.*--value-range"),
-        (lambda n: torch.zeros(n, 3, 8, 8) + 200, (-1, 1), "lie in 200 … 200"),
-        (lambda n: torch.zeros(n, 3, 8, 8) - 1, (0, 1), "lie in -1 … -1"),
-        (lambda n: torch.zeros(n - 1, 3, 8, 8).byte(), None, "gives 4 images for 5 latents"),
-        (lambda n: torch.zeros(n, 2, 8, 8).byte(), None, r"\(5, 2, 8, 8\); expected 5 images"),
-        (lambda n: torch.zeros(n, 192).byte(), None, r"the shape \(5, 192\)"),
+        (
+            lambda n: torch.zeros(n, 3, 8, 8) + 200,
+            (-1, 1),
+            r"value_range=\(0, 255\)",
+        ),
+        (lambda n: torch.zeros(n, 3, 8, 8) - 1, (0, 1), r"from -1 to -1.*value_range=\(-1, 1\)"),
+        (lambda n: torch.zeros(n - 1, 3, 8, 8).byte(), None, "gives 4 images .* for 5 latents"),
+        (lambda n: torch.zeros(n, 2, 8, 8).byte(), None, r"\(5, 2, 8, 8\); expected N × H"),
+        (
+            lambda n: torch.zeros(n, 192).byte(),
+            None,
+            r"gives 1 images .*\(1, 1, 5, 192\)\) for 5",
+        ),
         (lambda n: torch.zeros(n, 3, 0, 8).byte(), None, r"\(5, 3, 0, 8\)"),
-        (lambda n: torch.zeros(n, 3, 8, 8).int(), None, "must be uint8, not torch.int32"),
-        (lambda n: (torch.zeros(n, 3, 8, 8), None), None, "gives tuple"),
-        (None, None, "gives NoneType"),
+        (lambda n: torch.zeros(n, 3, 8, 8).int(), None, "of type int32, with values from 0"),
+        (lambda n: (torch.zeros(n, 3, 8, 8),) * 2, None, "a tuple of 2 .*: which of them"),
+        (None, None, "of type NoneType"),
         (lambda n: [pillow("RGBA")] * n, None, "mode RGBA; expected RGB or L"),
         (lambda n: [pillow("YCbCr")] * n, None, "mode YCbCr; expected RGB or L"),
         (lambda n: [pillow("RGB", i) for i in range(9, 9 + n)], None, "in one list; expected one"),
-        (lambda n: torch.zeros(n, 3, 8, 8).long(), (-1, 1), "must be uint8, not torch.int64"),
+        (lambda n: torch.zeros(n, 3, 8, 8).bool(), (-1, 1), "of type bool"),
     ],
 )
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
@@ -431,13 +439,13 @@ def test_its_precision_is_that_of_its_parameters() -> None:
 def test_what_says_its_latents_is_no_factory(module: str, tmp_path: Path) -> None:
     code = (
         "import numpy as np\nimport torch\n"
-        "def plain(z=None):\n    return z.view(-1, 1, 2, 4).expand(-1, 3, -1, -1).sigmoid()\n"
+        "def plain(z=None):\n    return z.view(-1, 1, 2, 4).repeat(1, 3, 4, 2).sigmoid()\n"
         "plain.z_size, plain.value_range = np.int64(8), (0, 1)\n"
     )
     (tmp_path / "own_plain.py").write_text(code)
     given = gm.Generated("own_plain:plain", 3)
     assert given.generator.z_shape == (8,)
-    assert given.pixels(0).shape == (2, 4, 3)
+    assert given.pixels(0).shape == (8, 8, 3)
 
 
 def test_values_outside_the_range_are_clipped_and_it_is_said(folders: Folders) -> None:
@@ -449,7 +457,7 @@ def test_values_outside_the_range_are_clipped_and_it_is_said(folders: Folders) -
     given = gm.Generated(wide, 5, value_range=(-1, 1))
     assert set(np.unique(drawn(given))) == {128, 255}
     result = gm.fid(folders[0], gm.Generated(wide, 5, value_range=(-1, 1)), backbone=LITE0)
-    assert "12.5% of its values" in dict(result.warnings)["clipped-values"]
+    assert "values (12.5%) lie outside of -1 … 1" in dict(result.warnings)["clipped-values"]
     tame = gm.fid(folders[0], gm.Generated(Small(), 5), backbone=LITE0)
     assert "clipped-values" not in dict(tame.warnings)
 

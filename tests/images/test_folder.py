@@ -118,7 +118,7 @@ def test_images_only_below_are_hinted_at(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_source(tmp_path: Path) -> None:
     touch(tmp_path, "a.png")
-    with pytest.raises(InputError, match="none of the kinds that are read"):
+    with pytest.raises(InputError, match="is one image; expected"):
         open_source(tmp_path / "a.png")
 
 

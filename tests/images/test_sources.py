@@ -30,6 +30,7 @@ from gan_metrics.images.decode import decode
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.images.sources.video import VideoSource
 from gan_metrics.inputs.opening import open_object, open_source
+from gan_metrics.inputs.options import Options
 from gan_metrics.protocols.spec import Decoding
 
 pytestmark = pytest.mark.usefixtures("coarse_lite0")
@@ -300,7 +301,7 @@ def netpbm_of(one: np.ndarray) -> bytes:
 
 @pytest.mark.parametrize("number", range(len(OBJECTS)))
 def test_objects_of_every_kind(number: int, root: Path) -> None:
-    source = open_object(OBJECTS[number]())
+    source = open_object(OBJECTS[number](), Options())
     np.testing.assert_array_equal(pixels(source), np.stack(IMAGES))
     if number == 1:
         found = gm.extract_features(OBJECTS[number](), backbone=LITE0)
@@ -312,7 +313,7 @@ def test_modes_of_pillow_are_kept() -> None:
     image = Image.fromarray(IMAGES[0]).convert("RGBA")
     image.putalpha(7)
     sixteen = Image.fromarray(np.full((5, 6), 40_000, np.uint16))
-    source = open_object([image, Image.fromarray(IMAGES[0]).convert("L"), sixteen])
+    source = open_object([image, Image.fromarray(IMAGES[0]).convert("L"), sixteen], Options())
     for index, expected in enumerate((255, None, 40_000 // 256)):
         found = decode(source.read(index), Decoding(alpha="white"))[0]
         if index == 2:
@@ -325,11 +326,11 @@ def test_modes_of_pillow_are_kept() -> None:
     [
         ([], "is empty"),
         (iter(()), "gives no image"),
-        (np.zeros((3, 8, 8, 3), np.float32), r"float32 with values from 0 to 0; expected.*uint8"),
+        (np.zeros((3, 8, 8, 3), np.float32), r"float32, with values from 0 to 0; expected uint8"),
         (np.zeros((3, 8), np.float32), r"features go into"),
-        ([3], "gives int"),
-        ([np.zeros((8, 8, 5), np.uint8)], r"shape \(8, 8, 5\)"),
-        ([{"picture": IMAGES[0]}], "gives dict"),
+        ([3], "of type int; expected images of Pillow"),
+        ([np.zeros((2, 8, 8, 5), np.uint8)], r"shape \(2, 8, 8, 5\)"),
+        ([{"picture": IMAGES[0]}], "a mapping of picture; expected images"),
     ],
 )
 def test_objects_that_are_no_images(given: Any, says: str) -> None:
@@ -477,7 +478,7 @@ def test_what_leads_out_of_an_hdf5_file_is_not_followed(tmp_path: Path) -> None:
     refused(f"{tmp_path}/a.h5:outside", InputError, "not\\s+followed")
     refused(f"{tmp_path}/a.h5:soft", InputError, "not\\s+followed")
     refused(tmp_path / "a.h5", InputError, "name the dataset")
-    refused(f"{tmp_path}/a.h5:labels", InputError, "expected uint8")
+    refused(f"{tmp_path}/a.h5:labels", InputError, "have the shape")
     with h5py.File(tmp_path / "b.h5", "w") as file:
         shape = np.stack(IMAGES).shape
         file.create_dataset("x", shape, np.uint8, external=[(str(raw), 0, raw.stat().st_size)])

@@ -6,9 +6,9 @@ import contextlib
 import os
 import weakref
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,14 @@ from gan_metrics.files.npz import StoredArray, reading
 from gan_metrics.files.probe import Probe, probe
 from gan_metrics.files.process_lock import ProcessLock
 from gan_metrics.files.temporary import Temporary, no_room
-from gan_metrics.images.netpbm import netpbm
+from gan_metrics.images.in_memory import (
+    Arrangement,
+    PixelConverter,
+    batch_arrangement,
+    channels_first,
+)
 from gan_metrics.images.sources.file_names import numbered
+from gan_metrics.images.sources.samples import image_file
 
 __all__ = ["EXTENSIONS", "ArraySource", "image_size", "is_image_batch"]
 
@@ -29,31 +35,33 @@ EXTENSIONS = frozenset((".npy", ".npz"))
 _FIRST = "arr_0"
 """The name that ``np.savez`` gives an array without one: that of the images in ADM's files."""
 
+_NO_IMAGES = {"features", "header", "mu", "sigma", "ref_mu", "ref_sigma"}
+"""Names of arrays in files of features and of statistics."""
+
 _PIECE = 1 << 20
-_LOOK = 1 << 24
-"""Bytes of an array that is no batch of images which are read for the range of its values."""
+_CHECKED = 1 << 26
+"""Bytes of an array whose values are checked at once."""
 
 _EXPECTED = "expected uint8, N × H × W × 3 (or × 1, or N × H × W), as np.savez(path, images) saves"
-
-
-class _Layout(NamedTuple):
-    n: int
-    height: int
-    width: int
-    channels: int
-    channels_first: bool
 
 
 def is_image_batch(found: Probe) -> bool:
     """Whether a file is, or holds, a batch of images: by its headers alone.
 
     It does when it is an ``.npy`` of ``uint8`` with three axes or more, or an ``.npz`` with such an
-    array; see :class:`ArraySource`. The file may hold other things besides.
+    array; see :class:`ArraySource`. The file may hold other things besides, but an array of another
+    type is only one of images where there are neither features nor moments.
 
     Args:
         found: The probe of the file.
     """
-    return found.suffix in EXTENSIONS and any(_is_batch(one) for one in found.arrays.values())
+    if found.suffix not in EXTENSIONS:
+        return False
+    arrays = found.arrays.values()
+    others = _NO_IMAGES & set(found.arrays)
+    return any(map(_is_batch, arrays)) or (
+        found.suffix == ".npz" and not others and any(len(one.shape) > 2 for one in arrays)
+    )
 
 
 def image_size(found: Probe) -> tuple[int, int] | None:
@@ -68,17 +76,16 @@ def image_size(found: Probe) -> tuple[int, int] | None:
     with contextlib.suppress(InputError):
         chosen = _choose(found.path, found.arrays)
         if _is_batch(chosen):
-            layout = _layout(chosen)
-            return layout.width, layout.height
+            found_as = _arrangement(chosen, None)
+            return found_as.width, found_as.height
     return None
 
 
 class ArraySource:
-    """The images of an array: ``uint8``, N × H × W × 3, RGB, 0–255.
+    """The images of an array; its type and shape: see :mod:`gan_metrics.images.in_memory`.
 
-    N × H × W × 1 and N × H × W are grey; N × 3 × H × W and N × 1 × H × W are taken where the last
-    axis is neither 3 nor 1. In an ``.npz`` it is ``arr_0``, or the one array of such a type and
-    shape, whatever it is called; all others (labels, moments) are left alone.
+    In an ``.npz`` it is ``arr_0``, or the one array of such a type and shape, whatever it is
+    called; all others (labels, moments) are left alone.
 
     Each image is read from its place in the file when it is asked for, so memory does not grow
     with N. Before the first one, a compressed member of an ``.npz`` is written out to a temporary
@@ -89,37 +96,49 @@ class ArraySource:
     Args:
         given: The file, or the probe of it; a file that the probe holds open is used, and closed
             with this object.
+        value_range: The values that are black and white; ``None``: they are ``uint8``.
+        layout: The order of the axes; ``None``: by the shape.
 
     Attributes:
         description: The file's path.
         names: ``"000000"``, ``"000001"``, …: the places along the first axis.
-        warnings: None.
+        warnings: Of values that were clipped, or lie in half of the range.
         size: Width and height of the images, in pixels.
 
     Raises:
-        InputError: When the file is missing or broken, holds no batch of images or several, or the
-            values are not ``uint8``.
+        InputError: When the file is missing or broken, holds no batch of images or several, or
+            values of unknown range.
         ResourceError: When the disk is too full for the temporary file.
     """
 
-    warnings = ()
-
-    def __init__(self, given: Path | Probe) -> None:
+    def __init__(
+        self,
+        given: Path | Probe,
+        *,
+        value_range: tuple[float, float] | None = None,
+        layout: str | None = None,
+    ) -> None:
         found = given if isinstance(given, Probe) else probe(given)
         found.check()
         self.description = str(found.path)
         chosen = _choose(found.path, found.arrays)
         chosen.refuse_objects()
-        if chosen.dtype != np.uint8:
-            raise InputError(_wrong_type(chosen))
-        self._layout = _layout(chosen)
-        self.size = (self._layout.width, self._layout.height)
-        self.names = numbered(self._layout.n)
+        self._arrangement = _arrangement(chosen, layout)
+        self.size = (self._arrangement.width, self._arrangement.height)
+        self.names = numbered(self._arrangement.n)
+        self._converter = PixelConverter(value_range, whose=_named(chosen))
         self._chosen = chosen
         self._place: tuple[Path, int] | None = None
         self._reset()
         if found.file is not None:
             self._keep(found.file)
+        if chosen.dtype != np.uint8:
+            self._check_values()
+
+    @property
+    def warnings(self) -> Sequence[tuple[str, str]]:
+        """Those of the values."""
+        return self._converter.warnings
 
     def __getstate__(self) -> dict[str, Any]:
         self.prepare()
@@ -173,14 +192,13 @@ class ArraySource:
             index: Its place, 0 … N − 1.
 
         Returns:
-            ``uint8``, H × W × 3 or H × W × 1.
+            ``uint8``, H × W × C with 1, 3 or 4 channels.
 
         Raises:
             ImageError: When it cannot be read.
         """
-        n, height, width, channels, channels_first = self._layout
-        index = range(n)[index]
-        length = height * width * channels
+        index = range(self._arrangement.n)[index]
+        length = self._length
         place, offset = self.prepare()
         try:
             with self._lock:
@@ -190,14 +208,37 @@ class ArraySource:
             raise ImageError(f"it cannot be read: {error.strerror or error}") from None
         if len(data) < length:
             raise ImageError(f"it is cut off: {len(data)} of its {length} bytes are there")
-        image: npt.NDArray[np.uint8] = np.frombuffer(data, np.uint8)
-        if channels_first:
-            return np.moveaxis(image.reshape(channels, height, width), 0, 2)
-        return np.reshape(image, (height, width, channels))
+        image = self._shaped(np.frombuffer(data, self._chosen.dtype), 1)[0]
+        return np.moveaxis(np.asarray(self._converter.map(image)), 0, 2)
 
     def read(self, index: int) -> bytes:
-        """One image as a binary PPM, or PGM where it is grey; see :meth:`ImageSource.read`."""
-        return netpbm(self.pixels(index))
+        """One image as an encoded file; see :meth:`ImageSource.read`."""
+        return image_file(np.moveaxis(self.pixels(index), 2, 0))
+
+    @property
+    def _length(self) -> int:
+        """Of one image, in bytes."""
+        found = self._arrangement
+        return found.height * found.width * found.channels * self._chosen.dtype.itemsize
+
+    def _shaped(self, values: npt.NDArray[Any], n: int) -> npt.NDArray[Any]:
+        """The values of some images as N × C × H × W."""
+        return np.asarray(channels_first(values, self._arrangement._replace(n=n)))
+
+    def _check_values(self) -> None:
+        """Go through the values once, to know whether they can be images, and how many clip.
+
+        Raises:
+            InputError: See :class:`~gan_metrics.images.in_memory.PixelConverter`.
+        """
+        place, offset = self.prepare()
+        step = max(1, _CHECKED // self._length)
+        with reading(self._chosen.path, "save the images again"), open(place, "rb") as file:
+            for start in range(0, self._arrangement.n, step):
+                n = min(step, self._arrangement.n - start)
+                file.seek(offset + start * self._length)
+                values = np.frombuffer(file.read(n * self._length), self._chosen.dtype)
+                self._converter.check(self._shaped(values, n), start)
 
     def _unpacked(self, chosen: StoredArray) -> Path:
         """The member's bytes in a file of their own, for as long as this object lives."""
@@ -237,6 +278,7 @@ def _choose(path: Path, found: Mapping[str, StoredArray]) -> StoredArray:
         [a for a in found.values() if a.dtype == np.uint8 and len(a.shape) == 4],
         [a for a in found.values() if _is_batch(a)],
         [a for a in found.values() if len(a.shape) == 4],
+        [a for a in found.values() if len(a.shape) == 3],
         [a for a in found.values() if a.key in ("", _FIRST)],
     )
     candidates = next((arrays for arrays in kinds if arrays), [])
@@ -251,43 +293,14 @@ def _choose(path: Path, found: Mapping[str, StoredArray]) -> StoredArray:
     raise InputError(f"{path} holds {held or 'no arrays'} and no batch of images; {_EXPECTED}")
 
 
-def _layout(array: StoredArray) -> _Layout:
-    shape = array.shape
-    fault = _EXPECTED
-    if min(shape, default=1) == 0:
-        fault = "there is nothing in it"
-    elif array.fortran and len(shape) > 1:
-        fault = "its first axis runs fastest; save np.ascontiguousarray(images)"
-    elif len(shape) == 3 and shape[2] > 4:
-        return _Layout(*shape, 1, False)
-    elif len(shape) == 3:
-        fault = f"is it one image? {_EXPECTED}"
-    elif len(shape) == 4 and shape[3] in (1, 3):
-        return _Layout(*shape, False)
-    elif len(shape) == 4 and shape[1] in (1, 3):
-        return _Layout(shape[0], shape[2], shape[3], shape[1], True)
-    elif len(shape) == 4 and 4 in (shape[1], shape[3]):
-        fault = f"an alpha channel cannot be told from a fourth colour; {_EXPECTED}"
-    what = f"{array.path}: {array.key or 'the array'} has the shape {shape}"
-    raise InputError(f"{what}: {fault}")
+def _arrangement(array: StoredArray, layout: str | None) -> Arrangement:
+    if array.fortran and len(array.shape) > 1:
+        raise InputError(
+            f"{_named(array)} has the shape {array.shape}, and its first axis runs fastest; save "
+            "np.ascontiguousarray(images)"
+        )
+    return batch_arrangement(array.shape, _named(array), layout)
 
 
-def _wrong_type(array: StoredArray) -> str:
-    what = f"{array.path}: {array.key or 'the array'} is of type {array.dtype}"
-    advice = "images must be uint8, 0–255"
-    if array.dtype.kind not in "fiu":
-        return f"{what}; {advice}"
-    with reading(array.path, "save the images again"), array.open() as file:
-        file.seek(array.start)
-        data = file.read(min(_LOOK, _whole(array)) // array.dtype.itemsize * array.dtype.itemsize)
-    values = np.frombuffer(data, array.dtype)
-    if not values.size:
-        return f"{what} and holds no values; {advice}"
-    low, high = float(values.min()), float(values.max())
-    scale = {True: "(x * 127.5 + 127.5)", False: "x" if high > 2 else "(x * 255)"}
-    convert = f"{scale[low < 0 and high <= 2]}.round().clip(0, 255).astype(np.uint8)"
-    return f"{what} with values from {low:g} to {high:g}; {advice}: save {convert}"
-
-
-def _whole(array: StoredArray) -> int:
-    return int(np.prod(array.shape, dtype=object)) * array.dtype.itemsize
+def _named(array: StoredArray) -> str:
+    return f"the images of {array.path}{':' * bool(array.key)}{array.key}"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,56 +13,77 @@ import numpy as np
 
 from gan_metrics.errors import ImageError, InputError
 from gan_metrics.files.process_lock import ProcessLock
-from gan_metrics.images.netpbm import netpbm
+from gan_metrics.images.in_memory import (
+    Arrangement,
+    PixelConverter,
+    batch_arrangement,
+    channels_first,
+)
 from gan_metrics.images.sources.file_names import numbered
+from gan_metrics.images.sources.samples import image_file
 from gan_metrics.utils.optional import require
 
 __all__ = ["EXTENSIONS", "Hdf5Source"]
 
 EXTENSIONS = frozenset((".h5", ".hdf5"))
 
+_CHECKED = 1 << 26
+"""Bytes of a dataset whose values are checked at once."""
+
 
 class Hdf5Source:
-    """The images of a dataset: ``uint8``, N × H × W × 3 (or × 1, N × H × W, N × 3 × H × W), or one
-    encoded file in each place.
+    """The images of a dataset: pixels, or one encoded file in each place.
+
+    The type and the shape of pixels: see :mod:`gan_metrics.images.in_memory`.
 
     What leads out of the file, by a link, a virtual dataset or storage elsewhere, is not followed.
 
     Args:
         path: The file.
         dataset: The dataset's path in it; ``None``: the only one that can hold images.
+        value_range: The values that are black and white; ``None``: pixels are ``uint8``.
+        layout: The order of the axes; ``None``: by the shape.
 
     Attributes:
         description: The file's path, and the dataset's.
         names: ``"000000"``, ``"000001"``, …: the places along the first axis.
-        warnings: None.
+        warnings: Of values that were clipped, or lie in half of the range.
 
     Raises:
         InputError: When it is broken, or the dataset is not there, leads elsewhere or holds no
             images.
-    """  # noqa: D205
+    """
 
-    warnings = ()
     _lock: ProcessLock
     _file: Any
     _owner: int
 
-    def __init__(self, path: Path, dataset: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        dataset: str | None = None,
+        *,
+        value_range: tuple[float, float] | None = None,
+        layout: str | None = None,
+    ) -> None:
         self._path = path
         try:
             with self._opened() as file:
                 found = _datasets(file, path)
                 chosen = _choose(path, found, dataset)
                 _refuse_elsewhere(path, file, chosen)
-                shape, kind = file[chosen].shape, file[chosen].dtype
-                self._encoded = _is_encoded(kind) and len(shape) == 1
-                count = int(shape[0])
+                whose = f"{path}:{chosen}"
+                self._converter = PixelConverter(value_range, whose=whose)
+                self._arrangement: Arrangement | None = None
+                if not _holds_files(file[chosen]):
+                    self._arrangement = batch_arrangement(file[chosen].shape, whose, layout)
+                    self._check_values(file[chosen], self._arrangement)
+                count = int(file[chosen].shape[0])
         except InputError:
             raise
         except Exception as error:  # h5py has no kinds of its own
             raise InputError(f"{path} is broken or no HDF5 file: {error}") from None
         self._dataset, self._count = chosen, count
-        self._first = len(shape) == 4 and shape[3] not in (1, 3)
         self.description = f"{path}:{chosen}"
         self.names = numbered(count)
         self._reset()
@@ -81,11 +105,25 @@ class Hdf5Source:
                 value = np.asarray(self._file[self._dataset][index])
         except Exception as error:  # h5py has no kinds of its own
             raise ImageError(f"it cannot be read: {error}") from None
-        if self._encoded:
+        if self._arrangement is None:
             return value.tobytes()
-        if value.ndim == 2:
-            value = value[:, :, None]
-        return netpbm(np.ascontiguousarray(np.moveaxis(value, 0, 2) if self._first else value))
+        image = channels_first(value, self._arrangement._replace(n=1))[0]
+        return image_file(np.asarray(self._converter.map(image)))
+
+    @property
+    def warnings(self) -> Sequence[tuple[str, str]]:
+        """Those of the values."""
+        return self._converter.warnings
+
+    def _check_values(self, dataset: Any, found: Arrangement) -> None:
+        """Go through values that are not ``uint8`` once, to know whether they can be images."""
+        if dataset.dtype == np.uint8:
+            return
+        step = max(1, _CHECKED // max(1, dataset.dtype.itemsize * math.prod(dataset.shape[1:])))
+        for start in range(0, dataset.shape[0], step):
+            part = np.asarray(dataset[start : start + step])
+            images = channels_first(part, found._replace(n=len(part)))
+            self._converter.check(images, start)
 
     def _reset(self) -> None:
         self._lock = ProcessLock()
@@ -113,6 +151,13 @@ def _datasets(group: Any, path: Path, prefix: str = "") -> dict[str, Any]:
 
 
 def _choose(path: Path, found: dict[str, Any], wanted: str | None) -> str:
+    """The path of the dataset that is wanted, or of the only one that can hold images.
+
+    Args:
+        path: Of the file.
+        found: Path to dataset.
+        wanted: The path that was named.
+    """
     if wanted is not None:
         wanted = wanted.strip("/")
         if wanted not in found:
@@ -120,14 +165,10 @@ def _choose(path: Path, found: dict[str, Any], wanted: str | None) -> str:
                 f"{path} has no dataset {wanted!r} in itself (links to other files are not "
                 f"followed); it has {', '.join(list(found)[:8]) or 'none'}"
             )
-        if not _holds_images(found[wanted]):
-            kind, shape = found[wanted].dtype, found[wanted].shape
-            raise InputError(
-                f"{path}:{wanted} is of type {kind} and shape {shape}; expected uint8, "
-                "N × H × W × 3, or encoded images"
-            )
         return wanted
     fitting = [name for name, one in found.items() if _holds_images(one)]
+    if not fitting:  # whose type or shape is explained when it is opened
+        fitting = [name for name, one in found.items() if one.ndim > 2]
     if len(fitting) != 1:
         held = ", ".join(f"{name} ({one.dtype}, {one.shape})" for name, one in found.items())
         raise InputError(
@@ -137,14 +178,18 @@ def _choose(path: Path, found: dict[str, Any], wanted: str | None) -> str:
 
 
 def _holds_images(dataset: Any) -> bool:
-    shape = dataset.shape
-    if not shape or not shape[0]:
+    if not dataset.shape or not dataset.shape[0]:
         return False
     if _is_encoded(dataset.dtype):
-        return len(shape) == 1
-    pixels = dataset.dtype == np.uint8 and 0 not in shape
-    grey = len(shape) == 3 and shape[2] > 4
-    return pixels and (grey or (len(shape) == 4 and (shape[3] in (1, 3) or shape[1] in (1, 3))))
+        return _holds_files(dataset)
+    with contextlib.suppress(InputError):
+        batch_arrangement(dataset.shape, "")
+        return bool(dataset.dtype == np.uint8)
+    return False
+
+
+def _holds_files(dataset: Any) -> bool:
+    return _is_encoded(dataset.dtype) and len(dataset.shape) == 1
 
 
 def _is_encoded(kind: Any) -> bool:

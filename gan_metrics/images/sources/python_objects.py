@@ -1,24 +1,24 @@
-"""Images that are there as objects: arrays, tensors, Pillow's, and datasets of them."""
+"""Images that are there as objects: arrays, tensors, Pillow's, and datasets and loaders of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from gan_metrics.errors import ImageError, InputError
+from gan_metrics.files.process_lock import ProcessLock
 from gan_metrics.files.spool import Spool
-from gan_metrics.images.encode import file_of
-from gan_metrics.images.netpbm import netpbm
+from gan_metrics.images.in_memory import PixelConverter, batch_arrangement, channels_first
 from gan_metrics.images.sources.file_names import numbered
-from gan_metrics.images.sources.folder import read_file
+from gan_metrics.images.sources.samples import SampleReader, image_file, on_host
+from gan_metrics.utils.array_types import AnyArray
 
-__all__ = ["KEYS", "DatasetSource", "IteratedSource", "encoded", "image_of", "is_dataset"]
+__all__ = ["ArrayImages", "DatasetSource", "IteratedSource", "is_dataset"]
 
-KEYS = ("image", "images", "img", "pixel_values")
-"""Where a sample that is a mapping has its image."""
+_CHECKED = 1 << 26
+"""Bytes of an array whose values are checked at once."""
 
 
 def is_dataset(given: object) -> bool:
@@ -26,142 +26,181 @@ def is_dataset(given: object) -> bool:
     return hasattr(given, "__getitem__") and hasattr(given, "__len__")
 
 
-class DatasetSource:
-    """The images of a sequence or of a map-style dataset, asked for when they are needed.
+class ArrayImages:
+    """The images of one array or tensor; see :mod:`gan_metrics.images.in_memory`.
+
+    Its values are checked once, before the first image is read.
 
     Args:
-        data: Gives samples by number: an image, a tuple that begins with one, or a mapping that has
-            one as ``image``, ``img`` or ``pixel_values``. An image is Pillow's; ``uint8``, H × W ×
-            3, H × W × 1 or H × W, or a tensor 3 × H × W or 1 × H × W; or its encoded bytes.
+        array: Several images.
+        value_range: The values that are black and white; ``None``: they are ``uint8``.
+        layout: The order of the axes; ``None``: by the shape.
         description: What it is, for a person.
 
     Attributes:
         names: ``"000000"``, ``"000001"``, ….
-        warnings: None.
+        warnings: Of values that were clipped, or lie in half of the range.
 
     Raises:
-        InputError: When it is empty, or its first sample has no such image.
+        InputError: When it holds no images, one image, or values of unknown range.
     """
 
-    warnings = ()
+    def __init__(
+        self,
+        array: AnyArray,
+        *,
+        value_range: tuple[float, float] | None = None,
+        layout: str | None = None,
+        description: str = "",
+    ) -> None:
+        self.description = description or f"the {type(array).__name__}"
+        images = on_host(array)
+        if images.ndim < 3:
+            raise InputError(
+                f"{self.description} has the shape {images.shape}, which is no set of images; "
+                "features go into gan_metrics.Features(names, array, spec), or to the functions "
+                "of gan_metrics.metrics"
+            )
+        whose = f"the images of {self.description}"
+        found = batch_arrangement(images.shape, whose, layout)
+        self._images = channels_first(images, found)
+        self._converter = PixelConverter(value_range, whose=whose)
+        step = max(1, _CHECKED // max(1, self._images[0].nbytes))
+        for start in range(0, found.n, step):
+            self._converter.check(self._images[start : start + step], start)
+        self.names = numbered(found.n)
 
-    def __init__(self, data: Sequence[Any], description: str = "") -> None:
+    @property
+    def warnings(self) -> Sequence[tuple[str, str]]:
+        """Those of the values."""
+        return self._converter.warnings
+
+    def read(self, index: int) -> bytes:
+        """The bytes of one image; see :meth:`ImageSource.read`."""
+        return image_file(np.asarray(self._converter.map(self._images[index])))
+
+
+class DatasetSource:
+    """The images of a sequence or of a map-style dataset, asked for when they are needed.
+
+    The dataset is asked for one sample at a time, also where several threads read.
+
+    Args:
+        data: Gives samples by number; see :mod:`gan_metrics.images.sources.samples`.
+        value_range: The values of arrays that are black and white; ``None``: they are ``uint8``.
+        layout: The order of the axes of arrays; ``None``: by their shape.
+        description: What it is, for a person.
+
+    Attributes:
+        names: ``"000000"``, ``"000001"``, ….
+        warnings: Of values that were clipped so far, or lie in half of the range.
+
+    Raises:
+        InputError: When it is empty, or its first sample has no image or several.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[Any],
+        description: str = "",
+        *,
+        value_range: tuple[float, float] | None = None,
+        layout: str | None = None,
+    ) -> None:
         self._data = data
         self.description = description or f"the {type(data).__name__}"
         n = len(data)
         if not n:
             raise InputError(f"{self.description} is empty")
         self.names = numbered(n)
-        encoded(data[0], self.description)  # what is wrong with all of them is said now
+        self._lock = ProcessLock()
+        self._how = (value_range, layout)
+        self._reader = self._new_reader()
+        self._one(data[0])  # what is wrong with all of them is said now
+        self._reader = self._new_reader()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._lock = ProcessLock()
+
+    @property
+    def warnings(self) -> Sequence[tuple[str, str]]:
+        """Those of the values."""
+        return self._reader.converter.warnings
 
     def read(self, index: int) -> bytes:
         """The bytes of one image; see :meth:`ImageSource.read`."""
         index = range(len(self.names))[index]
-        try:
-            return encoded(self._data[index], self.description)
-        except InputError as error:
-            raise ImageError(str(error)) from None
-        except Exception as error:  # the user's code may raise anything
-            raise ImageError(f"{type(error).__name__}: {error}") from None
+        with self._lock:
+            try:
+                return self._one(self._data[index])
+            except InputError as error:
+                raise ImageError(str(error)) from None
+            except Exception as error:  # the user's code may raise anything
+                raise ImageError(f"{type(error).__name__}: {error}") from None
+
+    def _new_reader(self) -> SampleReader:
+        value_range, layout = self._how
+        whose = f"the images of {self.description}"
+        return SampleReader(PixelConverter(value_range, whose=whose), layout)
+
+    def _one(self, sample: Any) -> bytes:
+        found = list(self._reader.files(sample))
+        if len(found) != 1:
+            raise InputError(
+                f"{self.description} gives {len(found)} images in one sample; a loader or an "
+                "iterator gives batches, a dataset one image for each number"
+            )
+        return found[0]
 
 
 class IteratedSource:
     """The images of what can be gone through once: they are kept in a temporary file.
 
     Args:
-        data: Gives samples as :class:`DatasetSource` takes them, or batches of them: tensors N × 3
-            × H × W, alone, first in a tuple, or in a mapping.
+        data: Gives samples or batches; see :mod:`gan_metrics.images.sources.samples`.
         description: What it is, for a person.
         most: Take so many images at most.
+        value_range: The values of arrays that are black and white; ``None``: they are ``uint8``.
+        layout: The order of the axes of arrays; ``None``: by their shape.
 
     Attributes:
         names: ``"000000"``, ``"000001"``, ….
-        warnings: None.
+        warnings: Of values that were clipped, or lie in half of the range.
 
     Raises:
         InputError: When there is none, or a sample is no image.
         ResourceError: When the disk is full.
     """
 
-    warnings = ()
-
-    def __init__(self, data: Iterable[Any], description: str = "", most: int | None = None) -> None:
+    def __init__(
+        self,
+        data: Iterable[Any],
+        description: str = "",
+        most: int | None = None,
+        *,
+        value_range: tuple[float, float] | None = None,
+        layout: str | None = None,
+    ) -> None:
         self.description = description or f"the {type(data).__name__}"
+        whose = f"the images of {self.description}"
+        reader = SampleReader(PixelConverter(value_range, whose=whose), layout)
         self._spool = Spool()
         for sample in data:
-            for one in _samples(sample):
+            for file in reader.files(sample):
                 if most is None or len(self._spool) < most:
-                    self._spool.add(encoded(one, self.description))
+                    self._spool.add(file)
             if most is not None and len(self._spool) >= most:
                 break
         self._spool.close()
         if not len(self._spool):
             raise InputError(f"{self.description} gives no image")
         self.names = numbered(len(self._spool))
+        self.warnings = reader.converter.warnings
 
     def read(self, index: int) -> bytes:
         """The bytes of one image; see :meth:`ImageSource.read`."""
         return self._spool.read(index)
-
-
-def _samples(given: Any) -> Iterable[Any]:
-    """The samples of a batch; a sample by itself is one."""
-    image = image_of(given)
-    return list(image) if getattr(image, "ndim", 0) == 4 else [image]
-
-
-def image_of(sample: Any) -> Any:
-    """The image of a sample, or those of a batch: first in a tuple, or in a mapping by its name."""
-    if isinstance(sample, Mapping):
-        return next((sample[key] for key in KEYS if key in sample), sample)
-    return sample[0] if isinstance(sample, tuple | list) and len(sample) else sample
-
-
-def encoded(sample: object, whose: str) -> bytes:
-    """The image of a sample as a file, without loss.
-
-    Args:
-        sample: See :class:`DatasetSource`.
-        whose: For the error.
-
-    Raises:
-        InputError: When it is none.
-    """
-    image = image_of(sample)
-    if isinstance(image, Mapping) and {"bytes", "path"} <= set(image):  # of Hugging Face's library
-        image = image["bytes"] or (image["path"] and read_file(Path(image["path"])))
-    if isinstance(image, bytes | bytearray | memoryview):
-        return bytes(image)
-    if (file := file_of(image)) is not None:
-        return file
-    tensor = hasattr(image, "detach")
-    if tensor:
-        image = image.detach().cpu().numpy()
-    if not isinstance(image, np.ndarray):
-        raise InputError(
-            f"{whose} gives {type(image).__name__}; expected an image of Pillow's, an array or "
-            "tensor of uint8, or encoded bytes, alone or first in a tuple"
-        )
-    return netpbm(_pixels(image, whose, tensor))
-
-
-def _pixels(array: np.ndarray, whose: str, tensor: bool) -> np.ndarray:
-    """H × W × C of one image."""
-    if array.ndim < 2:
-        raise InputError(
-            f"{whose} gives arrays of shape {array.shape}, which are no images; features go into "
-            "gan_metrics.Features(names, array, spec), or to the functions of gan_metrics.metrics"
-        )
-    if array.dtype != np.uint8:
-        low, high = (float(f(array)) for f in (np.min, np.max)) if array.size else (0.0, 0.0)
-        raise InputError(
-            f"{whose} gives images of {array.dtype} with values from {low:g} to {high:g}; expected "
-            "uint8, 0–255: they are what is saved and shown, so convert them as your tool does"
-        )
-    if array.ndim == 2:
-        array = array[:, :, None]
-    if array.ndim == 3 and (tensor or array.shape[2] not in (1, 3)) and array.shape[0] in (1, 3):
-        array = np.moveaxis(array, 0, 2)
-    if array.ndim != 3 or array.shape[2] not in (1, 3) or 0 in array.shape:
-        raise InputError(f"{whose} gives an array of shape {array.shape}; expected H × W × 3")
-    return np.ascontiguousarray(array)

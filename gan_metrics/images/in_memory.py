@@ -1,0 +1,410 @@
+"""The rule for images in memory: which shapes, types and values are images.
+
+It is the same for arrays and tensors of every origin: objects, array files, HDF5, loaders,
+generators and training objects.
+
+===============  ===================================  ============================================
+dtype            without ``value_range``              with ``value_range=(low, high)``
+===============  ===================================  ============================================
+uint8            taken as 0–255                       taken as 0–255: the range concerns others
+bool, complex    refused                              refused
+other integers   refused; the message shows the       low … high becomes 0 … 255, rounded
+                 values and asks for the range
+floating point   refused; the same, with a range if   low … high becomes 0 … 255, rounded as the
+                 the values leave no doubt            protocol says; what lies outside is clipped
+                                                      and counted
+NaN, infinity    refused                              refused
+===============  ===================================  ============================================
+
+Shapes: N × C × H × W and N × H × W × C with 1 (grey), 3 (RGB) or 4 (RGBA) channels, and
+N × H × W (grey). Where a shape can be read in two ways, ``layout`` decides, and without it the
+images are refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from gan_metrics.errors import InputError, UsageError
+from gan_metrics.protocols.spec import LAYOUTS
+from gan_metrics.utils.array_types import AnyArray
+
+__all__ = [
+    "CHANNELS",
+    "Arrangement",
+    "PixelConverter",
+    "batch_arrangement",
+    "channels_first",
+    "check_layout",
+    "check_value_range",
+    "image_arrangement",
+    "sample_arrangement",
+]
+
+CHANNELS = (1, 3, 4)
+"""Numbers of channels that images have: grey, RGB, RGBA."""
+_MANY = 0.1
+"""Share of the values outside of the declared range from which another usual range is meant."""
+
+_FEW = 1e-3
+"""Share of clipped values that is not warned of."""
+
+
+class Arrangement(NamedTuple):
+    """How an array holds a batch of images.
+
+    Attributes:
+        n: Number of images.
+        height: In pixels.
+        width: In pixels.
+        channels: 1, 3 or 4.
+        layout: One of :data:`~gan_metrics.protocols.spec.LAYOUTS`.
+    """
+
+    n: int
+    height: int
+    width: int
+    channels: int
+    layout: str
+
+
+def check_layout(given: str | None) -> str | None:
+    """The order of the axes as it is declared.
+
+    Raises:
+        UsageError: When it is none of :data:`~gan_metrics.protocols.spec.LAYOUTS`.
+    """
+    if given is not None and given not in LAYOUTS:
+        raise UsageError(f"layout={given!r}: expected {', '.join(LAYOUTS[:-1])} or {LAYOUTS[-1]}")
+    return given
+
+
+def check_value_range(given: Sequence[float] | None) -> tuple[float, float] | None:
+    """The values of black and white as they are declared.
+
+    Args:
+        given: ``(low, high)``; ``None``: images are ``uint8``.
+
+    Raises:
+        UsageError: When it is no such pair.
+    """
+    if given is None:
+        return None
+    try:
+        low, high = (float(value) for value in given)
+    except (TypeError, ValueError):
+        low, high = 0.0, 0.0
+    if not low < high or not abs(low) + abs(high) < math.inf:
+        raise UsageError(f"value_range={given!r}: expected two numbers, such as (0, 1) or (-1, 1)")
+    return low, high
+
+
+def batch_arrangement(shape: Sequence[int], whose: str, layout: str | None = None) -> Arrangement:
+    """How an array of several images is to be read.
+
+    Args:
+        shape: Of the array.
+        whose: Whose array it is, for a message, such as ``"images.npy: arr_0"``.
+        layout: One of :data:`~gan_metrics.protocols.spec.LAYOUTS`, if it was declared.
+
+    Raises:
+        InputError: When it holds no images, is one image, or can be read in two ways.
+    """
+    shape = tuple(map(int, shape))
+    if len(shape) not in (3, 4) or 0 in shape:
+        raise InputError(f"{whose} have the shape {shape}; {_EXPECTED}")
+    fitting = _batch_layouts(shape)
+    if layout is not None:
+        if layout not in fitting:
+            raise InputError(f"{whose} have the shape {shape}, which is not {layout}; {_EXPECTED}")
+        return _arranged(shape, layout)
+    if len(shape) == 3 and shape[0] != 1 and (shape[0] in CHANNELS or shape[2] <= max(CHANNELS)):
+        raise InputError(
+            f"{whose} have the shape {shape}: is it one image, or {shape[0]} grey ones? Give "
+            "several images, N × H × W × 3, or declare layout='NHW' (--layout NHW)"
+        )
+    if len(fitting) > 1:
+        raise InputError(
+            f"{whose} have the shape {shape}, which is N × {shape[1]} × H × W or N × H × W × "
+            f"{shape[3]}; declare layout='NCHW' or 'NHWC' (--layout NCHW)"
+        )
+    if not fitting:
+        raise InputError(f"{whose} have the shape {shape}; {_EXPECTED}")
+    return _arranged(shape, fitting[0])
+
+
+def image_arrangement(shape: Sequence[int], whose: str, layout: str | None = None) -> Arrangement:
+    """How an array of one image is to be read: H × W, H × W × C, C × H × W, or a batch of one.
+
+    Args:
+        shape: Of the array.
+        whose: Whose array it is, for a message.
+        layout: One of :data:`~gan_metrics.protocols.spec.LAYOUTS`, if it was declared.
+
+    Raises:
+        InputError: When it is no image, or can be read in two ways.
+    """
+    found = sample_arrangement(shape, whose, layout)
+    if found.n != 1:
+        raise InputError(
+            f"{whose} have the shape {tuple(shape)}, which is {found.n} images; expected one"
+        )
+    return found
+
+
+def sample_arrangement(shape: Sequence[int], whose: str, layout: str | None = None) -> Arrangement:
+    """How an array of a loader is to be read, which is one image or a batch.
+
+    Three axes are one image where the first or the last has a number of channels, else a batch of
+    grey images.
+
+    Args:
+        shape: Of the array.
+        whose: Whose array it is, for a message.
+        layout: One of :data:`~gan_metrics.protocols.spec.LAYOUTS`, if it was declared.
+
+    Raises:
+        InputError: When it holds no images, or can be read in two ways.
+    """
+    shape = tuple(map(int, shape))
+    if len(shape) == 2 and 0 not in shape:
+        return _arranged((1, *shape), "NHW")
+    fitting = _batch_layouts((1, *shape)) if len(shape) == 3 and layout != "NHW" else []
+    if fitting and 0 not in shape:
+        return batch_arrangement((1, *shape), whose, layout)
+    return batch_arrangement(shape, whose, layout)
+
+
+def channels_first(array: AnyArray, found: Arrangement) -> AnyArray:
+    """A view of an array as N × C × H × W.
+
+    Args:
+        array: A NumPy array or a torch tensor of the shape that ``found`` was made from.
+        found: How it is to be read.
+    """
+    if found.layout == "NCHW":
+        return array.reshape((found.n, found.channels, found.height, found.width))
+    shaped = array.reshape((found.n, found.height, found.width, found.channels))
+    return array_namespace(array).permute_dims(shaped, (0, 3, 1, 2))
+
+
+_EXPECTED = "expected N × H × W × 3, N × 3 × H × W, or grey N × H × W"
+
+
+def _batch_layouts(shape: tuple[int, ...]) -> list[str]:
+    """The layouts that a shape can have."""
+    if len(shape) == 3:
+        return ["NHW"]
+    return [layout for layout, axis in (("NCHW", 1), ("NHWC", 3)) if shape[axis] in CHANNELS]
+
+
+def _arranged(shape: tuple[int, ...], layout: str) -> Arrangement:
+    sizes = dict(zip(layout, shape, strict=True))
+    return Arrangement(sizes["N"], sizes["H"], sizes["W"], sizes.get("C", 1), layout)
+
+
+class PixelConverter:
+    """Makes ``uint8`` of the values of images, and counts what it has to clip.
+
+    Args:
+        value_range: The values that are black and white; ``None``: images must be ``uint8``.
+        floor: Cut off what a floating-point image has behind the point, rather than round it.
+        whose: Whose images they are, for messages.
+    """
+
+    def __init__(
+        self,
+        value_range: tuple[float, float] | None = None,
+        *,
+        floor: bool = False,
+        whose: str = "the images",
+    ) -> None:
+        self.value_range, self.floor, self.whose = value_range, floor, whose
+        self._values = self._outside = 0
+        self._least, self._greatest = math.inf, -math.inf
+
+    @property
+    def warnings(self) -> Sequence[tuple[str, str]]:
+        """Pairs of a code and a message about the values of all images so far.
+
+        ``clipped-values``: many lay outside of the range. ``half-of-range``: all lay in its upper
+        half, as images in 0 … 1 do that are declared as −1 … 1.
+        """
+        if self.value_range is None or not self._values:
+            return ()
+        low, high = self.value_range
+        found = []
+        if self._outside > _FEW * self._values:
+            share = self._outside / self._values
+            found.append(
+                (
+                    "clipped-values",
+                    f"{self.whose}: {self._outside:,} of {self._values:,} values ({share:.1%}) lie "
+                    f"outside of {low:g} … {high:g} and were clipped; they lie in "
+                    f"{self._least:g} … {self._greatest:g}",
+                )
+            )
+        if low == -high and self._least >= 0 and self._greatest > 0:
+            found.append(
+                (
+                    "half-of-range",
+                    f"{self.whose}: all values lie in {self._least:g} … {self._greatest:g}, the "
+                    f"upper half of the declared {low:g} … {high:g}; images in 0 … {high:g} are "
+                    f"declared as value_range=(0, {high:g}) (--value-range=0,{high:g})",
+                )
+            )
+        return found
+
+    def convert(self, array: AnyArray) -> AnyArray:
+        """Images as ``uint8``, 0–255.
+
+        Args:
+            array: A NumPy array or a torch tensor of any shape.
+
+        Returns:
+            An array of the same library, device and shape; the given one if it is ``uint8``.
+
+        Raises:
+            InputError: As :meth:`check`.
+        """
+        self.check(array)
+        return self.map(array)
+
+    def check(self, array: AnyArray, start: int = 0) -> None:
+        """Refuse values that are no images, and count those outside of the range.
+
+        Args:
+            array: Images, N × C × H × W.
+            start: Number of the first of them, for a message.
+
+        Raises:
+            InputError: For another dtype than ``uint8`` without a declared range; for bool,
+                complex numbers and objects; for NaN and infinity; and for values that are in
+                another range that images usually have than the declared one.
+        """
+        kind = _kind(array)
+        if kind == "uint8" or not math.prod(array.shape):
+            return
+        if kind not in ("integer", "float"):
+            raise InputError(
+                f"{self.whose} are of type {_dtype(array)}; expected uint8, 0–255, or numbers in a "
+                "declared range (value_range)"
+            )
+        xp = array_namespace(array)
+        wide = _wide(array, xp)
+        least, greatest = float(xp.min(wide)), float(xp.max(wide))
+        if not (math.isfinite(least) and math.isfinite(greatest)):
+            raise InputError(f"{self.whose} hold {_first_not_finite(wide, xp, start)}")
+        if self.value_range is None:
+            raise InputError(
+                f"{self.whose} are of type {_dtype(array)}, with values from {least:g} to "
+                f"{greatest:g}; expected uint8, 0–255: declare which values are black and white, "
+                f"{_advice(least, greatest, kind)}"
+            )
+        low, high = self.value_range
+        outside = 0
+        if least < low or greatest > high:
+            outside = int(xp.sum(xp.astype((wide < low) | (wide > high), xp.int64)))
+        count = math.prod(array.shape)
+        whole = kind == "integer" or bool(xp.all(xp.floor(wide) == wide))
+        meant = _meant(least, greatest, self.value_range, outside / count, whole=whole)
+        if meant is not None:
+            a, b = meant
+            raise InputError(
+                f"{self.whose} have values from {least:g} to {greatest:g}, and the declared range "
+                f"is {low:g} … {high:g}: is it {a:g} … {b:g}, value_range=({a:g}, {b:g}) "
+                f"(--value-range={a:g},{b:g})?"
+            )
+        self._values += count
+        self._outside += outside
+        self._least, self._greatest = min(self._least, least), max(self._greatest, greatest)
+
+    def map(self, array: AnyArray) -> AnyArray:
+        """What :meth:`convert` returns, of images that were checked before."""
+        kind = _kind(array)
+        if kind == "uint8":
+            return array
+        xp = array_namespace(array)
+        if self.value_range is None or not math.prod(array.shape):
+            return xp.astype(array, xp.uint8)
+        low, high = self.value_range
+        scaled = (_wide(array, xp) - low) * (255.0 / (high - low))
+        whole = xp.floor(scaled) if self.floor and kind == "float" else xp.round(scaled)
+        return xp.astype(xp.clip(whole, 0, 255), xp.uint8)
+
+
+def _dtype(array: AnyArray) -> str:
+    dtype = array.dtype
+    return str(getattr(dtype, "name", dtype)).removeprefix("torch.")
+
+
+def _kind(array: AnyArray) -> str:
+    """``"uint8"``, ``"integer"``, ``"float"`` or ``"other"``."""
+    name = _dtype(array)
+    if name == "uint8":
+        return name
+    if name.startswith(("int", "uint")):
+        return "integer"
+    return "float" if name.startswith(("float", "bfloat")) else "other"
+
+
+def _wide(array: AnyArray, xp: AnyArray) -> AnyArray:
+    """Its numbers in float32, or in float64 where float32 does not hold them."""
+    large = _dtype(array) in ("int32", "uint32", "int64", "uint64")
+    return xp.astype(array, xp.float64 if large else xp.float32)
+
+
+def _first_not_finite(wide: AnyArray, xp: AnyArray, start: int) -> str:
+    """What the first value is that is no number, and where."""
+    bad = ~xp.isfinite(wide)
+    flat = bad.reshape(-1).cpu().numpy() if hasattr(bad, "detach") else bad.reshape(-1)
+    position = int(np.flatnonzero(flat)[0])
+    image, *place = (int(i) for i in np.unravel_index(position, tuple(wide.shape)))
+    value = float(wide.reshape(-1)[position])
+    return (
+        f"{'NaN' if math.isnan(value) else 'infinity'}, first in image {image + start} at channel, "
+        f"row, column {', '.join(map(str, place))} (counted from 0)"
+    )
+
+
+def _advice(least: float, greatest: float, kind: str) -> str:
+    """The range to declare: by its numbers only where the values leave no doubt."""
+    declared = "BLACK", "WHITE"
+    if kind == "float":
+        if least >= 0 and 0.9 <= greatest <= 1:
+            declared = "0", "1"
+        elif -1 <= least <= -0.9 and 0.9 <= greatest <= 1:
+            declared = "-1", "1"
+        elif least >= 0 and 200 <= greatest <= 255:
+            declared = "0", "255"
+    low, high = declared
+    return f"value_range=({low}, {high}) (--value-range={low},{high})"
+
+
+def _meant(
+    least: float, greatest: float, declared: tuple[float, float], outside: float, *, whole: bool
+) -> tuple[float, float] | None:
+    """Another usual range that the values have, if it is hardly the declared one.
+
+    Args:
+        least: The least value.
+        greatest: The greatest value.
+        declared: The declared range.
+        outside: Share of the values outside of it.
+        whole: Whether all values are whole numbers.
+    """
+    black = declared[1] - declared[0] > 100 and not whole  # if they were in −1 … 1
+    if outside < _MANY and not black:
+        return None
+    if least >= 0 and greatest <= 1:
+        return 0.0, 1.0
+    if -1 <= least <= (0 if black else -0.5) and greatest <= 1:
+        return -1.0, 1.0
+    if least >= 0 and 32 <= greatest <= 255 and declared != (0.0, 255.0):
+        return 0.0, 255.0
+    return None
