@@ -25,6 +25,7 @@ from gan_metrics.metrics.estimate import difference_error
 from gan_metrics.results.methods_text import bibtex_of, methods_of
 from gan_metrics.results.result import MetricResult, rounded_text
 from gan_metrics.utils.result_warning import ResultWarning, unique
+from gan_metrics.utils.tables import text_table
 from gan_metrics.utils.text import as_text, dumps
 
 __all__ = ["Comparison", "Difference", "Standing", "compare", "names_of", "rank"]
@@ -207,15 +208,15 @@ class Comparison:
         images, *provenance = results[0].provenance()
         if len({(r.n_real, r.n_fake) for r in results}) == 1:
             provenance.insert(0, f"{images} each" if results[0].sides == 2 else images)
-        return "\n".join([_tabulated(heads, rows, "plain"), *self._missing(), "", *provenance])
+        return "\n".join([text_table(heads, rows, "plain"), *self._missing(), "", *provenance])
 
     def to_markdown(self) -> str:
         """The table for a README."""
-        return _tabulated(*self.table(), "github")
+        return text_table(*self.table(), "github")
 
     def to_latex(self) -> str:
         """The table for a paper; needs ``booktabs``."""
-        return _tabulated(*self.table(), "latex_booktabs")
+        return text_table(*self.table(), "latex_booktabs")
 
     def to_csv(self) -> str:
         """One line for each generator, numbers in full."""
@@ -458,12 +459,3 @@ def _unequal(measured: Sequence[Evaluation], metric: str) -> list[ResultWarning]
 def _shown(standing: Standing, metric: str) -> str:
     value = standing.mean(metric)
     return "–" if value is None else rounded_text(value, standing.error(metric))
-
-
-def _tabulated(heads: Sequence[str], rows: Sequence[Sequence[str]], style: str) -> str:
-    from tabulate import tabulate
-
-    if style == "github":
-        heads = [head.replace("|", "\\|") for head in heads]
-        rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    return tabulate(rows, heads, tablefmt=style, disable_numparse=True)

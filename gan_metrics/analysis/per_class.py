@@ -18,6 +18,7 @@ from gan_metrics.images.metadata import Tally
 from gan_metrics.metrics.estimate import Estimate
 from gan_metrics.results.result import value_text
 from gan_metrics.utils.result_warning import ResultWarning
+from gan_metrics.utils.tables import text_table
 from gan_metrics.utils.text import printable
 
 __all__ = ["SMALL", "ClassValue", "PerClass", "measure_classes"]
@@ -112,8 +113,6 @@ class PerClass:
 
     def to_text(self) -> str:
         """A table for a person, of the first 40 classes."""
-        from tabulate import tabulate
-
         small = set(self.small)
         names = list(self.counts)[:_SHOWN]
         rows = [
@@ -126,7 +125,7 @@ class PerClass:
         ]
         rows.append(["mean over classes", "", "", *(m.to_text() for m in self.means.values())])
         heads = ["class", "real", "fake", *self.values]
-        lines = [tabulate(rows, heads, tablefmt="plain", disable_numparse=True)]
+        lines = [text_table(heads, rows)]
         if len(self.counts) > len(names):
             lines.append(f"… and {len(self.counts) - len(names)} classes more: --json lists all")
         if small:

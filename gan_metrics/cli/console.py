@@ -264,6 +264,8 @@ def progress() -> Iterator[Callable[[str, int, int], None] | None]:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout; plain columns where that is no terminal."""
+    from gan_metrics.utils.tables import text_table
+
     rows = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         from rich.console import Console
@@ -277,7 +279,4 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
             drawn.add_row(*(Text(cell) for cell in row))
         Console().print(drawn)
         return
-    widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
-    for row in [columns, *rows]:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print(line.rstrip())  # noqa: T201
+    print(text_table(columns, rows))  # noqa: T201

@@ -158,11 +158,10 @@ def references(
 
       gan-metrics fid ref:cifar10-train fake/
     """
-    from gan_metrics.errors import unknown_name
     from gan_metrics.stats.references import REFERENCES
 
-    if name is not None and name.removeprefix("ref:") not in REFERENCES:
-        raise unknown_name("reference", name, REFERENCES)
+    if name is not None:
+        REFERENCES.find(name.removeprefix("ref:"))
     if json or name is not None:
         asked = REFERENCES if name is None else [name.removeprefix("ref:")]
         console.print_json(

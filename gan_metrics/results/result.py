@@ -13,6 +13,7 @@ from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.protocols.table import REGISTRY as PROTOCOLS
 from gan_metrics.results.methods_text import bibtex_of, methods_of
 from gan_metrics.utils.result_warning import ResultWarning, unique
+from gan_metrics.utils.tables import text_table
 from gan_metrics.utils.text import dumps
 
 __all__ = [
@@ -318,12 +319,8 @@ class EvaluationResult(Mapping[str, MetricResult]):
 
     def to_text(self) -> str:
         """A table for a person, and below it what it was computed from."""
-        rows = self._rows()
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        lines = [
-            "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        ]
+        heads, *rows = self._rows()
+        lines = [text_table(heads, rows)]
         lines += [f"{name}: not computed: {why}" for name, why in self.not_computed.items()]
         spaces: dict[str, tuple[list[str], MetricResult]] = {}
         for result in self._results.values():

@@ -6,14 +6,12 @@ seldom says that itself; what only the index says of a feature space is marked *
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,7 +21,6 @@ from gan_metrics.errors import (
     InputError,
     MismatchError,
     WeightsError,
-    unknown_name,
 )
 from gan_metrics.files.download import DownloadError, fetch, pin, pinned, sha256_of
 from gan_metrics.files.probe import probe
@@ -33,6 +30,7 @@ from gan_metrics.stats.files import Reference, read_reference
 from gan_metrics.stats.formats import FORMATS
 from gan_metrics.stats.statistics import Statistics
 from gan_metrics.utils.progress import Progress
+from gan_metrics.utils.registry import Registry
 
 __all__ = [
     "REFERENCES",
@@ -40,6 +38,7 @@ __all__ = [
     "find_reference",
     "index_path",
     "open_reference",
+    "read_index",
 ]
 
 _GIVES = {name: kind for row in FORMATS.values() for name, kind in row.holds.items()}
@@ -166,13 +165,18 @@ def index_path() -> Path:
     )
 
 
-@functools.lru_cache(maxsize=4)
-def _entries(path: Path) -> Mapping[str, Entry]:
+def read_index() -> dict[str, Entry]:
+    """The entries of the index, sorted by name.
+
+    Raises:
+        GanMetricsError: When it is missing or broken.
+    """
+    path = index_path()
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(index, dict):
             raise ValueError(f"it holds a {type(index).__name__}, not an object")
-        return MappingProxyType({name: _entry(name, index[name]) for name in sorted(index)})
+        return {name: _entry(name, index[name]) for name in sorted(index)}
     except (OSError, ValueError) as error:
         raise GanMetricsError(
             f"the index of references {path} is broken: {error}; install gan-metrics again"
@@ -195,20 +199,7 @@ def _entry(name: str, data: object) -> Entry:
     return Entry(name, **frozen)
 
 
-class _Index(Mapping[str, Entry]):
-    """The index, read when it is first looked into."""
-
-    def __getitem__(self, name: str) -> Entry:
-        return _entries(index_path())[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_entries(index_path()))
-
-    def __len__(self) -> int:
-        return len(_entries(index_path()))
-
-
-REFERENCES: Mapping[str, Entry] = _Index()
+REFERENCES: Registry[Entry] = Registry("reference", read_index)
 """Name to entry, sorted by name; read from the index when it is first looked into."""
 
 
@@ -228,7 +219,7 @@ def find_reference(name: str, *, progress: Progress | None = None) -> Path:
         WeightsError: When the file cannot be had, is no such file, or has another hash.
         ResourceError: When it cannot be written.
     """
-    entry = _entry_of(name)
+    entry = REFERENCES.find(name)
     target = settings.references_dir() / entry.filename
     looked = [index_path().parent / entry.filename, target]
     for place in looked:
@@ -264,7 +255,7 @@ def open_reference(name: str, *, progress: Progress | None = None) -> Reference:
             what the index says.
         MismatchError: When the file says something else of its statistics than the index.
     """
-    entry = _entry_of(name)
+    entry = REFERENCES.find(name)
     path = find_reference(name, progress=progress)
     try:
         found = read_reference(path)
@@ -281,12 +272,6 @@ def open_reference(name: str, *, progress: Progress | None = None) -> Reference:
     main, *others = (_described(entry, path, kind, one) for kind, one in kinds.items())
     _pin(entry, path)  # not before: a wrong file would be the one that the right one is held to
     return found._replace(statistics=replace(main, others={one.kind: one for one in others}))
-
-
-def _entry_of(name: str) -> Entry:
-    if name not in REFERENCES:
-        raise unknown_name("reference", name, REFERENCES)
-    return REFERENCES[name]
 
 
 def _verified(entry: Entry, path: Path) -> Path:

@@ -8,9 +8,10 @@ itself has never loads them.
 
 from __future__ import annotations
 
+import functools
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
@@ -67,6 +68,7 @@ class Registry(Mapping[str, _Entry]):
     Args:
         kind: What the entries are, for messages, such as ``"metric"``.
         entries: The package's own; a string ``"module:attribute"`` is imported at its first use.
+            Or a function that returns them, called when the registry is first looked into.
 
     Examples:
         >>> colors = Registry("color", {"red": (255, 0, 0)})
@@ -78,10 +80,18 @@ class Registry(Mapping[str, _Entry]):
         gan_metrics.errors.UsageError: unknown color 'rde'. Did you mean red?
     """
 
-    def __init__(self, kind: str, entries: Mapping[str, _Entry | str]) -> None:
+    def __init__(
+        self,
+        kind: str,
+        entries: Mapping[str, _Entry | str] | Callable[[], Mapping[str, _Entry | str]],
+    ) -> None:
         self.kind = kind
-        self._entries: dict[str, _Entry | str] = dict(entries)
+        self._own = entries
         self._origins: dict[str, Origin] = {}
+
+    @functools.cached_property
+    def _entries(self) -> dict[str, _Entry | str]:
+        return dict(self._own() if callable(self._own) else self._own)
 
     @property
     def view(self) -> Mapping[str, _Entry]:

@@ -42,6 +42,7 @@ from gan_metrics.stats.references import (
     open_reference,
 )
 from gan_metrics.stats.statistics import Statistics
+from gan_metrics.utils.registry import Registry
 
 ROOT = Path(gm.__file__).parent.parent
 NAME = "cifar10-train"
@@ -107,7 +108,8 @@ def change(monkeypatch: pytest.MonkeyPatch) -> Change:
 
     def with_changes(name: str = NAME, **changes: Any) -> Entry:
         entry = replace(references.REFERENCES[name], **changes)
-        monkeypatch.setattr(references, "REFERENCES", {**references.REFERENCES, name: entry})
+        changed = Registry("reference", {**references.REFERENCES, name: entry})
+        monkeypatch.setattr(references, "REFERENCES", changed)
         return entry
 
     return with_changes
@@ -277,7 +279,7 @@ def test_a_broken_index_is_told(fault: str, tmp_path: Path, monkeypatch: Any) ->
     path.write_text(made if isinstance(made, str) else json.dumps(made()))
     monkeypatch.setattr(references, "index_path", lambda: path)
     with pytest.raises(GanMetricsError, match=fault) as caught:
-        list(REFERENCES)
+        list(Registry("reference", references.read_index))
     assert caught.value.exit_code == 1
     assert str(path) in str(caught.value)
     assert "install gan-metrics again" in str(caught.value)
