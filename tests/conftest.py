@@ -37,6 +37,19 @@ TINY = "timm:test_resnet"
 typer.testing._get_command = functools.cache(typer.main.get_command)
 
 
+_SLOW = Path(__file__).with_name("slow.txt")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that slow.txt lists; ``make slow`` runs them, ``make test`` does not."""
+    lines = _SLOW.read_text(encoding="utf-8").splitlines()
+    listed = {line.rstrip() for line in lines if line and not line.startswith("#")}
+    for item in items:
+        if {item.nodeid, item.nodeid.partition("[")[0]} & listed:
+            item.add_marker("slow")
+
+
 def _settle(place: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setenv("GAN_METRICS_CACHE", str(place / "cache"))
     patch.setenv("GAN_METRICS_HOME", str(place / "home"))
@@ -135,11 +148,19 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return write_folder(root / "real", crops(12, seed=1)), write_folder(root / "fake", noisy)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_lite0() -> Iterator[None]:
+    """Build efficientnet-lite0 once in a process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "build_network", coarse.build_once)
+        yield
+
+
 @pytest.fixture(scope="module")
 def coarse_lite0() -> Iterator[None]:
     """In this process efficientnet-lite0 sees its images at a quarter of their height and width."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(network, "build_network", coarse.build_network)
+        patch.setattr(network, "build_network", coarse.build_coarse)
         yield
 
 

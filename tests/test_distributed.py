@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import ranked
+from conftest import made_once
 from data import crops, write_folder
 
 import gan_metrics as gm
@@ -25,13 +26,14 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("ranks")
-    write_folder(root / "real", crops(9, seed=1))
-    write_folder(root / "fake", crops(7, seed=2))
-    write_folder(root / "few", crops(3, seed=3))
-    write_folder(root / "broken", crops(6, seed=4))
-    (root / "broken" / "0003.png").write_bytes(b"no image")
-    return root
+    def make(root: Path) -> None:
+        write_folder(root / "real", crops(9, seed=1))
+        write_folder(root / "fake", crops(7, seed=2))
+        write_folder(root / "few", crops(3, seed=3))
+        write_folder(root / "broken", crops(6, seed=4))
+        (root / "broken" / "0003.png").write_bytes(b"no image")
+
+    return made_once(tmp_path_factory, "ranks", make)
 
 
 @pytest.fixture(scope="module")
@@ -40,22 +42,31 @@ def expected(root: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module", params=[pytest.param(2, marks=pytest.mark.slow), 3])
-def found(root: Path, request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+def found(
+    root: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> list[dict[str, Any]]:
     """Of each rank, what it found."""
     size = request.param
-    places = {"GAN_METRICS_HOME": str(root / "home"), "GAN_METRICS_CACHE": str(root / "none")}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, str(HERE / "ranked.py"), str(root), str(rank), str(size)],
-            env={**os.environ, **places, "GAN_METRICS_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(size)
-    ]
-    said = [rank.communicate(timeout=300)[1] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0] * size, "\n".join(said)
-    return [pickle.loads((root / f"found-{size}-{rank}.pkl").read_bytes()) for rank in range(size)]
+    files = [f"found-{size}-{rank}.pkl" for rank in range(size)]
+
+    def make(folder: Path) -> None:
+        places = {"GAN_METRICS_HOME": str(folder / "home"), "GAN_METRICS_CACHE": str(folder / "no")}
+        ranks = [
+            subprocess.Popen(
+                [sys.executable, str(HERE / "ranked.py"), str(root), str(rank), str(size)],
+                env={**os.environ, **places, "GAN_METRICS_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for rank in range(size)
+        ]
+        said = [rank.communicate(timeout=300)[1] for rank in ranks]
+        assert [rank.returncode for rank in ranks] == [0] * size, "\n".join(said)
+        for file in files:
+            (root / file).rename(folder / file)
+
+    folder = made_once(tmp_path_factory, f"found-by-{size}-ranks", make)
+    return [pickle.loads((folder / file).read_bytes()) for file in files]
 
 
 def same(a: Any, b: Any) -> None:

@@ -92,3 +92,12 @@ def test_only_decoding_and_encoding_import_pillow() -> None:
         "images/decode.py",
         "images/encode.py",
     }
+
+
+def test_every_line_of_the_list_of_slow_tests_is_a_test() -> None:
+    tests = ROOT.parent / "tests"
+    for line in (tests / "slow.txt").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            file, _, test = line.partition("::")
+            text = (ROOT.parent / file).read_text(encoding="utf-8")
+            assert f"def {test.partition('[')[0]}(" in text, line

@@ -28,7 +28,10 @@ Reference = Input | Iterable[Any]
 def is_loader(given: object) -> bool:
     """Whether something gives batches of images, and is no set of images by itself."""
     sets = (str, os.PathLike, Statistics, Features, Generated, np.ndarray, torch.Tensor)
-    return isinstance(given, Iterable) and not isinstance(given, (*sets, list, tuple))
+    if not isinstance(given, Iterable) or isinstance(given, sets):
+        return False
+    paths = isinstance(given, list | tuple) and given and isinstance(given[0], str | os.PathLike)
+    return not paths
 
 
 def batches_of(loader: Iterable[Any], comm: Comm, reader: SampleReader) -> Iterator[AnyArray]:

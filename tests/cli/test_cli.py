@@ -88,13 +88,14 @@ def test_every_option_reaches_the_library(
     given = {
         "backbone": "b", "layer": "l", "pool": "max", "protocol": "p", "weights": "w",
         "precision": "bf16", "alpha": "white", "exif": "apply", "max_images": 3, "seed": 4,
-        "on_error": "skip", "device": "cpu", "batch_size": 5, "workers": 1,
+        "on_error": "skip", "device": "cpu", "batch_size": 5, "workers": 1, "layout": "NHW",
     }  # fmt: skip
     flags = [x for k, v in given.items() for x in (f"--{k.replace('_', '-')}", v)]
+    flags.append("--value-range=-1,2.5")
     done = call("fid", "R", "F", *flags, "--no-recursive", "--no-cache", "--no-error-bars")
     assert done.code == 0, done.err
     expected = {**given, "recursive": False, "cache": False, "error_bars": False}
-    expected |= {"comm": ALONE, "engine": "local"}
+    expected |= {"comm": ALONE, "engine": "local", "value_range": (-1.0, 2.5)}
     assert {k: v for k, v in taken.items() if k != "progress"} == {
         **expected, "names": "fid", "real": "R", "fake": "F",
         "arguments": {"fid": {}},

@@ -45,6 +45,8 @@ from gan_metrics.inputs.opening import open_object, open_source
 from gan_metrics.inputs.options import Options
 from gan_metrics.protocols.spec import Decoding
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 
 class Network:
     """A small network, loaded at most once, that counts what it embeds."""

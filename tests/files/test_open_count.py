@@ -24,6 +24,8 @@ from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.stats.files import read_reference
 from gan_metrics.stats.statistics import Statistics
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 ROWS = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
 MOMENTS = Moments.from_features(ROWS)
 MU, SIGMA = MOMENTS.mean, MOMENTS.cov

@@ -19,6 +19,8 @@ from torch import nn
 import gan_metrics as gm
 from gan_metrics.errors import InputError, UsageError
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 Folders = tuple[Path, Path]
 
 

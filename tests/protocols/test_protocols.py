@@ -25,6 +25,8 @@ from gan_metrics.images.resize import RESAMPLERS
 from gan_metrics.metrics.registry import METRICS, check_arguments
 from gan_metrics.protocols.table import PROTOCOLS, protocol_for, several
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 Folders = tuple[Path, Path]
 
 

@@ -18,6 +18,8 @@ from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.stats.statistics import Statistics
 from gan_metrics.training import FID, KID, FrechetLoss, InceptionScore, Metrics, PrecisionRecall
 
+pytestmark = pytest.mark.usefixtures("coarse_lite0")
+
 
 def batch(n: int, seed: int) -> torch.Tensor:
     return torch.from_numpy(np.stack(crops(n, seed, 48, 48))).permute(0, 3, 1, 2)
