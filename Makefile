@@ -56,7 +56,8 @@ check: lint
 	$(BIN)/pytest -q --doctest-modules gan_metrics
 
 slow: coverage
-	$(BIN)/pytest -q -m slow --timeout 3600
+	-$(BIN)/pytest -q -m slow --timeout 3600 --junitxml build/slow.xml
+	$(BIN)/python .ci/slow_table.py build/slow.xml > docs/slow-tests-table.md
 	$(BIN)/python tests/against_peers/recorded.py
 	$(BIN)/python benchmarks/faults.py > docs/faults-table.md
 	$(BIN)/python benchmarks/soak.py > docs/soak-table.md

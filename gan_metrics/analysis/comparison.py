@@ -40,7 +40,8 @@ class Standing:
 
     Attributes:
         name: The generator.
-        value: Of the metric that ranks; the mean over its runs.
+        value: Of the metric that ranks; the mean over its runs, of the distances from zero where
+            that is best.
         standard_error: Of that; ``None``: there is none.
         results: For each run, name of a metric to result.
         spread: Standard deviation over runs, divisor R − 1; ``None`` for a single run.
@@ -56,7 +57,7 @@ class Standing:
         """Of a metric over the runs; ``None`` where a run lacks it."""
         if not all(metric in run for run in self.results):
             return None
-        return float(np.mean([run[metric].value for run in self.results]))
+        return float(np.mean(_of_runs(metric, [run[metric].value for run in self.results])))
 
     def error(self, metric: str) -> float | None:
         """The standard error of :meth:`mean`; ``None`` where a run lacks the metric."""
@@ -65,7 +66,8 @@ class Standing:
             return None
         if len(runs) == 1:
             return runs[0].standard_error
-        return float(np.std([run.value for run in runs], ddof=1)) / math.sqrt(len(runs))
+        values = _of_runs(metric, [run.value for run in runs])
+        return float(np.std(values, ddof=1)) / math.sqrt(len(runs))
 
 
 @dataclass(frozen=True)
@@ -312,7 +314,10 @@ def rank(groups: Mapping[str, Sequence[Evaluation]], rows: registry.Request) -> 
     standings.sort(
         key=lambda s: abs(s.value) if better == "zero" else s.value, reverse=better == "higher"
     )
-    differences = [_difference(a, b, leading, groups) for a, b in itertools.pairwise(standings)]
+    differences = [
+        _difference(a, b, leading, groups, zero=better == "zero")
+        for a, b in itertools.pairwise(standings)
+    ]
     missing = {name: str(e) for one in measured for name, e in one.errors.items()}
     every = [w for one in measured for r in one.results.values() for w in r.warnings]
     return Comparison(
@@ -367,7 +372,7 @@ def names_of(fakes: Sequence[Input]) -> list[str]:
 
 
 def _standing(name: str, metric: str, runs: Sequence[Evaluation]) -> Standing:
-    values = [run.results[metric].value for run in runs]
+    values = _of_runs(metric, [run.results[metric].value for run in runs])
     if len(runs) == 1:
         error, spread = runs[0].results[metric].standard_error, None
     else:
@@ -376,15 +381,39 @@ def _standing(name: str, metric: str, runs: Sequence[Evaluation]) -> Standing:
     return Standing(name, float(np.mean(values)), error, [run.results for run in runs], spread)
 
 
+def _of_runs(metric: str, values: Sequence[float]) -> Sequence[float]:
+    """What is averaged over runs: of several, distances from zero where that is the best value."""
+    row = registry.entry_of(metric.partition("@")[0])
+    zero = row is not None and row.better == "zero" and len(values) > 1
+    return [abs(value) for value in values] if zero else values
+
+
 def _difference(
-    a: Standing, b: Standing, metric: str, groups: Mapping[str, Sequence[Evaluation]]
+    a: Standing,
+    b: Standing,
+    metric: str,
+    groups: Mapping[str, Sequence[Evaluation]],
+    *,
+    zero: bool,
 ) -> Difference:
+    """Of two neighbours in the ranking.
+
+    Args:
+        a: The better one.
+        b: The worse one.
+        metric: The metric that ranks.
+        groups: Name of a generator to its runs.
+        zero: Whether the best value is zero: distances from it are compared then.
+    """
     first, second = groups[a.name], groups[b.name]
-    gap = abs(a.value - b.value)
+    gap = abs(abs(a.value) - abs(b.value)) if zero else abs(a.value - b.value)
     error: float | None
     freedom = math.inf
     if len(first) == len(second) == 1:
-        error = difference_error(first[0].estimates[metric], second[0].estimates[metric])
+        pair = [runs[0].estimates[metric] for runs in (first, second)]
+        if zero:
+            pair = [one.mirrored() if one.value < 0 else one for one in pair]
+        error = difference_error(*pair)
     else:
         error, freedom = _welch(a, b)
     return Difference(a.name, b.name, gap, error, _p_value(gap, error, freedom))

@@ -6,6 +6,7 @@ import os
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from gan_metrics.backbones.recipe import INPUT, BackboneChoice, Recipe
 from gan_metrics.errors import UsageError, WeightsError, unknown_name
 from gan_metrics.utils.imports import import_object
 from gan_metrics.utils.stdout import prints_to_stderr
+from gan_metrics.utils.tf32 import float32_default
 
 __all__ = ["build_network", "find_cut", "list_cuts", "read_state_dict", "skeleton"]
 
@@ -30,22 +32,29 @@ def build_network(choice: BackboneChoice) -> nn.Module:
         WeightsError: When the weights do not fit the network.
     """
     recipe = choice.recipe
-    if choice.weights is None:
-        module = _build(recipe)
-    elif isinstance(choice.weights, Path):
-        module = _loaded(recipe, choice.weights)
-    else:
-        module = _build(recipe, choice.seed)
+    with _defaults_of(recipe):
+        if choice.weights is None:
+            module = _build(recipe)
+        elif isinstance(choice.weights, Path):
+            module = _loaded(recipe, choice.weights)
+        else:
+            module = _build(recipe, choice.seed)
     return module.eval()
+
+
+def _defaults_of(recipe: Recipe) -> AbstractContextManager[None]:
+    """Built-in networks are float32 whatever the process's default is; a user's own keeps it."""
+    return float32_default(recipe.weights is not None)
 
 
 def skeleton(recipe: Recipe) -> nn.Module:
     """The network on the meta device, in eval mode: its modules and shapes, without numbers."""
-    try:
-        with torch.device("meta"):
+    with _defaults_of(recipe):
+        try:
+            with torch.device("meta"):
+                return _build(recipe).eval().to("meta")
+        except (NotImplementedError, RuntimeError):  # it computes with numbers while it is built
             return _build(recipe).eval().to("meta")
-    except (NotImplementedError, RuntimeError):  # it computes with numbers while it is built
-        return _build(recipe).eval().to("meta")
 
 
 def list_cuts(recipe: Recipe) -> list[CutPoint]:
@@ -55,7 +64,8 @@ def list_cuts(recipe: Recipe) -> list[CutPoint]:
         UsageError: When the network cannot take images of the size that its recipe says.
     """
     try:
-        return cut_points(skeleton(recipe), recipe.input_size)
+        with _defaults_of(recipe):
+            return cut_points(skeleton(recipe), recipe.input_size)
     except UsageError:
         raise
     except (Exception, SystemExit):  # it looks at numbers on its way
@@ -87,6 +97,7 @@ def find_cut(recipe: Recipe, path: str) -> tuple[str, str]:
         with (
             torch.inference_mode(),
             prints_to_stderr(),
+            _defaults_of(recipe),
         ):  # two images, so that their axis can be told
             return run_until(network, torch.zeros(2, 3, size, size, device=device), [path])[path]
 

@@ -24,7 +24,7 @@ from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.protocols.table import LPIPS_PREPROCESS
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.progress import Progress
-from gan_metrics.utils.tf32 import tf32
+from gan_metrics.utils.tf32 import float32_default, tf32
 
 __all__ = ["NETS", "Lpips"]
 
@@ -81,7 +81,7 @@ class Lpips:
             precision="fp32",
             departures=(),
         )
-        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), float32_default():
             warnings.simplefilter("ignore")  # torchvision's, of how lpips calls it
             module: nn.Module = package.LPIPS(net=net, pnet_rand=True, verbose=False)
         trunk = build_network(choice).state_dict()
@@ -113,7 +113,7 @@ class Lpips:
         pair = [
             one.to(self.device, torch.float32).expand(-1, 3, -1, -1) / 127.5 - 1 for one in (x, y)
         ]
-        with tf32(False):
+        with float32_default(), tf32(False):
             try:
                 found: torch.Tensor = self._module(*pair)
             except RuntimeError as error:

@@ -19,7 +19,7 @@ from gan_metrics.backbones.layers import cut_of
 from gan_metrics.errors import InputError, UsageError, failed_device
 from gan_metrics.images import preprocess
 from gan_metrics.utils.stdout import prints_to_stderr
-from gan_metrics.utils.tf32 import tf32
+from gan_metrics.utils.tf32 import float32_default, tf32
 
 if TYPE_CHECKING:
     from gan_metrics.backbones.recipe import BackboneChoice, Layer
@@ -158,7 +158,7 @@ class Backbone:
         """
         if not images.is_floating_point():
             raise InputError(f"gradients need floating-point images in 0–255, not {images.dtype}")
-        with _arithmetic("fp32", self.device):
+        with self._arithmetic("fp32"):
             inputs = preprocess.apply(images.to(self.device), self._preprocess)
         return self._pooled(inputs, [replace(self.choice.layer, pool=str(self.spec.pool))])[0]
 
@@ -176,7 +176,7 @@ class Backbone:
             return preprocess.apply(images, self._preprocess)  # which says what is wrong
         images = images.to(self.device)
         rows = max(1, _PIXELS_AT_ONCE // max(images.shape[2] * images.shape[3], 1))
-        with torch.no_grad(), _arithmetic("fp32", self.device):
+        with torch.no_grad(), self._arithmetic("fp32"):
             return torch.cat(
                 [preprocess.apply(part, self._preprocess) for part in torch.split(images, rows)]
             )
@@ -238,14 +238,27 @@ class Backbone:
     def _surroundings(self) -> Iterator[None]:
         """The arithmetic that was asked for; what a user's own network prints goes to stderr."""
         with contextlib.ExitStack() as stack:
-            stack.enter_context(_arithmetic(str(self.spec.precision), self.device))
+            stack.enter_context(self._arithmetic(str(self.spec.precision)))
             if self._own:
                 stack.enter_context(prints_to_stderr())
             yield
 
+    @contextlib.contextmanager
+    def _arithmetic(self, precision: str) -> Iterator[None]:
+        """What the precision's name says, whatever the process has set, for this block only."""
+        short = _AUTOCAST.get(precision)
+        casting = torch.autocast(
+            self.device.type, short or torch.bfloat16, enabled=short is not None
+        )
+        with casting, tf32(precision == "tf32"), float32_default(not self._own):
+            yield
+
     def _built(self) -> nn.Module:
         """The network, as fast as its precision allows with its cuts left as they are."""
-        module = build_network(self.choice)
+        with float32_default(not self._own):
+            return self._prepared(build_network(self.choice))
+
+    def _prepared(self, module: nn.Module) -> nn.Module:
         if self.spec.precision not in _AUTOCAST and not self._own:
             # A folded bias holds mean/deviation, which can be large: 8 bits are too few for it.
             self._folded = fold_batchnorm(module, keep=sorted(self._cuts))
@@ -292,12 +305,3 @@ def _check_precision(precision: str, device: torch.device) -> None:
         raise UsageError(f"--precision int8 runs on a CPU, not on {device}; bf16 is the short one")
     if precision == "fp16" and device.type == "cpu":
         raise UsageError("--precision fp16 needs a GPU; on a CPU, bf16 is the short one")
-
-
-@contextlib.contextmanager
-def _arithmetic(precision: str, device: torch.device) -> Iterator[None]:
-    """What the precision's name says, whatever the caller has switched on, for this block only."""
-    short = _AUTOCAST.get(precision)
-    casting = torch.autocast(device.type, short or torch.bfloat16, enabled=short is not None)
-    with casting, tf32(precision == "tf32"):
-        yield

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gan_metrics.backbones.recipe import BackboneChoice
-from gan_metrics.errors import GanMetricsError, InputError
+from gan_metrics.errors import ComputationError, GanMetricsError, InputError
 from gan_metrics.evaluation.compatibility import (
     check_resolutions,
     common_protocol,
@@ -17,6 +17,7 @@ from gan_metrics.evaluation.compatibility import (
 from gan_metrics.evaluation.image_metrics import compute_image_metric
 from gan_metrics.evaluation.plan import Plan
 from gan_metrics.evaluation.warnings import (
+    held_out_warnings,
     metric_warnings,
     pair_warnings,
     protocol_warnings,
@@ -193,7 +194,15 @@ def compute(
             if isinstance(estimate, GanMetricsError):
                 errors[name] = with_set_names(estimate, used.every)
                 continue
+            overlaps: list[ResultWarning] = []
+            if row.held_out and used.held_out is not None:
+                try:
+                    overlaps = held_out_warnings(used.held_out, used.real, used.fake)
+                except ComputationError as error:
+                    errors[name] = error
+                    continue
             warnings = [
+                *overlaps,
                 *(warning for one in used.every for warning in one.warnings),
                 *metric_warnings(row, used.compared, spec, run.error_bars),
                 *protocol_warnings(row, plan, run.options),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gan_metrics.errors import ComputationError
 from gan_metrics.evaluation.plan import Plan
 from gan_metrics.features.features import Features
 from gan_metrics.images.labels import folder_classes
@@ -23,6 +24,7 @@ from gan_metrics.utils.result_warning import ResultWarning
 
 __all__ = [
     "feature_warnings",
+    "held_out_warnings",
     "metric_warnings",
     "pair_warnings",
     "protocol_warnings",
@@ -124,6 +126,38 @@ def pair_warnings(real: EmbeddedSet, fake: EmbeddedSet) -> list[ResultWarning]:
             ("shared-images", f"{same} fake images ({fake.description}) are real ones too")
         )
     return [*found, *_of_files(real, fake), *_of_classes(real, fake)]
+
+
+def held_out_warnings(
+    held_out: EmbeddedSet, real: EmbeddedSet | None, fake: EmbeddedSet
+) -> list[ResultWarning]:
+    """Warnings about held-out images, which stand in no other set.
+
+    ``held-out-overlap``: some are training images, or generated ones.
+
+    Raises:
+        ComputationError: When all of one set are in the other, as where a set was given twice.
+    """
+    found: list[ResultWarning] = []
+    own = set(_identities(held_out))
+    for role, other in (("training", real), ("generated", fake)):
+        theirs = set() if other is None else set(_identities(other))
+        shared = len(own & theirs)
+        if other is None or not shared:
+            continue
+        if own == theirs:
+            raise ComputationError(
+                f"the held-out images ({held_out.description}) are the {role} images "
+                f"({other.description}): give images that are neither trained on nor generated"
+            )
+        found.append(
+            (
+                "held-out-overlap",
+                f"{shared} of the {len(own)} held-out images ({held_out.description}) are {role} "
+                f"images ({other.description}) too: what copies cannot be told from what is new",
+            )
+        )
+    return found
 
 
 def protocol_warnings(row: Metric, plan: Plan, options: Options) -> list[ResultWarning]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,20 @@ class Estimate:
     draws_of: tuple[int, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[tuple[str, str], ...] = ()
+
+    def mirrored(self) -> Estimate:
+        """The estimate of minus the value."""
+
+        def minus(values: Floats | None) -> Floats | None:
+            return None if values is None else -values
+
+        return replace(
+            self,
+            value=-self.value,
+            real_influence=minus(self.real_influence),
+            fake_influence=minus(self.fake_influence),
+            draws=minus(self.draws),
+        )
 
 
 def influence_error(*influences: Floats | None) -> float | None:

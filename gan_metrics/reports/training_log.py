@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gan_metrics.errors import InputError, NotFoundError
 from gan_metrics.utils.text import loads
@@ -36,7 +36,8 @@ class History:
 
     Attributes:
         description: The log.
-        curves: What a value calls itself, such as ``"fid"``, to its points.
+        curves: What a value calls itself, such as ``"fid"``, to its points. Values of several
+            protocols or networks are several curves, such as ``"fid (tf1)"``.
         steps: Whether the log says at which step a value was taken.
     """
 
@@ -62,7 +63,7 @@ def read_history(path: str | os.PathLike[str]) -> History:
     except (OSError, UnicodeDecodeError) as error:
         kind = NotFoundError if isinstance(error, FileNotFoundError) else InputError
         raise kind(f"{path} cannot be read as a log of results: {error}") from None
-    curves: dict[str, dict[int, Scored]] = {}
+    curves: dict[_Origin, dict[int, Scored]] = {}
     stated = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -72,7 +73,7 @@ def read_history(path: str | os.PathLike[str]) -> History:
             step = document.get("step", number)
             for result in document.get("results", [document]):
                 one = _scored(step, result)
-                curves.setdefault(str(result["metric"]), {})[one.step] = one
+                curves.setdefault(_origin(result), {})[one.step] = one
             stated.append("step" in document)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
@@ -86,8 +87,35 @@ def read_history(path: str | os.PathLike[str]) -> History:
             f"{path}: {sum(stated)} of {len(stated)} lines name their step, so the others have no "
             "place beside them; give each log a file of its own"
         )
-    ordered = {name: [points[step] for step in sorted(points)] for name, points in curves.items()}
+    ordered = {
+        _name(origin, curves): [points[step] for step in sorted(points)]
+        for origin, points in curves.items()
+    }
     return History(str(path), ordered, all(stated))
+
+
+class _Origin(NamedTuple):
+    """What makes values points of one curve."""
+
+    metric: str
+    protocol: str
+    network: str
+    fingerprint: str
+
+
+def _origin(result: Mapping[str, Any]) -> _Origin:
+    spec = result.get("feature_spec") or {}
+    network = " ".join(str(spec[key]) for key in ("backbone", "layer") if spec.get(key))
+    protocol, fingerprint = result.get("protocol") or "", spec.get("fingerprint") or ""
+    return _Origin(str(result["metric"]), str(protocol), network, str(fingerprint))
+
+
+def _name(origin: _Origin, every: Iterable[_Origin]) -> str:
+    """The metric; with as much as tells it from other curves of the same metric."""
+    others = [one for one in every if one.metric == origin.metric]
+    fewest = next(n for n in range(1, 5) if len({one[:n] for one in others}) == len(others))
+    told = [part[:8] if part == origin.fingerprint else part for part in origin[1:fewest] if part]
+    return f"{origin.metric} ({', '.join(told)})" if told else origin.metric
 
 
 def _scored(step: object, result: Mapping[str, Any]) -> Scored:

@@ -1,4 +1,4 @@
-"""How torch multiplies float32: in TF32 on a GPU, or as the dtype says; never in bf16."""
+"""What torch computes float32 in, whatever the process has set: TF32 on a GPU, or as it says."""
 
 from __future__ import annotations
 
@@ -6,7 +6,25 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["tf32"]
+__all__ = ["float32_default", "tf32"]
+
+
+@contextlib.contextmanager
+def float32_default(wanted: bool = True) -> Iterator[None]:
+    """New tensors are float32 in this block, whatever ``torch.set_default_dtype`` was told.
+
+    Args:
+        wanted: Whether to; else the default stays.
+    """
+    import torch
+
+    before = torch.get_default_dtype()
+    try:
+        if wanted:
+            torch.set_default_dtype(torch.float32)
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @contextlib.contextmanager

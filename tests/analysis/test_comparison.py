@@ -14,8 +14,12 @@ from conftest import LITE0
 from data import crops, write_folder
 
 import gan_metrics as gm
+from gan_metrics.analysis.comparison import rank
 from gan_metrics.errors import InputError, MismatchError, UsageError
+from gan_metrics.evaluation.compute import Evaluation
 from gan_metrics.features.features import Features
+from gan_metrics.metrics.estimate import Estimate
+from gan_metrics.metrics.registry import expand
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.stats.statistics import Statistics
 
@@ -109,6 +113,37 @@ def test_neighbour_metrics_share_their_draws() -> None:
     found = gm.compare(real, {"a": same, "b": twin}, metrics="coverage")
     assert found.differences[0].standard_error == pytest.approx(0, abs=1e-12)
     assert found.differences[0].p_value == 1.0
+
+
+def test_where_zero_is_best_distances_from_it_are_compared() -> None:
+    """Below and above zero by the same is a tie, and runs on both sides are no good mean."""
+    rng = np.random.default_rng(0)
+    n = 400
+    shared = rng.normal(size=n)
+
+    def run(value: float) -> Evaluation:
+        own = [rng.normal(size=n), rng.normal(size=n)]
+        estimate = Estimate(value, 0.5, own[0] + shared, own[1])
+        result = gm.MetricResult("ct", value, 0.5, n, n, None, FeatureSpec("own"))
+        return Evaluation({"ct": result}, {"ct": estimate}, {}, {})
+
+    below, above, far = run(-2.84), run(3.10), run(-9.0)
+    found = rank({"far": [far], "above": [above], "below": [below]}, expand("ct"))
+    assert [one.name for one in found.standings] == ["below", "above", "far"]
+    assert [one.value for one in found.standings] == [-2.84, 3.10, -9.0]
+    first, second = found.differences
+    assert first.difference == pytest.approx(0.26)
+    assert second.difference == pytest.approx(5.9)
+    a, b = below.estimates["ct"], above.estimates["ct"]
+    parts = (a.real_influence + b.real_influence, a.fake_influence, b.fake_influence)
+    expected = np.sqrt(sum(np.var(part, ddof=1) / n for part in parts))
+    assert first.standard_error == pytest.approx(expected)
+    runs = {"split": [run(-3.0), run(3.0)], "near": [run(-1.0), run(1.5)]}
+    found = rank(runs, expand("ct"))
+    assert [one.name for one in found.standings] == ["near", "split"]
+    assert [one.value for one in found.standings] == [1.25, 3.0]
+    assert [one.mean("ct") for one in found.standings] == [1.25, 3.0]
+    assert found.standings[1].spread == 0.0
 
 
 def test_several_runs_give_their_spread() -> None:

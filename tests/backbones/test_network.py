@@ -17,7 +17,7 @@ from torch import nn
 from gan_metrics.backbones import inception
 from gan_metrics.backbones import network as network_module
 from gan_metrics.backbones.bn_folding import fold_batchnorm
-from gan_metrics.backbones.build import read_state_dict
+from gan_metrics.backbones.build import build_network, read_state_dict
 from gan_metrics.backbones.cut import pool_output, run_until
 from gan_metrics.backbones.network import Backbone, pick_device
 from gan_metrics.backbones.recipe import Layer
@@ -97,6 +97,30 @@ SETTINGS = [
     "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
     "torch.backends.fp32_precision = 'tf32'",
 ]
+
+
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("name", [LITE0, "timm:test_vit", "timm:test_resnet"])
+def test_the_default_dtype_of_the_process_changes_nothing(
+    name: str, default: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither when a network is built nor when it runs."""
+    monkeypatch.setattr(network_module, "build_network", build_network)  # built anew
+    given = images(2, 40)
+    how = {} if name == LITE0 else {"weights": "random"}
+    before = load_backbone(name, device="cpu", **how)
+    expected = before(given)
+    try:
+        torch.set_default_dtype(default)
+        within = load_backbone(name, device="cpu", **how)
+        assert within.spec.fingerprint() == before.spec.fingerprint()
+        for backbone in (before, within):
+            assert torch.equal(backbone(given), expected)
+            floats = backbone.differentiable(given.float())
+            assert floats.dtype == torch.float32
+        assert torch.get_default_dtype() == default
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_tf32_is_what_was_asked_for_and_afterwards_what_it_was() -> None:

@@ -12,7 +12,13 @@ from data import crops, write_folder
 from scipy import stats
 
 import gan_metrics as gm
-from gan_metrics.evaluation.warnings import feature_warnings, pair_warnings, set_warnings
+from gan_metrics.errors import ComputationError
+from gan_metrics.evaluation.warnings import (
+    feature_warnings,
+    held_out_warnings,
+    pair_warnings,
+    set_warnings,
+)
 from gan_metrics.features.features import Features
 from gan_metrics.images.metadata import Facts, Tally
 from gan_metrics.protocols.spec import FeatureSpec
@@ -77,6 +83,39 @@ def test_images_that_stand_in_both_sets() -> None:
     array, other = random(10_000), random(10_000, 1)
     other[5] = array[9]
     assert codes(pair_warnings(side(array), side(other))) == ["shared-images"]
+
+
+def test_held_out_images_that_stand_in_another_set() -> None:
+    real, fake, held_out = (side(random(20, seed)) for seed in range(3))
+    assert held_out_warnings(held_out, real, fake) == []
+    assert held_out_warnings(held_out, None, fake) == []
+    for role, others in (("training", (0, 1)), ("generated", (1, 0))):
+        mixed = np.concatenate([random(17, 3), random(20, others[0])[:3]])
+        ((code, message),) = held_out_warnings(
+            side(mixed), side(random(20, 0)), side(random(20, 1))
+        )
+        assert code == "held-out-overlap"
+        assert f"3 of the 20 held-out images (the features) are {role} images" in message
+    for other in (real, fake):
+        again = side(np.asarray(other.array)[::-1])  # in another order
+        with pytest.raises(ComputationError, match="neither trained on nor generated"):
+            held_out_warnings(again, real, fake)
+
+
+def test_a_held_out_set_that_is_another_set_gives_no_number() -> None:
+    real, fake, held_out = (side(random(90, seed, dim=6)) for seed in range(3))
+    options = {"arguments": {"ct": {"components": 4, "cells": 1}}}
+    found = gm.evaluate(real, fake, metrics="ct,fld,fid", held_out=held_out, **options)
+    assert set(found) == {"ct", "fld", "fid"}
+    for twice in (real, fake):
+        found = gm.evaluate(real, fake, metrics="ct,fld,fid", held_out=twice, **options)
+        assert list(found) == ["fid"]
+        for name in ("ct", "fld"):
+            assert "neither trained on nor generated" in found.not_computed[name]
+    mixed = side(np.concatenate([np.asarray(held_out.array)[1:], np.asarray(real.array)[:1]]))
+    found = gm.evaluate(real, fake, metrics="ct,fid", held_out=mixed, **options)
+    assert "held-out-overlap" in codes(found["ct"].warnings)
+    assert "held-out-overlap" not in codes(found["fid"].warnings)
 
 
 @pytest.mark.parametrize(

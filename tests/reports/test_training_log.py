@@ -52,6 +52,27 @@ def test_lines_with_and_without_a_step_are_no_one_curve(tmp_path: Path) -> None:
         read_history(written(tmp_path / "log.jsonl", lines))
 
 
+def test_values_of_several_protocols_and_networks_are_several_curves(tmp_path: Path) -> None:
+    def line(step: int, value: float, protocol: str, layer: str, fingerprint: str) -> str:
+        spec = {"backbone": "b", "layer": layer, "fingerprint": fingerprint * 32}
+        document = {"metric": "fid", "value": value, "protocol": protocol, "feature_spec": spec}
+        return json.dumps({"step": step, **document})
+
+    log = tmp_path / "log.jsonl"
+    own, other = [line(s, s / 8, "p", "l", "a") for s in (1, 2)], line(1, 9, "q", "l", "b")
+    log.write_text("\n".join([own[0], other, own[1]]))
+    found = read_history(log).curves
+    assert list(found) == ["fid (p)", "fid (q)"]
+    assert [one.value for one in found["fid (p)"]] == [0.125, 0.25]
+    assert [one.value for one in found["fid (q)"]] == [9]
+    log.write_text("\n".join([*own, other, line(1, 7, "p", "m", "c")]))
+    assert list(read_history(log).curves) == ["fid (p, b l)", "fid (q, b l)", "fid (p, b m)"]
+    log.write_text("\n".join([*own, line(1, 7, "p", "l", "c")]))
+    assert list(read_history(log).curves) == ["fid (p, b l, aaaaaaaa)", "fid (p, b l, cccccccc)"]
+    log.write_text("\n".join(own))
+    assert list(read_history(log).curves) == ["fid"]
+
+
 def test_a_step_taken_again_counts_once(tmp_path: Path) -> None:
     lines = [{"step": 5, **result(value).to_json()} for value in (9.0, 8.0)]
     assert read_history(written(tmp_path / "log", lines)).curves["fd"] == [Scored(5, 8.0, 0.5)]
