@@ -153,6 +153,7 @@ def _one_lite0() -> Iterator[None]:
     """Build efficientnet-lite0 once in a process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(network, "build_network", coarse.build_once)
+        patch.setattr(network.Backbone, "_built", coarse.prepare_once)
         yield
 
 
