@@ -31,7 +31,7 @@ from gan_metrics.utils.progress import Progress
 from gan_metrics.utils.result_warning import ResultWarning
 from gan_metrics.utils.text import as_text, dumps, printable
 
-__all__ = ["Inspection", "inspect_images"]
+__all__ = ["EmbeddedInspection", "Inspection", "inspect_images", "inspect_set"]
 
 _AHEAD = 4
 _SHOWN = 8

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -427,6 +429,26 @@ def test_a_dataset_gives_one_image_for_each_number() -> None:
 
     with pytest.raises(InputError, match="gives 2 images in one sample"):
         opened(Batches())
+
+
+def test_a_dataset_is_asked_for_one_sample_at_a_time() -> None:
+    """Threads read ahead, and a data set need not be made for that."""
+
+    class Careless:
+        def __len__(self) -> int:
+            return N
+
+        def __getitem__(self, index: int) -> np.ndarray:
+            self.place = index
+            time.sleep(0.002)
+            return RGB[self.place]
+
+    source = opened(Careless())
+    with ThreadPoolExecutor(4) as threads:
+        for files in zip(*(threads.map(source.read, range(N)) for _ in range(8)), strict=True):
+            assert len(set(files)) == 1
+        found = list(threads.map(source.read, range(N)))
+    np.testing.assert_array_equal([decode(file, Decoding())[0] for file in found], RGB)
 
 
 def test_lists_of_paths(tmp_path: Path) -> None:
