@@ -13,6 +13,7 @@ from conftest import LITE0
 from data import crops, write_folder
 from hypothesis import given
 from hypothesis import strategies as st
+from tolerances import FEATURES
 
 import gan_metrics as gm
 from gan_metrics.errors import InputError, MismatchError, UsageError
@@ -53,8 +54,13 @@ def test_the_verb_gives_what_one_job_gives(tmp_path: Path) -> None:
     header = json.loads(call("merge", *files, "-o", out, "--json").out)
     expected, found = gm.compute_stats(whole, backbone=LITE0), gm.load_stats(out)
     assert found.moments.n == 9 == header["n"]
-    np.testing.assert_allclose(found.moments.mean, expected.moments.mean, rtol=1e-6, atol=1e-7)
-    np.testing.assert_allclose(found.moments.cov, expected.moments.cov, rtol=1e-5, atol=1e-6)
+    # The parts are batches of other sizes, whose features rounding moves; see tolerances.py.
+    moved = FEATURES * float(expected.moments.mean.max())
+    widest = float(np.sqrt(np.diag(expected.moments.cov).max()))
+    np.testing.assert_allclose(found.moments.mean, expected.moments.mean, rtol=0, atol=moved)
+    np.testing.assert_allclose(
+        found.moments.cov, expected.moments.cov, rtol=0, atol=2 * moved * widest
+    )
     assert found.spec == expected.spec
     assert found.protocol == expected.protocol
     assert found.source["skipped"] == 3
