@@ -182,7 +182,10 @@ def check_target(path: Path) -> None:
 def fetch(
     url: str, path: Path, sha256_prefix: str = "", *, progress: Progress | None = None
 ) -> str:
-    """Download a file: resumed where an earlier try stopped, verified, then put in place at once.
+    """Download a file: verified, then put in place at once.
+
+    Where its hash is known it is resumed where an earlier try stopped; else it begins anew, since
+    the rest could be that of another version.
 
     Several processes may start at the same time: one downloads, the others wait and find it.
     Proxies are taken from the environment (``HTTPS_PROXY`` and the like).
@@ -217,7 +220,7 @@ def fetch(
 def _fetch_locked(url: str, path: Path, sha256_prefix: str, progress: Progress | None) -> str:
     part = path.with_name(path.name + ".part")
     try:
-        with_retries(lambda: _transfer(url, part, progress), _may_pass)
+        with_retries(lambda: _transfer(url, part, progress, resume=bool(sha256_prefix)), _may_pass)
     except urllib.error.HTTPError as error:
         raise DownloadError(f"{url}: HTTP {error.code} {error.reason}") from None
     except _NETWORK_ERRORS as error:
@@ -233,9 +236,9 @@ def _fetch_locked(url: str, path: Path, sha256_prefix: str, progress: Progress |
     return found
 
 
-def _transfer(url: str, part: Path, progress: Progress | None) -> None:
-    """One connection: append to ``part`` from where it ends, or start over if the server must."""
-    have = part.stat().st_size if part.exists() else 0
+def _transfer(url: str, part: Path, progress: Progress | None, *, resume: bool) -> None:
+    """One connection: append to ``part`` from where it ends if wanted, or start over."""
+    have = part.stat().st_size if resume and part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "gan-metrics"})  # noqa: S310
     if have:
         request.add_header("Range", f"bytes={have}-")

@@ -117,6 +117,15 @@ def test_a_later_run_takes_it_up_too(server: Server, tmp_path: Path) -> None:
     assert server.ranges[-1] is not None
 
 
+def test_a_file_without_a_known_hash_is_never_joined_of_two_versions(
+    server: Server, tmp_path: Path
+) -> None:
+    (tmp_path / "w.part").write_bytes(b"an older version")
+    server.script = ["cut", "serve"]
+    assert fetch(server.url, tmp_path / "w") == SHA256
+    assert server.ranges == [None, None]
+
+
 def test_a_server_without_ranges_starts_over(server: Server, tmp_path: Path) -> None:
     server.script = ["cut", "no-range"]
     assert fetch(server.url, tmp_path / "w", SHA256) == SHA256

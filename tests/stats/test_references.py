@@ -359,14 +359,20 @@ def test_a_known_sum_is_held_to(server: Server, change: Change) -> None:
     assert not settings.pins_file().exists()
 
 
-def test_what_was_cut_off_is_resumed(server: Server, change: Change) -> None:
-    change(urls=(server.url("c.npz"),), dim=6)
-    server.files["c.npz"] = published()
+@pytest.mark.parametrize("known", [True, False])
+def test_what_was_cut_off_is_resumed_if_its_hash_is_known(
+    server: Server, change: Change, known: bool
+) -> None:
+    content = published()
+    change(
+        urls=(server.url("c.npz"),),
+        dim=6,
+        sha256=hashlib.sha256(content).hexdigest() if known else None,
+    )
+    server.files["c.npz"] = content
     server.script = ["cut", "cut"]
-    assert find_reference(NAME).read_bytes() == server.files["c.npz"]
-    assert server.asked[0][1] is None
-    assert all(asked for _, asked in server.asked[1:])
-    assert len(server.asked) == 3
+    assert find_reference(NAME).read_bytes() == content
+    assert [asked is not None for _, asked in server.asked] == [False, known, known]
 
 
 def test_all_addresses_are_tried_and_told(server: Server, change: Change) -> None:
