@@ -182,7 +182,7 @@ def inspect_set(
 
     Raises:
         InputError: When nothing is there, or it is none of the kinds that are read.
-        UsageError: When a sheet is asked for, and there are no images.
+        UsageError: When a sheet is asked for, and the set holds no images.
         ResourceError: When the disk or the network gives out.
     """
     given = open_set(source, Options(recursive=recursive, progress=progress), single=True)

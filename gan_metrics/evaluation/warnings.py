@@ -131,7 +131,7 @@ def pair_warnings(real: EmbeddedSet, fake: EmbeddedSet) -> list[ResultWarning]:
 def held_out_warnings(
     held_out: EmbeddedSet, real: EmbeddedSet | None, fake: EmbeddedSet
 ) -> list[ResultWarning]:
-    """Warnings about held-out images, which stand in no other set.
+    """Warnings about held-out images that are in another set too.
 
     ``held-out-overlap``: some are training images, or generated ones.
 
@@ -154,7 +154,7 @@ def held_out_warnings(
             (
                 "held-out-overlap",
                 f"{shared} of the {len(own)} held-out images ({held_out.description}) are {role} "
-                f"images ({other.description}) too: what copies cannot be told from what is new",
+                f"images ({other.description}) too: copies cannot be distinguished from new images",
             )
         )
     return found

@@ -104,7 +104,7 @@ class Generator:
 
     @property
     def warnings(self) -> Sequence[tuple[str, str]]:
-        """Of values that were clipped so far, or lie in half of the range."""
+        """Of values that were clipped so far, or are all in half of the range."""
         return self._reader.converter.warnings
 
     def latents(
@@ -232,7 +232,7 @@ class Generator:
         """Its images as ``uint8``; counts what had to be clipped.
 
         Raises:
-            InputError: When their values are no images; see
+            InputError: When their values cannot be images; see
                 :class:`~gan_metrics.images.in_memory.PixelConverter`.
         """
         pixels: torch.Tensor = self._reader.converter.convert(images)

@@ -157,6 +157,11 @@ def _trimmed_error(values: Floats, low: float, high: float, kept: int) -> float:
 
 def _in_bytes(generator: Generator, images: torch.Tensor) -> torch.Tensor:
     """A generator's images in 0–255, neither rounded nor clipped."""
+    if images.shape[1] == 4:
+        raise InputError(
+            f"{generator.name} gives images with an alpha channel, and a path length needs RGB: "
+            "drop or composite it"
+        )
     pixels = generator.pixels(images)  # refuses what lies far from the declared range
     if not images.is_floating_point():
         return pixels.float()

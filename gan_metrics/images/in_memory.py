@@ -91,7 +91,7 @@ def check_value_range(given: Sequence[float] | None) -> tuple[float, float] | No
         given: ``(low, high)``; ``None``: images are ``uint8``.
 
     Raises:
-        UsageError: When it is no such pair.
+        UsageError: When it is not such a pair.
     """
     if given is None:
         return None
@@ -118,9 +118,9 @@ def batch_arrangement(shape: Sequence[int], whose: str, layout: str | None = Non
     shape = tuple(map(int, shape))
     if len(shape) not in (3, 4) or 0 in shape:
         raise InputError(f"{whose} have the shape {shape}; {_EXPECTED}")
-    fitting = _batch_layouts(shape)
+    possible = _batch_layouts(shape)
     if layout is not None:
-        if layout not in fitting:
+        if layout not in possible:
             raise InputError(f"{whose} have the shape {shape}, which is not {layout}; {_EXPECTED}")
         return _arranged(shape, layout)
     if len(shape) == 3 and shape[0] != 1 and (shape[0] in CHANNELS or shape[2] <= max(CHANNELS)):
@@ -128,14 +128,14 @@ def batch_arrangement(shape: Sequence[int], whose: str, layout: str | None = Non
             f"{whose} have the shape {shape}: is it one image, or {shape[0]} grey ones? Give "
             "several images, N × H × W × 3, or declare layout='NHW' (--layout NHW)"
         )
-    if len(fitting) > 1:
+    if len(possible) > 1:
         raise InputError(
             f"{whose} have the shape {shape}, which is N × {shape[1]} × H × W or N × H × W × "
             f"{shape[3]}; declare layout='NCHW' or 'NHWC' (--layout NCHW)"
         )
-    if not fitting:
+    if not possible:
         raise InputError(f"{whose} have the shape {shape}; {_EXPECTED}")
-    return _arranged(shape, fitting[0])
+    return _arranged(shape, possible[0])
 
 
 def image_arrangement(shape: Sequence[int], whose: str, layout: str | None = None) -> Arrangement:
@@ -147,7 +147,7 @@ def image_arrangement(shape: Sequence[int], whose: str, layout: str | None = Non
         layout: One of :data:`~gan_metrics.protocols.spec.LAYOUTS`, if it was declared.
 
     Raises:
-        InputError: When it is no image, or can be read in two ways.
+        InputError: When it is not an image, or can be read in two ways.
     """
     found = sample_arrangement(shape, whose, layout)
     if found.n != 1:
@@ -174,8 +174,8 @@ def sample_arrangement(shape: Sequence[int], whose: str, layout: str | None = No
     shape = tuple(map(int, shape))
     if len(shape) == 2 and 0 not in shape:
         return _arranged((1, *shape), "NHW")
-    fitting = _batch_layouts((1, *shape)) if len(shape) == 3 and layout != "NHW" else []
-    if fitting and 0 not in shape:
+    possible = _batch_layouts((1, *shape)) if len(shape) == 3 and layout != "NHW" else []
+    if possible and 0 not in shape:
         return batch_arrangement((1, *shape), whose, layout)
     return batch_arrangement(shape, whose, layout)
 
@@ -232,7 +232,7 @@ class PixelConverter:
     def warnings(self) -> Sequence[tuple[str, str]]:
         """Pairs of a code and a message about the values of all images so far.
 
-        ``clipped-values``: many lay outside of the range. ``half-of-range``: all lay in its upper
+        ``clipped-values``: many were outside of the range. ``half-of-range``: all are in its upper
         half, as images in 0 … 1 do that are declared as −1 … 1.
         """
         if self.value_range is None or not self._values:
@@ -244,16 +244,16 @@ class PixelConverter:
             found.append(
                 (
                     "clipped-values",
-                    f"{self.whose}: {self._outside:,} of {self._values:,} values ({share:.1%}) lie "
-                    f"outside of {low:g} … {high:g} and were clipped; they lie in "
-                    f"{self._least:g} … {self._greatest:g}",
+                    f"{self.whose}: {self._outside:,} of {self._values:,} values ({share:.1%}) are "
+                    f"outside of {low:g} … {high:g} and were clipped; they range from "
+                    f"{self._least:g} to {self._greatest:g}",
                 )
             )
         if low == -high and self._least >= 0 and self._greatest > 0:
             found.append(
                 (
                     "half-of-range",
-                    f"{self.whose}: all values lie in {self._least:g} … {self._greatest:g}, the "
+                    f"{self.whose}: all values are in {self._least:g} … {self._greatest:g}, the "
                     f"upper half of the declared {low:g} … {high:g}; images in 0 … {high:g} are "
                     f"declared as value_range=(0, {high:g}) (--value-range=0,{high:g})",
                 )
@@ -276,7 +276,7 @@ class PixelConverter:
         return self.map(array)
 
     def check(self, array: AnyArray, start: int = 0) -> None:
-        """Refuse values that are no images, and count those outside of the range.
+        """Refuse values that cannot be images, and count those outside of the range.
 
         Args:
             array: Images, N × C × H × W.
@@ -360,7 +360,7 @@ def _wide(array: AnyArray, xp: AnyArray) -> AnyArray:
 
 
 def _first_not_finite(wide: AnyArray, xp: AnyArray, start: int) -> str:
-    """What the first value is that is no number, and where."""
+    """The first value that is NaN or infinite, and its place."""
     bad = ~xp.isfinite(wide)
     flat = bad.reshape(-1).cpu().numpy() if hasattr(bad, "detach") else bad.reshape(-1)
     position = int(np.flatnonzero(flat)[0])

@@ -111,11 +111,11 @@ def _origin(result: Mapping[str, Any]) -> _Origin:
 
 
 def _name(origin: _Origin, every: Iterable[_Origin]) -> str:
-    """The metric; with as much as tells it from other curves of the same metric."""
+    """The metric; with as much as distinguishes it from other curves of the same metric."""
     others = [one for one in every if one.metric == origin.metric]
     fewest = next(n for n in range(1, 5) if len({one[:n] for one in others}) == len(others))
-    told = [part[:8] if part == origin.fingerprint else part for part in origin[1:fewest] if part]
-    return f"{origin.metric} ({', '.join(told)})" if told else origin.metric
+    labels = [part[:8] if part == origin.fingerprint else part for part in origin[1:fewest] if part]
+    return f"{origin.metric} ({', '.join(labels)})" if labels else origin.metric
 
 
 def _scored(step: object, result: Mapping[str, Any]) -> Scored:

@@ -327,7 +327,7 @@ class Accumulator:
         fresh = kept is not None and kept[0] == len(own)
         if not all(self.comm.gather(fresh)):
             array = self.comm.gather_rows(own)
-            told = [
+            value_warnings = [
                 one
                 for part in self.comm.gather([*self._readers[real].converter.warnings])
                 for one in part
@@ -342,7 +342,7 @@ class Accumulator:
                 names=[f"{name} {i}" for i in range(len(array))],
                 array=array,
                 spec=space.spec,
-                warnings=unique([*space.warnings, *told]),
+                warnings=unique([*space.warnings, *value_warnings]),
                 protocol=space.protocol.name,
                 description=where,
             )

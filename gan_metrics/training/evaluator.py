@@ -188,9 +188,9 @@ class Evaluator:
         for number in self.comm.share(len(batches)):
             indices = range(self.n_fake)[batches[number] : batches[number] + self.batch_size]
             z = None if self._latents is None else self._latents[indices.start : indices.stop]
-            images = drawn.images(self.seed, indices, z).expand(-1, 3, -1, -1)
-            self._metrics.update(images)
-            first = images if first is None else first
+            images = drawn.images(self.seed, indices, z)
+            self._metrics._embed(images, real=False)  # N × C × H × W, whatever ``layout`` says
+            first = images[:, :3].expand(-1, 3, -1, -1) if first is None else first
         told = self.comm.gather(list(drawn.warnings))
         notes = {code: (code, text) for one in reversed(told) for code, text in one}
         return list(notes.values()), first

@@ -11,7 +11,7 @@ __all__ = ["float32_default", "tf32"]
 
 @contextlib.contextmanager
 def float32_default(wanted: bool = True) -> Iterator[None]:
-    """New tensors are float32 in this block, whatever ``torch.set_default_dtype`` was told.
+    """New tensors are float32 in this block, whatever ``torch.set_default_dtype`` has set.
 
     Args:
         wanted: Whether to; else the default stays.

@@ -459,7 +459,7 @@ def test_values_outside_the_range_are_clipped_and_it_is_said(folders: Folders) -
     given = gm.Generated(wide, 5, value_range=(-1, 1))
     assert set(np.unique(drawn(given))) == {128, 255}
     result = gm.fid(folders[0], gm.Generated(wide, 5, value_range=(-1, 1)), backbone=LITE0)
-    assert "values (12.5%) lie outside of -1 … 1" in dict(result.warnings)["clipped-values"]
+    assert "values (12.5%) are outside of -1 … 1" in dict(result.warnings)["clipped-values"]
     tame = gm.fid(folders[0], gm.Generated(Small(), 5), backbone=LITE0)
     assert "clipped-values" not in dict(tame.warnings)
 

@@ -33,7 +33,7 @@ from gan_metrics.inputs.opening import open_set
 from gan_metrics.inputs.options import Options
 from gan_metrics.inputs.sets import ImageSet
 from gan_metrics.protocols.spec import Decoding
-from gan_metrics.training import FID
+from gan_metrics.training import FID, Evaluator
 
 pytestmark = pytest.mark.usefixtures("coarse_lite0")
 
@@ -204,8 +204,8 @@ def test_values_outside_are_clipped_and_counted() -> None:
     np.testing.assert_array_equal(found[0, :6], [0, 0, 128, 255, 255, 255])
     ((code, text),) = converter.warnings
     assert code == "clipped-values"
-    assert "those: 3 of 100 values (3.0%) lie outside of 0 … 1" in text
-    assert "-0.5 … 7" in text
+    assert "those: 3 of 100 values (3.0%) are outside of 0 … 1" in text
+    assert "-0.5 to 7" in text
     converter.convert(np.full((1, 10_000), 0.5, np.float32))
     assert not converter.warnings  # 3 of 10,100
 
@@ -410,7 +410,7 @@ def test_lists_reach_features_training_and_generators(kind: str) -> None:
         ({"picture": RGB}, "a mapping of picture; expected images .*'pixel_values'"),
         (7, "of type int"),
         ([], r"a list of 0"),
-        (np.zeros(4, np.uint8), r"arrays of shape \(4,\), which are no images; features go"),
+        (np.zeros(4, np.uint8), r"arrays of shape \(4,\), which cannot be images; features go"),
         ([RGB[0], RGB[0, :, :4]], "of the shapes .* in one list; expected one"),
     ],
 )
@@ -471,6 +471,19 @@ def test_training_takes_what_files_give() -> None:
         for given in (array, torch.from_numpy(np.ascontiguousarray(array))):
             found = FID(RGB, backbone=LITE0, device="cpu").update(given).compute()
             assert float(found) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_an_evaluator_takes_what_a_generator_gives_whatever_the_layout_of_the_reals() -> None:
+    """Four channels and one; ``layout`` is that of the real images."""
+    real = np.ascontiguousarray(RGB.transpose(0, 2, 3, 1))
+    rgba = np.concatenate([RGB, RGB[:, :1]], axis=1)
+    for array, same in ((rgba, RGB), (RGB[:, :1], np.repeat(RGB[:, :1], 3, axis=1))):
+        evaluator = Evaluator(
+            real, n_fake=N, batch_size=N, latent=4, layout="NHWC", backbone=LITE0, device="cpu"
+        )
+        found = evaluator(lambda z, array=array: torch.from_numpy(array))["fid"]
+        expected = gm.fid(RGB, same, backbone=LITE0, cache=False, device="cpu")
+        assert float(found) == pytest.approx(float(expected), rel=1e-6, abs=1e-9)
 
 
 def test_the_command_line_takes_the_range_and_the_layout(tmp_path: Path) -> None:

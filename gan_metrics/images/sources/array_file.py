@@ -102,7 +102,7 @@ class ArraySource:
     Attributes:
         description: The file's path.
         names: ``"000000"``, ``"000001"``, …: the places along the first axis.
-        warnings: Of values that were clipped, or lie in half of the range.
+        warnings: Of values that were clipped, or are all in half of the range.
         size: Width and height of the images, in pixels.
 
     Raises:

@@ -47,7 +47,7 @@ class Hdf5Source:
     Attributes:
         description: The file's path, and the dataset's.
         names: ``"000000"``, ``"000001"``, …: the places along the first axis.
-        warnings: Of values that were clipped, or lie in half of the range.
+        warnings: Of values that were clipped, or are all in half of the range.
 
     Raises:
         InputError: When it is broken, or the dataset is not there, leads elsewhere or holds no
@@ -166,15 +166,15 @@ def _choose(path: Path, found: dict[str, Any], wanted: str | None) -> str:
                 f"followed); it has {', '.join(list(found)[:8]) or 'none'}"
             )
         return wanted
-    fitting = [name for name, one in found.items() if _holds_images(one)]
-    if not fitting:  # whose type or shape is explained when it is opened
-        fitting = [name for name, one in found.items() if one.ndim > 2]
-    if len(fitting) != 1:
+    possible = [name for name, one in found.items() if _holds_images(one)]
+    if not possible:  # whose type or shape is explained when it is opened
+        possible = [name for name, one in found.items() if one.ndim > 2]
+    if len(possible) != 1:
         held = ", ".join(f"{name} ({one.dtype}, {one.shape})" for name, one in found.items())
         raise InputError(
             f"{path} holds {held or 'nothing'}; name the dataset of images, as in {path}:images"
         )
-    return fitting[0]
+    return possible[0]
 
 
 def _holds_images(dataset: Any) -> bool:

@@ -39,7 +39,7 @@ class ArrayImages:
 
     Attributes:
         names: ``"000000"``, ``"000001"``, ….
-        warnings: Of values that were clipped, or lie in half of the range.
+        warnings: Of values that were clipped, or are all in half of the range.
 
     Raises:
         InputError: When it holds no images, one image, or values of unknown range.
@@ -57,7 +57,7 @@ class ArrayImages:
         images = on_host(array)
         if images.ndim < 3:
             raise InputError(
-                f"{self.description} has the shape {images.shape}, which is no set of images; "
+                f"{self.description} has the shape {images.shape}, which is not a set of images; "
                 "features go into gan_metrics.Features(names, array, spec), or to the functions "
                 "of gan_metrics.metrics"
             )
@@ -93,7 +93,7 @@ class DatasetSource:
 
     Attributes:
         names: ``"000000"``, ``"000001"``, ….
-        warnings: Of values that were clipped so far, or lie in half of the range.
+        warnings: Of values that were clipped so far, or are all in half of the range.
 
     Raises:
         InputError: When it is empty, or its first sample has no image or several.
@@ -169,7 +169,7 @@ class IteratedSource:
 
     Attributes:
         names: ``"000000"``, ``"000001"``, ….
-        warnings: Of values that were clipped, or lie in half of the range.
+        warnings: Of values that were clipped, or are all in half of the range.
 
     Raises:
         InputError: When there is none, or a sample is no image.

@@ -155,7 +155,7 @@ class SampleReader:
         whose, shape = self.converter.whose, tuple(array.shape)
         if len(shape) < 2:
             raise InputError(
-                f"{whose} are arrays of shape {shape}, which are no images; features go into "
+                f"{whose} are arrays of shape {shape}, which cannot be images; features go into "
                 "gan_metrics.Features(names, array, spec), or to the functions of "
                 "gan_metrics.metrics"
             )
