@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from gan_metrics.metrics.registry import METRICS
     from gan_metrics.protocols.spec import FeatureSpec, Preprocess
     from gan_metrics.protocols.table import PROTOCOLS
-    from gan_metrics.reports.data import Findings, examine
+    from gan_metrics.reports.data import Report, report
     from gan_metrics.reports.html_report import save_report
     from gan_metrics.results.result import EvaluationResult, MetricResult
     from gan_metrics.stats.files import load_stats
@@ -61,7 +61,6 @@ __all__ = [
     "EvaluationResult",
     "FeatureSpec",
     "Features",
-    "Findings",
     "GanMetricsError",
     "Generated",
     "ImageError",
@@ -72,6 +71,7 @@ __all__ = [
     "Moments",
     "NotFoundError",
     "Preprocess",
+    "Report",
     "Reproduction",
     "ResourceError",
     "Statistics",
@@ -81,7 +81,6 @@ __all__ = [
     "compare",
     "compute_stats",
     "evaluate",
-    "examine",
     "extract_features",
     "feature_map",
     "fid",
@@ -91,6 +90,7 @@ __all__ = [
     "load_stats",
     "merge_stats",
     "metrics",
+    "report",
     "reproduce",
     "save_features",
     "save_report",
@@ -122,7 +122,7 @@ _HOMES = {
     ),
     "gan_metrics.features.files": ("load_features", "save_features"),
     "gan_metrics.features.features": ("Features",),
-    "gan_metrics.reports.data": ("Findings", "examine"),
+    "gan_metrics.reports.data": ("Report", "report"),
     "gan_metrics.generators.generated": ("Generated",),
     "gan_metrics.analysis.inspection": ("Inspection", "inspect_images"),
     "gan_metrics.analysis.projection": ("feature_map",),

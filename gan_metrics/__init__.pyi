@@ -5,7 +5,7 @@ from gan_metrics import metrics as metrics, training as training
 from gan_metrics.analysis.attribution import Attribution
 from gan_metrics.analysis.comparison import Comparison as Comparison
 from gan_metrics.analysis.inspection import Inspection as Inspection, inspect_images as inspect_images
-from gan_metrics.analysis.nearest_images import Matches
+from gan_metrics.analysis.nearest_images import SearchResult
 from gan_metrics.analysis.projection import FeatureMap
 from gan_metrics.analysis.reproduction import Reproduction as Reproduction
 from gan_metrics.api import merge_stats as merge_stats
@@ -23,7 +23,7 @@ from gan_metrics.metrics.moments import Moments as Moments
 from gan_metrics.metrics.registry import METRICS as METRICS
 from gan_metrics.protocols.spec import FeatureSpec as FeatureSpec, Preprocess as Preprocess
 from gan_metrics.protocols.table import PROTOCOLS as PROTOCOLS
-from gan_metrics.reports.data import Findings as Findings
+from gan_metrics.reports.data import Report as Report
 from gan_metrics.reports.html_report import save_report as save_report
 from gan_metrics.results.result import EvaluationResult as EvaluationResult, MetricResult as MetricResult
 from gan_metrics.stats.files import load_stats as load_stats
@@ -41,7 +41,6 @@ __all__ = [
     "EvaluationResult",
     "FeatureSpec",
     "Features",
-    "Findings",
     "GanMetricsError",
     "Generated",
     "ImageError",
@@ -52,6 +51,7 @@ __all__ = [
     "Moments",
     "NotFoundError",
     "Preprocess",
+    "Report",
     "Reproduction",
     "ResourceError",
     "Statistics",
@@ -61,7 +61,6 @@ __all__ = [
     "compare",
     "compute_stats",
     "evaluate",
-    "examine",
     "extract_features",
     "feature_map",
     "fid",
@@ -71,6 +70,7 @@ __all__ = [
     "load_stats",
     "merge_stats",
     "metrics",
+    "report",
     "reproduce",
     "save_features",
     "save_report",
@@ -198,42 +198,6 @@ def evaluate(
     comm: Comm = ...,
 ) -> EvaluationResult: ...
 
-def examine(
-    real: Input,
-    fakes: Input | Sequence[Input],
-    *,
-    metrics: str | Sequence[str] = ...,
-    held_out: Input | None = None,
-    labels: LabelsLike = None,
-    history: str | os.PathLike[str] | None = None,
-    shown: int = 12,
-    places: int = 6,
-    map_method: str | None = "tsne",
-    map_images: int = 1000,
-    by_class: bool = True,
-    backbone: BackboneName | None = None,
-    layer: str | None = None,
-    pool: str | None = None,
-    protocol: str | None = None,
-    weights: Weights | None = None,
-    device: Any = "auto",
-    precision: str | None = None,
-    batch_size: int | None = None,
-    workers: int | None = None,
-    engine: str = "local",
-    max_images: int | None = None,
-    seed: int | None = None,
-    recursive: bool = True,
-    value_range: Sequence[float] | None = None,
-    layout: str | None = None,
-    alpha: str | None = None,
-    exif: str | None = None,
-    on_error: str = "raise",
-    cache: bool | str | os.PathLike[str] = True,
-    progress: Progress | None = None,
-    comm: Comm = ...,
-) -> Findings: ...
-
 def extract_features(
     source: Input,
     *,
@@ -320,6 +284,42 @@ def fid(
     comm: Comm = ...,
 ) -> MetricResult: ...
 
+def report(
+    real: Input,
+    fakes: Input | Sequence[Input],
+    *,
+    metrics: str | Sequence[str] = ...,
+    held_out: Input | None = None,
+    labels: LabelsLike = None,
+    history: str | os.PathLike[str] | None = None,
+    shown: int = 12,
+    places: int = 6,
+    map_method: str | None = "tsne",
+    map_images: int = 1000,
+    by_class: bool = True,
+    backbone: BackboneName | None = None,
+    layer: str | None = None,
+    pool: str | None = None,
+    protocol: str | None = None,
+    weights: Weights | None = None,
+    device: Any = "auto",
+    precision: str | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    engine: str = "local",
+    max_images: int | None = None,
+    seed: int | None = None,
+    recursive: bool = True,
+    value_range: Sequence[float] | None = None,
+    layout: str | None = None,
+    alpha: str | None = None,
+    exif: str | None = None,
+    on_error: str = "raise",
+    cache: bool | str | os.PathLike[str] = True,
+    progress: Progress | None = None,
+    comm: Comm = ...,
+) -> Report: ...
+
 def reproduce(
     record: str | os.PathLike[str] | Mapping[str, Any] | MetricResult | EvaluationResult,
     real: Input | None,
@@ -378,4 +378,4 @@ def search(
     cache: bool | str | os.PathLike[str] = True,
     progress: Progress | None = None,
     comm: Comm = ...,
-) -> Matches: ...
+) -> SearchResult: ...

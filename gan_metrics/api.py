@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gan_metrics.analysis.per_class import measure_classes
-from gan_metrics.analysis.per_image import look_at_images
+from gan_metrics.analysis.per_image import measure_per_image
 from gan_metrics.errors import (
     InputError,
     UsageError,
@@ -173,7 +173,7 @@ def evaluate(
         results,
         not_computed,
         protocols=protocols,
-        per_image=None if main_sets is None else look_at_images(main_sets),
+        per_image=None if main_sets is None else measure_per_image(main_sets),
         per_class=measure_classes(found, both) if by_class else None,
         top=top,
     )
@@ -292,8 +292,8 @@ def _statistics_and_images(
 def _by_leader(options: Options, path: Path, write: Callable[[], Path]) -> Path:
     """Let one rank write a file, and all of them know that it is there."""
     comm = options.comm
-    with comm.jointly():
-        written = write() if comm.leads else path
+    with comm.fail_together():
+        written = write() if comm.is_main else path
     return comm.gather(written)[0]
 
 

@@ -26,7 +26,7 @@ _BLOCK = 32 << 20
 class Comm:
     """This process among those that work together.
 
-    All of them call the same methods in the same order (but :meth:`mine`). What they say to each
+    All of them call the same methods in the same order (but :meth:`owns`). What they say to each
     other goes from host to host by Gloo, whatever the backend of the training is; the features lie
     there in any case.
 
@@ -39,11 +39,11 @@ class Comm:
     size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the one that prints and writes."""
         return self.rank == 0
 
-    def mine(self, item: int) -> bool:
+    def owns(self, item: int) -> bool:
         """Whether a numbered piece of work, such as a chunk of images, is this rank's."""
         return item % self.size == self.rank
 
@@ -60,12 +60,12 @@ class Comm:
         """The value of every rank, in their order, on every rank; pickled on the way.
 
         Raises:
-            GanMetricsError: That of a rank which left :meth:`jointly` with an error, instead.
+            GanMetricsError: That of a rank which left :meth:`fail_together` with an error, instead.
             ResourceError: When a rank is gone.
         """
         if self.size == 1:
             return [value]
-        return [told.value for told in self._exchange(_Said(value))]
+        return [told.value for told in self._exchange(_Message(value))]
 
     def gather_rows(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The rows of every rank, in their order, on every rank, sent in blocks.
@@ -96,13 +96,13 @@ class Comm:
         for rank, count in enumerate(counts):
             for first in range(at, at + count, step):
                 block = torch.from_numpy(found[first : min(first + step, at + count)])
-                with _talking():
+                with _lost_ranks_as_errors():
                     dist.broadcast(block, src=rank, group=group)
             at += count
         return found
 
     @contextlib.contextmanager
-    def jointly(self) -> Iterator[None]:
+    def fail_together(self) -> Iterator[None]:
         """Work that all ranks end in the same way: if one of them fails, all do, with its error.
 
         A rank that fails says so in the place of what the others wait for.
@@ -127,17 +127,17 @@ class Comm:
         elif not isinstance(error, GanMetricsError):
             out = isinstance(error, MemoryError | OSError) or kind.__name__ == "OutOfMemoryError"
             kind, why = ResourceError if out else RuntimeError, f"{kind.__name__}: {error}"
-        said = _Said(None, kind, why)
+        said = _Message(None, kind, why)
         with contextlib.suppress(GanMetricsError, RuntimeError):
             self._exchange(said)
         _mark(error)
 
-    def _exchange(self, said: _Said) -> list[_Said]:
+    def _exchange(self, said: _Message) -> list[_Message]:
         import torch.distributed as dist
 
         everyone: list[Any] = [None] * self.size
         group = _host_group()
-        with _talking():
+        with _lost_ranks_as_errors():
             dist.all_gather_object(everyone, said, group=group)
         for rank, told in enumerate(everyone):
             if told.failed is not None:
@@ -148,7 +148,7 @@ class Comm:
 
 
 @dataclass(frozen=True)
-class _Said:
+class _Message:
     """What one rank says to the others: a value, or that it failed, and why."""
 
     value: Any
@@ -198,7 +198,7 @@ def joined() -> Iterator[Comm]:
     if torch.cuda.is_available():
         here = int(os.environ.get("LOCAL_RANK") or 0)
         torch.cuda.set_device(here % torch.cuda.device_count())
-    with _talking():
+    with _lost_ranks_as_errors():
         dist.init_process_group("gloo")
     try:
         yield world()
@@ -226,13 +226,13 @@ def _host_group() -> Any:  # noqa: ANN401
 
     default = dist.group.WORLD
     if _GROUP[0] is not default:
-        with _talking():
+        with _lost_ranks_as_errors():
             _GROUP = (default, dist.new_group(backend="gloo"))
     return _GROUP[1]
 
 
 @contextlib.contextmanager
-def _talking() -> Iterator[None]:
+def _lost_ranks_as_errors() -> Iterator[None]:
     """Let a rank that is gone be an error here too."""
     try:
         yield

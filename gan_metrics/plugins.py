@@ -45,7 +45,7 @@ def register_metric(
     summary: str,
     source: str = "",
     needs: str = "features",
-    sides: int = 2,
+    n_sets: int = 2,
     arguments: Mapping[str, Check] | None = None,
     bounds: tuple[float | None, float | None] = (None, None),
     better: str = "lower",
@@ -58,7 +58,7 @@ def register_metric(
     Args:
         name: As in ``--metrics``: lower case, no spaces, commas, dots or ``@``.
         function: The function or ``"module:function"``. It takes the real features ``X`` (without
-            them for ``sides=1``) and the generated features ``Y``, ``float32``, ``n × D``, of
+            them for ``n_sets=1``) and the generated features ``Y``, ``float32``, ``n × D``, of
             NumPy, then ``seed``, ``error_bar`` and the arguments as keywords. It returns a number
             or a :class:`~gan_metrics.metrics.estimate.Estimate`. For ``needs="images"`` and
             ``"generator"`` it takes one
@@ -68,7 +68,7 @@ def register_metric(
         needs: ``"features"``: of the layer in use; ``"logits"``: class predictions before the
             softmax; ``"spatial"``, ``"clip"``, ``"dinov2"``: of those networks; ``"images"``;
             ``"generator"``.
-        sides: 2: real and generated images; 1: generated images only.
+        n_sets: 2: real and generated images; 1: generated images only.
         arguments: Keyword arguments of the function to their checks: functions of a name and a
             value that raise :class:`~gan_metrics.UsageError` for a wrong value.
         bounds: The lowest and the highest possible value; ``None``: unbounded.
@@ -95,7 +95,7 @@ def register_metric(
     kinds = ("features", "logits", "spatial", "clip", "dinov2", *PIXEL_INPUTS)
     for what, value, known in (
         ("needs", needs, kinds),
-        ("sides", sides, (1, 2)),
+        ("n_sets", n_sets, (1, 2)),
         ("better", better, ("lower", "higher", "zero")),
     ):
         if value not in known:
@@ -108,7 +108,7 @@ def register_metric(
         function,
         source,
         needs=needs,
-        sides=1 if needs in PIXEL_INPUTS else sides,
+        n_sets=1 if needs in PIXEL_INPUTS else n_sets,
         arguments=dict(arguments or {}),
         bounds=bounds,
         better=better,

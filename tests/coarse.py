@@ -15,7 +15,7 @@ from torch import nn
 
 from gan_metrics.backbones import network
 from gan_metrics.backbones.network import Backbone
-from gan_metrics.backbones.recipe import BackboneChoice
+from gan_metrics.backbones.recipe import FeatureSpace
 from gan_metrics.backbones.registry import choose_backbone
 
 __all__ = ["build_coarse", "build_once", "prepare_once"]
@@ -23,14 +23,14 @@ __all__ = ["build_coarse", "build_once", "prepare_once"]
 _whole = network.build_network  # a fixture puts `build_network` in its place
 
 
-def build_once(choice: BackboneChoice) -> nn.Module:
+def build_once(choice: FeatureSpace) -> nn.Module:
     """The network of a choice; a copy for efficientnet-lite0 with its own weights."""
     usual, module = _lite0()
     same = choice.recipe.name == usual.recipe.name and choice.weights == usual.weights
     return copy.deepcopy(module) if same else _whole(choice)
 
 
-def build_coarse(choice: BackboneChoice) -> nn.Module:
+def build_coarse(choice: FeatureSpace) -> nn.Module:
     """The same; the coarse one for efficientnet-lite0 with its own weights."""
     module = build_once(choice)
     if choice.recipe.name == "efficientnet-lite0" and choice.weights == _lite0()[0].weights:
@@ -57,7 +57,7 @@ def prepare_once(backbone: Backbone) -> nn.Module:
 
 
 @functools.cache
-def _lite0() -> tuple[BackboneChoice, nn.Module]:
+def _lite0() -> tuple[FeatureSpace, nn.Module]:
     choice = choose_backbone("efficientnet-lite0")
     return choice, _whole(choice)
 

@@ -118,7 +118,7 @@ def test_shares_cover_everything_once() -> None:
             parts = [list(Comm(rank, size).share(n)) for rank in range(size)]
             assert [i for part in parts for i in part] == list(range(n))
             assert max(map(len, parts)) - min(map(len, parts)) <= 1
-            dealt = sorted(i for rank in range(size) for i in range(n) if Comm(rank, size).mine(i))
+            dealt = sorted(i for rank in range(size) for i in range(n) if Comm(rank, size).owns(i))
             assert dealt == list(range(n))
 
 
@@ -127,7 +127,7 @@ def test_one_process_talks_to_nobody(tmp_path: Path) -> None:
     assert ALONE.gather(3) == [3]
     rows = np.ones((2, 3))
     assert ALONE.gather_rows(rows) is rows
-    with pytest.raises(ValueError, match="as it was"), ALONE.jointly():
+    with pytest.raises(ValueError, match="as it was"), ALONE.fail_together():
         raise ValueError("as it was")
     with pytest.raises(UsageError, match="comm"):
         gm.extract_features(tmp_path, comm="all")  # type: ignore[arg-type]

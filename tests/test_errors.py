@@ -21,7 +21,7 @@ from gan_metrics.features.files import load_features
 from gan_metrics.files.download import DownloadError, atomic_path
 from gan_metrics.generators.generated import Generated
 from gan_metrics.images.labels import read_labels
-from gan_metrics.images.sources import Place, archive
+from gan_metrics.images.sources import Location, archive
 from gan_metrics.inputs.opening import open_source
 from gan_metrics.reports.training_log import read_history
 from gan_metrics.stats.files import load_stats
@@ -77,7 +77,7 @@ NOT_THERE: dict[str, Callable[[Path], Any]] = {
     "f.npy": load_features,
     "f.safetensors": load_features,
     "labels.csv": read_labels,
-    "list.txt": lambda path: Place(str(path)).read(),
+    "list.txt": lambda path: Location(str(path)).read(),
     "record.json": lambda path: reproduce(path, None, path),
     "log.jsonl": read_history,
     "g.pt": lambda path: Generated(path, 2, z_size=2),
@@ -149,21 +149,21 @@ def test_a_lack_of_open_files_is_no_broken_archive(
         file.writestr("a.png", b"no image")
     source = open_source(path)
 
-    def no_files_left(self: Place) -> NoReturn:
+    def no_files_left(self: Location) -> NoReturn:
         raise gm.ResourceError("Too many open files")
 
-    monkeypatch.setattr(Place, "open", no_files_left)
+    monkeypatch.setattr(Location, "open", no_files_left)
     for fails in (
         lambda: source.read(0),
-        lambda: archive.ZipSource(Place(str(path))),
-        lambda: archive.TarSource(Place(str(path))),
+        lambda: archive.ZipSource(Location(str(path))),
+        lambda: archive.TarSource(Location(str(path))),
     ):
         with pytest.raises(gm.ResourceError, match=r"^Too many open files$"):
             fails()
     packed = tmp_path / "set.tar.gz"
     packed.write_bytes(b"\x1f\x8b and more")
     with pytest.raises(gm.ResourceError, match=r"^Too many open files$"):
-        archive.archive_kind(Place(str(packed)))
+        archive.archive_kind(Location(str(packed)))
 
 
 def test_a_folder_that_is_gone_keeps_its_message(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gan_metrics.backbones.recipe import BackboneChoice
+from gan_metrics.backbones.recipe import FeatureSpace
 from gan_metrics.errors import InputError, UsageError, unknown_name
 from gan_metrics.evaluation.compatibility import common_space, declared_warnings
 from gan_metrics.evaluation.extract import choose_feature_space, embed_in_one_space
@@ -131,7 +131,7 @@ def attribute(
 def attribute_embedded(
     reals: EmbeddedSet,
     fakes: EmbeddedSet,
-    space: BackboneChoice,
+    space: FeatureSpace,
     options: Options,
     *,
     top: int = 8,
@@ -176,7 +176,7 @@ class _Mapper:
     """A network, and the map in it that gradients are propagated back to."""
 
     def __init__(
-        self, choice: BackboneChoice, device: str, typical: Sequence[npt.NDArray[np.uint8]]
+        self, choice: FeatureSpace, device: str, typical: Sequence[npt.NDArray[np.uint8]]
     ) -> None:
         from gan_metrics.backbones.network import Backbone
 

@@ -19,7 +19,7 @@ from gan_metrics.files.packed_digests import UNREADABLE
 from gan_metrics.files.probe import probe
 from gan_metrics.images.encode import save_sheet
 from gan_metrics.images.labels import folder_classes
-from gan_metrics.images.metadata import Tally
+from gan_metrics.images.metadata import MetadataSummary
 from gan_metrics.images.pipeline import DecodedImage, load_image, work_ahead
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.inputs.opening import open_set
@@ -60,7 +60,7 @@ class Inspection:
     description: str
     kind: str
     names: Sequence[str]
-    tally: Tally
+    tally: MetadataSummary
     modes: Counter[str]
     broken: Mapping[str, str]
     duplicates: Sequence[Sequence[str]]
@@ -238,7 +238,7 @@ def _inspected(
     images = given.source
     n = len(images.names)
     shown = set(np.linspace(0, n - 1, min(n, _SHEET)).round().astype(int)) if sheet else set()
-    tally, modes = Tally(), Counter[str]()
+    tally, modes = MetadataSummary(), Counter[str]()
     broken: dict[str, str] = {}
     cells: list[tuple[npt.NDArray[np.uint8], str]] = []
     same: dict[bytes, list[str]] = {}

@@ -25,7 +25,7 @@ from gan_metrics.utils.text import as_text
 from gan_metrics.utils.validation import whole_number
 from gan_metrics.utils.versions import versions
 
-__all__ = ["DISTANCES", "INDEXES", "Matches", "search"]
+__all__ = ["DISTANCES", "INDEXES", "SearchResult", "search"]
 
 DISTANCES = ("cosine", "euclidean")
 INDEXES = ("exact", "ivf", "hnsw")
@@ -45,7 +45,7 @@ _Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Matches:
+class SearchResult:
     """For each query, its nearest images in the gallery, nearest first.
 
     Attributes:
@@ -135,7 +135,7 @@ def search(
     index: str = "exact",
     flag_below: float | None = None,
     options: Options,
-) -> Matches:
+) -> SearchResult:
     """For each image of one set, the nearest of another.
 
     Where both are the same set, an image is not its own neighbour. Needs FAISS, which the extra
@@ -145,7 +145,7 @@ def search(
     Args:
         query: An image file, a folder of images, or saved features.
         gallery: The same.
-        top_k: Matches for each query.
+        top_k: SearchResult for each query.
         distance: ``"cosine"`` (1 − cos, 0 … 2) or ``"euclidean"``.
         index: ``"exact"``; ``"ivf"`` (cells) or ``"hnsw"`` (a graph), which are faster on large
             galleries and miss some; their recall is measured.
@@ -187,7 +187,7 @@ def search(
         )
         hits = [np.isin(e, i).mean() for e, i in zip(exact, indices[rows], strict=True)]
         recall = float(np.mean(hits))
-    return Matches(
+    return SearchResult(
         query=asked.names,
         gallery=given.names,
         indices=indices,

@@ -14,7 +14,7 @@ from gan_metrics.errors import ComputationError, GanMetricsError, InputError
 from gan_metrics.evaluation.compute import Evaluation, FeatureSets, MetricGroup
 from gan_metrics.features.features import Features
 from gan_metrics.images.labels import Labels, LabelsLike, classes_of, labels_of_both
-from gan_metrics.images.metadata import Tally
+from gan_metrics.images.metadata import MetadataSummary
 from gan_metrics.metrics.estimate import Estimate
 from gan_metrics.results.result import value_text
 from gan_metrics.utils.result_warning import ResultWarning
@@ -250,7 +250,7 @@ def _part(features: Features, rows: Indices) -> Features:
         names=[features.names[i] for i in rows],
         array=np.asarray(features.array[rows]),
         known_moments=None,
-        tally=Tally(),
+        tally=MetadataSummary(),
         digest="",
         image_digests=[digests[i] for i in rows] if digests else (),
     )

@@ -24,7 +24,7 @@ from gan_metrics.utils.optional import require
 from gan_metrics.utils.result_warning import ResultWarning
 from gan_metrics.utils.text import as_text, printable
 
-__all__ = ["COLUMNS", "PerImage", "check_table", "look_at_images"]
+__all__ = ["COLUMNS", "PerImage", "check_table", "measure_per_image"]
 
 COLUMNS = (
     "name",
@@ -207,7 +207,7 @@ class PerImage:
                 writer.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 
-def look_at_images(sets: FeatureSets, *, k: int = 3) -> PerImage:
+def measure_per_image(sets: FeatureSets, *, k: int = 3) -> PerImage:
     """Look at each image of two embedded sets.
 
     Args:

@@ -22,7 +22,7 @@ from gan_metrics.utils.array_types import AnyArray
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.result_warning import ResultWarning, unique
 
-__all__ = ["COLORS", "METHODS", "FeatureMap", "feature_map", "lay_out"]
+__all__ = ["COLORS", "METHODS", "FeatureMap", "feature_map", "project_features"]
 
 METHODS = ("tsne", "umap")
 COLORS = ("set", "class")
@@ -107,7 +107,7 @@ def feature_map(
     space = choose_feature_space(sets, options)
     embedded = embed_in_one_space(sets, space, options, moments=False)
     spec, declared = common_space(embedded, space, options)
-    return lay_out(
+    return project_features(
         dict(zip(("real", "fake"), embedded, strict=False)),
         spec,
         Decoding() if space is None else space.decoding,
@@ -120,7 +120,7 @@ def feature_map(
     )
 
 
-def lay_out(
+def project_features(
     sets: Mapping[str, EmbeddedSet],
     spec: FeatureSpec,
     decoding: Decoding,

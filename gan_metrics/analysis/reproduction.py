@@ -19,14 +19,14 @@ from gan_metrics.evaluation.run import score
 from gan_metrics.generators.generated import Generated
 from gan_metrics.inputs.options import Options, takes_options
 from gan_metrics.inputs.sets import Input
-from gan_metrics.metrics.registry import OF_IMAGES, Metric, check_arguments, entry_of, expand
+from gan_metrics.metrics.registry import PIXEL_INPUTS, Metric, check_arguments, entry_of, expand
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.protocols.table import PROTOCOLS, REGISTRY
 from gan_metrics.results.result import EvaluationResult, MetricResult
 from gan_metrics.utils.result_warning import ResultWarning, unique
 from gan_metrics.utils.text import dumps, loads
 
-__all__ = ["Reproduced", "Reproduction", "draw_again", "reproduce"]
+__all__ = ["Reproduced", "Reproduction", "redraw_images", "reproduce"]
 
 _RELATIVE = 1e-5
 """Two runs on other machines differ by less: float32 convolutions do not add up in one order."""
@@ -193,11 +193,11 @@ def reproduce(
         if getattr(options, option) is not None:
             raise UsageError(f"--{option.replace('_', '-')} is what the record says; leave it out")
     if fake is None:
-        if any(entry.row.sides == 2 for entry in entries):
+        if any(entry.row.n_sets == 2 for entry in entries):
             raise UsageError("the record is of two sets; give REAL and FAKE")
         real, fake = None, real
     assert fake is not None  # noqa: S101
-    if held_out is None and any(entry.row.held_out for entry in entries):
+    if held_out is None and any(entry.row.needs_held_out for entry in entries):
         raise UsageError("the record is of a metric with held-out images; give --held-out")
     found: dict[int, Reproduced] = {}
     for run in _runs(entries, options):
@@ -205,7 +205,7 @@ def reproduce(
     return Reproduction([found[position] for position in range(len(entries))])
 
 
-def draw_again(record: str | os.PathLike[str], fake: Input | None) -> Input | None:
+def redraw_images(record: str | os.PathLike[str], fake: Input | None) -> Input | None:
     """What a generator draws, as many images and with the seed that a record says.
 
     Args:
@@ -351,9 +351,9 @@ class _Run:
         entries = list(self.entries.values())
         found = score(
             [entry.name for entry in entries],
-            real if any(e.row.sides == 2 or e.row.bandwidth for e in entries) else None,
+            real if any(e.row.n_sets == 2 or e.row.shares_bandwidth for e in entries) else None,
             fake,
-            held_out=held_out if any(entry.row.held_out for entry in entries) else None,
+            held_out=held_out if any(entry.row.needs_held_out for entry in entries) else None,
             error_bars=any(entry.barred for entry in entries),
             arguments={entry.row.name: entry.arguments for entry in entries},
             options=self.asked,
@@ -368,7 +368,7 @@ def _runs(entries: Sequence[_Entry], options: Options) -> list[_Run]:
     """The evaluations that compute a record again: as few as possible."""
     runs: list[_Run] = []
     for position, entry in enumerate(entries):
-        if entry.row.needs in OF_IMAGES:
+        if entry.row.needs in PIXEL_INPUTS:
             stated = _of_lpips(entry.spec, entry.protocol)
         else:
             stated = _of_record(entry.spec, entry.protocol, options)
@@ -447,7 +447,7 @@ def _changed(entry: _Entry, result: MetricResult) -> dict[str, tuple[Any, Any]]:
     found: dict[str, tuple[Any, Any]] = {
         name: (then, now[name]) for name, then in entry.facts.items() if then != now[name]
     }
-    sides = ("fake",) if result.sides == 1 else ("real", "fake", "held out")
+    sides = ("fake",) if result.n_sets == 1 else ("real", "fake", "held out")
     for side, then, is_now in zip(sides, entry.digests, result.digests, strict=False):
         if None not in (then, is_now) and then != is_now:
             found[f"images ({side})"] = (f"{str(then)[:12]}…", f"{str(is_now)[:12]}…")

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from gan_metrics.backbones.cut import CutPoint, cut_points, run_until
-from gan_metrics.backbones.recipe import INPUT, BackboneChoice, Recipe
+from gan_metrics.backbones.recipe import INPUT, FeatureSpace, Recipe
 from gan_metrics.errors import UsageError, WeightsError, unknown_name
 from gan_metrics.utils.imports import import_object
 from gan_metrics.utils.stdout import prints_to_stderr
@@ -25,7 +25,7 @@ __all__ = ["build_network", "find_cut", "list_cuts", "read_state_dict", "skeleto
 _T = TypeVar("_T")
 
 
-def build_network(choice: BackboneChoice) -> nn.Module:
+def build_network(choice: FeatureSpace) -> nn.Module:
     """The network of a choice, with its weights, on the CPU, in eval mode.
 
     Raises:

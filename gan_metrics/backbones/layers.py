@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from gan_metrics.backbones.metadata_cache import remembered
+from gan_metrics.backbones.metadata_cache import cached_json
 from gan_metrics.backbones.recipe import LAYOUTS, OUTPUT, Layer, Recipe
 from gan_metrics.protocols.spec import POOLS
 
@@ -27,18 +27,18 @@ def cut_of(recipe: Recipe, name: str) -> tuple[str, Layer]:
     if short is not None:
         return short, recipe.layers[short]
 
-    def work_out() -> object:
+    def compute() -> object:
         building = importlib.import_module("gan_metrics.backbones.build")
         return list(building.find_cut(recipe, "" if name == OUTPUT else name))
 
     own = recipe.weights is None  # the code of a network of the user's may change
 
-    def understand(value: Any) -> Layer:
+    def parse(value: Any) -> Layer:
         pool, layout = value
         if pool not in POOLS or layout not in LAYOUTS:
             raise ValueError(f"no cut is {value!r}")
         return Layer("" if name == OUTPUT else name, pool, layout)
 
     if own:
-        return name, understand(work_out())
-    return name, remembered(("cut", recipe.name, name), work_out, understand)
+        return name, parse(compute())
+    return name, cached_json(("cut", recipe.name, name), compute, parse)

@@ -1,6 +1,6 @@
 """Networks of whole libraries, by prefix: ``timm:NAME`` and ``clip:MODEL/WEIGHTS``. No torch.
 
-What timm and open_clip say of a model is worked out once and remembered; here it becomes a recipe.
+What timm and open_clip say of a model is worked out once and cached_json; here it becomes a recipe.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from gan_metrics.backbones.metadata_cache import remembered
+from gan_metrics.backbones.metadata_cache import cached_json
 from gan_metrics.backbones.recipe import Layer, Library, Recipe
 from gan_metrics.backbones.weights import WeightsSource
 from gan_metrics.protocols.spec import Preprocess
@@ -61,11 +61,11 @@ def _clip(facts: dict[str, Any]) -> Recipe:
     return _recipe("clip", facts, layers, "embedding", adapt="image_tower")
 
 
-def _described(library: str, model: str, understand: Callable[[dict[str, Any]], Recipe]) -> Recipe:
-    def work_out() -> object:
+def _described(library: str, model: str, parse: Callable[[dict[str, Any]], Recipe]) -> Recipe:
+    def compute() -> object:
         return importlib.import_module(_MODULES[library]).describe(model)
 
-    return remembered(("describe", library, model), work_out, understand)
+    return cached_json(("describe", library, model), compute, parse)
 
 
 def _recipe(

@@ -17,22 +17,22 @@ from gan_metrics.errors import ResourceError
 from gan_metrics.files.download import atomic_path
 from gan_metrics.utils.versions import installed_versions
 
-__all__ = ["remembered"]
+__all__ = ["cached_json"]
 
 _REVISION = "3"
 
 _Value = TypeVar("_Value")
 
 
-def remembered(
-    key: tuple[str, ...], work_out: Callable[[], Any], understand: Callable[[Any], _Value]
+def cached_json(
+    key: tuple[str, ...], compute: Callable[[], Any], parse: Callable[[Any], _Value]
 ) -> _Value:
     """What was worked out before by the same versions, or is now.
 
     Args:
         key: What it is about.
-        work_out: Gives a JSON value; called if there is no note, or one that is not understood.
-        understand: Makes of the JSON value what is wanted; raises for one of another shape.
+        compute: Gives a JSON value; called if there is no note, or one that is not understood.
+        parse: Makes of the JSON value what is wanted; raises for one of another shape.
     """
     used = installed_versions("gan-metrics", "torch", "torchvision", "timm", "open-clip-torch")
     hashed = hashlib.sha256("\n".join([_REVISION, *used, *key]).encode()).hexdigest()
@@ -40,12 +40,12 @@ def remembered(
     with contextlib.suppress(Exception):  # not there, not readable, or not what was written
         note = json.loads(path.read_text())
         if note["sha256"] == _checksum(key, note["value"]):
-            return understand(note["value"])
-    value = work_out()
+            return parse(note["value"])
+    value = compute()
     with contextlib.suppress(OSError, ResourceError), atomic_path(path) as temporary:
         note = {"about": list(key), "value": value, "sha256": _checksum(key, value)}
         temporary.write_text(json.dumps(note))
-    return understand(value)
+    return parse(value)
 
 
 def _checksum(key: tuple[str, ...], value: object) -> str:

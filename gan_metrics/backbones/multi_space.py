@@ -11,7 +11,7 @@ from gan_metrics.backbones.network import Backbone, pick_device
 if TYPE_CHECKING:
     import torch
 
-    from gan_metrics.backbones.recipe import BackboneChoice
+    from gan_metrics.backbones.recipe import FeatureSpace
     from gan_metrics.protocols.spec import FeatureSpec
 
 __all__ = ["Embedder"]
@@ -42,7 +42,7 @@ class Embedder:
         return self._most
 
     def embed(
-        self, groups: Sequence[torch.Tensor], wanted: Sequence[BackboneChoice]
+        self, groups: Sequence[torch.Tensor], wanted: Sequence[FeatureSpace]
     ) -> list[torch.Tensor]:
         """Features of images of several sizes.
 
@@ -75,7 +75,7 @@ class Embedder:
         return [torch.cat(parts) for parts in zip(*halves, strict=True)]
 
     def _pass(
-        self, groups: Sequence[torch.Tensor], wanted: Sequence[BackboneChoice]
+        self, groups: Sequence[torch.Tensor], wanted: Sequence[FeatureSpace]
     ) -> list[torch.Tensor]:
         together: dict[FeatureSpec, list[int]] = {}
         for i, space in enumerate(wanted):
@@ -87,7 +87,7 @@ class Embedder:
             found.update(zip(mine, features, strict=True))
         return [found[i] for i in range(len(wanted))]
 
-    def network(self, space: BackboneChoice) -> Backbone:
+    def network(self, space: FeatureSpace) -> Backbone:
         """The network of a space, which is built when it is first needed."""
         key = _network_of(space)
         if key not in self._networks:
@@ -95,7 +95,7 @@ class Embedder:
         return self._networks[key]
 
 
-def _network_of(space: BackboneChoice) -> FeatureSpec:
+def _network_of(space: FeatureSpace) -> FeatureSpec:
     """What two spaces have in common that are cuts of one network, fed with the same pixels."""
     return replace(space.spec, layer=None, pool=None)
 

@@ -22,7 +22,7 @@ from gan_metrics.utils.stdout import prints_to_stderr
 from gan_metrics.utils.tf32 import float32_default, tf32
 
 if TYPE_CHECKING:
-    from gan_metrics.backbones.recipe import BackboneChoice, Layer
+    from gan_metrics.backbones.recipe import FeatureSpace, Layer
     from gan_metrics.protocols.spec import FeatureSpec, Preprocess
 
 __all__ = ["Backbone", "pick_device"]
@@ -59,7 +59,7 @@ class Backbone:
     """
 
     def __init__(
-        self, choice: BackboneChoice, device: str | torch.device = "auto", engine: str = "local"
+        self, choice: FeatureSpace, device: str | torch.device = "auto", engine: str = "local"
     ) -> None:
         self.choice = choice
         self.device = pick_device(device)
@@ -105,7 +105,7 @@ class Backbone:
 
     @torch.inference_mode()
     def read(
-        self, groups: Sequence[torch.Tensor], spaces: Sequence[BackboneChoice]
+        self, groups: Sequence[torch.Tensor], spaces: Sequence[FeatureSpace]
     ) -> list[torch.Tensor]:
         """Several feature spaces of this network from one forward pass.
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from gan_metrics.backbones.cut import run_until
-from gan_metrics.backbones.recipe import BackboneChoice
+from gan_metrics.backbones.recipe import FeatureSpace
 from gan_metrics.errors import UsageError
 from gan_metrics.utils.optional import require
 
@@ -43,7 +43,7 @@ def import_openvino() -> ModuleType:
             sys.modules[_TELEMETRY] = before
 
 
-def check(choice: BackboneChoice, device: torch.device) -> None:
+def check(choice: FeatureSpace, device: torch.device) -> None:
     """Check that OpenVINO can run a network.
 
     Raises:

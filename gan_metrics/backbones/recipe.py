@@ -12,7 +12,7 @@ from gan_metrics.errors import UsageError
 from gan_metrics.protocols.spec import Decoding, FeatureSpec, Preprocess
 from gan_metrics.protocols.table import Protocol
 
-__all__ = ["INPUT", "LAYOUTS", "OUTPUT", "BackboneChoice", "Layer", "Library", "Recipe"]
+__all__ = ["INPUT", "LAYOUTS", "OUTPUT", "FeatureSpace", "Layer", "Library", "Recipe"]
 
 INPUT = ":in"
 """At the end of a cut's path: what goes into the module, instead of what comes out of it."""
@@ -119,7 +119,7 @@ class Library:
 
 
 @dataclass(frozen=True)
-class BackboneChoice:
+class FeatureSpace:
     """A feature space that is settled, before the network is built.
 
     Attributes:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Union
 
 from gan_metrics.backbones import library_recipes, torchvision_table
 from gan_metrics.backbones.layers import cut_of
-from gan_metrics.backbones.recipe import BackboneChoice, Layer, Library, Recipe
+from gan_metrics.backbones.recipe import FeatureSpace, Layer, Library, Recipe
 from gan_metrics.backbones.weights import (
     EMBEDDED_LITE0,
     PUBLISHED_INCEPTION,
@@ -189,7 +189,7 @@ def choose_backbone(
     exif: str | None = None,
     seed: int = 0,
     progress: Progress | None = None,
-) -> BackboneChoice:
+) -> FeatureSpace:
     """Settle what a command's names mean, find the weights and hash them.
 
     Args:
@@ -241,7 +241,7 @@ def choose_backbone(
     )
     decoding = Decoding(alpha or rules.decoding.alpha, exif or rules.decoding.exif)
     warnings = (*notes, *recipe.warnings)
-    return BackboneChoice(recipe, cut, spec, rules, decoding, file, seed, warnings)
+    return FeatureSpace(recipe, cut, spec, rules, decoding, file, seed, warnings)
 
 
 def _settled(

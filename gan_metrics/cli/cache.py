@@ -65,9 +65,9 @@ def doctor(
     debug: Debug = False,
 ) -> None:
     """Device, versions, where weights and the cache are, and what is missing."""
-    from gan_metrics.cli.doctor import examine
+    from gan_metrics.cli.doctor import describe_environment
 
-    report = examine()
+    report = describe_environment()
     if json:
         console.print_json(report)
         return

@@ -114,8 +114,8 @@ def ranks() -> Iterator[Comm]:
     from gan_metrics.distributed import joined
 
     with joined() as comm:
-        STATE["leads"] = comm.leads
-        with comm.jointly():
+        STATE["leads"] = comm.is_main
+        with comm.fail_together():
             leaving = None
             try:
                 yield comm

@@ -229,7 +229,9 @@ def search(
         str, typer.Argument(metavar="GALLERY", help="A set of images, or saved features.")
     ],
     options: dict[str, Any],
-    top_k: Annotated[int, typer.Option(help="Matches for each query.", min=1, metavar="N")] = 5,
+    top_k: Annotated[
+        int, typer.Option(help="SearchResult for each query.", min=1, metavar="N")
+    ] = 5,
     distance: Annotated[str, typer.Option(metavar="cosine|euclidean", help="Of features.")] = (
         "cosine"
     ),
@@ -270,10 +272,10 @@ def search(
       gan-metrics search images/ images/ --flag-below 0.01   (near duplicates)
     """
     from gan_metrics.analysis.nearest_images import search as find
-    from gan_metrics.reports.nearest_images import check_matches_format, save_matches
+    from gan_metrics.reports.nearest_images import check_search_format, save_search_result
 
     if output is not None:
-        check_matches_format(output)
+        check_search_format(output)
     keep_freed_memory()
     with console.progress() as report:
         found = find(
@@ -306,7 +308,7 @@ def search(
     if found.recall is not None:
         console.note(f"recall of the {index} index: {found.recall:.3f}")
     if output is not None:
-        shown = save_matches(found, output)
+        shown = save_search_result(found, output)
         console.note(f"{output}: {shown} of {len(found.query)} queries")
 
 

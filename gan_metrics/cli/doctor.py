@@ -11,10 +11,10 @@ from gan_metrics.features.cache import FeatureCache
 from gan_metrics.utils.registry import load_plugins
 from gan_metrics.utils.versions import versions
 
-__all__ = ["examine"]
+__all__ = ["describe_environment"]
 
 
-def examine() -> dict[str, dict[str, str]]:
+def describe_environment() -> dict[str, dict[str, str]]:
     """Facts about this machine, by section."""
     import torch
 

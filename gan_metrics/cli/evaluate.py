@@ -236,11 +236,11 @@ def reproduce(
 
       gan-metrics reproduce result.json real/ fake/
     """
-    from gan_metrics.analysis.reproduction import draw_again
+    from gan_metrics.analysis.reproduction import redraw_images
     from gan_metrics.analysis.reproduction import reproduce as compute
     from gan_metrics.errors import UsageError
 
-    drawn = draw_again(record, fake)
+    drawn = redraw_images(record, fake)
     sets = [one for one in (real, drawn) if one is not None]
     if not sets:
         raise UsageError("REAL is missing: give the sets of images that the record is of")
@@ -274,8 +274,8 @@ def metrics(
                     row.name: {
                         "summary": row.summary,
                         "needs": row.needs,
-                        "sides": row.sides,
-                        "moments": row.moments,
+                        "sides": row.n_sets,
+                        "moments": row.accepts_statistics,
                         "better": row.better,
                         "arguments": list(row.arguments),
                         "error_bar": row.error_bar,
@@ -293,8 +293,8 @@ def metrics(
     rows = [
         (
             row.name,
-            "REAL FAKE" if row.sides == 2 else "FAKE",
-            f"{kinds.get(row.needs, row.needs)}{needs[row.moments]}",
+            "REAL FAKE" if row.n_sets == 2 else "FAKE",
+            f"{kinds.get(row.needs, row.needs)}{needs[row.accepts_statistics]}",
             row.better,
             row.summary,
             str(REGISTRY.origin(row.name) or row.source),

@@ -53,7 +53,7 @@ def make_command(command: Command) -> Callable[..., None]:
         from gan_metrics.errors import UsageError
 
         no_generator = entries[0].needs == "generator" and (fake is None or isinstance(fake, str))
-        if no_generator or (held_out is None and any(entry.held_out for entry in entries)):
+        if no_generator or (held_out is None and any(entry.needs_held_out for entry in entries)):
             raise UsageError(command.missing)
         named = {
             option.name: given[option.name]
@@ -73,8 +73,8 @@ def make_command(command: Command) -> Callable[..., None]:
 def _parameters(command: Command, entries: list[Metric]) -> Iterator[inspect.Parameter]:
     """The parameters of a command's function, in the order of its help."""
     first = entries[0]
-    of_statistics = all(entry.moments == "both" for entry in entries)
-    if any(entry.sides == 2 for entry in entries):
+    of_statistics = all(entry.accepts_statistics == "both" for entry in entries)
+    if any(entry.n_sets == 2 for entry in entries):
         yield _parameter("real", Real if of_statistics else RealImages)
     if first.needs == "generator":
         yield _parameter("fake", _NoImages, None)
@@ -84,7 +84,7 @@ def _parameters(command: Command, entries: list[Metric]) -> Iterator[inspect.Par
     yield _parameter("to", dict[str, Any])
     for option in command.options:
         yield _parameter(option.name, _option(option), option.default)
-    if any(entry.held_out for entry in entries):
+    if any(entry.needs_held_out for entry in entries):
         yield _parameter("held_out", HeldOut, None)
     yield _parameter("error_bars", ErrorBars, True)
     yield _parameter("quiet", Quiet, False)

@@ -81,16 +81,16 @@ def report(
 
       gan-metrics report real/ gan/ flow/ -o r.html --history train.jsonl
     """
-    from gan_metrics.reports.data import METRICS, examine
+    from gan_metrics.reports import data
     from gan_metrics.reports.html_report import check_report_format, save_report
 
     check_report_format(output)
     keep_freed_memory()
     with console.progress() as progress:
-        found = examine(
+        found = data.report(
             real,
             fakes,
-            metrics=METRICS if metrics is None else metrics.split(","),
+            metrics=data.REPORT_METRICS if metrics is None else metrics.split(","),
             held_out=held_out,
             labels=labels,
             history=history,
@@ -130,15 +130,15 @@ def _plotter(key: str, about: str, metrics: str) -> Callable[..., None]:
         debug: Debug = False,
     ) -> None:
         from gan_metrics.errors import UsageError
+        from gan_metrics.reports import data
         from gan_metrics.reports.charts import charts_of
-        from gan_metrics.reports.data import examine
         from gan_metrics.reports.matplotlib_charts import save_chart
         from gan_metrics.reports.style import check_figure_format
 
         check_figure_format(output)
         keep_freed_memory()
         with console.progress() as progress:
-            found = examine(
+            found = data.report(
                 real, fakes, metrics=metrics, labels=labels, shown=0, places=0, map_method=None,
                 by_class=key == "classes", progress=progress, **options,
             )  # fmt: skip

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gan_metrics.backbones.recipe import BackboneChoice
+from gan_metrics.backbones.recipe import FeatureSpace
 from gan_metrics.backbones.registry import is_built_in, state_spec
 from gan_metrics.errors import MismatchError
 from gan_metrics.inputs.options import Options
@@ -70,7 +70,7 @@ def _space_of_options(sets: Sequence[EmbeddedSet], options: Options) -> FeatureS
 
 
 def common_space(
-    sets: Sequence[EmbeddedSet], choice: BackboneChoice | None, options: Options
+    sets: Sequence[EmbeddedSet], choice: FeatureSpace | None, options: Options
 ) -> tuple[FeatureSpec, tuple[str, ...]]:
     """The feature space of one or two sets, and the fields of it that a file does not state.
 
@@ -154,7 +154,7 @@ def check_resolutions(sets: Sequence[EmbeddedSet]) -> None:
         )
 
 
-def common_protocol(sets: Sequence[EmbeddedSet], choice: BackboneChoice | None) -> str | None:
+def common_protocol(sets: Sequence[EmbeddedSet], choice: FeatureSpace | None) -> str | None:
     """The name of the protocol of all sets, if it is known."""
     if choice is not None:
         return choice.protocol.name

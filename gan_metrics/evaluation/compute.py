@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gan_metrics.backbones.recipe import BackboneChoice
+from gan_metrics.backbones.recipe import FeatureSpace
 from gan_metrics.errors import ComputationError, GanMetricsError, InputError
 from gan_metrics.evaluation.compatibility import (
     check_resolutions,
@@ -65,7 +65,7 @@ class ProtocolRun:
     plan: Plan
     arguments: Mapping[str, Mapping[str, Any]]
     error_bars: bool
-    space: BackboneChoice | None
+    space: FeatureSpace | None
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Evaluation:
     not_computed: Mapping[str, str]
     digest: str | None = None
     groups: Sequence[MetricGroup] = field(default=())
-    space: BackboneChoice | None = None
+    space: FeatureSpace | None = None
     main_sets: FeatureSets | None = None
 
 
@@ -168,7 +168,7 @@ def compute(
     estimates: dict[str, Estimate] = {}
     errors: dict[str, GanMetricsError] = dict(plan.failed)
     for name, row in plan.rows.items():
-        if row.needs in registry.OF_IMAGES and images is not None:
+        if row.needs in registry.PIXEL_INPUTS and images is not None:
             try:
                 results[name], estimates[name] = _of_images(run, row, images)
             except InputError:
@@ -195,7 +195,7 @@ def compute(
                 errors[name] = with_set_names(estimate, used.every)
                 continue
             overlaps: list[ResultWarning] = []
-            if row.held_out and used.held_out is not None:
+            if row.needs_held_out and used.held_out is not None:
                 try:
                     overlaps = held_out_warnings(used.held_out, used.real, used.fake)
                 except ComputationError as error:
@@ -225,7 +225,7 @@ def compute(
 
 
 def _common_space(
-    sets: FeatureSets, space: BackboneChoice | None, options: Options
+    sets: FeatureSets, space: FeatureSpace | None, options: Options
 ) -> tuple[FeatureSpec, tuple[str, ...]]:
     """The feature space of all sets, and its fields that a file does not state."""
     spec, declared = common_space(sets.compared, space, options)
@@ -237,7 +237,7 @@ def _common_space(
 
 def _used_sets(row: Metric, sets: FeatureSets) -> FeatureSets:
     """The sets that a metric's result is about: without real images for a metric of one set."""
-    return FeatureSets(sets.fake, sets.real if row.sides == 2 else None, sets.held_out)
+    return FeatureSets(sets.fake, sets.real if row.n_sets == 2 else None, sets.held_out)
 
 
 def _result(
@@ -245,7 +245,7 @@ def _result(
     row: Metric,
     estimate: Estimate,
     sets: FeatureSets,
-    space: BackboneChoice | None,
+    space: FeatureSpace | None,
     spec: FeatureSpec,
     declared: Sequence[str],
     warnings: Iterable[ResultWarning],
@@ -273,7 +273,7 @@ def _result(
         details={k: v for k, v in estimate.details.items() if not k.endswith(_TERM)},
         bounds=row.bounds,
         error_bar=row.error_bar if estimate.standard_error is not None else "",
-        sides=row.sides,
+        n_sets=row.n_sets,
         warnings=unique(warnings),
         versions=versions(),
         plugins=plugins_used(row.name, spec, protocol),
@@ -309,7 +309,7 @@ def _of_images(run: ProtocolRun, row: Metric, images: ImageSet) -> tuple[MetricR
         details=estimate.details,
         bounds=row.bounds,
         error_bar=row.error_bar if estimate.standard_error is not None else "",
-        sides=1,
+        n_sets=1,
         warnings=unique(
             [*found.warnings, *protocol_warnings(row, plan, options), *estimate.warnings]
         ),
@@ -343,13 +343,13 @@ def _groups(run: ProtocolRun, sets: Mapping[str, FeatureSets]) -> list[MetricGro
     found: dict[tuple[Any, ...], tuple[dict[str, Metric], FeatureSets]] = {}
     for name, given in sets.items():
         row = run.plan.rows[name]
-        both = row.sides == 2 or row.bandwidth
+        both = row.n_sets == 2 or row.shares_bandwidth
         used = FeatureSets(
             given.fake,
             given.real if both else None,
-            given.held_out if row.held_out else None,
+            given.held_out if row.needs_held_out else None,
         )
-        key = (row.needs, row.held_out, both, used)
+        key = (row.needs, row.needs_held_out, both, used)
         found.setdefault(key, ({}, used))[0][name] = row
     return [MetricGroup(rows, used, run) for rows, used in found.values()]
 
@@ -366,7 +366,7 @@ def _displayed_name(row: Metric, spec: FeatureSpec) -> str:
     if row.needs == "dinov2" and random:
         return "fd"
     pool3 = space == ("inception", "pool3", "avg") and not random
-    return row.name if not row.elsewhere or pool3 else row.elsewhere
+    return row.name if not row.name_in_other_spaces or pool3 else row.name_in_other_spaces
 
 
 _TERM = "_term"

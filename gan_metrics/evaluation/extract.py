@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gan_metrics.backbones.engines import ENGINES
-from gan_metrics.backbones.recipe import BackboneChoice
+from gan_metrics.backbones.recipe import FeatureSpace
 from gan_metrics.backbones.registry import built_in, choose_backbone, recipe_of, state_spec
 from gan_metrics.errors import MismatchError, UsageError, WeightsError
 from gan_metrics.evaluation.compatibility import backbone_name, check_stated_spaces
-from gan_metrics.features.chunks import Extraction
+from gan_metrics.features.chunks import ExtractionOptions
 from gan_metrics.features.extraction import extract
 from gan_metrics.features.features import Features
 from gan_metrics.generators.generated import Generated
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["choose_feature_space", "embed", "embed_in_one_space"]
 
 
-def choose_feature_space(sets: Sequence[AnySet], options: Options) -> BackboneChoice | None:
+def choose_feature_space(sets: Sequence[AnySet], options: Options) -> FeatureSpace | None:
     """Choose backbone, layer, pooling, preprocessing and weights for the images.
 
     They come from the options, else from the header of a statistics or features file, else from
@@ -101,7 +101,7 @@ def choose_feature_space(sets: Sequence[AnySet], options: Options) -> BackboneCh
 
 def embed_in_one_space(
     sets: Sequence[AnySet],
-    choice: BackboneChoice | None,
+    choice: FeatureSpace | None,
     options: Options,
     *,
     moments: bool = True,
@@ -126,7 +126,7 @@ def embed_in_one_space(
 
 def embed(
     sets: Sequence[AnySet],
-    wanted: Sequence[Sequence[BackboneChoice]],
+    wanted: Sequence[Sequence[FeatureSpace]],
     options: Options,
     *,
     moments: bool = True,
@@ -190,7 +190,7 @@ def embed(
     return found
 
 
-def _of_generator(how: Extraction) -> Extraction:
+def _of_generator(how: ExtractionOptions) -> ExtractionOptions:
     """A generator draws in this process, and its images are never cached."""
     engine = "local" if ENGINES[how.engine].stream else how.engine
     return replace(how, cache=None, workers=0, engine=engine)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gan_metrics.backbones.layers import cut_of
-from gan_metrics.backbones.recipe import BackboneChoice
+from gan_metrics.backbones.recipe import FeatureSpace
 from gan_metrics.backbones.registry import choose_backbone
 from gan_metrics.errors import MismatchError, WeightsError
 from gan_metrics.features.features import Features
@@ -25,7 +25,7 @@ from gan_metrics.inputs.sets import (
     stated_protocol,
     stated_space,
 )
-from gan_metrics.metrics.registry import OF_IMAGES, Metric, Request
+from gan_metrics.metrics.registry import PIXEL_INPUTS, Metric, Request
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.protocols.table import CLIP, DINOV2, PROTOCOLS, Protocol, protocol_for
 from gan_metrics.stats.statistics import Statistics
@@ -60,7 +60,7 @@ class Plan:
 
     rules: Protocol | None
     rows: Mapping[str, Metric]
-    spaces: Mapping[str, BackboneChoice]
+    spaces: Mapping[str, FeatureSpace]
     not_computed: Mapping[str, str]
     failed: Mapping[str, WeightsError]
     fitting: frozenset[str]
@@ -71,12 +71,12 @@ class Plan:
         return [
             name
             for name, row in self.rows.items()
-            if row.needs not in OF_IMAGES
-            and (role != "real" or row.sides == 2 or row.bandwidth)
-            and (role != "held_out" or row.held_out)
+            if row.needs not in PIXEL_INPUTS
+            and (role != "real" or row.n_sets == 2 or row.shares_bandwidth)
+            and (role != "held_out" or row.needs_held_out)
         ]
 
-    def spaces_for(self, given: AnySet, role: Role) -> list[BackboneChoice]:
+    def spaces_for(self, given: AnySet, role: Role) -> list[FeatureSpace]:
         """The spaces that the images of a set have to be embedded in."""
         if not isinstance(given, ImageSet):
             return []
@@ -147,7 +147,7 @@ class Plan:
 def make_plan(
     rows: Request,
     sets: InputSets,
-    choice: BackboneChoice | None,
+    choice: FeatureSpace | None,
     options: Options,
 ) -> Plan:
     """Decide what can be computed, and from which features.
@@ -163,20 +163,20 @@ def make_plan(
     chosen = options.backbone is not None or any(
         space is not None and space.backbone for space in map(stated_space, sets.every)
     )
-    found: dict[str, BackboneChoice] = {}
+    found: dict[str, FeatureSpace] = {}
     missing: dict[str, str] = {}
     failed: dict[str, WeightsError] = {}
-    made: dict[tuple[str, str | None], BackboneChoice] = {}
+    made: dict[tuple[str, str | None], FeatureSpace] = {}
     for name, row in rows.items() if choice is not None else ():
         assert choice is not None  # noqa: S101
-        if row.needs in OF_IMAGES:
+        if row.needs in PIXEL_INPUTS:
             continue
         try:
             space = _space(row, choice, options, made, chosen=chosen, wanted=name in rows.named)
         except WeightsError as error:
             failed[name] = error
             continue
-        if isinstance(space, BackboneChoice):
+        if isinstance(space, FeatureSpace):
             found[name] = space
         else:
             missing[name] = space
@@ -186,7 +186,7 @@ def make_plan(
     for name, row in rows.items():
         if name in failed:
             continue
-        if row.needs in OF_IMAGES:
+        if row.needs in PIXEL_INPUTS:
             reason = _why_no_images(row, sets.fakes, wanted=name in rows.named)
         else:
             reason = _why_not(row, sets, missing.get(name), claimed)
@@ -208,7 +208,7 @@ def make_plan(
 
 
 def _rules(
-    rows: Request, sets: Sequence[AnySet], choice: BackboneChoice | None, options: Options
+    rows: Request, sets: Sequence[AnySet], choice: FeatureSpace | None, options: Options
 ) -> Protocol | None:
     """The protocol: of the images' space, of the command, or of a file's header.
 
@@ -235,10 +235,10 @@ def _rules(
 
 
 def _runs_in_protocol_network(
-    row: Metric, rules: Protocol, space: BackboneChoice | None, sets: Sequence[AnySet]
+    row: Metric, rules: Protocol, space: FeatureSpace | None, sets: Sequence[AnySet]
 ) -> bool:
     """Whether a metric is computed in the network that the protocol has it in."""
-    if row.needs in OF_IMAGES:
+    if row.needs in PIXEL_INPUTS:
         return True
     specs = [_of_kind(one, row).spec for one in sets if not isinstance(one, ImageSet)]
     known = [spec.backbone for spec in specs if spec.backbone]
@@ -252,13 +252,13 @@ def _backbone_named(options: Options) -> str | None:
 
 def _space(
     row: Metric,
-    choice: BackboneChoice,
+    choice: FeatureSpace,
     options: Options,
-    made: dict[tuple[str, str | None], BackboneChoice],
+    made: dict[tuple[str, str | None], FeatureSpace],
     *,
     chosen: bool,
     wanted: bool,
-) -> BackboneChoice | str:
+) -> FeatureSpace | str:
     """The space of a metric, or the reason why there is none."""
     rules, backbone = choice.protocol, choice.recipe.name
     if row.name in rules.metrics:
@@ -286,7 +286,7 @@ def _space(
     return other_layer(choice, replace(FeatureSpec(), layer=layer))
 
 
-def other_layer(choice: BackboneChoice, template: FeatureSpec) -> BackboneChoice:
+def other_layer(choice: FeatureSpace, template: FeatureSpec) -> FeatureSpace:
     """Another cut of the same network, with the pixels that it is defined for.
 
     Args:
@@ -306,10 +306,10 @@ def other_layer(choice: BackboneChoice, template: FeatureSpec) -> BackboneChoice
 def _other(
     place: tuple[str, str, str],
     options: Options,
-    made: dict[tuple[str, str | None], BackboneChoice],
+    made: dict[tuple[str, str | None], FeatureSpace],
     *,
     wanted: bool,
-) -> BackboneChoice | str:
+) -> FeatureSpace | str:
     """The space of another network, if the metric was asked for by its name."""
     backbone, protocol, metric = place
     if not wanted:
@@ -346,12 +346,12 @@ def _why_not(row: Metric, sets: InputSets, missing: str | None, claimed: Feature
         missing: Why there is no feature space for its images, if there is none.
         claimed: What the user states about files that do not state it themselves.
     """
-    if row.sides == 2 and sets.real is None:
+    if row.n_sets == 2 and sets.real is None:
         return "it compares two sets, and there are no real images"
-    if row.held_out and sets.held_out is None:
+    if row.needs_held_out and sets.held_out is None:
         return "it needs real images that were not trained on (--held-out)"
     for role, given in sets:
-        if (role == "real" and row.sides == 1) or (role == "held_out" and not row.held_out):
+        if (role == "real" and row.n_sets == 1) or (role == "held_out" and not row.needs_held_out):
             continue
         if isinstance(given, ImageSet):
             if missing is not None:
@@ -385,7 +385,7 @@ def _why_no_images(row: Metric, fakes: Sequence[AnySet], *, wanted: bool) -> str
 
 def _moments_suffice(row: Metric, role: Role) -> bool:
     """Whether mean and covariance are all that a metric needs of a set."""
-    return row.moments == "both" or (role == "real" and row.moments == "real")
+    return row.accepts_statistics == "both" or (role == "real" and row.accepts_statistics == "real")
 
 
 def _is_of(spec: FeatureSpec, need: str) -> bool:

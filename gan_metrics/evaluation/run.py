@@ -289,7 +289,7 @@ def _in_main_space(
 
 
 def _takes_features(request: Request) -> bool:
-    return any(row.needs not in registry.OF_IMAGES for row in request.values())
+    return any(row.needs not in registry.PIXEL_INPUTS for row in request.values())
 
 
 def _refuse_embedded_sets(sets: InputSets) -> None:
@@ -351,7 +351,7 @@ def _drop_unneeded_images(sets: InputSets, request: Request, options: Options) -
     chosen = (options.backbone, options.layer, options.pool, options.weights)
     other_protocol = options.protocol is not None and options.protocol not in stated
     other_space = other_protocol or any(one is not None for one in chosen)
-    of_moments = all(row.moments == "both" for row in request.values())
+    of_moments = all(row.accepts_statistics == "both" for row in request.values())
     if other_space or not of_moments or not all(one.stored for one in image_sets):
         return sets
     return InputSets(
@@ -377,7 +377,7 @@ def _with_shared_bandwidth(
     """Give several generated sets the first one's bandwidth where no real images give one."""
     arguments = {name: dict(given) for name, given in run.arguments.items()}
     for name, row in run.plan.rows.items():
-        if not row.bandwidth or len(fakes) < 2:
+        if not row.shares_bandwidth or len(fakes) < 2:
             continue
         known = name in real and real[name].array is not None
         if known or fakes[0][name].array is None:

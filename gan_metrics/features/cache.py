@@ -28,7 +28,7 @@ from gan_metrics import settings
 from gan_metrics.errors import ResourceError
 from gan_metrics.files.download import atomic_path
 from gan_metrics.images.decode import DECODER
-from gan_metrics.images.metadata import Facts
+from gan_metrics.images.metadata import ImageMetadata
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
 from gan_metrics.utils.registry import Registry
 
@@ -68,7 +68,7 @@ class Chunk:
 
     features: npt.NDArray[np.float32]
     positions: tuple[int, ...]
-    facts: tuple[Facts, ...]
+    facts: tuple[ImageMetadata, ...]
     failed: tuple[int, ...] = ()
 
 
@@ -327,7 +327,7 @@ def _unpack(data: bytes) -> Chunk:
     chunk = Chunk(
         features=features,
         positions=tuple(about["positions"]),
-        facts=tuple(Facts.from_json(facts) for facts in about["facts"]),
+        facts=tuple(ImageMetadata.from_json(facts) for facts in about["facts"]),
     )
     if about["format"] != _FORMAT or features.dtype != np.float32 or features.ndim < 2:
         raise ValueError("not a chunk of this format")

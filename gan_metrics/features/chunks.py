@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.backbones.engines import ENGINES
-from gan_metrics.backbones.recipe import BackboneChoice
+from gan_metrics.backbones.recipe import FeatureSpace
 from gan_metrics.distributed import ALONE, Comm
 from gan_metrics.errors import InputError, UsageError, failed_device
 from gan_metrics.features.cache import Cache, Chunk
-from gan_metrics.images.metadata import Facts
+from gan_metrics.images.metadata import ImageMetadata
 from gan_metrics.images.pipeline import EncodedImage, HashedImages, load_image
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.metrics.moments import Moments, MomentsStream
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from gan_metrics.backbones.multi_space import Embedder
     from gan_metrics.images.loader import Batch
 
-__all__ = ["ChunkStream", "Extraction", "Finished", "draw_images"]
+__all__ = ["ChunkStream", "ExtractedChunk", "ExtractionOptions", "draw_images"]
 
 _FEW = 8
 """Images of a chunk that are decoded to see whether they can be, before a network is asked for."""
 
 
 @dataclass(frozen=True)
-class Extraction:
+class ExtractionOptions:
     """How images are read and batched; it changes features in the last bits of float32 at most.
 
     Attributes:
@@ -88,7 +88,7 @@ class _Row:
 
     host: tuple[npt.NDArray[np.float32] | None, ...]
     device: tuple[Any, ...]
-    facts: Facts
+    facts: ImageMetadata
 
     @property
     def whole(self) -> bool:
@@ -96,7 +96,7 @@ class _Row:
 
 
 @dataclass(frozen=True)
-class Finished:
+class ExtractedChunk:
     """What became of a chunk of images.
 
     Attributes:
@@ -109,7 +109,7 @@ class Finished:
     failures: Mapping[int, str]
     digests: Mapping[int, bytes]
 
-    def summed_up(self) -> Finished:
+    def summed_up(self) -> ExtractedChunk:
         """The same without the features that are in the moments already."""
         return replace(self, chunks=[_without_features(chunk) for chunk in self.chunks])
 
@@ -138,9 +138,9 @@ class ChunkStream:
     def __init__(
         self,
         source: ImageSource,
-        spaces: Sequence[BackboneChoice],
+        spaces: Sequence[FeatureSpace],
         networks: Callable[[], Embedder],
-        how: Extraction,
+        how: ExtractionOptions,
         chunks: Sequence[Sequence[int]],
         n: int,
     ) -> None:
@@ -155,7 +155,7 @@ class ChunkStream:
         self._encoded: dict[int, EncodedImage] = {}
         self._looked_up: tuple[int, dict[int, _Row | str]] = (-1, {})
 
-    def run(self) -> Generator[Finished, None, None]:
+    def run(self) -> Generator[ExtractedChunk, None, None]:
         """Every chunk in order; missing images are computed in one go.
 
         Raises:
@@ -263,7 +263,7 @@ class ChunkStream:
         self._encoded.pop(index, None)
         self._hashed.release(index)
 
-    def _keep(self, at: int, finished: Finished) -> bool:
+    def _keep(self, at: int, finished: ExtractedChunk) -> bool:
         finite = all(np.isfinite(chunk.features).all() for chunk in finished.chunks)
         if self.how.cache is None or not finite:
             return False  # a run that will end in an error; so may the cause of it
@@ -293,7 +293,7 @@ class ChunkStream:
                 if i not in known or not _settled(known[i]):
                     yield self._encoded.pop(i, i)
 
-    def _compute(self, at: int, known: dict[int, _Row | str]) -> Iterator[Finished]:
+    def _compute(self, at: int, known: dict[int, _Row | str]) -> Iterator[ExtractedChunk]:
         """Decode and embed images as one stream of batches that do not end where chunks do."""
         collected = dict(known)
         before_these = sum(map(len, self.chunks[:at]))
@@ -325,7 +325,7 @@ class ChunkStream:
             done = before_these + len(collected)
             self.report(min(done * self.how.comm.size, self.n))
 
-    def _assemble(self, indices: Sequence[int], collected: dict[int, _Row | str]) -> Finished:
+    def _assemble(self, indices: Sequence[int], collected: dict[int, _Row | str]) -> ExtractedChunk:
         """A chunk of what was collected, which is taken out."""
         results = [collected.pop(index) for index in indices]
         rows = {i: result for i, result in enumerate(results) if isinstance(result, _Row)}
@@ -343,7 +343,7 @@ class ChunkStream:
             )
             self._sum_up(number, chunks[-1], [row.device[number] for row in rows.values()])
         digests = {index: self.digests.pop(index) for index in indices if index in self.digests}
-        return Finished(chunks, failures, digests)
+        return ExtractedChunk(chunks, failures, digests)
 
     def _sum_up(self, number: int, chunk: Chunk, on_device: Sequence[Any]) -> None:
         """Take a chunk into the moments of a space, on the GPU if its features are there."""

@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.backbones.engines import ENGINES
-from gan_metrics.backbones.recipe import BackboneChoice
+from gan_metrics.backbones.recipe import FeatureSpace
 from gan_metrics.distributed import Comm
 from gan_metrics.errors import ComputationError, ImageError, InputError
 from gan_metrics.features.cache import CHUNK
-from gan_metrics.features.chunks import ChunkStream, Extraction, Finished, draw_images
+from gan_metrics.features.chunks import ChunkStream, ExtractedChunk, ExtractionOptions, draw_images
 from gan_metrics.features.features import Features
-from gan_metrics.files.growing_array import Rows
-from gan_metrics.files.packed_digests import UNREADABLE, Digests
-from gan_metrics.images.metadata import Tally
+from gan_metrics.files.growing_array import GrowingArray
+from gan_metrics.files.packed_digests import UNREADABLE, PackedDigests
+from gan_metrics.images.metadata import MetadataSummary
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.metrics.moments import merged
 from gan_metrics.utils.result_warning import unique
@@ -32,9 +32,9 @@ __all__ = ["extract"]
 
 def extract(
     source: ImageSource,
-    spaces: Sequence[BackboneChoice],
+    spaces: Sequence[FeatureSpace],
     networks: Callable[[], Embedder],
-    how: Extraction,
+    how: ExtractionOptions,
 ) -> list[Features]:
     """Embed every image of a source, or take its features from the cache.
 
@@ -59,7 +59,7 @@ def extract(
     comm = how.comm
     indices = draw_images(len(source.names), how.max_images, how.seed)
     chunks = [indices[i : i + CHUNK] for i in range(0, len(indices), CHUNK)]
-    own = [chunk for number, chunk in enumerate(chunks) if comm.mine(number)]
+    own = [chunk for number, chunk in enumerate(chunks) if comm.owns(number)]
     stream: ChunkStream
     if distribute := ENGINES[how.engine].load("stream"):
         stream = distribute(source, spaces, how, own, len(indices))
@@ -67,7 +67,7 @@ def extract(
         stream = ChunkStream(source, spaces, networks, how, own, len(indices))
     found = _Collected(source, spaces, how, len(indices))
     mine = stream.run()
-    with comm.jointly():
+    with comm.fail_together():
         try:
             _same_images(source, comm)
             for first in range(0, len(chunks), comm.size):
@@ -83,7 +83,7 @@ def extract(
             raise
 
 
-def _kept(finished: Finished | None, how: Extraction) -> Finished | None:
+def _kept(finished: ExtractedChunk | None, how: ExtractionOptions) -> ExtractedChunk | None:
     return finished if finished is None or how.features else finished.summed_up()
 
 
@@ -104,17 +104,17 @@ class _Collected:
     """The features of some chunks, in each space, and what is known of their images."""
 
     def __init__(
-        self, source: ImageSource, spaces: Sequence[BackboneChoice], how: Extraction, n: int
+        self, source: ImageSource, spaces: Sequence[FeatureSpace], how: ExtractionOptions, n: int
     ) -> None:
         self._source, self._spaces, self._how = source, spaces, how
-        self._rows = [Rows(n) for _ in spaces]
-        self._tally = Tally()
+        self._rows = [GrowingArray(n) for _ in spaces]
+        self._tally = MetadataSummary()
         self._kept: list[int] = []
         self._skipped: list[tuple[str, str]] = []
         self._digest = hashlib.sha256()
-        self._digests = Digests(room=n)
+        self._digests = PackedDigests(room=n)
 
-    def take(self, indices: Sequence[int], finished: Finished) -> None:
+    def take(self, indices: Sequence[int], finished: ExtractedChunk) -> None:
         """Take in a chunk, whoever made it; the chunks come in their order."""
         for position, reason in sorted(finished.failures.items()):
             name = self._source.names[indices[position]]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import UsageError
-from gan_metrics.images.metadata import Tally
+from gan_metrics.images.metadata import MetadataSummary
 from gan_metrics.metrics.moments import Moments, MomentsStream
 from gan_metrics.protocols.spec import FeatureSpec
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Features"]
 
 _BLOCK = 4096
-"""Rows that moments take in at a time."""
+"""GrowingArray that moments take in at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Features:
     array: npt.NDArray[np.float32]
     spec: FeatureSpec
     skipped: Sequence[tuple[str, str]] = ()
-    tally: Tally = field(default_factory=Tally)
+    tally: MetadataSummary = field(default_factory=MetadataSummary)
     digest: str = ""
     image_digests: Sequence[bytes] = ()
     warnings: Sequence[tuple[str, str]] = ()

@@ -57,7 +57,7 @@ FORMATS = (".npz", ".npy", ".safetensors", ".parquet")
 
 _FORMAT = "gan-metrics features 1"
 _ROWS = 4096
-"""Rows that are written or read at a time."""
+"""GrowingArray that are written or read at a time."""
 
 _Array = npt.NDArray[np.float32]
 _FLOAT32 = np.finfo(np.float32)
@@ -255,7 +255,7 @@ def _check_range(path: Path, array: npt.NDArray[Any]) -> None:
 
 
 def _blocks(array: _Array) -> Iterator[tuple[int, _Array]]:
-    """Rows some at a time; what was read of a file is not held in memory for it."""
+    """GrowingArray some at a time; what was read of a file is not held in memory for it."""
     mapping = getattr(array, "_mmap", None)
     for start in range(0, len(array), _ROWS):
         yield start, np.ascontiguousarray(array[start : start + _ROWS], np.float32)

@@ -16,9 +16,9 @@ from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from gan_metrics.backbones.recipe import BackboneChoice
+from gan_metrics.backbones.recipe import FeatureSpace
 from gan_metrics.errors import GanMetricsError, ResourceError, UsageError
-from gan_metrics.features.chunks import ChunkStream, Extraction, Finished
+from gan_metrics.features.chunks import ChunkStream, ExtractedChunk, ExtractionOptions
 from gan_metrics.images.sources import ImageSource
 from gan_metrics.metrics.moments import Moments, merged
 from gan_metrics.utils.optional import require
@@ -64,8 +64,8 @@ class RayStream:
     def __init__(
         self,
         source: ImageSource,
-        spaces: Sequence[BackboneChoice],
-        how: Extraction,
+        spaces: Sequence[FeatureSpace],
+        how: ExtractionOptions,
         chunks: Sequence[Sequence[int]],
         n: int,
     ) -> None:
@@ -85,7 +85,7 @@ class RayStream:
         if self._how.progress:
             self._how.progress(self._description, done, self._n)
 
-    def run(self) -> Generator[Finished, None, None]:
+    def run(self) -> Generator[ExtractedChunk, None, None]:
         """Every chunk in order.
 
         Raises:
@@ -114,7 +114,7 @@ class RayStream:
             if begun:
                 ray.shutdown()
 
-    def _run(self) -> Generator[Finished, None, None]:
+    def _run(self) -> Generator[ExtractedChunk, None, None]:
         ray = self._ray
         count, resources = self._pool()
         size = max(1, min(_CHUNKS, len(self._chunks) // (count * _AHEAD)))
@@ -216,7 +216,7 @@ class _Worker:
 
     def embed(
         self, chunks: Sequence[Sequence[int]]
-    ) -> tuple[tuple[list[Finished], list[tuple[str, str]]], list[Moments | None]]:
+    ) -> tuple[tuple[list[ExtractedChunk], list[tuple[str, str]]], list[Moments | None]]:
         """Some chunks and what there is to know of them; and their moments in each space."""
         stream = ChunkStream(
             self._source, self._spaces, lambda: self._networks, self._how, chunks, 0

@@ -19,7 +19,7 @@ import numpy as np
 
 from gan_metrics.errors import ResourceError, UsageError
 from gan_metrics.features.cache import CacheInfo, Chunk, space_key
-from gan_metrics.images.metadata import Facts
+from gan_metrics.images.metadata import ImageMetadata
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
 from gan_metrics.utils.optional import require
 
@@ -192,7 +192,7 @@ def _key(spec: FeatureSpec, decoding: Decoding, digest: bytes) -> bytes:
     return _PREFIX + space.encode() + b":" + digest.hex().encode()
 
 
-def _pack(key: bytes, features: npt.NDArray[Any], facts: Facts) -> bytes:
+def _pack(key: bytes, features: npt.NDArray[Any], facts: ImageMetadata) -> bytes:
     shape = json.dumps(features.shape).encode()
     about = json.dumps(facts.to_json()).encode()
     values = np.ascontiguousarray(features, "<f4").tobytes()
@@ -201,7 +201,7 @@ def _pack(key: bytes, features: npt.NDArray[Any], facts: Facts) -> bytes:
     return _MAGIC + struct.pack("<I", zlib.crc32(key + rest)) + rest
 
 
-def _unpack(key: bytes, value: bytes) -> tuple[Any, Facts] | None:
+def _unpack(key: bytes, value: bytes) -> tuple[Any, ImageMetadata] | None:
     """The inverse of :func:`_pack`; ``None`` when a bit is not what it was."""
     try:
         magic, checksum, dtype, *lengths = _HEAD.unpack_from(value)
@@ -212,6 +212,8 @@ def _unpack(key: bytes, value: bytes) -> tuple[Any, Facts] | None:
             parts.append(value[at : at + length])
             at += length
         shape = tuple(json.loads(parts[0]))
-        return np.frombuffer(parts[2], "<f4").reshape(shape), Facts.from_json(json.loads(parts[1]))
+        return np.frombuffer(parts[2], "<f4").reshape(shape), ImageMetadata.from_json(
+            json.loads(parts[1])
+        )
     except (struct.error, ValueError, TypeError):
         return None

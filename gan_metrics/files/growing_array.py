@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 from gan_metrics.errors import ResourceError
 
-__all__ = ["Rows"]
+__all__ = ["GrowingArray"]
 
 _IN_MEMORY = 64 << 20
 """Of more bytes than this the rows go to a temporary file that is mapped into memory."""
 
 
-class Rows:
+class GrowingArray:
     """An array that grows to at most ``n`` rows, in memory or in a file without a name."""
 
     def __init__(self, n: int, dtype: npt.DTypeLike = np.float32) -> None:

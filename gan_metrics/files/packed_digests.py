@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
-__all__ = ["UNREADABLE", "Digests"]
+__all__ = ["UNREADABLE", "PackedDigests"]
 
 _LENGTH = 32
 
@@ -13,7 +13,7 @@ UNREADABLE = bytes(_LENGTH)
 """Stands for the digest of an image of which no byte could be read."""
 
 
-class Digests(Sequence[bytes]):
+class PackedDigests(Sequence[bytes]):
     """A sequence of digests of 32 bytes each, which takes up no more than these.
 
     Args:
@@ -45,10 +45,10 @@ class Digests(Sequence[bytes]):
     @overload
     def __getitem__(self, index: int) -> bytes: ...
     @overload
-    def __getitem__(self, index: slice) -> Digests: ...
-    def __getitem__(self, index: int | slice) -> bytes | Digests:
+    def __getitem__(self, index: slice) -> PackedDigests: ...
+    def __getitem__(self, index: int | slice) -> bytes | PackedDigests:
         if isinstance(index, slice):
-            return Digests(self[i] for i in range(*index.indices(len(self))))
+            return PackedDigests(self[i] for i in range(*index.indices(len(self))))
         start = _LENGTH * range(len(self))[index]
         return bytes(self._bytes[start : start + _LENGTH])
 

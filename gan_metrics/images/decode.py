@@ -39,7 +39,7 @@ from PIL import (
 
 from gan_metrics.errors import ImageError, UsageError
 from gan_metrics.images.fast_decode import Plain, read_plain
-from gan_metrics.images.metadata import Facts
+from gan_metrics.images.metadata import ImageMetadata
 from gan_metrics.protocols.spec import Decoding
 
 __all__ = ["DECODER", "EXTENSIONS", "MAX_PIXELS", "decode"]
@@ -81,7 +81,7 @@ _ALPHA_MODES = {"LA", "La", "PA", "RGBA", "RGBa"}
 _PLAIN_MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"} | _ALPHA_MODES
 
 
-def decode(data: bytes, decoding: Decoding) -> tuple[npt.NDArray[np.uint8], Facts]:
+def decode(data: bytes, decoding: Decoding) -> tuple[npt.NDArray[np.uint8], ImageMetadata]:
     """Decode one image.
 
     Args:
@@ -152,7 +152,7 @@ def _bomb(claim: str) -> str:
     return f"it claims {claim} the {MAX_PIXELS:,} that are accepted: a decompression bomb?"
 
 
-def _to_rgb(image: Image.Image, decoding: Decoding) -> tuple[npt.NDArray[np.uint8], Facts]:
+def _to_rgb(image: Image.Image, decoding: Decoding) -> tuple[npt.NDArray[np.uint8], ImageMetadata]:
     flags = []
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         flags.append("frames")
@@ -203,7 +203,7 @@ def _to_rgb(image: Image.Image, decoding: Decoding) -> tuple[npt.NDArray[np.uint
         flags.append("orientation")
         if decoding.exif == "apply":
             image = image.transpose(_UPRIGHT[orientation])
-    return _channels_first(image), Facts(width, height, format_, mode, tuple(flags))
+    return _channels_first(image), ImageMetadata(width, height, format_, mode, tuple(flags))
 
 
 _UPRIGHT = {

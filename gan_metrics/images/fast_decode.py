@@ -15,7 +15,7 @@ import struct
 import zlib
 from typing import Any, NamedTuple
 
-from gan_metrics.images.metadata import Facts
+from gan_metrics.images.metadata import ImageMetadata
 
 __all__ = ["Plain", "read_plain"]
 
@@ -38,7 +38,7 @@ class Plain(NamedTuple):
         arguments: What Pillow's reader of such files tells it.
     """
 
-    facts: Facts
+    facts: ImageMetadata
     data: bytes
     decoder: str
     arguments: tuple[Any, ...]
@@ -79,7 +79,7 @@ def _png(data: bytes) -> Plain | None:
             return None
         if place > len(data) or not _sound(data, place - 8 - length, length + 4):
             return None
-    facts = Facts(width, height, "PNG", _PNG_MODES[colour])
+    facts = ImageMetadata(width, height, "PNG", _PNG_MODES[colour])
     pixels = parts[0] if len(parts) == 1 else b"".join(parts)
     return Plain(facts, pixels, "zip", (facts.mode, 0))
 
@@ -102,7 +102,7 @@ def _jpeg(data: bytes) -> Plain | None:
             mode = _JPEG_MODES.get(channels)
             if facts is not None or depth != 8 or not height or not width or mode is None:
                 return None
-            facts = Facts(width, height, "JPEG", mode)
+            facts = ImageMetadata(width, height, "JPEG", mode)
         elif kind == 0xDA:  # the first scan
             return None if facts is None else Plain(facts, data, "jpeg", (facts.mode, ""))
         elif kind == 0xE0:  # JFIF, and not its extension with a small picture in it

@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from gan_metrics.errors import ResourceError
-from gan_metrics.images.metadata import Facts
+from gan_metrics.images.metadata import ImageMetadata
 from gan_metrics.images.pipeline import (
     THREADS,
     DecodedImage,
@@ -54,7 +54,7 @@ class Batch:
     """
 
     indices: tuple[int, ...]
-    facts: tuple[Facts, ...]
+    facts: tuple[ImageMetadata, ...]
     failures: dict[int, str]
     digests: dict[int, bytes]
     _buffer: torch.Tensor

@@ -9,11 +9,11 @@ from typing import Any
 
 from gan_metrics.protocols.spec import Decoding
 
-__all__ = ["Facts", "Tally"]
+__all__ = ["ImageMetadata", "MetadataSummary"]
 
 
 @dataclass(frozen=True)
-class Facts:
+class ImageMetadata:
     """What a file was before it became an array.
 
     Attributes:
@@ -35,7 +35,7 @@ class Facts:
         return [self.width, self.height, self.format, self.mode, list(self.flags)]
 
     @classmethod
-    def from_json(cls, data: Iterable[Any]) -> Facts:
+    def from_json(cls, data: Iterable[Any]) -> ImageMetadata:
         """The inverse of :meth:`to_json`."""
         width, height, format_, mode, flags = data
         return cls(int(width), int(height), str(format_), str(mode), tuple(flags))
@@ -57,11 +57,11 @@ _CODES = {"alpha": "alpha-dropped", "orientation": "orientation-ignored", "frame
 
 
 @dataclass
-class Tally:
+class MetadataSummary:
     """Counts of the facts about a set of images.
 
     Attributes:
-        flags: How many images each flag of :class:`Facts` holds for.
+        flags: How many images each flag of :class:`ImageMetadata` holds for.
         formats: How many images there are of each format.
         sizes: How many images there are of each ``(width, height)``.
     """
@@ -70,7 +70,7 @@ class Tally:
     formats: Counter[str] = field(default_factory=Counter)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
 
-    def add(self, facts: Facts) -> None:
+    def add(self, facts: ImageMetadata) -> None:
         """Count one image."""
         self.flags.update(facts.flags)
         self.formats[facts.format] += 1

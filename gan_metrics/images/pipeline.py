@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from gan_metrics.errors import ImageError
 from gan_metrics.images.decode import decode
-from gan_metrics.images.metadata import Facts
+from gan_metrics.images.metadata import ImageMetadata
 from gan_metrics.images.sources.base import ImageSource
 from gan_metrics.protocols.spec import Decoding
 
@@ -81,7 +81,7 @@ class DecodedImage:
     size: int
     digest: bytes | None
     pixels: npt.NDArray[np.uint8] | None
-    metadata: Facts | None
+    metadata: ImageMetadata | None
     failure: str | None
 
 

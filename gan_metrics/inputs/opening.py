@@ -18,7 +18,7 @@ from gan_metrics.files.temporary import Temporary
 from gan_metrics.generators.generated import Generated
 from gan_metrics.images.sources import (
     ImageSource,
-    Place,
+    Location,
     file_list,
     hdf5,
     is_image,
@@ -28,7 +28,7 @@ from gan_metrics.images.sources import (
 )
 from gan_metrics.images.sources.archive import TarSource, ZipSource, archive_kind
 from gan_metrics.images.sources.array_file import EXTENSIONS as ARRAYS
-from gan_metrics.images.sources.concat import SeveralSources
+from gan_metrics.images.sources.concat import ConcatSource
 from gan_metrics.images.sources.parquet import ParquetSource
 from gan_metrics.images.sources.python_objects import (
     ArrayImages,
@@ -93,7 +93,7 @@ def open_set(given: Input, options: Options, *, single: bool = False) -> AnySet:
     if text.startswith("pipe:"):
         raise UsageError(f"{text}: programs are not run; let it write a file or a folder")
     if is_remote(text):
-        return _open_remote(Place(text), options)
+        return _open_remote(Location(text), options)
     found = probe(text)
     if found.container != "missing":
         return open_probed(found, options, single=single)
@@ -139,7 +139,7 @@ def _open_part_or_pattern(text: str, options: Options) -> ImageSet:
     )
 
 
-def _open_remote(place: Place, options: Options) -> AnySet:
+def _open_remote(place: Location, options: Options) -> AnySet:
     """What lies at a URL; a file that may hold statistics or features is copied and opened."""
     if Path(place.name).suffix.lower() not in _MAY_BE_EMBEDDED:
         if _PATTERN.search(place.url):
@@ -150,14 +150,14 @@ def _open_remote(place: Place, options: Options) -> AnySet:
         found = open_set(copy.path, options)
     if isinstance(found, ImageSet):
         stored = {k: replace(one, description=place.url) for k, one in found.stored.items()}
-        return replace(found, source=Copied(place, copy, found.source), stored=stored)
+        return replace(found, source=DownloadedSource(place, copy, found.source), stored=stored)
     if isinstance(found, Features):
         return replace(found, description=place.url)
     others = {k: replace(one, description=place.url) for k, one in found.others.items()}
     return replace(found, description=place.url, others=others)
 
 
-def _remote_images(place: Place, recursive: bool) -> ImageSource:
+def _remote_images(place: Location, recursive: bool) -> ImageSource:
     """The images at a URL: a folder, an archive that is read in place, or a copy."""
     if place.is_folder():
         return remote_folder(place, recursive=recursive)
@@ -166,11 +166,11 @@ def _remote_images(place: Place, recursive: bool) -> ImageSource:
     whole = Path(place.name).suffix.lower() in ARRAYS or not place.has_parts()
     kind = None if whole else archive_kind(place)
     if kind is None:
-        return Copied(place, place.fetch())
+        return DownloadedSource(place, place.fetch())
     return ZipSource(place) if kind == "zip" else TarSource(place)
 
 
-class Copied:
+class DownloadedSource:
     """A remote file that cannot be read in place, as a copy that is removed with this object.
 
     Args:
@@ -179,7 +179,7 @@ class Copied:
         source: The images in the copy; ``None``: to be opened.
     """
 
-    def __init__(self, place: Place, copy: Temporary, source: ImageSource | None = None) -> None:
+    def __init__(self, place: Location, copy: Temporary, source: ImageSource | None = None) -> None:
         self._place, self._copy = place, copy
         with place.speaks_for(copy):
             self._source = source or open_source(copy.path, recursive=False)
@@ -206,7 +206,7 @@ def _several(pattern: str, recursive: bool) -> ImageSource:
         raise UsageError(f"{pattern}: {error}") from None
     found: list[str] = []
     for one in expanded:
-        known = Place(one)
+        known = Location(one)
         if not _WILD.search(one):
             found.append(one)
         else:
@@ -218,11 +218,11 @@ def _several(pattern: str, recursive: bool) -> ImageSource:
         other = next(one for one in found if one not in images)
         raise InputError(f"{pattern} names images ({images[0]}) and other things ({other})")
     if not images:
-        return SeveralSources(
+        return ConcatSource(
             pattern, [(one, open_source(one, recursive=recursive)) for one in found]
         )
     if is_remote(pattern):
-        return RemoteFiles(pattern, {one: Place(one) for one in images})
+        return RemoteFiles(pattern, {one: Location(one) for one in images})
     return file_list.FilesSource(pattern, Path(), images)
 
 
@@ -264,7 +264,7 @@ def _listed_files(paths: Sequence[Any]) -> ImageSource:
     remote = [is_remote(text) for text in texts]
     description = f"a list of {len(texts)} files"
     if all(remote):
-        return RemoteFiles(description, {text: Place(text) for text in texts})
+        return RemoteFiles(description, {text: Location(text) for text in texts})
     if any(remote):
         raise InputError("a list of paths holds files and URLs; give them as two sets")
     folders = [text for text in texts if os.path.isdir(text)]

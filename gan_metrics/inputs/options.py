@@ -16,7 +16,7 @@ from gan_metrics.backbones.registry import BACKBONES, is_built_in, library_of
 from gan_metrics.distributed import ALONE, Comm
 from gan_metrics.errors import UsageError, unknown_name
 from gan_metrics.features.cache import CACHES, Cache, FeatureCache
-from gan_metrics.features.chunks import Extraction
+from gan_metrics.features.chunks import ExtractionOptions
 from gan_metrics.images.in_memory import check_layout, check_value_range
 from gan_metrics.protocols.table import protocol_for
 from gan_metrics.utils.progress import Progress
@@ -158,9 +158,9 @@ class Options:
             given = None
         return "random" if given == "random" else None if given is None else Path(given)
 
-    def extraction(self) -> Extraction:
+    def extraction(self) -> ExtractionOptions:
         """How images are read, batched and cached."""
-        return Extraction(
+        return ExtractionOptions(
             batch_size=self.batch_size,
             workers=self.workers,
             on_error=self.on_error,

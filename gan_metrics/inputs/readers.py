@@ -19,8 +19,8 @@ from gan_metrics.files.restricted_pickle import open_torch
 from gan_metrics.images.sources import (
     ArraySource,
     ImageSource,
-    Place,
-    SingleSource,
+    Location,
+    SingleFileSource,
     file_list,
     hdf5,
     is_image,
@@ -83,7 +83,7 @@ def open_probed(found: Probe, options: Options, *, single: bool = False) -> AnyS
     if found.container == "missing":
         raise NotFoundError(f"{found.path} does not exist")
     if single and found.is_file and is_image(found.path):
-        return ImageSet(SingleSource(found.path), kind="one image file")
+        return ImageSet(SingleFileSource(found.path), kind="one image file")
     built_in = READERS.built_in()
     try:
         for name in built_in:
@@ -172,7 +172,7 @@ def _open_tensor(found: Probe, options: Options) -> ImageSource:
 
 
 def _open_archive(found: Probe, options: Options) -> ImageSource:
-    place = Place(str(found.path))
+    place = Location(str(found.path))
     return TarSource(place) if found.container == "tar" else ZipSource(place)
 
 

@@ -30,25 +30,25 @@ class Metric:
         source: The paper.
         needs: The kind of features: ``"features"``, ``"logits"``, ``"spatial"``, ``"clip"`` or
             ``"dinov2"``; or one of :data:`PIXEL_INPUTS`.
-        sides: 2: real and generated images; 1: generated images only.
-        moments: Which sets may be given as mean and covariance: ``""``, ``"real"``, ``"both"``.
-            The function also takes ``moments``, those of both sets.
-        together: Whether the function takes a list of names and computes all metrics that name it
+        n_sets: 2: real and generated images; 1: generated images only.
+        accepts_statistics: Which sets may be given as mean and covariance: ``""``, ``"real"`` or
+            ``"both"``. The function also takes ``moments``, those of both sets.
+        batched: Whether the function takes a list of names and computes all metrics that name it
             in one call.
-        bandwidth: Whether it takes a bandwidth ``sigma``: that of the real images if there are
-            any, so that generators can be compared.
-        held_out: Whether it takes a third set: real images that were not used in training.
-        spread: Whether it takes the covariances of both sets in addition to their features.
+        shares_bandwidth: Whether the function takes a bandwidth ``sigma``. If there are real
+            images, theirs is used for all generators, so that the values can be compared.
+        needs_held_out: Whether it takes a third set: real images that were not used in training.
+        needs_covariance: Whether the function also takes the covariances of both sets.
         arguments: Keyword arguments of the function to their checks.
         bounds: The lowest and the highest possible value; ``None``: unbounded.
         better: ``"lower"``, ``"higher"``, or ``"zero"``: closer to 0.
-        elsewhere: The name outside of the feature space that gives the metric its name; empty: the
-            same name.
+        name_in_other_spaces: The name in other feature spaces than the one that gives the metric
+            its name (``fd`` for ``fid``); empty: the same name.
         error_bar: How the standard error is computed, and how accurate it is.
         label: The short name in a sentence; by default the name with spaces.
-        elsewhere_label: The short name of ``elsewhere``.
+        label_in_other_spaces: The short name of ``name_in_other_spaces``.
         long_name: The full name in a sentence; by default the label.
-        elsewhere_long_name: The full name of ``elsewhere``.
+        long_name_in_other_spaces: The full name of ``name_in_other_spaces``.
         cite: What to cite: keys of ``results/citations.bib``, or BibTeX entries.
         settings: Names of details of the result that are settings of the metric.
         states_divisor: Whether the methods text states the divisor of the covariances.
@@ -61,21 +61,21 @@ class Metric:
     function: str | Callable[..., Any]
     source: str
     needs: str = "features"
-    sides: int = 2
-    moments: str = ""
+    n_sets: int = 2
+    accepts_statistics: str = ""
     arguments: Mapping[str, Check] = field(default_factory=dict, hash=False)
     bounds: tuple[float | None, float | None] = (None, None)
     better: str = "lower"
-    elsewhere: str = ""
+    name_in_other_spaces: str = ""
     error_bar: str = ""
-    together: bool = False
-    bandwidth: bool = False
-    held_out: bool = False
-    spread: bool = False
+    batched: bool = False
+    shares_bandwidth: bool = False
+    needs_held_out: bool = False
+    needs_covariance: bool = False
     label: str = ""
-    elsewhere_label: str = ""
+    label_in_other_spaces: str = ""
     long_name: str = ""
-    elsewhere_long_name: str = ""
+    long_name_in_other_spaces: str = ""
     cite: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     states_divisor: bool = False
@@ -85,20 +85,20 @@ class Metric:
     @property
     def covariances(self) -> bool:
         """Whether the metric uses covariances, which need more images than dimensions."""
-        return bool(self.moments) or self.spread
+        return bool(self.accepts_statistics) or self.needs_covariance
 
     def label_of(self, name: str) -> str:
         """The short name of a result in a sentence.
 
         Args:
-            name: What the result is called: the metric's name, or ``elsewhere``.
+            name: What the result is called: the metric's name, or ``name_in_other_spaces``.
         """
-        label = self.label if name == self.name else self.elsewhere_label
+        label = self.label if name == self.name else self.label_in_other_spaces
         return label or name.replace("_", " ")
 
     def long_name_of(self, name: str) -> str:
         """The full name of a result in a sentence; see :meth:`label_of`."""
-        long_name = self.long_name if name == self.name else self.elsewhere_long_name
+        long_name = self.long_name if name == self.name else self.long_name_in_other_spaces
         return long_name or self.label_of(name)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_metrics.errors import ComputationError
-from gan_metrics.files.growing_array import Rows
+from gan_metrics.files.growing_array import GrowingArray
 from gan_metrics.metrics.arrays import blocks
 from gan_metrics.metrics.estimate import Estimate, influence_error
 from gan_metrics.metrics.memorization import as_three
@@ -168,7 +168,7 @@ def _scored(centres: Floats, train: Floats, test: Floats, seed: int) -> tuple[Fl
 def _fitted(centres: Floats, train: Floats, seed: int) -> Floats:
     """Log σ² of each centre."""
     dim = train.shape[1]
-    kept = Rows(len(train), np.float64)
+    kept = GrowingArray(len(train), np.float64)
     least = np.full(len(centres), np.inf)
     for rows in blocks(len(train), _ROWS):
         squared = _squared(train[rows], centres)

@@ -18,7 +18,7 @@ from gan_metrics.errors import ComputationError
 from gan_metrics.metrics.arrays import blocks, full_precision, host, is_tensor, namespace, wide
 from gan_metrics.utils.array_types import AnyArray
 
-__all__ = ["Gaussian", "Kernel", "Polynomial", "Products", "check_rows"]
+__all__ = ["GaussianKernel", "Kernel", "PolynomialKernel", "Products", "check_rows"]
 
 _LARGE = 1e15
 """Below it in size, products of float32 features stay far from what float32 holds."""
@@ -33,7 +33,7 @@ _CACHED = 1 << 17
 """Numbers of a strip: 1 MiB of float64."""
 
 
-class Polynomial(NamedTuple):
+class PolynomialKernel(NamedTuple):
     """(γ xᵀy + c)^degree; √γ goes to the rows."""
 
     root: float
@@ -54,7 +54,7 @@ class Polynomial(NamedTuple):
         return power
 
 
-class Gaussian(NamedTuple):
+class GaussianKernel(NamedTuple):
     """exp(−|x − y|²/2σ²) − 1 on normalised rows, where |x − y|² = 2 − 2 xᵀy."""
 
     sigma: float
@@ -71,7 +71,7 @@ class Gaussian(NamedTuple):
         return namespace(base).expm1(base)
 
 
-Kernel = Polynomial | Gaussian
+Kernel = PolynomialKernel | GaussianKernel
 
 
 class Products:

@@ -35,7 +35,7 @@ from gan_metrics.metrics.arrays import as_pair, host, is_tensor
 from gan_metrics.metrics.estimate import Estimate
 from gan_metrics.metrics.manifold_counts import (
     MANIFOLD_METRICS,
-    Plan,
+    ManifoldRequest,
     half_sample_draws,
     part_of,
     values_of,
@@ -355,7 +355,7 @@ def manifold_estimates(
         UsageError: When a name or an argument is unknown or out of range.
     """
     given = arguments or {}
-    plans = [Plan.of(name, given.get(name, {})) for name in dict.fromkeys(names)]
+    plans = [ManifoldRequest.of(name, given.get(name, {})) for name in dict.fromkeys(names)]
     for name in given:
         if name not in {plan.name for plan in plans}:
             raise UsageError(f"arguments for {name!r}, which is not among the metrics asked for")
@@ -370,7 +370,7 @@ def manifold_estimates(
 
 
 def _estimates(
-    plans: list[Plan], X: AnyArray, Y: AnyArray, seed: int, *, error_bar: bool
+    plans: list[ManifoldRequest], X: AnyArray, Y: AnyArray, seed: int, *, error_bar: bool
 ) -> dict[str, Estimate]:
     """The metrics of plans that are for the same images."""
     for plan in plans:

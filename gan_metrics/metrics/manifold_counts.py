@@ -1,6 +1,6 @@
 """What is asked of the balls around images, the metrics made of the answers, and their error bars.
 
-A :class:`Plan` is one metric with its arguments. It turns the radii of its side into a question,
+A :class:`Plan` is one metric with its arguments. It turns the radii of its side into a query,
 and the counts that answer it into a value. The same plan serves the whole sets and half-samples.
 
 The error bars come from half-samples (:mod:`gan_metrics.metrics.estimate`) of both sides jointly:
@@ -22,11 +22,24 @@ from gan_metrics.metrics.arrays import like
 from gan_metrics.metrics.clipped_calibration import calibrated, squared_median
 from gan_metrics.metrics.estimate import Estimate, half_samples
 from gan_metrics.metrics.neighbors.distances import Matrix, Points, sweep
-from gan_metrics.metrics.neighbors.knn import Balls, Neighbors, Question, Tally, nearest_others
+from gan_metrics.metrics.neighbors.knn import (
+    BallCounts,
+    BallQuery,
+    CountInBalls,
+    Neighbors,
+    nearest_others,
+)
 from gan_metrics.metrics.registry import METRICS
 from gan_metrics.utils.array_types import AnyArray, Floats, Indices
 
-__all__ = ["MANIFOLD_METRICS", "Draws", "Plan", "half_sample_draws", "part_of", "values_of"]
+__all__ = [
+    "MANIFOLD_METRICS",
+    "Draws",
+    "ManifoldRequest",
+    "half_sample_draws",
+    "part_of",
+    "values_of",
+]
 
 Array = npt.NDArray[Any]
 
@@ -56,7 +69,7 @@ _LEAST, _MOST = 200, 8000
 
 
 @dataclass(frozen=True)
-class Plan:
+class ManifoldRequest:
     """A metric and its arguments.
 
     Attributes:
@@ -78,7 +91,7 @@ class Plan:
     most_real: int | None = None
 
     @classmethod
-    def of(cls, name: str, arguments: Mapping[str, Any]) -> Plan:
+    def of(cls, name: str, arguments: Mapping[str, Any]) -> ManifoldRequest:
         """The metric with what is not the default.
 
         Raises:
@@ -116,7 +129,7 @@ class Plan:
 
     @property
     def key(self) -> Hashable:
-        """Equal for plans that ask for the same question."""
+        """Equal for plans that ask for the same query."""
         strict = self.strict or self.name in {"density", "coverage", "clipped_coverage"}
         return self.real, self.k, "strict" if strict else self.name, self.a
 
@@ -149,38 +162,38 @@ class Plan:
                 "is no radius; remove the duplicates"
             )
 
-    def question(self, squared: Floats) -> Question:
+    def query(self, squared: Floats) -> BallQuery:
         """What is to be counted, from the squared radii of its side."""
         if self.a is not None:
             radius = max((self.a * float(np.sqrt(squared).mean())) ** 2, _TINY)
-            return Question(np.full(len(squared), radius), strict=True, soft=True)
+            return BallQuery(np.full(len(squared), radius), strict=True, soft=True)
         if self.name == "clipped_density":
-            return Question(np.minimum(squared, squared_median(squared)), strict=False)
-        return Question(squared, strict=self.strict or self.name not in {"precision", "recall"})
+            return BallQuery(np.minimum(squared, squared_median(squared)), strict=False)
+        return BallQuery(squared, strict=self.strict or self.name not in {"precision", "recall"})
 
-    def value(self, question: Question, tally: Tally, neighbors: Neighbors) -> float:
+    def value(self, query: BallQuery, counts: BallCounts, neighbors: Neighbors) -> float:
         """The metric from what was counted.
 
         Args:
-            question: What was counted.
-            tally: The counts.
+            query: What was counted.
+            counts: The counts.
             neighbors: Of the balls' side.
         """
-        n, m = len(tally.per_ball), len(tally.per_point)
+        n, m = len(counts.per_ball), len(counts.per_point)
         if self.a is not None:
-            return float((0.0 - np.expm1(tally.log_outside)).mean())
+            return float((0.0 - np.expm1(counts.log_outside)).mean())
         if self.name in {"precision", "recall"}:
-            return float((tally.per_point > 0).mean())
+            return float((counts.per_point > 0).mean())
         if self.name == "density":
-            return float(tally.per_ball.sum() / (self.k * m))
+            return float(counts.per_ball.sum() / (self.k * m))
         if self.name == "coverage":
-            return float((tally.per_ball > 0).mean())
+            return float((counts.per_ball > 0).mean())
         if self.name == "clipped_coverage":
-            score = float(np.minimum(tally.per_ball, self.k).mean() / self.k)
+            score = float(np.minimum(counts.per_ball, self.k).mean() / self.k)
             return calibrated(score, self.k, n, m)
-        inside = neighbors.squared[:, : self.k] <= question.squared[:, None]
+        inside = neighbors.squared[:, : self.k] <= query.squared[:, None]
         own = np.bincount(neighbors.whom[:, : self.k][inside], minlength=n)
-        fakes = float(np.minimum(tally.per_point, self.k).mean())
+        fakes = float(np.minimum(counts.per_point, self.k).mean())
         return min(fakes / float(np.minimum(own, self.k).mean()), 1.0)
 
 
@@ -205,7 +218,7 @@ def part_of(
     return sides[0], sides[1]
 
 
-def values_of(plans: Sequence[Plan], x: Points, y: Points) -> dict[str, float]:
+def values_of(plans: Sequence[ManifoldRequest], x: Points, y: Points) -> dict[str, float]:
     """The metrics, by name.
 
     Args:
@@ -222,17 +235,17 @@ def values_of(plans: Sequence[Plan], x: Points, y: Points) -> dict[str, float]:
             neighbors[real] = nearest_others(points, ranks[-1], ranks=None if every else ranks)
     for plan in plans:
         plan.check_radius(neighbors[plan.real].squared[:, plan.k - 1])
-    questions = _questions(plans, neighbors)
-    tallies: dict[Hashable, Tally] = {}
+    questions = _queries(plans, neighbors)
+    counts: dict[Hashable, BallCounts] = {}
     consumers = []
     for real in neighbors:
         keys = list(dict.fromkeys(plan.key for plan in plans if plan.real == real))
-        balls = Balls(len(x), len(y), [questions[key] for key in keys], of_rows=real)
-        tallies.update(zip(keys, balls.tallies, strict=True))
+        balls = CountInBalls(len(x), len(y), [questions[key] for key in keys], of_rows=real)
+        counts.update(zip(keys, balls.counts, strict=True))
         consumers.append(balls)
     sweep(x, y, consumers)
     return {
-        plan.name: plan.value(questions[plan.key], tallies[plan.key], neighbors[plan.real])
+        plan.name: plan.value(questions[plan.key], counts[plan.key], neighbors[plan.real])
         for plan in plans
     }
 
@@ -253,7 +266,7 @@ class Draws:
     share: float
     seed: int
 
-    def estimate(self, plan: Plan, value: float) -> Estimate:
+    def estimate(self, plan: ManifoldRequest, value: float) -> Estimate:
         """A value with its error bar."""
         if plan.name not in self.values:
             why = f"half of the images are too few for k={plan.k}: there is no error bar"
@@ -281,7 +294,9 @@ class Draws:
         )
 
 
-def half_sample_draws(plans: Sequence[Plan], x: Points, y: Points, *, seed: int = 0) -> Draws:
+def half_sample_draws(
+    plans: Sequence[ManifoldRequest], x: Points, y: Points, *, seed: int = 0
+) -> Draws:
     """The metrics on half-samples of some of the images.
 
     Args:
@@ -313,7 +328,7 @@ def half_sample_draws(plans: Sequence[Plan], x: Points, y: Points, *, seed: int 
 class _Halves:
     """Distances in float32, computed once, from which the metrics on any half are read."""
 
-    def __init__(self, plans: Sequence[Plan], x: Points, y: Points) -> None:
+    def __init__(self, plans: Sequence[ManifoldRequest], x: Points, y: Points) -> None:
         self.plans = plans
         matrix = Matrix(len(x), len(y))
         sweep(x, y, [matrix])
@@ -331,38 +346,39 @@ class _Halves:
             real: _nearest_in_half(found, rows if real else columns, k)
             for real, (k, found) in self.sides.items()
         }
-        questions = _questions(self.plans, neighbors)
+        questions = _queries(self.plans, neighbors)
         squared = self.squared[rows][:, columns]
-        tallies = {
-            key: _tally(squared if key[0] else squared.T, question)
-            for key, question in questions.items()
+        counts = {
+            key: _tally(squared if key[0] else squared.T, query) for key, query in questions.items()
         }
         return {
-            plan.name: plan.value(questions[plan.key], tallies[plan.key], neighbors[plan.real])
+            plan.name: plan.value(questions[plan.key], counts[plan.key], neighbors[plan.real])
             for plan in self.plans
         }
 
 
-def _questions(plans: Sequence[Plan], neighbors: Mapping[bool, Neighbors]) -> dict[Any, Question]:
-    questions: dict[Any, Question] = {}
+def _queries(
+    plans: Sequence[ManifoldRequest], neighbors: Mapping[bool, Neighbors]
+) -> dict[Any, BallQuery]:
+    questions: dict[Any, BallQuery] = {}
     for plan in plans:
         if plan.key not in questions:
-            questions[plan.key] = plan.question(neighbors[plan.real].squared[:, plan.k - 1])
+            questions[plan.key] = plan.query(neighbors[plan.real].squared[:, plan.k - 1])
     return questions
 
 
-def _tally(squared: Array, question: Question) -> Tally:
+def _tally(squared: Array, query: BallQuery) -> BallCounts:
     """The answer, from all squared distances of the balls (rows) to the points."""
-    limits = question.squared.astype(np.float32)[:, None]
-    if question.soft:
+    limits = query.squared.astype(np.float32)[:, None]
+    if query.soft:
         with np.errstate(divide="ignore"):
             logs = np.log(np.minimum(squared / limits[0], 1.0, dtype=np.float32))
         nobody = np.zeros(0, np.int64)
-        return Tally(nobody, nobody, 0.5 * logs.sum(axis=0, dtype=np.float64))
-    inside = squared < limits if question.strict else squared <= limits
+        return BallCounts(nobody, nobody, 0.5 * logs.sum(axis=0, dtype=np.float64))
+    inside = squared < limits if query.strict else squared <= limits
     per_ball = np.count_nonzero(inside, axis=1).astype(np.int64)
     per_point = np.count_nonzero(inside, axis=0).astype(np.int64)
-    return Tally(per_ball, per_point, np.zeros(0))
+    return BallCounts(per_ball, per_point, np.zeros(0))
 
 
 def _nearest_in_half(found: Neighbors, half: Indices, k: int) -> Neighbors:
@@ -381,7 +397,7 @@ def _nearest_in_half(found: Neighbors, half: Indices, k: int) -> Neighbors:
     return Neighbors(squared, np.maximum(index[there].reshape(-1, k), 0))
 
 
-def _fits(plan: Plan, n: int, m: int) -> bool:
+def _fits(plan: ManifoldRequest, n: int, m: int) -> bool:
     if min(n, m) < 1:
         return False
     try:

@@ -40,7 +40,7 @@ from gan_metrics.metrics.kernel_sums import (
     spread_by_reference,
     sweep,
 )
-from gan_metrics.metrics.kernels import Gaussian, Polynomial, Products, check_rows
+from gan_metrics.metrics.kernels import GaussianKernel, PolynomialKernel, Products, check_rows
 from gan_metrics.metrics.validation import generator, number, positive
 from gan_metrics.utils.array_types import AnyArray, ArrayLike
 
@@ -352,7 +352,7 @@ def cmmd_estimate(
     '2.08 ± 0.27'
     """
     x, y = _sides(X, Y)
-    kernel = Gaussian(positive("sigma", sigma))
+    kernel = GaussianKernel(positive("sigma", sigma))
     scale = positive("scale", scale)
     check_rows(x, "real")
     check_rows(y, "fake")
@@ -372,10 +372,10 @@ def _draw(
     return tuple(drawn[::-1] if fakes_first else drawn)
 
 
-def _polynomial(dim: int, degree: int, gamma: float | None, coef0: float) -> Polynomial:
+def _polynomial(dim: int, degree: int, gamma: float | None, coef0: float) -> PolynomialKernel:
     gamma = 1.0 / dim if gamma is None else positive("gamma", gamma)
     degree = KID.arguments["degree"]("degree", degree)
-    return Polynomial(math.sqrt(gamma), number("coef0", coef0), degree)
+    return PolynomialKernel(math.sqrt(gamma), number("coef0", coef0), degree)
 
 
 def _estimate(

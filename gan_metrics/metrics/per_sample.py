@@ -63,7 +63,7 @@ _COVERAGE_K = 5
 """Which neighbour gives the radius of the balls that fakes must reach, as for coverage."""
 
 _SPARE = 4
-"""Balls kept for each fake, of which the best is found by differences."""
+"""CountInBalls kept for each fake, of which the best is found by differences."""
 
 _MOST = 2000
 """Half-samples are drawn from at most so many of each side."""

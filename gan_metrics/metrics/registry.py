@@ -27,7 +27,7 @@ __all__ = [
     "COMMANDS",
     "FAMILIES",
     "METRICS",
-    "OF_IMAGES",
+    "PIXEL_INPUTS",
     "REGISTRY",
     "Metric",
     "Request",
@@ -40,7 +40,7 @@ __all__ = [
     "expand",
 ]
 
-OF_IMAGES = PIXEL_INPUTS
+PIXEL_INPUTS = PIXEL_INPUTS
 
 ALL = "all"
 """In place of names: every metric that can be computed from what was given."""
@@ -119,8 +119,11 @@ def add_metric(entry: Metric, origin: Origin) -> None:
         UsageError: When its name is taken, also by a family or as the other name of a metric.
     """
     taken = [*FAMILIES, ALL, *_aliases(REGISTRY.registered())]
-    if entry.elsewhere and entry.elsewhere in (*REGISTRY.registered(), *taken):
-        raise UsageError(f"the metric {entry.elsewhere!r} is registered already")
+    if entry.name_in_other_spaces and entry.name_in_other_spaces in (
+        *REGISTRY.registered(),
+        *taken,
+    ):
+        raise UsageError(f"the metric {entry.name_in_other_spaces!r} is registered already")
     REGISTRY.add(entry.name, entry, origin, taken)
 
 
@@ -136,7 +139,11 @@ def entry_of(name: str) -> Metric | None:
 
 def _aliases(names: Iterable[str]) -> dict[str, str]:
     """Names in other feature spaces to names."""
-    return {REGISTRY[name].elsewhere: name for name in names if REGISTRY[name].elsewhere}
+    return {
+        REGISTRY[name].name_in_other_spaces: name
+        for name in names
+        if REGISTRY[name].name_in_other_spaces
+    }
 
 
 class Sample(Protocol):
@@ -324,15 +331,15 @@ def _call(
 ) -> dict[str, Estimate | GanMetricsError]:
     first = rows[0]
     function = import_object(first.function) if isinstance(first.function, str) else first.function
-    names = ["fake"] if first.sides == 1 else ["real", "fake"]
+    names = ["fake"] if first.n_sets == 1 else ["real", "fake"]
     sets = [one for name in names if (one := given[name]) is not None]
     data = [one.moments if one.array is None else one.array for one in sets]
     how: dict[str, Any] = {"seed": seed, "error_bar": error_bar}
-    if first.together:
+    if first.batched:
         theirs = {row.name: dict(arguments.get(row.name, {})) for row in rows}
         values = function(*data, [row.name for row in rows], arguments=theirs, **how)
         return {name: _as_estimate(value) for name, value in values.items()}
-    if first.held_out:
+    if first.needs_held_out:
         assert given["held_out"] is not None  # noqa: S101
         data.append(given["held_out"].array)
     if first.covariances:
@@ -340,7 +347,7 @@ def _call(
     found: dict[str, Estimate | GanMetricsError] = {}
     for row in rows:
         mine: dict[str, Any] = dict(arguments.get(row.name, {}))
-        if row.bandwidth and mine.get("sigma") is None and given["real"] is not None:
+        if row.shares_bandwidth and mine.get("sigma") is None and given["real"] is not None:
             mine["sigma"] = bandwidth_of(given["real"], seed)
         found[row.name] = _as_estimate(function(*data, **{**how, **mine}))
     return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gan_metrics.metrics.registry import METRICS
-from gan_metrics.reports.data import Findings, GeneratorFindings
+from gan_metrics.reports.data import GeneratorReport, Report
 from gan_metrics.reports.training_log import History
 from gan_metrics.results.result import MetricResult, rounded_text
 
@@ -90,7 +90,7 @@ class Chart:
         return [row + shift for row in range(len(self.categories))]
 
 
-def charts_of(found: Findings) -> list[Chart]:
+def charts_of(found: Report) -> list[Chart]:
     """The figures that these findings can fill, in the order of a report."""
     one = [_comparison(found), _terms(found), _spectrum(found), _growth(found), _prdc(found)]
     logs = [] if found.history is None else history_charts(found.history)
@@ -106,7 +106,7 @@ def _interval(result: MetricResult) -> tuple[float | None, float | None]:
 
 
 def _dots(
-    generators: Sequence[GeneratorFindings], names: Sequence[str]
+    generators: Sequence[GeneratorReport], names: Sequence[str]
 ) -> tuple[list[Series], list[list[str]]]:
     """The values of some metrics of each generator with their intervals, and a table of them."""
     series, rows = [], []
@@ -122,7 +122,7 @@ def _dots(
     return series, rows
 
 
-def _comparison(found: Findings) -> Chart | None:
+def _comparison(found: Report) -> Chart | None:
     if found.comparison is None:
         return None
     ranked = found.comparison.standings
@@ -158,7 +158,7 @@ def _comparison(found: Findings) -> Chart | None:
     )
 
 
-def _terms(found: Findings) -> Chart | None:
+def _terms(found: Report) -> Chart | None:
     with_terms = [
         (one, next((r for r in one.scores.values() if r.terms), None)) for one in found.generators
     ]
@@ -185,7 +185,7 @@ def _terms(found: Findings) -> Chart | None:
     )
 
 
-def _spectrum(found: Findings) -> Chart:
+def _spectrum(found: Report) -> Chart:
     sets = [(_REAL, found.real_spectrum), *((g.name, g.spectrum) for g in found.generators)]
     places = sorted({1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000})
     return Chart(
@@ -209,7 +209,7 @@ def _spectrum(found: Findings) -> Chart:
     )
 
 
-def _growth(found: Findings) -> Chart | None:
+def _growth(found: Report) -> Chart | None:
     parts = [g for g in found.generators if "fd_infinity" in g.scores]
     if not parts:
         return None
@@ -255,7 +255,7 @@ def _apart(sizes: Sequence[int]) -> list[int]:
     return found
 
 
-def _prdc(found: Findings) -> Chart | None:
+def _prdc(found: Report) -> Chart | None:
     wanted = ("precision", "recall", "density", "coverage")
     parts = [g for g in found.generators if all(name in g.scores for name in wanted)]
     if not parts:
@@ -275,7 +275,7 @@ def _prdc(found: Findings) -> Chart | None:
     )
 
 
-def _classes(found: Findings) -> Chart | None:
+def _classes(found: Report) -> Chart | None:
     parts = [g for g in found.generators if g.scores.per_class is not None]
     parts = [g for g in parts if g.scores.per_class.values]
     if not parts:
@@ -288,7 +288,9 @@ def _classes(found: Findings) -> Chart | None:
     if not known:
         return None
     rows = METRICS.values()
-    better = next((row.better for row in rows if metric in (row.name, row.elsewhere)), "lower")
+    better = next(
+        (row.better for row in rows if metric in (row.name, row.name_in_other_spaces)), "lower"
+    )
     known.sort(key=lambda name: _badness(float(first[name].value), better), reverse=True)
     shown = known[:_BARS]
     cut = f" The {_BARS} worst of {len(known)}; the table has all." if known[_BARS:] else ""

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from gan_metrics.analysis.attribution import Attribution, attribute_embedded
 from gan_metrics.analysis.comparison import Comparison, names_of, rank
 from gan_metrics.analysis.per_class import PerClass, measure_classes
-from gan_metrics.analysis.per_image import PerImage, look_at_images
-from gan_metrics.analysis.projection import METHODS, FeatureMap, lay_out
-from gan_metrics.backbones.recipe import BackboneChoice
+from gan_metrics.analysis.per_image import PerImage, measure_per_image
+from gan_metrics.analysis.projection import METHODS, FeatureMap, project_features
+from gan_metrics.backbones.recipe import FeatureSpace
 from gan_metrics.errors import GanMetricsError, InputError, UsageError, unknown_name
 from gan_metrics.evaluation.compute import Evaluation, FeatureSets
 from gan_metrics.evaluation.run import evaluate_sets
@@ -35,9 +35,9 @@ from gan_metrics.utils.optional import require
 from gan_metrics.utils.result_warning import ResultWarning, unique
 from gan_metrics.utils.validation import whole_number
 
-__all__ = ["METRICS", "Findings", "Gallery", "GeneratorFindings", "Near", "examine"]
+__all__ = ["REPORT_METRICS", "Gallery", "GeneratorReport", "Near", "Report", "report"]
 
-METRICS = ("fid", "fd_infinity", "kid", "prdc", "authpct")
+REPORT_METRICS = ("fid", "fd_infinity", "kid", "prdc", "authpct")
 """What a report computes by default."""
 
 _NEIGHBORS = 5
@@ -76,7 +76,7 @@ Near = Sequence[tuple[str, float]]
 
 
 @dataclass(frozen=True, eq=False)
-class GeneratorFindings:
+class GeneratorReport:
     """What is known of one set of fake images.
 
     Attributes:
@@ -103,7 +103,7 @@ class GeneratorFindings:
 
 
 @dataclass(frozen=True, eq=False)
-class Findings:
+class Report:
     """What is known of some generators beside one reference.
 
     Attributes:
@@ -120,7 +120,7 @@ class Findings:
     """
 
     real: str
-    generators: Sequence[GeneratorFindings]
+    generators: Sequence[GeneratorReport]
     real_spectrum: npt.NDArray[np.float64]
     feature_spec: FeatureSpec
     decoding: Decoding
@@ -142,11 +142,11 @@ class Findings:
 
 
 @takes_options
-def examine(
+def report(
     real: Input,
     fakes: Input | Sequence[Input],
     *,
-    metrics: str | Sequence[str] = METRICS,
+    metrics: str | Sequence[str] = REPORT_METRICS,
     held_out: Input | None = None,
     labels: LabelsLike = None,
     history: str | os.PathLike[str] | None = None,
@@ -156,7 +156,7 @@ def examine(
     map_images: int = 1000,
     by_class: bool = True,
     options: Options,
-) -> Findings:
+) -> Report:
     """Look at generators from every side, in one pass over their images.
 
     Args:
@@ -210,7 +210,7 @@ def examine(
     generators = []
     for name, one, mine in zip(names, measured, sets, strict=True):
         looks = shown or places
-        images, missing = _tried("images", look_at_images, mine) if looks else (None, {})
+        images, missing = _tried("images", measure_per_image, mine) if looks else (None, {})
         worst = [] if images is None else [row["name"] for row in images.worst(places)]
         found, more = _tried("places", _places, mine, choice, options, worst)
         classes, why = None, dict[str, str]()
@@ -220,7 +220,7 @@ def examine(
         generators.append(_generator(name, one, mine, images, found, classes, why, shown, seed))
     comparison, unranked = _ranking(names, measured, rows)
     drawn, unmapped = _map(names, sets, choice, map_method, map_images, seed)
-    return Findings(
+    return Report(
         real=first.real.description,
         generators=generators,
         real_spectrum=_spectrum(first.real.moments),
@@ -283,7 +283,7 @@ def _spectrum(moments: Moments) -> npt.NDArray[np.float64]:
 
 
 def _places(
-    sets: FeatureSets, choice: BackboneChoice | None, options: Options, names: Sequence[str]
+    sets: FeatureSets, choice: FeatureSpace | None, options: Options, names: Sequence[str]
 ) -> Attribution | None:
     if not names:
         return None
@@ -295,7 +295,7 @@ def _places(
 def _map(
     names: Sequence[str],
     sets: Sequence[FeatureSets],
-    choice: BackboneChoice | None,
+    choice: FeatureSpace | None,
     method: str | None,
     most: int,
     seed: int,
@@ -311,7 +311,7 @@ def _map(
     decoding = Decoding() if choice is None else choice.decoding
     spec = sets[0].fake.spec
     drawn, why = _tried(
-        "map", lambda: lay_out(known, spec, decoding, method=method, seed=seed, most=most)
+        "map", lambda: project_features(known, spec, decoding, method=method, seed=seed, most=most)
     )
     return drawn, {**missing, **why}
 
@@ -326,11 +326,11 @@ def _generator(
     missing: dict[str, str],
     shown: int,
     seed: int,
-) -> GeneratorFindings:
+) -> GeneratorReport:
     why = {**measured.not_computed, **{key: str(e) for key, e in measured.errors.items()}}
     scores = EvaluationResult(measured.results, why, per_image=images, per_class=classes)
     galleries = _galleries(sets, images, shown, seed)
-    return GeneratorFindings(
+    return GeneratorReport(
         name=name,
         scores=scores,
         spectrum=_spectrum(sets.fake.moments),

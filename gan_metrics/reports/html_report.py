@@ -16,7 +16,7 @@ from gan_metrics.images.encode import overlay
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.reports.bokeh_charts import drawn_chart
 from gan_metrics.reports.charts import charts_of
-from gan_metrics.reports.data import Findings, GeneratorFindings, Near
+from gan_metrics.reports.data import GeneratorReport, Near, Report
 from gan_metrics.reports.maps import map_plot
 from gan_metrics.reports.templates import render
 from gan_metrics.reports.thumbnails import Thumbnails, data_uri
@@ -48,11 +48,11 @@ def check_report_format(path: Path) -> None:
     require("bokeh", "report")
 
 
-def save_report(found: Findings, path: str | os.PathLike[str]) -> Path:
+def save_report(found: Report, path: str | os.PathLike[str]) -> Path:
     """Write the page: one file that needs no network.
 
     Args:
-        found: What :func:`gan_metrics.examine` gave.
+        found: What :func:`gan_metrics.report` gave.
         path: ``….html``.
 
     Raises:
@@ -100,7 +100,7 @@ def save_report(found: Findings, path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _title(found: Findings) -> str:
+def _title(found: Report) -> str:
     names = ", ".join(as_text(one.name) for one in found.generators)
     return f"{names} beside {as_text(found.real)}"
 
@@ -112,7 +112,7 @@ def _by_code(warnings: Sequence[ResultWarning]) -> dict[str, list[str]]:
     return grouped
 
 
-def _provenance(found: Findings) -> list[list[str]]:
+def _provenance(found: Report) -> list[list[str]]:
     """What every part was computed from: pairs of a word and what it was."""
     lines: dict[str, list[str]] = {}
     several = len(found.generators) > 1
@@ -130,7 +130,7 @@ def _space(spec: FeatureSpec) -> str:
     return f"{spec.backbone or '?'} {spec.layer or '?'}"
 
 
-def _elsewhere(found: Findings) -> dict[str, str]:
+def _elsewhere(found: Report) -> dict[str, str]:
     """The metrics of other features than those of the pictures, and whose these are."""
     own = found.feature_spec.fingerprint()
     return {
@@ -141,12 +141,12 @@ def _elsewhere(found: Findings) -> dict[str, str]:
     }
 
 
-def _metrics(found: Findings) -> list[str]:
+def _metrics(found: Report) -> list[str]:
     """Names of the metrics that some generator has a value of."""
     return list(dict.fromkeys(name for one in found.generators for name in one.scores))
 
 
-def _results(found: Findings) -> list[dict[str, Any]]:
+def _results(found: Report) -> list[dict[str, Any]]:
     """Rows of the table of scores."""
     rows = []
     for name in _metrics(found):
@@ -179,7 +179,7 @@ class _Images:
         told: Key to what is shown of an image that was clicked, the key of its picture with it.
     """
 
-    def __init__(self, found: Findings) -> None:
+    def __init__(self, found: Report) -> None:
         self._real = Thumbnails(found.real_source, _SIZE, found.decoding)
         self._fakes = [Thumbnails(g.source, _SIZE, found.decoding) for g in found.generators]
         self._keys: dict[tuple[int, bool, str], str] = {}
@@ -212,7 +212,7 @@ class _Images:
         return self._places[owner]
 
 
-def _section(number: int, one: GeneratorFindings, images: _Images) -> dict[str, Any]:
+def _section(number: int, one: GeneratorReport, images: _Images) -> dict[str, Any]:
     """What the page shows of a generator's images."""
     rows = {}
     copies = set()
@@ -283,7 +283,7 @@ def _reach(reach: float | None) -> list[tuple[str, str]]:
     return [] if reach is None else [("nearest fake at", f"{reach:.3g} times the radius")]
 
 
-def _places(one: GeneratorFindings) -> Sequence[dict[str, Any]]:
+def _places(one: GeneratorReport) -> Sequence[dict[str, Any]]:
     """Images with what raises the distance in red over them."""
     found = []
     for image in one.places or ():

@@ -5,20 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gan_metrics.analysis.nearest_images import Matches
+from gan_metrics.analysis.nearest_images import SearchResult
 from gan_metrics.errors import UsageError
 from gan_metrics.files.download import atomic_path, check_target
 from gan_metrics.images.encode import save_sheet
 from gan_metrics.reports.templates import render
 from gan_metrics.reports.thumbnails import Thumbnails
 
-__all__ = ["check_matches_format", "save_matches"]
+__all__ = ["check_search_format", "save_search_result"]
 
 _ROWS_OF_PICTURE = 40
 _ROWS_OF_PAGE = 200
 
 
-def check_matches_format(path: Path) -> None:
+def check_search_format(path: Path) -> None:
     """Refuse a file that matches cannot be shown in, before any work is done for it.
 
     Raises:
@@ -29,7 +29,7 @@ def check_matches_format(path: Path) -> None:
         raise UsageError(f"{path}: matches are shown as .html or .png; name one of these")
 
 
-def save_matches(matches: Matches, path: Path) -> int:
+def save_search_result(matches: SearchResult, path: Path) -> int:
     """Write the picture or the page; queries with the nearest matches come first.
 
     Args:
@@ -43,7 +43,7 @@ def save_matches(matches: Matches, path: Path) -> int:
         UsageError: For another extension.
         ResourceError: When it cannot be written.
     """
-    check_matches_format(path)
+    check_search_format(path)
     as_page = path.suffix.lower() == ".html"
     order = matches.distances[:, 0].argsort(kind="stable")
     shown = [int(i) for i in order[: _ROWS_OF_PAGE if as_page else _ROWS_OF_PICTURE]]
@@ -58,7 +58,7 @@ def save_matches(matches: Matches, path: Path) -> int:
 
 
 def _picture(
-    matches: Matches,
+    matches: SearchResult,
     path: Path,
     shown: list[int],
     queries: Thumbnails,
@@ -75,7 +75,7 @@ def _picture(
 
 
 def _page(
-    matches: Matches, path: Path, shown: list[int], queries: Thumbnails, found: Thumbnails
+    matches: SearchResult, path: Path, shown: list[int], queries: Thumbnails, found: Thumbnails
 ) -> None:
     limit = matches.flag_below
     rows: list[dict[str, Any]] = [

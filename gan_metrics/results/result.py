@@ -59,7 +59,7 @@ class MetricResult:
         details: Facts beside the value, such as the number of subsets.
         bounds: The least and the greatest value there can be; ``None``: there is none.
         error_bar: How the error bar was made, and what it is good for.
-        sides: 2; 1 for a metric of the fake images alone, whose ``n_real`` is ``None``.
+        n_sets: 2; 1 for a metric of the fake images alone, whose ``n_real`` is ``None``.
         n_held_out: Images that were not trained on, for a metric that takes them.
         warnings: Pairs of a code and a message.
         versions: Of what the number depends on.
@@ -85,7 +85,7 @@ class MetricResult:
     details: Mapping[str, Any] = field(default_factory=dict)
     bounds: tuple[float | None, float | None] = (0.0, None)
     error_bar: str = ""
-    sides: int = 2
+    n_sets: int = 2
     n_held_out: int | None = None
     warnings: Sequence[ResultWarning] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -167,7 +167,7 @@ class MetricResult:
     def provenance(self) -> list[str]:
         """Lines on what it was computed from."""
         spec = self.feature_spec
-        sides = [f"{_count(self.n_real)} real"] if self.sides == 2 else []
+        sides = [f"{_count(self.n_real)} real"] if self.n_sets == 2 else []
         sides.append(f"{_count(self.n_fake)} fake")
         if self.n_held_out is not None:
             sides.append(f"{self.n_held_out} held out")
@@ -325,7 +325,7 @@ class EvaluationResult(Mapping[str, MetricResult]):
         spaces: dict[str, tuple[list[str], MetricResult]] = {}
         for result in self._results.values():
             numbers = f"{result.n_real} {result.n_fake} {result.n_held_out}"
-            counts = f"{result.sides} {numbers} {result.declared}"
+            counts = f"{result.n_sets} {numbers} {result.declared}"
             key = f"{counts} {result.protocol} {result.feature_spec.fingerprint()}"
             spaces.setdefault(key, ([], result))[0].append(result.metric)
         for names, result in spaces.values():

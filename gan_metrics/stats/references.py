@@ -34,7 +34,7 @@ from gan_metrics.utils.registry import Registry
 
 __all__ = [
     "REFERENCES",
-    "Entry",
+    "ReferenceEntry",
     "find_reference",
     "index_path",
     "open_reference",
@@ -46,7 +46,7 @@ _GIVES = {name: kind for row in FORMATS.values() for name, kind in row.holds.ite
 
 
 @dataclass(frozen=True)
-class Entry:
+class ReferenceEntry:
     """One registered reference, as the index has it.
 
     Attributes:
@@ -165,7 +165,7 @@ def index_path() -> Path:
     )
 
 
-def read_index() -> dict[str, Entry]:
+def read_index() -> dict[str, ReferenceEntry]:
     """The entries of the index, sorted by name.
 
     Raises:
@@ -183,7 +183,7 @@ def read_index() -> dict[str, Entry]:
         ) from None
 
 
-def _entry(name: str, data: object) -> Entry:
+def _entry(name: str, data: object) -> ReferenceEntry:
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name: lower-case letters, digits and single hyphens")
     if not isinstance(data, dict):
@@ -196,10 +196,10 @@ def _entry(name: str, data: object) -> Entry:
         if not holds(data[field]):
             raise ValueError(f"{field} of {name} is {data[field]!r}; expected {expected}")
     frozen: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-    return Entry(name, **frozen)
+    return ReferenceEntry(name, **frozen)
 
 
-REFERENCES: Registry[Entry] = Registry("reference", read_index)
+REFERENCES: Registry[ReferenceEntry] = Registry("reference", read_index)
 """Name to entry, sorted by name; read from the index when it is first looked into."""
 
 
@@ -274,7 +274,7 @@ def open_reference(name: str, *, progress: Progress | None = None) -> Reference:
     return found._replace(statistics=replace(main, others={one.kind: one for one in others}))
 
 
-def _verified(entry: Entry, path: Path) -> Path:
+def _verified(entry: ReferenceEntry, path: Path) -> Path:
     found = sha256_of(path)
     if entry.sha256 is not None:
         if found != entry.sha256:
@@ -290,11 +290,11 @@ def _verified(entry: Entry, path: Path) -> Path:
     return path
 
 
-def _artefact(entry: Entry) -> str:
+def _artefact(entry: ReferenceEntry) -> str:
     return f"reference/{entry.name}"
 
 
-def _pin(entry: Entry, path: Path) -> None:
+def _pin(entry: ReferenceEntry, path: Path) -> None:
     """Hold a file of unknown hash to what it is now, or was at its first use."""
     if entry.sha256 is None:
         try:
@@ -311,7 +311,7 @@ def _fault(path: Path) -> str:
     return found.error or ""
 
 
-def _described(entry: Entry, path: Path, kind: str, statistics: Statistics) -> Statistics:
+def _described(entry: ReferenceEntry, path: Path, kind: str, statistics: Statistics) -> Statistics:
     """Statistics of a file, with what the index says beside them."""
     dim, own = statistics.moments.dim, statistics.spec
     if (kind == "features" and dim != entry.dim) or (kind != "features" and not own.backbone):
@@ -349,13 +349,13 @@ def _listed(names: set[Any]) -> str:
     return ", ".join(sorted(map(str, names))) or "nothing"
 
 
-def _fetch_again(entry: Entry, path: Path) -> str:
+def _fetch_again(entry: ReferenceEntry, path: Path) -> str:
     if not entry.urls:
         return "It comes with the package: install gan-metrics again"
     return f"Delete it, and it is fetched again from {' or '.join(entry.urls)}"
 
 
-def _not_to_be_had(entry: Entry, looked: list[Path], failures: list[str]) -> str:
+def _not_to_be_had(entry: ReferenceEntry, looked: list[Path], failures: list[str]) -> str:
     lines = [f"the reference {entry.name} cannot be had. Looked at:"]
     lines += [f"  {place}" for place in looked]
     if not entry.urls:

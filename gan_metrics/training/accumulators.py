@@ -11,7 +11,7 @@ import torch
 
 from gan_metrics.backbones.multi_space import Embedder
 from gan_metrics.backbones.network import Backbone
-from gan_metrics.backbones.recipe import BackboneChoice
+from gan_metrics.backbones.recipe import FeatureSpace
 from gan_metrics.backbones.registry import BackboneName
 from gan_metrics.distributed import Comm, world
 from gan_metrics.errors import ComputationError, InputError, MismatchError, UsageError
@@ -90,7 +90,7 @@ class Accumulator:
         self.value_range, self.layout = check_value_range(value_range), check_layout(layout)
         rows = registry.expand(metrics)
         for name, row in rows.items():
-            if row.needs in registry.OF_IMAGES or row.held_out:
+            if row.needs in registry.PIXEL_INPUTS or row.needs_held_out:
                 raise UsageError(f"{name} is not fed batch by batch; use gan_metrics.evaluate")
         options = Options(
             backbone=backbone,
@@ -212,7 +212,7 @@ class Accumulator:
 
     def _read(self, loader: Iterable[Any]) -> None:
         """Take one pass over a loader for the real side."""
-        with self.comm.jointly():
+        with self.comm.fail_together():
             reader = self._readers[True]
             for images in batches_of(loader, self.comm, reader):
                 self._embed(torch.as_tensor(reader.converter.convert(images)), True)
@@ -288,8 +288,8 @@ class Accumulator:
     def _evaluate(self) -> Evaluation:
         """Compute all metrics of the images that all processes took in."""
         plan = self._run.plan
-        wanted = any(row.sides == 2 for row in plan.rows.values())
-        with self.comm.jointly():
+        wanted = any(row.n_sets == 2 for row in plan.rows.values())
+        with self.comm.fail_together():
             fakes = {name: self._pushed(False, plan.spaces[name]) for name in plan.rows}
             reals = dict(self._known)
             fed = any(self.comm.gather(any(map(len, self._kept[True].values()))))
@@ -316,7 +316,7 @@ class Accumulator:
         self._readers[real] = SampleReader(converter, self.layout)
         self._gathered = {key: kept for key, kept in self._gathered.items() if key[0] != real}
 
-    def _pushed(self, real: bool, space: BackboneChoice) -> Features:
+    def _pushed(self, real: bool, space: FeatureSpace) -> Features:
         """The features of the real or generated images that all processes took in, in order."""
         key = (real, space.spec)
         parts = self._kept[real][space.spec]

@@ -141,7 +141,7 @@ class Evaluator:
             generator = generator.module  # else ranks would wait for each other at each call
         self._metrics.reset()
         try:
-            with self.comm.jointly():
+            with self.comm.fail_together():
                 warnings, first = self._draw(self._generator(generator))
                 result = _with(self._metrics.compute(), warnings)
         finally:
@@ -149,8 +149,8 @@ class Evaluator:
         if self.leading not in result:
             raise InputError(f"{self.leading} has no value: {result.not_computed[self.leading]}")
         best = self._is_best(float(result[self.leading]))
-        with self.comm.jointly():
-            if self.comm.leads:
+        with self.comm.fail_together():
+            if self.comm.is_main:
                 for log in self._logs:
                     log(step, result)
                     if first is not None and hasattr(log, "samples"):

@@ -15,7 +15,7 @@ from gan_metrics.analysis.nearest_images import DISTANCES, search
 from gan_metrics.errors import ComputationError, MismatchError, UsageError
 from gan_metrics.features.features import Features
 from gan_metrics.protocols.spec import FeatureSpec
-from gan_metrics.reports.nearest_images import save_matches
+from gan_metrics.reports.nearest_images import save_search_result
 
 pytestmark = pytest.mark.usefixtures("coarse_lite0")
 
@@ -182,11 +182,11 @@ def test_a_picture_and_a_page(tmp_path: Path) -> None:
     (fakes / "0001.png").rename(fakes / hostile)
     found = search(fakes, training, backbone=LITE0, top_k=3, flag_below=0.01)
     assert len(found.flagged()) == 3
-    assert save_matches(found, tmp_path / "m.png") == 3
+    assert save_search_result(found, tmp_path / "m.png") == 3
     picture = np.asarray(Image.open(tmp_path / "m.png"))
     assert picture.shape[0] > 3 * 112
     assert picture.std() > 30
-    assert save_matches(found, tmp_path / "m.html") == 3
+    assert save_search_result(found, tmp_path / "m.html") == 3
     page = (tmp_path / "m.html").read_text()
     assert page.count("data:image/jpeg;base64,") == 3 * 4
     assert "<script" not in page
@@ -195,7 +195,7 @@ def test_a_picture_and_a_page(tmp_path: Path) -> None:
     assert page.count('class="flagged"') == 3
     saved = gm.extract_features(training, backbone=LITE0)
     bare = search(saved, saved, top_k=1)
-    save_matches(bare, tmp_path / "bare.html")
+    save_search_result(bare, tmp_path / "bare.html")
     assert "no image at hand" in (tmp_path / "bare.html").read_text()
 
 

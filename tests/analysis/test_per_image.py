@@ -15,7 +15,7 @@ from data import digits, scenes, write_folder
 from PIL import Image, ImageFilter
 
 import gan_metrics as gm
-from gan_metrics.analysis.per_image import COLUMNS, look_at_images
+from gan_metrics.analysis.per_image import COLUMNS, measure_per_image
 from gan_metrics.backbones import network
 from gan_metrics.backbones.build import build_network
 from gan_metrics.errors import ComputationError, InputError, UsageError
@@ -214,7 +214,7 @@ def test_what_cannot_be() -> None:
     with pytest.raises(UsageError, match="top"):
         gm.evaluate(real, fake, metrics="fid", top=-1)
     with pytest.raises(ComputationError, match="at least two"):
-        look_at_images(FeatureSets(features(fake.array[:1]), real))
+        measure_per_image(FeatureSets(features(fake.array[:1]), real))
 
 
 def test_at_the_shell(tmp_path: Path) -> None:

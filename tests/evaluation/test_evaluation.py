@@ -14,7 +14,7 @@ from oracles import frechet_nuclear
 
 import gan_metrics as gm
 from gan_metrics.backbones import multi_space, network
-from gan_metrics.backbones.recipe import BackboneChoice
+from gan_metrics.backbones.recipe import FeatureSpace
 from gan_metrics.backbones.registry import choose_backbone
 from gan_metrics.errors import (
     ComputationError,
@@ -336,7 +336,7 @@ def test_each_value_is_that_of_its_function(folders: Folders) -> None:
     for name, result in found.items():
         assert result.value == pytest.approx(expected[name], rel=1e-5, abs=1e-9), name
         assert result.n_fake == 11
-        assert result.n_real == (12 if METRICS[name].sides == 2 else None)
+        assert result.n_real == (12 if METRICS[name].n_sets == 2 else None)
     assert found["is"].feature_spec.layer == "logits"
     assert found["fid"].feature_spec.layer == "global_pool"
     assert (found["fid"].metric, found["kid"].metric) == ("fd", "kd")
@@ -471,7 +471,7 @@ def test_only_the_networks_that_are_needed_are_built(
     built: list[str] = []
     real_init = network.Backbone.__init__
 
-    def init(self: network.Backbone, choice: BackboneChoice, *given: Any) -> None:
+    def init(self: network.Backbone, choice: FeatureSpace, *given: Any) -> None:
         built.append(choice.recipe.name)
         real_init(self, choice, *given)
 

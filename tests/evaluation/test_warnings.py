@@ -20,15 +20,15 @@ from gan_metrics.evaluation.warnings import (
     set_warnings,
 )
 from gan_metrics.features.features import Features
-from gan_metrics.images.metadata import Facts, Tally
+from gan_metrics.images.metadata import ImageMetadata, MetadataSummary
 from gan_metrics.protocols.spec import FeatureSpec
 from gan_metrics.stats.statistics import Statistics
 
 pytestmark = pytest.mark.usefixtures("coarse_lite0")
 
 
-def side(array: np.ndarray, *facts: Facts, **more: object) -> Features:
-    tally = Tally()
+def side(array: np.ndarray, *facts: ImageMetadata, **more: object) -> Features:
+    tally = MetadataSummary()
     for one in facts:
         tally.add(one)
     names = [str(i) for i in range(len(array))]
@@ -131,7 +131,7 @@ def test_jpeg_against_png(
     real: tuple[str, ...], fake: tuple[str, ...], expected: list[str]
 ) -> None:
     sides = [
-        side(random(10_000, i), *(Facts(64, 64, name, "RGB") for name in formats))
+        side(random(10_000, i), *(ImageMetadata(64, 64, name, "RGB") for name in formats))
         for i, formats in enumerate((real, fake))
     ]
     assert codes(pair_warnings(*sides)) == expected
@@ -140,9 +140,9 @@ def test_jpeg_against_png(
 @pytest.mark.parametrize(("width", "expected"), [(64, []), (68, []), (80, ["source-sizes"]),
                                                  (48, ["source-sizes"])])  # fmt: skip
 def test_sources_of_different_size(width: int, expected: list[str]) -> None:
-    a = side(random(10_000), *(Facts(64, 64, "PNG", "RGB") for _ in range(9)))
-    b = side(random(10_000, 1), *(Facts(width, width, "PNG", "RGB") for _ in range(5)),
-             *(Facts(999, 999, "PNG", "RGB") for _ in range(4)))  # fmt: skip
+    a = side(random(10_000), *(ImageMetadata(64, 64, "PNG", "RGB") for _ in range(9)))
+    b = side(random(10_000, 1), *(ImageMetadata(width, width, "PNG", "RGB") for _ in range(5)),
+             *(ImageMetadata(999, 999, "PNG", "RGB") for _ in range(4)))  # fmt: skip
     assert codes(pair_warnings(a, b)) == expected
     assert codes(pair_warnings(b, a)) == expected
 

@@ -77,7 +77,7 @@ def test_what_is_no_number(fault: str, side: str) -> None:
     for name in NAMES:
         if name in found:  # of the other side alone
             assert side == "real"
-            assert METRICS[name].sides == 1
+            assert METRICS[name].n_sets == 1
             continue
         assert "3" in found.not_computed[name]
         refused += 1

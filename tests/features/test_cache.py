@@ -10,11 +10,11 @@ import pytest
 
 from gan_metrics.errors import UsageError
 from gan_metrics.features.cache import Chunk, FeatureCache, chunk_key
-from gan_metrics.images.metadata import Facts
+from gan_metrics.images.metadata import ImageMetadata
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
 
 SPEC = FeatureSpec("inception", "pool3")
-FACTS = Facts(3, 4, "PNG", "RGB", ("alpha",))
+FACTS = ImageMetadata(3, 4, "PNG", "RGB", ("alpha",))
 
 
 def chunk(seed: int = 0, rows: int = 5) -> Chunk:

@@ -174,13 +174,13 @@ import resource, sys
 import numpy as np
 from gan_metrics.features.files import save_features
 from gan_metrics.features.features import Features
-from gan_metrics.files.growing_array import Rows
+from gan_metrics.files.growing_array import GrowingArray
 from gan_metrics.protocols.spec import FeatureSpec
 rows, dim, out = int(sys.argv[1]), 64, sys.argv[2]
 import gan_metrics.utils.optional
 if out.endswith("parquet"):
     gan_metrics.utils.optional.require("pyarrow.parquet", "formats")
-store = Rows(rows)
+store = GrowingArray(rows)
 block = np.ones((10_000, dim), np.float32)
 for start in range(0, rows, len(block)):
     block[:, 0] = np.arange(start, start + len(block))

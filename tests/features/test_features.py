@@ -23,7 +23,7 @@ from PIL import Image
 
 import gan_metrics as gm
 from gan_metrics.backbones.multi_space import Embedder
-from gan_metrics.backbones.recipe import BackboneChoice
+from gan_metrics.backbones.recipe import FeatureSpace
 from gan_metrics.backbones.registry import choose_backbone
 from gan_metrics.errors import (
     ComputationError,
@@ -34,7 +34,7 @@ from gan_metrics.errors import (
 )
 from gan_metrics.features import extraction as extraction_module
 from gan_metrics.features.cache import FeatureCache, chunk_key
-from gan_metrics.features.chunks import Extraction
+from gan_metrics.features.chunks import ExtractionOptions
 from gan_metrics.features.extraction import extract
 from gan_metrics.features.features import Features
 from gan_metrics.files import growing_array as rows_module
@@ -61,9 +61,7 @@ class Network:
             self.embedder = Embedder("cpu")
             inner = self.embedder.embed
 
-            def embed(
-                groups: list[torch.Tensor], wanted: list[BackboneChoice]
-            ) -> list[torch.Tensor]:
+            def embed(groups: list[torch.Tensor], wanted: list[FeatureSpace]) -> list[torch.Tensor]:
                 self.embedded += sum(map(len, groups))
                 return inner(groups, wanted)
 
@@ -75,7 +73,7 @@ class Network:
 
     def extract(self, source: Path | ImageSource, **how: object) -> Features:
         opened = open_source(source) if isinstance(source, Path) else source
-        return extract(opened, [self.choice], self, Extraction(**how))[0]
+        return extract(opened, [self.choice], self, ExtractionOptions(**how))[0]
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +129,9 @@ def test_a_second_look_embeds_nothing(network: Network, folder: Path, tmp_path: 
     def no_network() -> Embedder:
         raise AssertionError("the network was asked for")
 
-    again = extract(open_source(folder), [network.choice], no_network, Extraction(cache=cache))[0]
+    again = extract(
+        open_source(folder), [network.choice], no_network, ExtractionOptions(cache=cache)
+    )[0]
     assert network.embedded == before
     np.testing.assert_array_equal(again.array, first.array)
     np.testing.assert_array_equal(again.moments.cov, first.moments.cov)
@@ -456,7 +456,7 @@ def test_features_that_are_not_finite_name_the_image(network: Network, folder: P
     inner = embedder.embed
     calls = []
 
-    def poisoned(groups: list[torch.Tensor], wanted: list[BackboneChoice]) -> list[torch.Tensor]:
+    def poisoned(groups: list[torch.Tensor], wanted: list[FeatureSpace]) -> list[torch.Tensor]:
         calls.append(1)
         out = inner(groups, wanted)[0].clone()
         if len(calls) == 2:
@@ -482,7 +482,7 @@ def test_features_that_are_not_finite_name_the_image(network: Network, folder: P
 )
 def test_wrong_ways_are_named(how: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        Extraction(**how)
+        ExtractionOptions(**how)
 
 
 @pytest.mark.usefixtures("narrow_inception")
@@ -565,7 +565,7 @@ def test_statistics_need_no_room_for_features(
         raise ResourceError("no room")
 
     expected = gm.extract_features(folder, backbone=LITE0, cache=False).moments
-    monkeypatch.setattr("gan_metrics.files.growing_array.Rows.add", full)
+    monkeypatch.setattr("gan_metrics.files.growing_array.GrowingArray.add", full)
     found = gm.compute_stats(folder, backbone=LITE0, cache=False).moments
     assert found.n == expected.n
     np.testing.assert_array_equal(found.cov, expected.cov)

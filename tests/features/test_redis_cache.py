@@ -20,7 +20,7 @@ from gan_metrics.errors import ResourceError, UsageError
 from gan_metrics.features import extraction as extraction_module
 from gan_metrics.features.cache import Chunk, FeatureCache
 from gan_metrics.features.redis_cache import RedisCache
-from gan_metrics.images.metadata import Facts
+from gan_metrics.images.metadata import ImageMetadata
 from gan_metrics.inputs.options import open_cache
 from gan_metrics.protocols.spec import Decoding, FeatureSpec
 
@@ -85,7 +85,7 @@ def digests(n: int) -> list[bytes | None]:
 
 def chunk(n: int, shape: tuple[int, ...] = (4,)) -> Chunk:
     rows = np.random.default_rng(0).normal(size=(n, *shape)).astype(np.float32)
-    return Chunk(rows, tuple(range(n)), (Facts(3, 4, "PNG", "RGB", ("alpha",)),) * n)
+    return Chunk(rows, tuple(range(n)), (ImageMetadata(3, 4, "PNG", "RGB", ("alpha",)),) * n)
 
 
 @pytest.mark.parametrize("shape", [(4,), (3, 2, 2)])

@@ -1,4 +1,4 @@
-"""Digests beside each other are a sequence like another."""
+"""PackedDigests beside each other are a sequence like another."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import pickle
 
 import pytest
 
-from gan_metrics.files.packed_digests import Digests
+from gan_metrics.files.packed_digests import PackedDigests
 
 LIST = [hashlib.sha256(bytes([i])).digest() for i in range(7)]
 
 
 @pytest.mark.parametrize("room", [0, 3, 5, 100])
 def test_it_is_a_sequence(room: int) -> None:
-    found = Digests(LIST[:5], room=room)
+    found = PackedDigests(LIST[:5], room=room)
     for digest in LIST[5:]:
         found.append(digest)
     assert found == LIST
@@ -24,11 +24,11 @@ def test_it_is_a_sequence(room: int) -> None:
     assert found != LIST[:6]
     assert LIST[3] in found
     assert pickle.loads(pickle.dumps(found)) == LIST
-    assert not Digests(room=room)
+    assert not PackedDigests(room=room)
     with pytest.raises(IndexError):
         found[7]
 
 
 def test_other_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="31 bytes"):
-        Digests([bytes(31)])
+        PackedDigests([bytes(31)])

@@ -337,9 +337,9 @@ def _() -> Any:
     return {"document": found.to_json(), "text": str(found).splitlines(), "agrees": found.agrees}
 
 
-@call("examine-and-report", slow=True)
+@call("report-and-save", slow=True)
 def _() -> Any:
-    found = gm.examine("real.npz", ["fake.npz", "fake-b.npz"], labels="labels.csv", map_method=None)
+    found = gm.report("real.npz", ["fake.npz", "fake-b.npz"], labels="labels.csv", map_method=None)
     path = gm.save_report(found, "report.html")
     return {
         "missing": found.missing,

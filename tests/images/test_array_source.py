@@ -304,7 +304,7 @@ def test_a_batch_gives_the_features_of_the_folder(tmp_path: Path) -> None:
     import gan_metrics as gm
     from gan_metrics.backbones.multi_space import Embedder
     from gan_metrics.backbones.registry import choose_backbone
-    from gan_metrics.features.chunks import Extraction
+    from gan_metrics.features.chunks import ExtractionOptions
     from gan_metrics.features.extraction import extract
 
     images = crops(9, seed=3, low=40, high=40)
@@ -314,7 +314,10 @@ def test_a_batch_gives_the_features_of_the_folder(tmp_path: Path) -> None:
     for workers in (0, 2):
         source = open_source(npz(tmp_path / "x.npz", True, arr_0=np.stack(images)))
         (batch,) = extract(
-            source, [choice], lambda: Embedder("cpu"), Extraction(workers=workers, cache=None)
+            source,
+            [choice],
+            lambda: Embedder("cpu"),
+            ExtractionOptions(workers=workers, cache=None),
         )
         np.testing.assert_array_equal(batch.array, folder.array)
         assert list(batch.names)[:2] == ["000000", "000001"]

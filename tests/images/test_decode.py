@@ -12,7 +12,7 @@ from PIL import Image, ImageFile
 from gan_metrics.errors import ImageError, UsageError
 from gan_metrics.images import decode as module
 from gan_metrics.images.decode import EXTENSIONS, decode
-from gan_metrics.images.metadata import Facts, Tally
+from gan_metrics.images.metadata import ImageMetadata, MetadataSummary
 from gan_metrics.protocols.spec import Decoding
 
 DROP = Decoding()
@@ -337,14 +337,14 @@ def test_a_process_that_tolerates_truncated_images_is_refused(
 
 
 def test_facts_survive_json() -> None:
-    facts = Facts(3, 4, "PNG", "RGBA", ("alpha", "icc"))
-    assert Facts.from_json(facts.to_json()) == facts
+    facts = ImageMetadata(3, 4, "PNG", "RGBA", ("alpha", "icc"))
+    assert ImageMetadata.from_json(facts.to_json()) == facts
 
 
 def test_the_tally_warns_only_of_what_is_not_settled() -> None:
-    tally = Tally()
+    tally = MetadataSummary()
     for mark in (("alpha",), ("alpha", "orientation"), ()):
-        tally.add(Facts(3, 4, "PNG", "RGBA", mark))
+        tally.add(ImageMetadata(3, 4, "PNG", "RGBA", mark))
     assert [code for code, _ in tally.warnings(DROP)] == ["alpha-dropped", "orientation-ignored"]
     assert "2 images" in tally.warnings(DROP)[0][1]
     assert "1 image with" in tally.warnings(DROP)[1][1]

@@ -18,7 +18,7 @@ from gan_metrics.errors import ImageError
 from gan_metrics.images import decode as module
 from gan_metrics.images.decode import decode
 from gan_metrics.images.fast_decode import read_plain
-from gan_metrics.images.metadata import Facts
+from gan_metrics.images.metadata import ImageMetadata
 from gan_metrics.protocols.spec import Decoding
 
 SMALL, LARGE = crops(1, 3, 45, 47)[0], crops(1, 4, 130, 140)[0]
@@ -29,7 +29,7 @@ def picture(gray: bool, large: bool) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels[..., 0]) if gray else pixels)
 
 
-def long_way(data: bytes) -> tuple[np.ndarray, Facts]:
+def long_way(data: bytes) -> tuple[np.ndarray, ImageMetadata]:
     """As for a file that is not plain."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "read_plain", lambda _: None)
@@ -74,7 +74,7 @@ def test_plain_files(format_: str, how: dict[str, Any], gray: bool, large: bool)
     pixels, facts = decode(data, Decoding())
     assert pixels.flags.c_contiguous
     assert pixels.flags.writeable
-    assert facts == Facts(
+    assert facts == ImageMetadata(
         pixels.shape[2], pixels.shape[1], format_, "L" if gray else "RGB"
     )  # fmt: skip
 

@@ -18,7 +18,7 @@ from gan_metrics.errors import ImageError
 from gan_metrics.images import pipeline
 from gan_metrics.images.decode import decode
 from gan_metrics.images.loader import Batch, load
-from gan_metrics.images.metadata import Facts
+from gan_metrics.images.metadata import ImageMetadata
 from gan_metrics.protocols.spec import Decoding
 
 
@@ -106,7 +106,7 @@ def test_pixels_are_given_back_with_their_batch(monkeypatch: pytest.MonkeyPatch)
     decoded: list[weakref.ref[np.ndarray]] = []
     own = pipeline.decode
 
-    def decode_and_note(data: bytes, decoding: Decoding) -> tuple[np.ndarray, Facts]:
+    def decode_and_note(data: bytes, decoding: Decoding) -> tuple[np.ndarray, ImageMetadata]:
         pixels, facts = own(data, decoding)
         copy = pixels.copy()
         decoded.append(weakref.ref(copy))

@@ -21,7 +21,7 @@ from moto.server import ThreadedMotoServer
 
 import gan_metrics as gm
 from gan_metrics.errors import ImageError, InputError, ResourceError, UsageError
-from gan_metrics.images.sources import Place
+from gan_metrics.images.sources import Location
 from gan_metrics.inputs.opening import open_source
 from gan_metrics.inputs.sets import ImageSet
 
@@ -236,7 +236,7 @@ def test_a_server_that_is_not_there(root: Path) -> None:
 def test_a_network_that_gives_out_ends_the_run(web: str, monkeypatch: pytest.MonkeyPatch) -> None:
     source = open_source(f"{web}/images/")
     monkeypatch.setattr("gan_metrics.api.open_set", lambda *_: ImageSet(source))
-    monkeypatch.setattr(source, "_places", [Place(f"{web}/busy/{i}.png") for i in range(6)])
+    monkeypatch.setattr(source, "_places", [Location(f"{web}/busy/{i}.png") for i in range(6)])
     with pytest.raises(ResourceError, match="cannot be reached"):
         gm.extract_features("x", **OWN, on_error="skip")  # not left out as bad images
 
@@ -287,13 +287,13 @@ def bad_line(monkeypatch: pytest.MonkeyPatch, bad: int, message: str, status: in
     error = aiohttp.ClientResponseError(asked, (), status=status, message=message)  # type: ignore
     line = Line(bad, error)
     system = type("System", (), {"open": lambda *_: line})()
-    monkeypatch.setattr(Place, "_system", lambda self: (system, "x.zip"))
+    monkeypatch.setattr(Location, "_system", lambda self: (system, "x.zip"))
     return line
 
 
 def test_a_read_that_the_web_spoils_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     line = bad_line(monkeypatch, 1, "Bad status line: left over", 400)
-    with Place("http://127.0.0.1:9/x.zip").open() as file:
+    with Location("http://127.0.0.1:9/x.zip").open() as file:
         assert file.read(3) == b"who"
     assert line.reads == 2
 
@@ -301,7 +301,7 @@ def test_a_read_that_the_web_spoils_is_made_again(monkeypatch: pytest.MonkeyPatc
 def test_a_read_that_stays_spoilt_names_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
     bad_line(monkeypatch, 99, "no such part", 416)
     with (
-        Place("http://127.0.0.1:9/x.zip").open() as file,
+        Location("http://127.0.0.1:9/x.zip").open() as file,
         pytest.raises(ResourceError, match=r"127\.0\.0\.1:9/x\.zip cannot be reached"),
     ):
         file.read()

@@ -11,7 +11,7 @@ import gan_metrics as gm
 from gan_metrics.errors import UsageError
 from gan_metrics.inputs.options import Options, takes_options
 
-TAKING = ("attribute", "compare", "compute_stats", "evaluate", "examine", "extract_features",
+TAKING = ("attribute", "compare", "compute_stats", "evaluate", "report", "extract_features",
           "feature_map", "fid", "reproduce", "search")  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from gan_metrics.metrics.moments import Moments
 from gan_metrics.metrics.registry import (
     FAMILIES,
     METRICS,
-    OF_IMAGES,
+    PIXEL_INPUTS,
     Metric,
     check_arguments,
     compute,
@@ -32,7 +32,7 @@ from gan_metrics.metrics.registry import (
 from gan_metrics.utils.imports import import_object
 
 ROWS = list(METRICS.values())
-OF_FEATURES = [row for row in ROWS if row.needs not in OF_IMAGES]
+OF_FEATURES = [row for row in ROWS if row.needs not in PIXEL_INPUTS]
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,12 @@ def test_every_argument_of_a_row_is_one_of_its_function(row: Metric) -> None:
     function = import_object(PURE.get(row.name, row.function))
     taken = set(inspect.signature(function).parameters)
     assert {"seed", "error_bar"} <= taken
-    if not row.together:
-        assert set(row.arguments) - ({"net"} if row.needs in OF_IMAGES else set()) <= taken
+    if not row.batched:
+        assert set(row.arguments) - ({"net"} if row.needs in PIXEL_INPUTS else set()) <= taken
     assert all(callable(check) for check in row.arguments.values())
     assert ("moments" in taken) == row.covariances
     assert row.better in ("lower", "higher", "zero")
-    assert row.needs in ("features", "logits", "spatial", "clip", "dinov2", *OF_IMAGES)
+    assert row.needs in ("features", "logits", "spatial", "clip", "dinov2", *PIXEL_INPUTS)
 
 
 def test_every_row_stands_in_the_docs() -> None:

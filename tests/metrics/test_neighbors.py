@@ -12,7 +12,7 @@ from oracles import nearest_others_naive, squared_distances
 
 from gan_metrics.metrics.neighbors import distances, knn
 from gan_metrics.metrics.neighbors.distances import Block, Matrix, by_differences, points_of, sweep
-from gan_metrics.metrics.neighbors.knn import Balls, Nearest, Question, nearest_others
+from gan_metrics.metrics.neighbors.knn import BallQuery, CountInBalls, Nearest, nearest_others
 
 
 @pytest.fixture(autouse=True)
@@ -123,12 +123,12 @@ def test_counts_are_those_of_differences_in_float64(
             set_, points = (x, a) if of_rows else (y, b)
             radii = nearest_others(points, 4, ranks=[2, 4]).squared
             naive = nearest_others_naive(set_, 4)[0]
-            questions = [Question(radii[:, 1], True), Question(radii[:, 3], False)]
-            balls = Balls(len(x), len(y), questions, of_rows=of_rows)
+            questions = [BallQuery(radii[:, 1], True), BallQuery(radii[:, 3], False)]
+            balls = CountInBalls(len(x), len(y), questions, of_rows=of_rows)
             sweep(a, b, [balls])
             d = squared if of_rows else squared.T
             for tally, inside in zip(
-                balls.tallies, (d < naive[:, 1, None], d <= naive[:, 3, None]), strict=True
+                balls.counts, (d < naive[:, 1, None], d <= naive[:, 3, None]), strict=True
             ):
                 assert np.array_equal(tally.per_ball, inside.sum(1))
                 assert np.array_equal(tally.per_point, inside.sum(0))
@@ -150,10 +150,12 @@ def test_soft_balls(kind: str, many: int, logs: float, monkeypatch: pytest.Monke
         a, b = points_of(*features)
         for of_rows in (True, False):
             balls = np.full(len(a if of_rows else b), (radius * a.scale) ** 2)
-            consumer = Balls(len(a), len(b), [Question(balls, True, soft=True)], of_rows=of_rows)
+            consumer = CountInBalls(
+                len(a), len(b), [BallQuery(balls, True, soft=True)], of_rows=of_rows
+            )
             sweep(a, b, [consumer])
             np.testing.assert_allclose(
-                consumer.tallies[0].log_outside, expected.sum(0 if of_rows else 1), atol=1e-5
+                consumer.counts[0].log_outside, expected.sum(0 if of_rows else 1), atol=1e-5
             )
 
 

@@ -13,7 +13,7 @@ from conftest import LITE0
 from data import crops, write_folder
 from PIL import Image
 
-from gan_metrics.reports.data import examine
+from gan_metrics.reports.data import report
 from gan_metrics.reports.html_report import save_report
 
 pytestmark = pytest.mark.usefixtures("coarse_lite0")
@@ -43,7 +43,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     log = root / "log.jsonl"
     line = {"metric": "<fd>", "value": 3.0, "standard_error": 0.2}
     log.write_text("\n".join(json.dumps({"step": s, **line}) for s in (1, 2, 4)))
-    found = examine(
+    found = report(
         root / "real", [root / "near", root / "<dull>"], history=log, shown=8, places=2,
         backbone=LITE0, device="cpu",
     )  # fmt: skip

@@ -21,7 +21,7 @@ from gan_metrics import InputError, UsageError
 from gan_metrics.backbones.network import Backbone
 from gan_metrics.metrics.frechet import frechet_influence
 from gan_metrics.reports.charts import Chart, charts_of, history_charts
-from gan_metrics.reports.data import Findings, examine
+from gan_metrics.reports.data import Report, report
 from gan_metrics.reports.html_report import save_report
 from gan_metrics.reports.matplotlib_charts import save_chart
 from gan_metrics.reports.style import look
@@ -45,25 +45,23 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def found(sets: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Findings:
+def found(sets: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Report:
     log = tmp_path_factory.mktemp("log") / "log.jsonl"
     line = {"metric": "fd", "value": 3.0, "standard_error": 0.2}
     log.write_text("\n".join(json.dumps({"step": s, **line}) for s in (1, 2)))
-    return examine(
-        sets["real"], [sets["near"], sets["dull"]], history=log, shown=6, places=2, **OWN
-    )
+    return report(sets["real"], [sets["near"], sets["dull"]], history=log, shown=6, places=2, **OWN)
 
 
 @pytest.fixture(scope="module")
-def page(found: Findings, tmp_path_factory: pytest.TempPathFactory) -> str:
+def page(found: Report, tmp_path_factory: pytest.TempPathFactory) -> str:
     return save_report(found, tmp_path_factory.mktemp("page") / "page.html").read_text()
 
 
-def charts(found: Findings) -> dict[str, Chart]:
+def charts(found: Report) -> dict[str, Chart]:
     return {chart.key: chart for chart in charts_of(found)}
 
 
-def test_the_scores_are_those_of_evaluate(found: Findings, sets: dict[str, Path]) -> None:
+def test_the_scores_are_those_of_evaluate(found: Report, sets: dict[str, Path]) -> None:
     for one, name in zip(found.generators, ("near", "dull"), strict=True):
         alone = gm.evaluate(
             sets["real"],
@@ -87,11 +85,11 @@ def test_one_pass(sets: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(
         Backbone, "_raw", lambda self, x, paths: seen.append(len(x)) or own(self, x, paths)
     )
-    examine(sets["real"], [sets["near"]], places=0, cache=False, **OWN)
+    report(sets["real"], [sets["near"]], places=0, cache=False, **OWN)
     assert sum(seen) == 80
 
 
-def test_galleries(found: Findings, sets: dict[str, Path]) -> None:
+def test_galleries(found: Report, sets: dict[str, Path]) -> None:
     near = found.generators[0]
     galleries = {one.key: one for one in near.galleries}
     fake = gm.extract_features(sets["near"], **OWN)
@@ -112,14 +110,14 @@ def test_galleries(found: Findings, sets: dict[str, Path]) -> None:
     assert found.generators[1].near_real[dull["uncovered"].names[0]]
 
 
-def test_places(found: Findings) -> None:
+def test_places(found: Report) -> None:
     for one in found.generators:
         assert one.places is not None
         raising = next(g for g in one.galleries if g.key == "raise")
         assert [image.name for image in one.places] == list(raising.names[:2])
 
 
-def test_charts(found: Findings, sets: dict[str, Path]) -> None:
+def test_charts(found: Report, sets: dict[str, Path]) -> None:
     drawn = charts(found)
     assert list(drawn) == [
         "comparison", "terms", "spectrum", "growth", "prdc", "classes", "history"
@@ -161,7 +159,7 @@ def test_charts(found: Findings, sets: dict[str, Path]) -> None:
         pytest.param("pdf", 7, marks=pytest.mark.slow),
     ],
 )
-def test_every_chart_as_a_picture(found: Findings, tmp_path: Path, suffix: str, kinds: int) -> None:
+def test_every_chart_as_a_picture(found: Report, tmp_path: Path, suffix: str, kinds: int) -> None:
     drawn = charts(found)
     assert len(drawn) == 7
     for key, chart in list(drawn.items())[:kinds]:
@@ -174,7 +172,7 @@ def test_every_chart_as_a_picture(found: Findings, tmp_path: Path, suffix: str, 
 
 def test_reals_known_by_their_moments(sets: dict[str, Path], tmp_path: Path) -> None:
     gm.compute_stats(sets["real"], **OWN).save(tmp_path / "real.npz")
-    found = examine(tmp_path / "real.npz", [sets["near"]], shown=3, places=1, **OWN)
+    found = report(tmp_path / "real.npz", [sets["near"]], shown=3, places=1, **OWN)
     one = found.generators[0]
     assert set(one.scores) == {"fid", "fd_infinity"}
     assert "precision" in one.scores.not_computed
@@ -193,7 +191,7 @@ def test_reals_known_by_their_moments(sets: dict[str, Path], tmp_path: Path) -> 
 def test_features_alone(sets: dict[str, Path], tmp_path: Path) -> None:
     for name in ("real", "near"):
         gm.save_features(gm.extract_features(sets[name], **OWN), tmp_path / f"{name}.npy")
-    found = examine(tmp_path / "real.npy", [tmp_path / "near.npy"], shown=3)
+    found = report(tmp_path / "real.npy", [tmp_path / "near.npy"], shown=3)
     one = found.generators[0]
     assert "need the fake images" in one.missing["places"]
     assert one.galleries
@@ -202,24 +200,24 @@ def test_features_alone(sets: dict[str, Path], tmp_path: Path) -> None:
 
 
 def test_no_galleries_are_as_few_as_can_be_shown(sets: dict[str, Path]) -> None:
-    found = examine(
+    found = report(
         sets["real"], [sets["near"]], metrics="fid", shown=0, places=0, map_method=None, **OWN
     )
     assert found.generators[0].galleries == []
 
 
 def test_the_table_of_classes_counts_each_generator_once(
-    found: Findings, sets: dict[str, Path]
+    found: Report, sets: dict[str, Path]
 ) -> None:
     """Several generators may have drawn different numbers of a class."""
     assert charts(found)["classes"].heads == ["class", "real images", "near", "dull"]
-    alone = examine(sets["real"], [sets["near"]], metrics="fid", places=0, map_method=None, **OWN)
+    alone = report(sets["real"], [sets["near"]], metrics="fid", places=0, map_method=None, **OWN)
     table = charts(alone)["classes"]
     assert table.heads == ["class", "real images", "fake images", "near"]
     assert sorted(row[:3] for row in table.rows) == [["a", "20", "20"], ["b", "20", "20"]]
 
 
-def test_a_real_image_is_told_beside_each_generator(found: Findings, page: str) -> None:
+def test_a_real_image_is_told_beside_each_generator(found: Report, page: str) -> None:
     known = json.loads(re.findall(r'id="known">(.*?)</script>', page, re.DOTALL)[0])["told"]
     seen = []
     for number, one in enumerate(found.generators):
@@ -234,9 +232,7 @@ def test_a_real_image_is_told_beside_each_generator(found: Findings, page: str) 
     assert len({str(pair) for pair in seen}) == 12
 
 
-def test_a_metric_of_other_features_is_told_apart(
-    found: Findings, page: str, tmp_path: Path
-) -> None:
+def test_a_metric_of_other_features_is_told_apart(found: Report, page: str, tmp_path: Path) -> None:
     assert "do not explain" not in page
     elsewhere = dataclasses.replace(found, feature_spec=gm.FeatureSpec(backbone="another"))
     told = save_report(elsewhere, tmp_path / "page.html").read_text()
@@ -246,18 +242,18 @@ def test_a_metric_of_other_features_is_told_apart(
 
 def test_one_set_needs_no_list(sets: dict[str, Path]) -> None:
     few: dict[str, Any] = {"metrics": "fid", "places": 0, "map_method": None, **OWN}
-    one = examine(sets["real"], sets["near"], **few)
+    one = report(sets["real"], sets["near"], **few)
     assert [g.name for g in one.generators] == ["near"]
-    assert examine(sets["real"], str(sets["near"]), **few).generators[0].name == "near"
+    assert report(sets["real"], str(sets["near"]), **few).generators[0].name == "near"
     with pytest.raises(UsageError, match="at least one set"):
-        examine(sets["real"], [], **few)
+        report(sets["real"], [], **few)
 
 
 def test_a_generator_that_fails_takes_nothing_from_the_others(
     sets: dict[str, Path], tmp_path: Path
 ) -> None:
     write_folder(tmp_path / "lone" / "a", crops(1, 9))
-    found = examine(
+    found = report(
         sets["real"], [tmp_path / "lone", sets["dull"], sets["near"]], metrics=["fid", "authpct"],
         shown=4, places=0, **OWN,
     )  # fmt: skip
@@ -272,7 +268,7 @@ def test_a_set_known_by_its_moments_leaves_the_map_to_the_others(
     sets: dict[str, Path], tmp_path: Path
 ) -> None:
     gm.compute_stats(sets["dull"], **OWN).save(tmp_path / "dull.npz")
-    found = examine(
+    found = report(
         sets["real"], [sets["near"], tmp_path / "dull.npz"], metrics="fid", places=0, **OWN
     )
     assert found.map is not None
@@ -285,21 +281,19 @@ def test_labels_that_cannot_be_read_are_refused_before_any_work(
 ) -> None:
     monkeypatch.setattr(Backbone, "_raw", lambda *_: pytest.fail("there was a pass"))
     with pytest.raises(InputError, match=r"none\.csv"):
-        examine(sets["real"], sets["near"], labels=tmp_path / "none.csv", cache=False, **OWN)
+        report(sets["real"], sets["near"], labels=tmp_path / "none.csv", cache=False, **OWN)
 
 
 def test_classes_that_one_generator_lacks(sets: dict[str, Path], tmp_path: Path) -> None:
     write_folder(tmp_path / "half" / "a", crops(20, 4))
-    found = examine(
-        sets["real"], tmp_path / "half", metrics="fid", places=0, map_method=None, **OWN
-    )
+    found = report(sets["real"], tmp_path / "half", metrics="fid", places=0, map_method=None, **OWN)
     by_class = found.generators[0].scores.per_class
     assert by_class is not None
     assert by_class.missing == ["b"]
     assert charts(found)["classes"].categories == ["a"]
 
 
-def test_classes_are_looked_at_by_the_leading_metric_alone(found: Findings) -> None:
+def test_classes_are_looked_at_by_the_leading_metric_alone(found: Report) -> None:
     assert list(found.generators[0].scores.per_class.values) == ["fd"]
 
 
@@ -307,7 +301,7 @@ def test_classes_are_looked_at_by_the_leading_metric_alone(found: Findings) -> N
 def test_the_worst_class_is_on_top(
     sets: dict[str, Path], metrics: str, worst_is: Callable[..., float]
 ) -> None:
-    found = examine(sets["real"], sets["near"], metrics=metrics, places=0, map_method=None, **OWN)
+    found = report(sets["real"], sets["near"], metrics=metrics, places=0, map_method=None, **OWN)
     values = charts(found)["classes"].series[0].x
     assert values[0] == worst_is(values)
 
@@ -315,7 +309,7 @@ def test_the_worst_class_is_on_top(
 def test_terms_are_shown_by_whatever_name_the_distance_was_asked_for(
     sets: dict[str, Path],
 ) -> None:
-    found = examine(
+    found = report(
         sets["real"], sets["near"], metrics=["fd"], places=0, shown=0, map_method=None, **OWN
     )
     assert "terms" in charts(found)
@@ -324,7 +318,7 @@ def test_terms_are_shown_by_whatever_name_the_distance_was_asked_for(
 def test_sizes_of_all_generators_stand_on_the_axis(sets: dict[str, Path], tmp_path: Path) -> None:
     write_folder(tmp_path / "few", crops(12, 5))
     for order in ([sets["near"], tmp_path / "few"], [tmp_path / "few", sets["near"]]):
-        found = examine(
+        found = report(
             sets["real"], order, metrics=["fd_infinity"], places=0, map_method=None, **OWN
         )
         sizes = [n for g in found.generators for n in g.scores["fd_infinity"].details["sizes"]]
@@ -336,7 +330,7 @@ def test_a_generator_called_real_is_another_than_the_reals(
     sets: dict[str, Path], tmp_path: Path
 ) -> None:
     write_folder(tmp_path / "real", crops(20, 6))
-    found = examine(
+    found = report(
         sets["real"], tmp_path / "real", metrics="fid", places=0, shown=0, map_method=None, **OWN
     )
     labels = [series.label for series in charts(found)["spectrum"].series]
@@ -371,7 +365,7 @@ def test_no_two_of_many_sets_look_alike() -> None:
 def test_a_report_without_a_score(sets: dict[str, Path], tmp_path: Path) -> None:
     gm.compute_stats(sets["real"], **OWN).save(tmp_path / "real.npz")
     with pytest.raises(InputError, match=r"kid cannot be computed: .*features"):
-        examine(tmp_path / "real.npz", [sets["near"]], metrics="kid", **OWN)
+        report(tmp_path / "real.npz", [sets["near"]], metrics="kid", **OWN)
 
 
 def test_a_map_whose_extra_is_missing_is_told_of_before_any_work(
@@ -380,14 +374,14 @@ def test_a_map_whose_extra_is_missing_is_told_of_before_any_work(
     monkeypatch.setitem(sys.modules, "umap", None)
     monkeypatch.setattr(Backbone, "_raw", lambda *_: pytest.fail("there was a pass"))
     with pytest.raises(UsageError, match=r"gan-metrics\[maps\]"):
-        examine(sets["real"], [sets["near"]], map_method="umap", cache=False, **OWN)
+        report(sets["real"], [sets["near"]], map_method="umap", cache=False, **OWN)
 
 
 def test_refused(sets: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="shown must be a whole number"):
-        examine(sets["real"], [sets["near"]], shown=-1, **OWN)
+        report(sets["real"], [sets["near"]], shown=-1, **OWN)
     with pytest.raises(UsageError, match="name one alone"):
-        examine(sets["real"], [sets["near"]], protocol=["adm", "imagenet"])
+        report(sets["real"], [sets["near"]], protocol=["adm", "imagenet"])
     folders = sets["real"], sets["near"]
     refused(2, "report", *folders, "-o", tmp_path / "a.pdf", says=("ends with .html",))
     refused(2, "plot", "terms", *folders, "-o", tmp_path / "a.gif", says=(".png, .svg, .pdf",))

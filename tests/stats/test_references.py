@@ -36,7 +36,7 @@ from gan_metrics.stats import references
 from gan_metrics.stats.files import load_stats
 from gan_metrics.stats.references import (
     REFERENCES,
-    Entry,
+    ReferenceEntry,
     find_reference,
     index_path,
     open_reference,
@@ -99,14 +99,14 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     running.server_close()
 
 
-Change = Callable[..., Entry]
+Change = Callable[..., ReferenceEntry]
 
 
 @pytest.fixture
 def change(monkeypatch: pytest.MonkeyPatch) -> Change:
     """Change fields of an entry, as long as the test runs."""
 
-    def with_changes(name: str = NAME, **changes: Any) -> Entry:
+    def with_changes(name: str = NAME, **changes: Any) -> ReferenceEntry:
         entry = replace(references.REFERENCES[name], **changes)
         changed = Registry("reference", {**references.REFERENCES, name: entry})
         monkeypatch.setattr(references, "REFERENCES", changed)
@@ -132,11 +132,11 @@ def published(seed: int = 0, dim: int = 6) -> bytes:
     return npz(mu=made.mean, sigma=made.cov)
 
 
-def home_path(entry: Entry) -> Path:
+def home_path(entry: ReferenceEntry) -> Path:
     return settings.references_dir() / entry.filename
 
 
-def put(entry: Entry, content: bytes) -> Path:
+def put(entry: ReferenceEntry, content: bytes) -> Path:
     """Put a file where a user would by hand."""
     path = home_path(entry)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -573,7 +573,7 @@ def test_a_broken_file_is_told_as_a_fault_of_the_statistics(
     assert str(path) in str(caught.value)
 
 
-def ours(entry: Entry, **changes: Any) -> Statistics:
+def ours(entry: ReferenceEntry, **changes: Any) -> Statistics:
     """Statistics of our own with a header that agrees with an entry, but for some changes."""
     agreeing = Statistics(
         moments=moments(n=50),

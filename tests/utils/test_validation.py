@@ -9,7 +9,7 @@ import pytest
 
 import gan_metrics as gm
 from gan_metrics.errors import UsageError
-from gan_metrics.features.chunks import Extraction
+from gan_metrics.features.chunks import ExtractionOptions
 from gan_metrics.utils.validation import whole_number
 
 
@@ -35,12 +35,12 @@ def test_bounds() -> None:
 
 
 def test_options_take_integers_of_numpy_and_no_bool() -> None:
-    how = Extraction(batch_size=np.int64(4), workers=np.uint8(0), max_images=None)  # type: ignore[arg-type]
+    how = ExtractionOptions(batch_size=np.int64(4), workers=np.uint8(0), max_images=None)  # type: ignore[arg-type]
     assert (how.batch_size, how.workers, how.max_images) == (4, 0, None)
     assert type(how.batch_size) is int
     for name, value in (("batch_size", True), ("workers", False), ("max_images", 0)):
         with pytest.raises(UsageError, match=f"{name} must be a whole number"):
-            Extraction(**{name: value})  # type: ignore[arg-type]
+            ExtractionOptions(**{name: value})  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="top must be a whole number ≥ 0, not True"):
         gm.evaluate("a", "b", top=True)
     with pytest.raises(UsageError, match="n must be a whole number ≥ 1, not 0"):

@@ -20,7 +20,7 @@ from gan_metrics.errors import GanMetricsError, ImageError, InputError, Resource
 from gan_metrics.files.probe import COMPRESSED_TAR_MAGIC, is_tar_header
 from gan_metrics.files.temporary import Temporary, check_files_left, no_room
 from gan_metrics.images.sources.file_names import Listing
-from gan_metrics.images.sources.location import Place
+from gan_metrics.images.sources.location import Location
 
 __all__ = ["TarSource", "ZipSource", "archive_kind"]
 
@@ -54,14 +54,14 @@ _BROKEN = (
 )
 
 
-def archive_kind(place: Place) -> str | None:
+def archive_kind(place: Location) -> str | None:
     """``"zip"``, ``"tar"``, ``"gz"``, ``"bz2"``, ``"xz"`` (a compressed tar), by the first bytes.
 
     Args:
         place: A file. ``None``: it is no archive of these kinds.
 
     Raises:
-        InputError, ResourceError: As for :meth:`Place.read`.
+        InputError, ResourceError: As for :meth:`Location.read`.
     """
     head = place.read(0, _BLOCK)
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
@@ -99,7 +99,7 @@ class ZipSource:
         ResourceError: When the network gives out.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Location) -> None:
         self._place = place
         self.description = place.url
         try:
@@ -212,7 +212,7 @@ class TarSource:
         ResourceError: When the disk is full, or the network gives out.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Location) -> None:
         self._archive, self._place = place, place
         self._unpacked: Temporary | None = None
         self.description = place.url
@@ -222,7 +222,7 @@ class TarSource:
             kind = archive_kind(place)
             if kind in _READERS:
                 self._unpacked = _unpacked(place, str(kind))
-                self._place = Place(str(self._unpacked.path))
+                self._place = Location(str(self._unpacked.path))
             with self._place.open() as file:
                 self._look_up(file, listing)
         except GanMetricsError:
@@ -275,7 +275,7 @@ class TarSource:
             raise tarfile.ReadError(f"something else follows its end at byte {end}")
 
 
-def _unpacked(place: Place, kind: str) -> Temporary:
+def _unpacked(place: Location, kind: str) -> Temporary:
     """A compressed archive without its compression."""
     most = _RATIO * place.size() + _FREE
     found = Temporary("unpacked.tar")
@@ -295,7 +295,7 @@ def _unpacked(place: Place, kind: str) -> Temporary:
     return found
 
 
-def _unreadable(place: Place, error: Exception) -> InputError:
+def _unreadable(place: Location, error: Exception) -> InputError:
     return InputError(
         f"{place.url} is broken or cut off ({type(error).__name__}: {error}); get it again"
     )

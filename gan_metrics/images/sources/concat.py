@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from gan_metrics.images.sources.base import ImageSource
 
-__all__ = ["SeveralSources"]
+__all__ = ["ConcatSource"]
 
 
-class SeveralSources:
+class ConcatSource:
     """Sources one after the other.
 
     Args:

@@ -22,7 +22,7 @@ from gan_metrics.files import download
 from gan_metrics.files.temporary import Temporary, check_files_left
 from gan_metrics.utils.optional import require
 
-__all__ = ["Place", "is_remote"]
+__all__ = ["Location", "is_remote"]
 
 _T = TypeVar("_T")
 
@@ -54,7 +54,7 @@ def is_remote(path: object) -> bool:
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """A file or folder, here or remote.
 
     Attributes:
@@ -114,9 +114,9 @@ class Place:
         found = _reached(self.url, lambda: system.glob(path))
         return sorted((str(system.unstrip_protocol(one)) for one in found), key=str.encode)
 
-    def below(self, name: str) -> Place:
+    def below(self, name: str) -> Location:
         """A file in this folder."""
-        return Place(self.url.rstrip("/") + "/" + name)
+        return Location(self.url.rstrip("/") + "/" + name)
 
     def size(self) -> int:
         """The length in bytes."""

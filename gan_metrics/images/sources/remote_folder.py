@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from gan_metrics.errors import ImageError, InputError
 from gan_metrics.images.sources.file_names import Listing
-from gan_metrics.images.sources.location import Place
+from gan_metrics.images.sources.location import Location
 
 __all__ = ["RemoteFiles", "remote_folder"]
 
@@ -28,7 +28,7 @@ class RemoteFiles:
     def __init__(
         self,
         description: str,
-        places: Mapping[str, Place],
+        places: Mapping[str, Location],
         warnings: Sequence[tuple[str, str]] = (),
     ) -> None:
         self.description, self.warnings = description, warnings
@@ -44,7 +44,7 @@ class RemoteFiles:
             raise ImageError(str(error)) from None
 
 
-def remote_folder(place: Place, *, recursive: bool = True) -> RemoteFiles:
+def remote_folder(place: Location, *, recursive: bool = True) -> RemoteFiles:
     """Every file below a remote folder whose extension is that of an image.
 
     Args:

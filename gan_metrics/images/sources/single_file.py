@@ -9,7 +9,7 @@ from gan_metrics.errors import NotFoundError
 from gan_metrics.images.sources.file_names import is_image_name
 from gan_metrics.images.sources.folder import read_file
 
-__all__ = ["SingleSource", "is_image"]
+__all__ = ["SingleFileSource", "is_image"]
 
 
 def is_image(path: str | os.PathLike[str]) -> bool:
@@ -17,7 +17,7 @@ def is_image(path: str | os.PathLike[str]) -> bool:
     return is_image_name(os.fspath(path)) and not os.path.isdir(path)
 
 
-class SingleSource:
+class SingleFileSource:
     """A set of one image.
 
     Args:

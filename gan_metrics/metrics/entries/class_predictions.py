@@ -13,7 +13,7 @@ INCEPTION_SCORE = Metric(
     "gan_metrics.metrics.class_predictions:inception_score_estimate",
     "Salimans et al. 2016, arXiv 1606.03498",
     needs="logits",
-    sides=1,
+    n_sets=1,
     arguments={
         "splits": at_least(1),
         "split_size": or_none(at_least(2)),

@@ -16,18 +16,18 @@ FID = Metric(
     "Fréchet distance between Gaussians fitted to the two sets",
     _FUNCTION,
     "Heusel et al. 2017, arXiv 1706.08500",
-    moments="both",
+    accepts_statistics="both",
     arguments={"directions": _DIRECTIONS, "divisor": _DIVISOR},
     bounds=(0.0, None),
-    elsewhere="fd",
+    name_in_other_spaces="fd",
     error_bar=(
         f"{INFLUENCE}, not for the population's; up to 1.4 times too wide where the sets are "
         "nearly equal"
     ),
     label="FID",
-    elsewhere_label="FD",
+    label_in_other_spaces="FD",
     long_name="Fréchet Inception Distance (FID)",
-    elsewhere_long_name="Fréchet distance (FD)",
+    long_name_in_other_spaces="Fréchet distance (FD)",
     cite=("heusel2017gans",),
     states_divisor=True,
 )
@@ -37,7 +37,7 @@ FD_INFINITY = Metric(
     "the Fréchet distance, extrapolated to infinitely many fake images",
     "gan_metrics.metrics.extrapolation:fd_infinity_estimate",
     "Chong & Forsyth 2020, arXiv 1911.07023",
-    moments="real",
+    accepts_statistics="real",
     arguments={"sizes": at_least(2)},
     error_bar=(
         "closed form, by the influence of each image and the scatter about the line; 0.8 to "
@@ -53,7 +53,7 @@ SFID = Metric(
     _FUNCTION,
     "Nash et al. 2021, arXiv 2103.03841; as ADM's evaluator",
     needs="spatial",
-    moments="both",
+    accepts_statistics="both",
     arguments={"directions": _DIRECTIONS, "divisor": _DIVISOR},
     bounds=(0.0, None),
     error_bar=f"{INFLUENCE}, not for the population's",
@@ -69,7 +69,7 @@ FD_DINOV2 = Metric(
     _FUNCTION,
     "Stein et al. 2023, arXiv 2306.04675",
     needs="dinov2",
-    moments="both",
+    accepts_statistics="both",
     arguments={"directions": _DIRECTIONS},
     bounds=(0.0, None),
     error_bar=f"{INFLUENCE}, not for the population's",

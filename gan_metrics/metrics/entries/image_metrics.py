@@ -25,7 +25,7 @@ LPIPS_DIVERSITY = Metric(
     "gan_metrics.evaluation.image_metrics:lpips_diversity_of",
     "Zhu et al. 2017, arXiv 1711.11586",
     needs="images",
-    sides=1,
+    n_sets=1,
     arguments={
         "net": one_of(*NETS),
         "pairs": at_least(2),
@@ -47,7 +47,7 @@ PPL = Metric(
     "gan_metrics.evaluation.image_metrics:path_length_of",
     "Karras et al. 2019, arXiv 1812.04948",
     needs="generator",
-    sides=1,
+    n_sets=1,
     arguments={
         "net": one_of(*NETS),
         "space": one_of(*SPACES),

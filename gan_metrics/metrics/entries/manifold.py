@@ -48,7 +48,7 @@ def _entry(
             "half-samples of both sets; measured at 0.8 to 1.4 times the truth for about as many "
             "fakes as reals, 0.4 to 1.5 where the value is near 0 or 1"
         ),
-        together=True,
+        batched=True,
         cite=(cite,),
         settings=("k", "a") if arguments is _PROBABILISTIC else ("k",),
         counts=counts,

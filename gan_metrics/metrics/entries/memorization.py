@@ -16,7 +16,7 @@ CT = Metric(
     arguments={"components": at_least(1), "cells": at_least(1)},
     better="zero",
     error_bar="closed form (DeLong), for redraws of fakes and held-out images",
-    held_out=True,
+    needs_held_out=True,
     long_name="three-sample test of copying (C_T)",
     cite=("meehan2020nonparametric",),
 )
@@ -29,7 +29,7 @@ MIFID = Metric(
     arguments={"tau": positive},
     bounds=(0.0, None),
     error_bar=f"{INFLUENCE}; 1.1 to 1.6 times the truth",
-    spread=True,
+    needs_covariance=True,
     long_name="memorization-informed Fréchet distance (MiFID)",
     cite=("bai2021training",),
 )
@@ -41,7 +41,7 @@ FLD = Metric(
     "Jiralerspong et al. 2023, arXiv 2302.04440",
     arguments={"most": or_none(at_least(2))},
     error_bar="closed form, for redraws of fakes and held-out images; 1.3 times the truth",
-    held_out=True,
+    needs_held_out=True,
     long_name="Feature Likelihood Divergence (FLD)",
     cite=("jiralerspong2023feature",),
 )

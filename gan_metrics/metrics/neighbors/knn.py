@@ -25,7 +25,15 @@ from gan_metrics.metrics.neighbors.distances import (
 )
 from gan_metrics.utils.array_types import AnyArray, Floats, Indices
 
-__all__ = ["Balls", "Nearest", "Neighbors", "Question", "Tally", "nearest_in", "nearest_others"]
+__all__ = [
+    "BallCounts",
+    "BallQuery",
+    "CountInBalls",
+    "Nearest",
+    "Neighbors",
+    "nearest_in",
+    "nearest_others",
+]
 
 _SPARE = 8
 """Neighbours kept beyond the k-th, among which float32 may have put the wrong one k-th."""
@@ -104,7 +112,7 @@ class Nearest:
         self.squared[rows], self.whom[rows] = values[chosen], index[chosen]
 
 
-class Question(NamedTuple):
+class BallQuery(NamedTuple):
     """What is asked about the balls of one side and the points of the other.
 
     Attributes:
@@ -118,12 +126,12 @@ class Question(NamedTuple):
     soft: bool = False
 
 
-class Tally(NamedTuple):
-    """The answer to a :class:`Question`.
+class BallCounts(NamedTuple):
+    """The answer to a :class:`BallQuery`.
 
     Attributes:
-        per_ball: How many points each ball holds; zeros if the question is soft.
-        per_point: How many balls hold each point; zeros if the question is soft.
+        per_ball: How many points each ball holds; zeros if the query is soft.
+        per_point: How many balls hold each point; zeros if the query is soft.
         log_outside: The sum over the balls of log min(d/r, 1) for each point; zeros unless it is.
     """
 
@@ -132,70 +140,70 @@ class Tally(NamedTuple):
     log_outside: Floats
 
 
-class Balls:
+class CountInBalls:
     """Consumer: who lies in whose ball.
 
     Attributes:
-        tallies: One for each question.
+        counts: One for each query.
     """
 
-    def __init__(self, n: int, m: int, questions: Sequence[Question], *, of_rows: bool) -> None:
+    def __init__(self, n: int, m: int, queries: Sequence[BallQuery], *, of_rows: bool) -> None:
         self.of_rows = of_rows
         balls, points = (n, m) if of_rows else (m, n)
-        self.tallies = [
-            Tally(np.zeros(balls, np.int64), np.zeros(points, np.int64), np.zeros(points))
-            for _ in questions
+        self.counts = [
+            BallCounts(np.zeros(balls, np.int64), np.zeros(points, np.int64), np.zeros(points))
+            for _ in queries
         ]
-        both = list(zip(questions, self.tallies, strict=True))
-        self._soft = [(question, tally) for question, tally in both if question.soft]
-        self._hard = [(question, tally) for question, tally in both if not question.soft]
+        both = list(zip(queries, self.counts, strict=True))
+        self._soft = [(query, counts) for query, counts in both if query.soft]
+        self._hard = [(query, counts) for query, counts in both if not query.soft]
         self._largest: Floats = np.max(
-            [question.squared for question, _ in self._hard] or [np.zeros(balls)], axis=0
+            [query.squared for query, _ in self._hard] or [np.zeros(balls)], axis=0
         )
 
     def take(self, block: Block) -> None:
         """Count in the block."""
-        for question, tally in self._soft:
-            self._add_logs(block, question, tally)
+        for query, counts in self._soft:
+            self._add_logs(block, query, counts)
         if not self._hard:
             return
         mask = block.within(self._largest, of_rows=self.of_rows)
         near = None if _share(mask) > _MANY_INSIDE else block.pairs(mask)
-        for question, tally in self._hard:
+        for query, counts in self._hard:
             if near is None:
-                self._count_mask(block, question, tally)
+                self._count_mask(block, query, counts)
             else:
-                self._count_pairs(block, near, question, tally)
+                self._count_pairs(block, near, query, counts)
 
-    def _count_pairs(self, block: Block, near: Pairs, question: Question, tally: Tally) -> None:
-        limits = question.squared[near.i if self.of_rows else near.j]
-        inside = np.flatnonzero(block.decide(near, limits, strict=question.strict))
+    def _count_pairs(self, block: Block, near: Pairs, query: BallQuery, counts: BallCounts) -> None:
+        limits = query.squared[near.i if self.of_rows else near.j]
+        inside = np.flatnonzero(block.decide(near, limits, strict=query.strict))
         i, j = near.i[inside], near.j[inside]
-        _add(tally.per_ball, i if self.of_rows else j)
-        _add(tally.per_point, j if self.of_rows else i)
+        _add(counts.per_ball, i if self.of_rows else j)
+        _add(counts.per_point, j if self.of_rows else i)
 
-    def _count_mask(self, block: Block, question: Question, tally: Tally) -> None:
-        inside = block.within(question.squared, of_rows=self.of_rows, surely=True)
-        tally.per_ball[self._balls(block)] += host(_counted(inside, 1 if self.of_rows else 0))
-        tally.per_point[self._points(block)] += host(_counted(inside, 0 if self.of_rows else 1))
-        perhaps = block.within(question.squared, of_rows=self.of_rows)
-        self._count_pairs(block, block.pairs(perhaps ^ inside), question, tally)
+    def _count_mask(self, block: Block, query: BallQuery, counts: BallCounts) -> None:
+        inside = block.within(query.squared, of_rows=self.of_rows, surely=True)
+        counts.per_ball[self._balls(block)] += host(_counted(inside, 1 if self.of_rows else 0))
+        counts.per_point[self._points(block)] += host(_counted(inside, 0 if self.of_rows else 1))
+        perhaps = block.within(query.squared, of_rows=self.of_rows)
+        self._count_pairs(block, block.pairs(perhaps ^ inside), query, counts)
 
-    def _add_logs(self, block: Block, question: Question, tally: Tally) -> None:
-        mask = block.within(question.squared, of_rows=self.of_rows)
+    def _add_logs(self, block: Block, query: BallQuery, counts: BallCounts) -> None:
+        mask = block.within(query.squared, of_rows=self.of_rows)
         with np.errstate(divide="ignore"):
             if _share(mask) < _MANY_LOGS:
                 i, j, _ = block.pairs(mask)
                 ball, point = (i, j) if self.of_rows else (j, i)
-                logs = np.log(block.accurate(i, j) / question.squared[ball])
-                _add(tally.log_outside, point, 0.5 * np.minimum(logs, 0.0))
+                logs = np.log(block.accurate(i, j) / query.squared[ball])
+                _add(counts.log_outside, point, 0.5 * np.minimum(logs, 0.0))
                 return
             fine = block.all_accurate(of_rows=self.of_rows)
             xp = namespace(fine.squared)
-            limits = question.squared[self._balls(block)]
+            limits = query.squared[self._balls(block)]
             share = fine.squared / fine.edge(limits, of_rows=self.of_rows)
             logs = xp.sum(xp.log(xp.clip(share, 0.0, 1.0)), axis=0 if self.of_rows else 1)
-            tally.log_outside[self._points(block)] += 0.5 * host(logs)
+            counts.log_outside[self._points(block)] += 0.5 * host(logs)
 
     def _balls(self, block: Block) -> slice:
         return block.rows if self.of_rows else block.columns
