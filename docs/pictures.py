@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 PICTURES = {
     "disturbances": ("04_what_fid_sees", 1),
     "number-of-images": ("05_bias_and_error_bars", 0),
-    "collapse-and-invention": ("07_precision_recall_memorisation", 0),
+    "collapse-and-invention": ("07_precision_recall_memorization", 0),
 }
 """Name of a picture to the notebook that draws it, and its place among the pictures there."""
 
