@@ -54,31 +54,32 @@ def fid(
     error_bars: bool = True,
     options: Options,
 ) -> MetricResult:
-    """The Fréchet distance between two sets of images.
+    """Compute the Fréchet distance between two sets of images.
 
-    Heusel et al. (2017), arXiv 1706.08500. In the 2015 Inception's pool3 it is the FID; in any
-    other space the result calls itself ``fd``.
+    Heusel et al. (2017), arXiv 1706.08500. In the 2015 Inception's pool3 the result is called
+    ``fid``, in any other feature space ``fd``.
 
     Args:
-        real: A folder of images, a statistics ``.npz``, or what :func:`compute_stats`,
-            :func:`~gan_metrics.stats.files.load_stats` or :func:`extract_features` gave.
-        fake: The same.
-        directions: Find so many directions that carry the distance; their shares of it stand in
+        real: Real images: a folder of images, a statistics ``.npz``, or the output of
+            :func:`compute_stats`, :func:`~gan_metrics.stats.files.load_stats` or
+            :func:`extract_features`; every form in ``docs/sources.md``.
+        fake: Generated images, in any of the forms of ``real``.
+        directions: Number of directions that contribute most to the distance; their shares are in
             ``details["leading_directions"]``.
-        error_bars: Whether to take the second look at the features that the error bar needs.
-        options: See :class:`~gan_metrics.inputs.options.Options`.
+        error_bars: Whether to compute the standard error.
+        options: Keywords of :class:`~gan_metrics.inputs.options.Options`.
 
     Returns:
-        The distance with its standard error over redraws of both sets at these sample sizes; a
-        side known by its moments alone is held fixed.
+        The distance with its standard error for redrawing both sets at these sample sizes. A set
+        given as mean and covariance is treated as fixed.
 
     Raises:
-        UsageError: For an unknown name, or a device that is not there.
-        InputError: When a side is missing or cannot be read.
-        WeightsError: When the weights cannot be had.
-        MismatchError: When the two sides are of different feature spaces.
-        ComputationError: When the distance is not defined on these data.
-        ResourceError: When the disk or another resource gives out.
+        UsageError: For an unknown name or an unavailable device.
+        InputError: If a set is missing or unreadable.
+        WeightsError: If the weights are unavailable.
+        MismatchError: If the two sets have different feature spaces.
+        ComputationError: If the distance is not defined for these data.
+        ResourceError: If the disk, memory or another resource fails.
     """
     arguments = {"fid": {"directions": directions}} if directions else {}
     found = score("fid", real, fake, error_bars=error_bars, arguments=arguments, options=options)
@@ -101,36 +102,36 @@ def evaluate(
     protocol: str | Sequence[str] | None = None,
     options: Options,
 ) -> EvaluationResult:
-    """Many metrics of two sets of images, from one decode and one pass of each network.
+    """Compute many metrics of two sets of images with one decode and one pass of each network.
 
     Args:
-        real: As for :func:`fid`; ``None`` for metrics of the fake images alone.
-        fake: The same.
+        real: Real images, as for :func:`fid`; ``None`` for metrics of the generated images only.
+        fake: Generated images, as for :func:`fid`.
         metrics: Names of :data:`~gan_metrics.metrics.registry.METRICS` or of families such as
-            ``"prdc"``; ``"all"``: everything that can be computed from what was given.
-        held_out: Real images that the generator was not trained on, for ``ct`` and ``fld``;
-            ``real`` are then those that it was trained on.
-        error_bars: Whether error bars are wanted.
-        arguments: Name of a metric to keyword arguments of it, such as ``{"precision": {"k": 5}}``.
-        per_image: Whether to look at each image by itself, in the space of the command's backbone
-            and layer; the result then has a ``.per_image``.
-        per_class: Whether to compute the metrics of each class too; the result then has a
+            ``"prdc"``; ``"all"``: everything that these inputs allow.
+        held_out: Real images that were not used in training, for ``ct`` and ``fld``; ``real`` is
+            then the training set.
+        error_bars: Whether to compute error bars.
+        arguments: Keyword arguments by metric, such as ``{"precision": {"k": 5}}``.
+        per_image: Whether to analyze single images, in the feature space of the chosen backbone
+            and layer; the result then has ``.per_image``.
+        per_class: Whether to compute the metrics of each class too; the result then has
             ``.per_class``.
-        labels: The class of each image: a mapping from its name, or a ``.csv`` or ``.json`` file of
-            them; a pair of these where both sets need their own. ``None``: the folder that the
-            image lies in. Labels ask for ``per_class``.
-        top: So many images of each kind are named in the result's text and JSON; they ask for
+        labels: The class of each image: a mapping from names to classes, or a ``.csv`` or
+            ``.json`` file; a pair of these if the two sets need their own. ``None``: the first
+            folder in the image's name. Labels imply ``per_class``.
+        top: Number of images of each kind that the result's text and JSON list; implies
             ``per_image``.
-        protocol: A key of ``PROTOCOLS``, or several of them, as a list or with commas: each metric
-            is then computed by each protocol, from one decode, and is called ``metric@protocol``.
-        options: See :class:`~gan_metrics.inputs.options.Options`.
+        protocol: A key of ``PROTOCOLS``, or several, as a list or comma-separated: each metric is
+            then computed by each protocol, from one decode, and is called ``metric@protocol``.
+        options: Keywords of :class:`~gan_metrics.inputs.options.Options`.
 
     Returns:
-        Name, as it was asked for (families: their members), to result; what could not be computed
-        stands in ``.not_computed`` with the reason.
+        A mapping of names, as requested (families: their members), to results. ``.not_computed``
+        has the reason for each metric that could not be computed.
 
     Raises:
-        GanMetricsError: As for :func:`fid`, but for what is impossible for one metric alone.
+        GanMetricsError: As for :func:`fid`, except what is impossible for one metric only.
     """
     request = registry.expand(metrics)
     protocols = [] if protocol is None else several(protocol)
@@ -141,7 +142,7 @@ def evaluate(
     both = labels_of_both(labels)  # before any work
     per_image = per_image or top > 0
     if per_image and protocols:
-        raise UsageError("single images are looked at by one protocol; name one alone")
+        raise UsageError("single images can be analyzed with one protocol only; name one protocol")
     [found] = evaluate_by_protocols(
         request,
         real,
@@ -181,11 +182,11 @@ def evaluate(
 
 @takes_options
 def compute_stats(source: Input, *, options: Options) -> Statistics:
-    """Reference statistics of a set of images.
+    """Compute the reference statistics of a set of images: mean, covariance and their header.
 
     Args:
         source: A folder of images, or the features of one.
-        options: See :class:`~gan_metrics.inputs.options.Options`.
+        options: Keywords of :class:`~gan_metrics.inputs.options.Options`.
 
     Returns:
         The statistics; ``.save(path)`` writes them.
@@ -195,32 +196,32 @@ def compute_stats(source: Input, *, options: Options) -> Statistics:
     """
     given = open_set(source, options)
     if isinstance(given, Statistics) or (isinstance(given, ImageSet) and given.stored):
-        raise InputError(f"{given.description} holds statistics already")
+        raise InputError(f"{given.description} holds statistics already; give images or features")
     return _statistics(_features_of(given, options, keep_features=False))
 
 
 def merge_stats(parts: Sequence[Input]) -> Statistics:
-    """The statistics of several sets of images together, as if they had been one.
+    """Merge the statistics of several sets, as if their images were one set.
 
-    Means and covariances are joined by the formula of Chan, Golub & LeVeque (1979) in float64; the
-    order of the parts changes the last bit alone.
+    Means and covariances are merged by the formula of Chan, Golub & LeVeque (1979) in float64. The
+    order of the parts changes only the last bit.
 
     Args:
-        parts: Statistics, or files of them, each with its count of images.
+        parts: Statistics, or statistics files, each with its number of images.
 
     Returns:
         The statistics of all images.
 
     Raises:
-        UsageError: When there are no parts, or one is no statistics.
-        InputError: When a file is missing, broken or without a count, or a part is given twice.
-        MismatchError: When they are of different feature spaces, protocols or dimensions.
+        UsageError: If there are no parts, or one does not hold statistics.
+        InputError: If a file is missing, broken or without a count, or a part is given twice.
+        MismatchError: If the parts have different feature spaces, protocols or dimensions.
     """
     found = []
     for given in [open_set(part, Options()) for part in parts]:
         if not isinstance(given, Statistics):
             raise UsageError(
-                f"{given.description} is no file of statistics; make one with gan-metrics stats"
+                f"{given.description} is not a statistics file; make one with gan-metrics stats"
             )
         found.append(given)
     return merged_statistics(found)
@@ -234,23 +235,23 @@ def write_reference(
     kind: str | None = None,
     options: Options,
 ) -> tuple[Path, Statistics]:
-    """Reference statistics of a set of images, as a file that a tool reads.
+    """Write the reference statistics of a set of images in the file format of a tool.
 
     Args:
         source: As for :func:`compute_stats`; a folder or a batch of images for ``"adm"``.
-        path: Where to.
-        kind: ``"npz"``: ours, which pytorch-fid, TTUR, clean-fid, EDM and EDM2 read too;
-            ``"torch-fidelity"``: an entry of its cache; ``"edm2"``: EDM2's pickle; ``"adm"``: a
-            reference batch of ADM's evaluator, with spatial moments and the first 10,000 images.
-            ``None``: by the path's extension, ``.npz``, ``.pt`` or ``.pkl``.
-        options: See :class:`Options`. The protocol is by default that of the tool.
+        path: The file to write.
+        kind: ``"npz"``: the format of gan-metrics, which pytorch-fid, TTUR, clean-fid, EDM and EDM2
+            can also read; ``"torch-fidelity"``: an entry of its cache; ``"edm2"``: EDM2's pickle;
+            ``"adm"``: a reference batch of ADM's evaluator, with spatial moments and the first
+            10,000 images. ``None``: from the path's extension, ``.npz``, ``.pt`` or ``.pkl``.
+        options: Keywords of :class:`Options`. The default protocol is that of the tool.
 
     Returns:
-        The path that was written, and the main statistics that were.
+        The path of the file, and its main statistics.
 
     Raises:
-        UsageError: For another kind.
-        MismatchError: When the tool cannot hold the features that were asked for.
+        UsageError: For an unknown kind.
+        MismatchError: If the tool's format cannot hold the requested features.
         GanMetricsError: As for :func:`compute_stats`.
     """
     path = Path(path)
@@ -268,11 +269,11 @@ def write_reference(
 def _statistics_and_images(
     source: Input, chosen: StatisticsFormat, options: Options
 ) -> tuple[Statistics, Images]:
-    """Statistics of all kinds of features that a format holds, and its first images."""
+    """Return the statistics of all kinds of features in a format, and its first images."""
     given = open_set(source, options)
     if not isinstance(given, ImageSet):
         raise InputError(
-            f"{given.description} holds no images, which files of {chosen.name} hold too"
+            f"{given.description} does not hold images, which {chosen.name} files contain"
         )
     space = choose_feature_space([given], options)
     assert space is not None  # noqa: S101  (there are images)
@@ -290,7 +291,7 @@ def _statistics_and_images(
 
 
 def _by_leader(options: Options, path: Path, write: Callable[[], Path]) -> Path:
-    """Let one rank write a file, and all of them know that it is there."""
+    """Write a file on the main rank, and wait for it on all ranks."""
     comm = options.comm
     with comm.fail_together():
         written = write() if comm.is_main else path
@@ -298,7 +299,7 @@ def _by_leader(options: Options, path: Path, write: Callable[[], Path]) -> Path:
 
 
 def _statistics(features: Features) -> Statistics:
-    """The moments of features, with what is known of their images."""
+    """Return the moments of features with the provenance of their images."""
     sizes = list(features.tally.sizes)
     return Statistics(
         resolution=sizes[0] if len(sizes) == 1 else None,
@@ -316,22 +317,22 @@ def _statistics(features: Features) -> Statistics:
 
 @takes_options
 def extract_features(source: Input, *, options: Options) -> Features:
-    """The features of a set of images.
+    """Compute the features of a set of images.
 
     Args:
         source: A folder of images, or saved features, which are loaded.
-        options: See :class:`~gan_metrics.inputs.options.Options`.
+        options: Keywords of :class:`~gan_metrics.inputs.options.Options`.
 
     Returns:
-        ``.names`` and ``.array`` (``float32``, ``n × D``), one row per image. With ``pool="none"``
-        the maps of a layer keep their shape, ``n × C × H × W``.
+        The features: ``.names`` and ``.array`` (``float32``, ``n × D``), one row per image. With
+        ``pool="none"`` feature maps keep their shape, ``n × C × H × W``.
 
     Raises:
         GanMetricsError: As for :func:`fid`.
     """
     given = open_set(source, options)
     if isinstance(given, Statistics):
-        raise InputError(f"{given.description} holds statistics; features come from images")
+        raise InputError(f"{given.description} holds statistics; features need images")
     return replace(_features_of(given, options, moments=False), source=None)
 
 
@@ -342,7 +343,7 @@ def _features_of(
     moments: bool = True,
     keep_features: bool = True,
 ) -> Features:
-    """The features of one set; see :func:`~gan_metrics.evaluation.extract.embed`."""
+    """Embed one set; see :func:`~gan_metrics.evaluation.extract.embed`."""
     check_options_match(given, options)
     space = choose_feature_space([given], options)
     if isinstance(given, Features):

@@ -1,4 +1,4 @@
-"""Verbs over the library, nothing else. A verb's module is imported when it runs."""
+"""The command line: commands over the library. A command's module is imported when it runs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line; leaves by ``SystemExit`` with the exit code."""
-    # Pillow speaks of metadata; what matters of it is in our own coded warnings.
+    """Run the command line; always ends with ``SystemExit`` and the exit code."""
+    # Pillow warns about metadata; the coded warnings of gan-metrics report what matters of it.
     warnings.filterwarnings("ignore", module=r"PIL(\..*)?$")
-    # A stream that the caller has closed is None, and print would then choose another one.
+    # A stream that the caller has closed is None; print would then fall back to another stream.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
@@ -36,11 +36,11 @@ _INTERRUPTED = 130
 
 
 def _leave_at_once() -> None:
-    """End without the tear-down of torch, which takes a second that nobody waits for gladly."""
+    """Exit without the tear-down of torch, which takes a second."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    if "multiprocessing" in sys.modules:  # decoding processes would outlive us by seconds
+    if "multiprocessing" in sys.modules:  # end decoding processes now
         for child in sys.modules["multiprocessing"].active_children():
             child.kill()
     os._exit(_INTERRUPTED)

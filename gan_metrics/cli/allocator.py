@@ -1,4 +1,4 @@
-"""The C library's allocator, told to keep what a network frees and will need again at once."""
+"""Settings of the C library's allocator: keep the memory that a network frees and soon reuses."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _LEAST = 32 << 20  # some versions of glibc refuse a larger threshold for mmap
 
 
 def keep_freed_memory() -> bool:
-    """Let glibc serve large tensors from memory it has, instead of asking the kernel each time.
+    """Let glibc reuse freed memory for large tensors instead of asking the kernel each time.
 
     Every layer of a network on a CPU allocates and frees some megabytes. By default glibc maps
-    and unmaps each of them, and the kernel clears every page anew: with ``efficientnet-lite0``
-    that cost 10 s of system time in a run of 16 s (1000 images, two cores), which came down to
-    10 s. The price is up to 1 GiB that is not given back between layers, so only the command line
-    does this; in a library it would be a side effect on the user's process.
+    and unmaps each of them, and the kernel clears every page again: with ``efficientnet-lite0``
+    this cost 10 s of system time in a run of 16 s (1000 images, two cores); without it the run
+    took 10 s. The cost is up to 1 GiB that is not returned between layers, so only the command
+    line does this; in a library it would be a side effect on the user's process.
 
     Returns:
-        Whether the allocator took it; ``False`` where the C library is not glibc.
+        Whether the allocator accepted the setting; ``False`` if the C library is not glibc.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,4 +1,4 @@
-"""Arguments and options that several verbs about scores declare alike."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ HeldOut = Annotated[
     str | None,
     typer.Option(
         "--held-out",
-        help="Real images that the generator was not trained on.",
+        help="Real images that were not used to train the generator.",
         metavar="SET",
         rich_help_panel="Images",
         show_default=False,
@@ -47,5 +47,5 @@ HeldOut = Annotated[
 
 
 def metric_option(help_: str, **extra: Any) -> Any:
-    """An option that is an argument of a metric."""
+    """Return a Typer option for an argument of a metric."""
     return typer.Option(help=help_, rich_help_panel=METRIC_PANEL, **extra)

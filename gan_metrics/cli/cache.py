@@ -1,4 +1,4 @@
-"""Verbs about the installation: the demo, the doctor, the cache."""
+"""Commands about the installation: demo, doctor, cache."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gan_metrics.cli.main_options import Debug, Quiet, app
 
 __all__ = ["demo", "doctor"]
 
-cache_app = typer.Typer(help="The feature cache: what it holds; empty it.", no_args_is_help=True)
+cache_app = typer.Typer(help="Show or empty the feature cache.", no_args_is_help=True)
 app.add_typer(cache_app, name="cache")
 
 _Cache = Annotated[
@@ -30,10 +30,10 @@ def demo(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """The main job on real images, offline, in under two minutes.
+    """Run the main job on real images, offline, in under two minutes.
 
-    Three models of rising quality are fitted to handwritten digits; their samples, and held-out
-    real digits as the floor, are compared with the real ones by the embedded classifier.
+    Three models of increasing quality are fitted to handwritten digits. Their samples, and held-out
+    real digits as the floor, are compared with the real digits in the embedded classifier.
     """
     from gan_metrics.demo import run_demo
 
@@ -51,7 +51,7 @@ def demo(
         ("generator", "FD ± standard error", "95 % interval"),
         lines,
     )
-    console.note(f"Samples to look at: {output / 'samples.png'}")
+    console.note(f"Pictures of the samples: {output / 'samples.png'}")
     console.note(
         f"Next: gan-metrics fid {output / 'real'} {output / 'gaussian-mixture'} "
         "--backbone efficientnet-lite0"
@@ -64,7 +64,7 @@ def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Device, versions, where weights and the cache are, and what is missing."""
+    """Show devices, versions, the folders of weights and cache, and what is missing."""
     from gan_metrics.cli.doctor import describe_environment
 
     report = describe_environment()
@@ -84,7 +84,7 @@ def cache_info(
     cache: _Cache = None,
     debug: Debug = False,
 ) -> None:
-    """Where the cache is, what it holds, and its cap."""
+    """Show the cache's folder, its content and its size limit."""
     from gan_metrics.inputs.options import open_cache
 
     store = open_cache(cache or True)

@@ -1,4 +1,4 @@
-"""Errors to exit codes, results to stdout, everything else to stderr."""
+"""Exit codes for errors, results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ __all__ = [
 ]
 
 STATE = {"quiet": False, "debug": False, "leads": True}
-"""What ``--quiet`` and ``--debug`` set, for the whole command, and whether this rank prints."""
+"""``--quiet`` and ``--debug`` of this command, and whether this rank prints."""
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 
 
 def guarded(verb: Callable[..., None]) -> Callable[..., None]:
-    """Turn what a verb raises into one clear message and its exit code."""
+    """Turn an exception of a command into one clear message and its exit code."""
 
     @functools.wraps(verb)
     def wrapper(*args: Any, **kwargs: Any) -> None:
@@ -60,7 +60,7 @@ def guarded(verb: Callable[..., None]) -> Callable[..., None]:
         except MemoryError:
             leave("out of memory; try a smaller --batch-size, or --max-images", 6)
         except OSError as error:
-            if error.errno == errno.EPIPE:  # the reader has left; nothing can be said to it
+            if error.errno == errno.EPIPE:  # the reader closed the pipe
                 sys.stdout = open(os.devnull, "w")  # noqa: SIM115
                 raise typer.Exit(ResourceError.exit_code) from None
             code = ResourceError.exit_code if error.errno in _NO_ROOM else 1
@@ -75,21 +75,21 @@ def guarded(verb: Callable[..., None]) -> Callable[..., None]:
                 leave("the device is out of memory; try a smaller --batch-size", 6)
             if lost := failed_device(error):
                 leave(str(lost), lost.exit_code, told=_is_told(error))
-            fault = f"this is a fault of gan-metrics ({kind}: {error}); --debug shows where"
+            fault = f"internal error in gan-metrics ({kind}: {error}); --debug shows the traceback"
             leave(fault, 1, told=_is_told(error))
 
-    # A line of the docstring is none of the help: only blank and indented lines are kept apart.
+    # Typer ends a line of the help at each line break; join lines unless indented or blank.
     wrapper.__doc__ = re.sub(r"(?<!\n)\n(?![\n ])", " ", inspect.cleandoc(verb.__doc__ or ""))
     return wrapper
 
 
 def leave(message: str, code: int, *, told: bool = False) -> NoReturn:
-    """Say a last word on stderr and end with an exit code.
+    """Print a message on stderr and end with an exit code.
 
     Args:
-        message: The word.
-        code: The code.
-        told: Whether the leading rank says it too: the others then do not.
+        message: The message.
+        code: The exit code.
+        told: Whether the main rank prints the same message; other ranks then print nothing.
     """
     if STATE["debug"]:
         traceback.print_exc()
@@ -99,7 +99,7 @@ def leave(message: str, code: int, *, told: bool = False) -> NoReturn:
 
 
 def _is_told(error: Exception) -> bool:
-    """Whether all ranks know of an error."""
+    """Whether all ranks received an error."""
     from gan_metrics.distributed import is_shared
 
     return is_shared(error)
@@ -107,9 +107,9 @@ def _is_told(error: Exception) -> bool:
 
 @contextlib.contextmanager
 def ranks() -> Iterator[Comm]:
-    """The processes that share the work of a verb, if ``torchrun`` started several.
+    """Yield the processes that share the work of a command, if ``torchrun`` started several.
 
-    All of them end in the same way; those that only help end at :func:`helpers_end`.
+    All ranks end in the same way; ranks other than the main one end at :func:`helpers_end`.
     """
     from gan_metrics.distributed import joined
 
@@ -121,27 +121,27 @@ def ranks() -> Iterator[Comm]:
                 yield comm
             except _HelpedEnough:
                 pass
-            except typer.Exit as error:  # the verb has said its last word
+            except typer.Exit as error:  # the command has printed its message
                 leaving = error
         if leaving is not None:
             raise leaving
 
 
 def helpers_end() -> None:
-    """The place from which on only the leading rank prints and writes."""
+    """End all ranks but the main one, which prints and writes."""
     if not STATE["leads"]:
         raise _HelpedEnough
 
 
 class _HelpedEnough(Exception):  # noqa: N818
-    """Nothing is left to do for this rank."""
+    """Raised to end a rank whose work is done."""
 
 
 def check_outputs(*paths: Path | None) -> None:
-    """Refuse files that cannot be written before any work is done for them.
+    """Refuse files that cannot be written, before any work starts.
 
     Raises:
-        UsageError: When a path is a folder or names nothing.
+        UsageError: If a path is a folder or its folder cannot be made.
     """
     from gan_metrics.files.download import check_target
 
@@ -151,19 +151,19 @@ def check_outputs(*paths: Path | None) -> None:
 
 
 def note(message: str) -> None:
-    """Say something on stderr, unless ``--quiet``."""
+    """Print a message on stderr, unless ``--quiet``."""
     if STATE["leads"] and not STATE["quiet"]:
         print(printable(message, keep="\n\t"), file=sys.stderr)  # noqa: T201
 
 
 def show_warnings(warnings: Sequence[tuple[str, str]]) -> None:
-    """Warnings on stderr, with their codes."""
+    """Print warnings on stderr with their codes."""
     for code, message in warnings:
         note(f"warning[{code}]: {message}")
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     from gan_metrics.utils.text import dumps
 
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
@@ -171,13 +171,13 @@ def print_json(document: Mapping[str, Any]) -> None:
 
 
 def plugin_of(registry: Registry[Any], name: str) -> dict[str, Any]:
-    """The plug-in that an entry is from, for JSON; nothing for the package's own entries."""
+    """Return the plug-in that registered an entry, for JSON; empty for built-in entries."""
     origin = registry.origin(name)
     return {} if origin is None else {"plugin": origin.to_json()}
 
 
 class _Result(Protocol):
-    """What a verb has found."""
+    """The result of a command."""
 
     @property
     def warnings(self) -> Sequence[tuple[str, str]]: ...
@@ -196,21 +196,21 @@ def emit(
     json: bool = False,
     written: str | None = None,
 ) -> None:
-    """A result to stdout and to the files that were asked for; its warnings to stderr.
+    """Print a result on stdout, write it to the requested files, and its warnings to stderr.
 
     Args:
         result: The result.
-        to: What ``takes_output`` gave.
-        text: What is printed; ``None``: the result's own text.
-        json: Print JSON in any case.
-        written: What is written to the file; ``None``: its JSON.
+        to: The options from ``takes_output``.
+        text: The text to print; ``None``: the result's own text.
+        json: Whether to print JSON even without ``--json``.
+        written: The text to write to the file; ``None``: the JSON document.
     """
     helpers_end()
     from gan_metrics.files.download import atomic_path
 
     output: Path | None = to["output"]
     append: Path | None = to["append"]
-    # First to the screen: a number that took hours is not lost with a disk that is full.
+    # Print first: a full disk must not lose a number that took hours.
     show_warnings(result.warnings)
     if to["json"] or json:
         said = {"text": result.methods(), "bibtex": result.bibtex()} if to["methods"] else None
@@ -229,12 +229,12 @@ def emit(
             with open(append, "a", encoding="utf-8") as log:
                 log.write(result.dumps() + "\n")
         except OSError as error:
-            raise ResourceError(f"{append} cannot be written: {error.strerror}") from error
+            raise ResourceError(f"cannot write {append}: {error.strerror}") from error
 
 
 @contextlib.contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None] | None]:
-    """A progress bar with rate and time left on stderr; nothing where that is no terminal."""
+    """Yield a progress callback that draws a bar on stderr; ``None`` if stderr is no terminal."""
     if STATE["quiet"] or not STATE["leads"] or not sys.stderr.isatty():
         yield None
         return
@@ -263,7 +263,7 @@ def progress() -> Iterator[Callable[[str, int, int], None] | None]:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout; plain columns where that is no terminal."""
+    """Print a table on stdout; plain columns if stdout is not a terminal."""
     from gan_metrics.utils.tables import text_table
 
     rows = [[printable(cell) for cell in row] for row in rows]

@@ -1,4 +1,4 @@
-"""Verbs about sets of images and their features."""
+"""Commands about sets of images and their features."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def stats(
         str | None,
         typer.Option(
             "--format",
-            help="Whose file it is (default: by the name's end). npz is read by pytorch-fid, "
-            "clean-fid, EDM and EDM2 too; adm also holds spatial moments and images.",
+            help="File format (default: from the file's extension). pytorch-fid, clean-fid, EDM "
+            "and EDM2 also read npz; adm also holds spatial moments and images.",
             metavar="npz|torch-fidelity|edm2|adm",
             rich_help_panel="Output",
             show_default=False,
@@ -48,10 +48,10 @@ def stats(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Write reference statistics: mu, sigma, n and a header that says what they are of.
+    """Write reference statistics: mu, sigma, n and a header with their feature space.
 
-    pytorch-fid, clean-fid and EDM read the .npz too; the other tools' own files are written by
-    --format, in their protocol if none is named.
+    pytorch-fid, clean-fid and EDM can also read the .npz. Use --format to write the files of other
+    tools, with the tool's own protocol unless one is named.
 
     Examples:
       gan-metrics stats real/ -o real.npz
@@ -87,9 +87,9 @@ def merge(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Join the statistics of parts of a set exactly, as if they had been computed in one go.
+    """Merge the statistics of the parts of a set, exactly as if computed in one run.
 
-    So any scheduler can spread the work: each job writes the statistics of its part.
+    Any scheduler can distribute the work: each job writes the statistics of its part.
 
     Examples:
       gan-metrics merge part-*.npz -o all.npz
@@ -105,10 +105,10 @@ def merge(
 @console.guarded
 def inspect(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="A set, or what is known of one.")
+        str, typer.Argument(metavar="SOURCE", help="A set of images, features or statistics.")
     ],
     recursive: Annotated[
-        bool, typer.Option("--recursive/--no-recursive", help="Go into the folders below.")
+        bool, typer.Option("--recursive/--no-recursive", help="Read subfolders.")
     ] = True,
     output: Annotated[
         Path | None,
@@ -124,10 +124,10 @@ def inspect(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """What something is, and what it is made of: count, sizes, formats, broken files, duplicates.
+    """Describe a source: its kind, number of images, sizes, formats, broken files, duplicates.
 
-    Every image is decoded once; no network is needed. Broken ones are listed, and the exit code is
-    0 all the same. Of features and statistics: whose they are, and how many images they are of.
+    Every image is decoded once; no network is needed. Broken images are listed, and the exit code
+    is still 0. For features and statistics: their feature space and number of images.
 
     Examples:
       gan-metrics inspect images/
@@ -151,7 +151,7 @@ def inspect(
 
 
 def _show_statistics(path: Path, statistics: Statistics, json: bool) -> None:
-    """Say what was written."""
+    """Print what was written."""
     console.show_warnings(statistics.warnings)
     if json:
         console.print_json({**statistics.header(), "path": str(path)})
@@ -174,7 +174,7 @@ def features(
         typer.Option(
             "--output",
             "-o",
-            help="Where to: .npz, .npy, .safetensors or .parquet.",
+            help="File to write: .npz, .npy, .safetensors or .parquet.",
             metavar="OUT",
         ),
     ],
@@ -183,11 +183,11 @@ def features(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Write the features of images, with their names and what they are features of.
+    """Write the features of images, with the names of the images and the feature space.
 
-    The file can be given wherever a folder of images can. With --pool none the maps of a layer
-    keep their shape. A .npy is a plain array that can be mapped into memory; names and identity
-    lie beside it in .npy.json.
+    The file can be used wherever a folder of images can. With --pool none, feature maps keep their
+    shape. A .npy file is a plain array that can be memory-mapped; names and feature space are in
+    the .npy.json file next to it.
 
     Examples:
       gan-metrics features images/ -o images.npz
@@ -230,28 +230,28 @@ def search(
     ],
     options: dict[str, Any],
     top_k: Annotated[
-        int, typer.Option(help="SearchResult for each query.", min=1, metavar="N")
+        int, typer.Option(help="Number of matches for each query.", min=1, metavar="N")
     ] = 5,
-    distance: Annotated[str, typer.Option(metavar="cosine|euclidean", help="Of features.")] = (
-        "cosine"
-    ),
+    distance: Annotated[
+        str, typer.Option(metavar="cosine|euclidean", help="Distance between features.")
+    ] = ("cosine"),
     index: Annotated[
         str,
         typer.Option(
             metavar="exact|ivf|hnsw",
-            help="How neighbours are found; of ivf and hnsw the recall is measured.",
+            help="Index for the search; the recall of ivf and hnsw is measured.",
         ),
     ] = "exact",
     flag_below: Annotated[
         float | None,
-        typer.Option(help="List pairs nearer than this: likely copies.", metavar="DISTANCE"),
+        typer.Option(help="List pairs closer than this: likely copies.", metavar="DISTANCE"),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
-            help="Show queries and matches side by side: .html or .png.",
+            help="Write queries and their matches as .html or .png.",
             metavar="FILE",
             rich_help_panel=_PANEL,
         ),
@@ -260,9 +260,9 @@ def search(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """The nearest images by feature: what an image is like, and what was copied.
+    """Find the nearest images by their features: similar images and copies.
 
-    Where QUERY and GALLERY are the same, an image is not its own neighbour.
+    If QUERY and GALLERY are the same set, an image is not its own neighbor.
 
     Examples:
       gan-metrics search generated/ training/ --flag-below 0.05 -o matches.html
@@ -302,7 +302,7 @@ def search(
         if flag_below is not None:
             pairs = [(f"{d:.4f}", q, m) for q, m, d in found.flagged()]
             print()  # noqa: T201
-            print(f"{len(pairs)} suspicious pairs, nearer than {flag_below:g}")  # noqa: T201
+            print(f"{len(pairs)} suspicious pairs, closer than {flag_below:g}")  # noqa: T201
             if pairs:
                 console.table("", (found.distance, "query", "match"), pairs)
     if found.recall is not None:
@@ -321,25 +321,34 @@ def map_(
     ],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Where to: .html, .png, .svg or .pdf.", metavar="FILE"),
+        typer.Option(
+            "--output", "-o", help="File to write: .html, .png, .svg or .pdf.", metavar="FILE"
+        ),
     ],
     options: dict[str, Any],
     fake: Annotated[
-        str | None, typer.Argument(metavar="FAKE", help="The same.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="FAKE", help="A second set, such as the generated images.", show_default=False
+        ),
     ] = None,
-    method: Annotated[str, typer.Option(metavar="tsne|umap", help="How it is laid out.")] = "tsne",
+    method: Annotated[str, typer.Option(metavar="tsne|umap", help="Projection method.")] = "tsne",
     color_by: Annotated[
-        str, typer.Option(metavar="set|class", help="Real and fake, or class folders.")
+        str, typer.Option(metavar="set|class", help="Color by set, or by class folder.")
     ] = "set",
-    perplexity: Annotated[float, typer.Option(help="Of t-SNE.", min=1.0, metavar="X")] = 30.0,
-    neighbors: Annotated[int, typer.Option(help="Of UMAP.", min=2, metavar="N")] = 15,
+    perplexity: Annotated[
+        float, typer.Option(help="Perplexity of t-SNE.", min=1.0, metavar="X")
+    ] = 30.0,
+    neighbors: Annotated[
+        int, typer.Option(help="Number of neighbors of UMAP.", min=2, metavar="N")
+    ] = 15,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """A picture of features in the plane, by t-SNE or UMAP.
+    """Draw a two-dimensional map of features, by t-SNE or UMAP.
 
-    The .html shows the image under the pointer. Near points are alike; distances between far ones
-    mean nothing.
+    The .html shows the image under the pointer. Close points are similar; distances between
+    distant points mean nothing.
 
     Examples:
       gan-metrics map real/ fake/ -o map.html

@@ -1,4 +1,4 @@
-"""What ``gan-metrics doctor`` finds out."""
+"""The environment that ``gan-metrics doctor`` shows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["describe_environment"]
 
 
 def describe_environment() -> dict[str, dict[str, str]]:
-    """Facts about this machine, by section."""
+    """Return properties of this machine and installation, by section."""
     import torch
 
     devices = {"cpu": f"{os.cpu_count()} cores, {torch.get_num_threads()} threads used"}

@@ -1,4 +1,4 @@
-"""Verbs about many metrics, several generators, and saved results."""
+"""Commands about several metrics, several generators, and saved results."""
 
 from __future__ import annotations
 
@@ -51,28 +51,28 @@ def evaluate(
     options: dict[str, Any],
     to: dict[str, Any],
     metrics: Annotated[
-        str, metric_option("Names with commas, or all.", metavar="fid,kid,prdc,…|all")
+        str, metric_option("Comma-separated names, or all.", metavar="fid,kid,prdc,…|all")
     ] = "all",
     set_: Set = None,
     held_out: HeldOut = None,
     per_image: Annotated[
         Path | None,
         _images(
-            "Write what each fake does to the score, and its nearest real.",
+            "Write each generated image's influence on the score and its nearest real image.",
             "--per-image",
             metavar="OUT.csv|parquet",
         ),
     ] = None,
     top: Annotated[
-        int, _images("Name so many of the best and the worst fakes.", "--top", min=0, metavar="N")
+        int, _images("List the N best and worst generated images.", "--top", min=0, metavar="N")
     ] = 0,
     per_class: Annotated[
-        bool, _images("The metrics of each class too, by class folders.", "--per-class")
+        bool, _images("Also compute the metrics of each class (class folders).", "--per-class")
     ] = False,
     labels: Annotated[
         list[Path] | None,
         _images(
-            "Classes from a .csv or .json of names and classes; twice: REAL's, then FAKE's.",
+            "File of names and classes, .csv or .json; give it twice for REAL and FAKE.",
             "--labels",
             metavar="FILE",
         ),
@@ -81,12 +81,12 @@ def evaluate(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Many metrics from one decode and one pass of each network.
+    """Compute many metrics with one decode and one pass of each network.
 
-    What cannot be computed from what was given is listed with the reason. With several protocols,
-    the table shows what the protocol alone does to the number.
+    Metrics that cannot be computed are listed with the reason. With several protocols, the table
+    shows how much the protocol alone changes the number.
 
-    --per-image, --top, --per-class and --labels point at images and classes, from the same pass.
+    --per-image, --top, --per-class and --labels report single images and classes in the same pass.
 
     Examples:
       gan-metrics evaluate real/ fake/
@@ -141,13 +141,13 @@ def compare(
         list[str],
         typer.Argument(
             metavar="FAKE",
-            help="The generators' images, as REAL; NAME=RUN1,RUN2,… for several runs of one.",
+            help="Images of each generator, as REAL; NAME=RUN1,RUN2,… for several training runs.",
         ),
     ],
     options: dict[str, Any],
     to: dict[str, Any],
     metrics: Annotated[
-        str, metric_option("Names with commas; the first one ranks.", metavar="fid,kid,…")
+        str, metric_option("Comma-separated names; the first one ranks.", metavar="fid,kid,…")
     ] = "fid",
     set_: Set = None,
     held_out: HeldOut = None,
@@ -155,7 +155,7 @@ def compare(
         str,
         typer.Option(
             "--format",
-            help="Of what is printed.",
+            help="Format of the printed table.",
             metavar="text|csv|markdown|latex|json",
             rich_help_panel="Output",
         ),
@@ -163,11 +163,11 @@ def compare(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Rank generators, and say which neighbours cannot be told apart.
+    """Rank generators, and report which differences between neighbors are significant.
 
-    Two of them are told apart when redraws of equal generators would differ as much in less than
-    5 % of cases. Training again with another seed moves the FID about three times as much as
-    that: give several runs of each, as NAME=RUN1,RUN2, and their spread is the error bar.
+    A difference is significant if redraws of equal generators would differ as much in less than
+    5 % of cases. Training again with another seed changes FID about three times as much as drawing
+    new images: give several runs of each generator, NAME=RUN1,RUN2, to use their spread instead.
 
     -o writes .json, .csv, .md or .tex.
 
@@ -187,7 +187,7 @@ def compare(
     endings = {".csv": "to_csv", ".md": "to_markdown", ".tex": "to_latex"}
     output = to["output"]
     if output is not None and output.suffix.lower() not in (*endings, ".json"):
-        raise UsageError(f"-o {output}: expected a name that ends with .json, .csv, .md or .tex")
+        raise UsageError(f"-o {output}: expected a file name ending in .json, .csv, .md or .tex")
     console.check_outputs(output, to["append"])
     arguments, models = _arguments(set_, metrics), _runs(fakes)
     keep_freed_memory()
@@ -213,7 +213,7 @@ def compare(
 @takes_features
 def reproduce(
     record: Annotated[
-        Path, typer.Argument(metavar="RESULT.json", help="What -o or --append wrote.")
+        Path, typer.Argument(metavar="RESULT.json", help="A file written by -o or --append.")
     ],
     options: dict[str, Any],
     real: Annotated[str | None, typer.Argument(metavar="REAL", help=SIDE)] = None,
@@ -225,11 +225,11 @@ def reproduce(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Compute a saved result again from its own record, and say whether it agrees.
+    """Compute a saved result again from its record, and report whether the values agree.
 
-    Backbone, layer, protocol, precision, arguments, seed and draw are the record's; of a log, that
-    of its last line. For a metric of one set, give that set alone. Exit code 4 when a value does
-    not agree, or the images are others.
+    Backbone, layer, protocol, precision, arguments, seed and draw come from the record (of a log:
+    its last line). For a metric of the generated images only, give only these. The exit code is 4
+    if a value does not agree or the images differ.
 
     Examples:
       gan-metrics fid real/ fake/ -o result.json
@@ -243,7 +243,7 @@ def reproduce(
     drawn = redraw_images(record, fake)
     sets = [one for one in (real, drawn) if one is not None]
     if not sets:
-        raise UsageError("REAL is missing: give the sets of images that the record is of")
+        raise UsageError("REAL is missing: give the sets of images of the record")
     stated = {k: v for k, v in options.items() if v is not None}
     keep_freed_memory()
     with console.progress() as report:
@@ -255,7 +255,7 @@ def reproduce(
     else:
         print(found.to_text())  # noqa: T201
     if not found.agrees:
-        console.leave("the record is not reproduced", 4)
+        console.leave("the recorded result was not reproduced", 4)
 
 
 @app.command()
@@ -264,7 +264,7 @@ def metrics(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
-    """The metrics there are, what each needs, and where it is defined."""
+    """List the metrics, what each one needs, and its source."""
     from gan_metrics.metrics.registry import FAMILIES, METRICS, REGISTRY
 
     if json:
@@ -301,16 +301,16 @@ def metrics(
         )
         for row in METRICS.values()
     ]
-    console.table("Metrics", ("name", "sets", "needs", "better", "what it is", "source"), rows)
+    console.table("Metrics", ("name", "sets", "needs", "better", "description", "source"), rows)
     for name, members in FAMILIES.items():
-        console.note(f"{name} stands for {', '.join(members)}")
+        console.note(f"{name} means {', '.join(members)}")
 
 
 def _arguments(given: list[str] | None, metrics: str) -> dict[str, dict[str, Any]]:
-    """METRIC.NAME=VALUE as keyword arguments of metrics.
+    """Return the values of ``METRIC.NAME=VALUE`` as keyword arguments for each metric.
 
     Raises:
-        UsageError: When one is not of that form, or of a metric that is not asked for.
+        UsageError: If a text has another form, or names a metric that is not computed.
     """
     import json
     import math
@@ -336,25 +336,28 @@ def _arguments(given: list[str] | None, metrics: str) -> dict[str, dict[str, Any
                 )
             )
         except ValueError:
-            known = value  # a name, or what the check of the argument refuses
+            known = value  # a word; the argument's own check decides
         found.setdefault(metric, {})[name] = known
     asked = {row.name for row in expand(metrics).values()}
     if idle := sorted(set(check_arguments(found)) - asked):
-        raise UsageError(f"--set is given for {', '.join(idle)}, which --metrics does not name")
+        names = ", ".join(idle)
+        raise UsageError(f"--set is given for {names}, but --metrics does not include it")
     return found
 
 
 def _for_both(labels: list[Path] | None) -> Any:
-    """One file of labels, or one for each set."""
+    """Return one file of labels for both sets, or one for each set."""
     from gan_metrics.errors import UsageError
 
     if labels and len(labels) > 2:
-        raise UsageError(f"--labels is given {len(labels)} times; once for both sets, or twice")
+        raise UsageError(
+            f"--labels is given {len(labels)} times; give it once for both sets, or twice"
+        )
     return None if not labels else labels[0] if len(labels) == 1 else tuple(labels)
 
 
 def _runs(fakes: list[Any]) -> Any:
-    """A list of paths; name to paths where a name is given."""
+    """Return a list of paths, or a mapping of names to paths if names are given."""
     import os
 
     from gan_metrics.errors import UsageError
@@ -370,8 +373,8 @@ def _runs(fakes: list[Any]) -> Any:
         name, _, paths = fake.partition("=") if fake in named else (os.path.normpath(fake), "", "")
         name = name if fake in named else os.path.basename(name)
         if not name.strip():
-            raise UsageError(f"{fake!r} has no name before its '='; expected NAME=RUN1,RUN2,…")
+            raise UsageError(f"{fake!r} has no name before '='; expected NAME=RUN1,RUN2,…")
         if name in models:
-            raise UsageError(f"the generator {name!r} is given twice; list its runs with commas")
+            raise UsageError(f"the generator {name!r} is given twice; separate its runs by commas")
         models[name] = [path for path in paths.split(",") if path] if fake in named else fake
     return models

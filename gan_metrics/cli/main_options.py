@@ -1,4 +1,4 @@
-"""The program: its options, and what every verb shares."""
+"""The program's own options, and options that every command shares."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def _set(name: str) -> Any:
 
 Quiet = Annotated[
     bool,
-    typer.Option("--quiet", "-q", help="No progress, no warnings.", callback=_set("quiet"),
+    typer.Option("--quiet", "-q", help="Print no progress and no warnings.", callback=_set("quiet"),
                  rich_help_panel="Output"),
 ]  # fmt: skip
 Debug = Annotated[
     bool,
-    typer.Option("--debug", help="Show a traceback on errors.", callback=_set("debug"),
+    typer.Option("--debug", help="Show a traceback if there is an error.", callback=_set("debug"),
                  rich_help_panel="Output"),
 ]  # fmt: skip
 

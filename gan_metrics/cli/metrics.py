@@ -1,4 +1,4 @@
-"""Commands that compute one metric or one family of metrics, made from the entries."""
+"""Commands that compute one metric or one family of metrics, generated from the entries."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from gan_metrics.utils.imports import import_object
 __all__ = ["make_command"]
 
 _NoImages = Annotated[str | None, typer.Argument(metavar="", hidden=True)]
-"""In place of FAKE, for metrics of a generator."""
+"""Used instead of FAKE for metrics of a generator."""
 
 
 def make_command(command: Command) -> Callable[..., None]:
-    """The function of a command, with a parameter for each argument and option.
+    """Return the function of a command, with a parameter for each argument and option.
 
     Args:
-        command: The metric or family, its help and its options.
+        command: The metric or family, its help text and its options.
     """
     entries = [METRICS[name] for name in FAMILIES.get(command.metric, (command.metric,))]
 
@@ -71,7 +71,7 @@ def make_command(command: Command) -> Callable[..., None]:
 
 
 def _parameters(command: Command, entries: list[Metric]) -> Iterator[inspect.Parameter]:
-    """The parameters of a command's function, in the order of its help."""
+    """Yield the parameters of a command's function, in the order of its help."""
     first = entries[0]
     of_statistics = all(entry.accepts_statistics == "both" for entry in entries)
     if any(entry.n_sets == 2 for entry in entries):
@@ -99,7 +99,7 @@ def _parameter(
 
 
 def _option(option: Option) -> Any:
-    """An option of a metric as Typer declares it."""
+    """Return an option of a metric in Typer's form."""
     limits = {"min": option.min, "max": option.max, "metavar": option.metavar}
     given = {name: value for name, value in limits.items() if value is not None}
     hidden = {} if option.show_default else {"show_default": False}
@@ -117,7 +117,10 @@ def _score(
     arguments: Mapping[str, Mapping[str, Any]],
     held_out: Any = None,
 ) -> None:
-    """Compute metrics that must come out, and print them: one by itself, several as a list."""
+    """Compute metrics and print them: a single one by itself, several as a list.
+
+    A metric that cannot be computed is an error.
+    """
     from gan_metrics.evaluation.run import score
 
     console.check_outputs(to["output"], to["append"])

@@ -1,4 +1,4 @@
-"""Options that mean the same in every verb, declared once."""
+"""Options with the same meaning in every command, declared once."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _SPACE, _IMAGES, _MACHINE, _OUTPUT = "Feature space", "Images", "Machine", "Outp
 _GENERATOR = "Generator"
 
 _DRAWN = "drawn"
-"""Among a verb's options: what a generator draws."""
+"""Key of the generated images (:class:`Generated`) among a command's options."""
 
 _PLACES = ("fakes", "fake", "query", "source")
-"""Arguments that a generator can stand for."""
+"""Arguments that ``--generator`` can replace."""
 
 _REPLACED = (*_PLACES, "gallery")
-"""Arguments that need not be given where there is a generator."""
+"""Arguments that are optional with ``--generator``."""
 
 
 def _option(help_: str, *names: str, panel: str, **extra: Any) -> Any:
@@ -43,19 +43,23 @@ def _features(
     backbone: Annotated[
         str | None,
         _option(
-            "Network (default: what a statistics file says, else inception).",
+            "Backbone (default: the one in a statistics file's header, else inception).",
             panel=_SPACE,
             metavar="NAME",
         ),
     ] = None,
     layer: Annotated[
         str | None,
-        _option("Where it is cut (default: its last pooling layer).", panel=_SPACE, metavar="NAME"),
+        _option(
+            "Layer to take features from (default: the last pooling layer).",
+            panel=_SPACE,
+            metavar="NAME",
+        ),
     ] = None,
     pool: Annotated[
         str | None,
         _option(
-            "How maps become vectors (default: the layer's way).",
+            "How feature maps become vectors (default: defined by the layer).",
             panel=_SPACE,
             metavar="|".join(POOLS),
         ),
@@ -63,7 +67,7 @@ def _features(
     protocol: Annotated[
         str | None,
         _option(
-            "The tool to reproduce: pixels, network, arithmetic; see gan-metrics protocols "
+            "Tool to reproduce: preprocessing, network, arithmetic; see gan-metrics protocols "
             "(default: pytorch-fid for inception, else imagenet).",
             panel=_SPACE,
             metavar="NAME",
@@ -72,8 +76,8 @@ def _features(
     weights: Annotated[
         list[str] | None,
         _option(
-            "Weights file, or 'random' for seeded random ones; BACKBONE=PATH for a protocol's "
-            "other networks.",
+            "Weights file, or 'random' for seeded random weights; BACKBONE=PATH for the other "
+            "networks of a protocol.",
             panel=_SPACE,
             metavar="PATH",
         ),
@@ -89,7 +93,7 @@ def _features(
     alpha: Annotated[
         str | None,
         _option(
-            "Transparency (default: the protocol's way, drop).",
+            "Handling of transparency (default: the protocol's, drop).",
             panel=_IMAGES,
             metavar="|".join(ALPHAS),
         ),
@@ -97,7 +101,7 @@ def _features(
     exif: Annotated[
         str | None,
         _option(
-            "Orientation tags (default: the protocol's way, ignore).",
+            "Handling of EXIF orientation (default: the protocol's, ignore).",
             panel=_IMAGES,
             metavar="|".join(EXIFS),
         ),
@@ -105,7 +109,7 @@ def _features(
     recursive: Annotated[
         bool,
         _option(
-            "Go into the folders below (default: recursive).",
+            "Read subfolders (default: recursive).",
             "--recursive/--no-recursive",
             panel=_IMAGES,
         ),
@@ -113,8 +117,8 @@ def _features(
     value_range: Annotated[
         str | None,
         _option(
-            "The values that are black and white in arrays of another type than uint8 and in a "
-            "generator's images, such as --value-range=-1,1 (default: what a generator says).",
+            "Values of black and white in arrays that are not uint8 and in a generator's images, "
+            "for example --value-range=-1,1 (default: the generator's own).",
             panel=_IMAGES,
             metavar="BLACK,WHITE",
         ),
@@ -122,19 +126,19 @@ def _features(
     layout: Annotated[
         str | None,
         _option(
-            "The order of the axes of arrays (default: by their shape).",
+            "Order of the axes of arrays (default: determined from the shape).",
             panel=_IMAGES,
             metavar="|".join(LAYOUTS),
         ),
     ] = None,
     max_images: Annotated[
         int | None,
-        _option("Take this many of each set, drawn with --seed.", panel=_IMAGES, metavar="N"),
+        _option("Use this many images of each set, drawn with --seed.", panel=_IMAGES, metavar="N"),
     ] = None,
     seed: Annotated[
         int | None,
         _option(
-            "Of every random choice (default: the protocol's, or 0).",
+            "Random seed (default: the protocol's, or 0).",
             panel=_IMAGES,
             metavar="N",
             min=0,
@@ -143,19 +147,21 @@ def _features(
     on_error: Annotated[
         str,
         _option(
-            "A bad image: stop, or leave out and list (default: raise).",
+            "Unreadable images: stop (raise), or leave out and list (skip) (default: raise).",
             panel=_IMAGES,
             metavar="raise|skip",
         ),
     ] = "raise",
     device: Annotated[
         str,
-        _option("auto, cpu, cuda, cuda:1, mps (default: auto).", panel=_MACHINE, metavar="NAME"),
+        _option(
+            "Device: auto, cpu, cuda, cuda:1, mps (default: auto).", panel=_MACHINE, metavar="NAME"
+        ),
     ] = "auto",
     batch_size: Annotated[
         int | None,
         _option(
-            "Images per forward pass (default: 8 on a CPU, 64 elsewhere).",
+            "Images per forward pass (default: 8 on a CPU, 64 on a GPU).",
             panel=_MACHINE,
             metavar="N",
         ),
@@ -163,7 +169,7 @@ def _features(
     workers: Annotated[
         int | None,
         _option(
-            "Decoding processes; 0: threads (default: 0 on a CPU, up to 8).",
+            "Decoding processes; 0 uses threads (default: 0 on a CPU, up to 8 on a GPU).",
             panel=_MACHINE,
             metavar="N",
         ),
@@ -171,8 +177,7 @@ def _features(
     engine: Annotated[
         str,
         _option(
-            "Who embeds: this process; this process by OpenVINO, on a CPU; or a pool of Ray's "
-            "actors, --workers of them (default: local).",
+            "Engine: local, openvino (CPU), or ray (a pool of --workers actors) (default: local).",
             panel=_MACHINE,
             metavar="local|openvino|ray",
         ),
@@ -184,25 +189,25 @@ def _features(
         ),
     ] = None,
     no_cache: Annotated[
-        bool, _option("Neither read nor write the feature cache.", "--no-cache", panel=_MACHINE)
+        bool, _option("Do not use the feature cache.", "--no-cache", panel=_MACHINE)
     ] = False,
     generator: Annotated[
         str | None,
         _option(
-            "Draw the fake images from this, seeded, without files: package.module:function, a "
-            "TorchScript file or an ONNX file. Its code is run.",
+            "Draw the generated images, seeded, without files, from package.module:function, a "
+            "TorchScript file or an ONNX file. Its code is executed.",
             panel=_GENERATOR,
             metavar="CODE|FILE",
         ),
     ] = None,
     n_fake: Annotated[
         int | None,
-        _option("How many (default: 10000).", panel=_GENERATOR, metavar="N", min=1),
+        _option("Number of images to draw (default: 10000).", panel=_GENERATOR, metavar="N", min=1),
     ] = None,
     z_size: Annotated[
         str | None,
         _option(
-            "Length or shape of a latent (default: what the generator says).",
+            "Length or shape of a latent (default: the generator's own).",
             panel=_GENERATOR,
             metavar="N[,N…]",
         ),
@@ -210,14 +215,14 @@ def _features(
     num_classes: Annotated[
         int | None,
         _option(
-            "Of a generator that is told them (default: it says).",
+            "Number of classes of a conditional generator (default: its num_classes).",
             panel=_GENERATOR,
             metavar="N",
             min=1,
         ),
     ] = None,
 ) -> dict[str, Any]:
-    """The options of every verb that embeds images, as keywords of the library."""
+    """Return the options of every command that embeds images, as keyword arguments of the API."""
     if cache is not None and no_cache:
         raise typer.BadParameter("--cache and --no-cache exclude each other")
     declared = None if value_range is None else _numbers("--value-range", value_range, float)
@@ -253,13 +258,13 @@ def _features(
     }
 
 
-def _generated(generator: str | None, *, device: str, **said: Any) -> Generated | None:
-    """What a generator draws, if one is named."""
-    given = {name: value for name, value in said.items() if value is not None}
+def _generated(generator: str | None, *, device: str, **options: Any) -> Generated | None:
+    """Return the generated images of ``--generator``; ``None`` without this option."""
+    given = {name: value for name, value in options.items() if value is not None}
     if generator is None:
         if idle := sorted(given.keys() - {"seed"}):
             option = {"n": "n_fake"}.get(idle[0], idle[0]).replace("_", "-")
-            raise UsageError(f"--{option} is about a generator, and there is no --generator")
+            raise UsageError(f"--{option} needs --generator, which is not given")
         return None
     from gan_metrics.generators.generated import Generated
 
@@ -269,15 +274,15 @@ def _generated(generator: str | None, *, device: str, **said: Any) -> Generated 
 
 
 def _numbers(option: str, text: str, number: Callable[[str], _Number]) -> tuple[_Number, ...]:
-    """The numbers of an option, which stand between commas."""
+    """Return the numbers of an option's comma-separated text."""
     try:
         return tuple(number(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(f"{option}={text}: expected numbers with commas between them") from None
+        raise UsageError(f"{option}={text}: expected numbers separated by commas") from None
 
 
 def _weights(given: list[str] | None) -> str | dict[str, str] | None:
-    """One file, or a file for each of several networks."""
+    """Return one weights file, or a mapping of backbones to weights files."""
     found: dict[str, str] = {}
     from gan_metrics.backbones.registry import library_of
 
@@ -288,8 +293,8 @@ def _weights(given: list[str] | None) -> str | dict[str, str] | None:
         key, file = (name, path) if named else ("", text)
         if key in found:
             raise typer.BadParameter(
-                f"--weights {text}: the weights of {name if named else 'the backbone'} are named "
-                "twice; other networks' are given as BACKBONE=PATH"
+                f"--weights {text}: the weights of {name if named else 'the backbone'} are given "
+                "twice; for other networks use BACKBONE=PATH"
             )
         found[key] = file
     return found.get("") if set(found) <= {""} else found
@@ -301,32 +306,41 @@ def _output(
     ] = False,
     output: Annotated[
         Path | None,
-        _option("Write the JSON result here too.", "--output", "-o", panel=_OUTPUT, metavar="FILE"),
+        _option(
+            "Also write the JSON result to this file.",
+            "--output",
+            "-o",
+            panel=_OUTPUT,
+            metavar="FILE",
+        ),
     ] = None,
     append: Annotated[
         Path | None,
-        _option("Append the result as a line of JSON.", panel=_OUTPUT, metavar="LOG.jsonl"),
+        _option("Append the result as one line of JSON.", panel=_OUTPUT, metavar="LOG.jsonl"),
     ] = None,
     methods: Annotated[
         bool,
         _option(
-            "Say what was computed in a paragraph fit for a paper, and what to cite.",
+            "Also print a methods paragraph and citations for a paper.",
             "--methods",
             panel=_OUTPUT,
         ),
     ] = False,
 ) -> dict[str, Any]:
-    """Where a result goes."""
+    """Return the options that say where a result is written."""
     return {"json": json, "output": output, "append": append, "methods": methods}
 
 
 def _stand_in(given: dict[str, Any], shared: dict[str, Any], wanted: Sequence[str]) -> None:
-    """Put what a generator draws in the place of the fake images; miss what must be there.
+    """Replace the generated images by those of ``--generator``, and check what is missing.
 
     Args:
-        given: The verb's own arguments; changed.
-        shared: What the template gave; the generator is taken out.
-        wanted: Names of arguments that only a generator makes needless.
+        given: The arguments of the command; modified.
+        shared: The options from the template; the generator's images are removed from it.
+        wanted: Names of arguments that are optional only with ``--generator``.
+
+    Raises:
+        UsageError: If the generated images are given twice, or an argument is missing.
     """
     drawn = shared.pop(_DRAWN, None)
     place = next((name for name in _PLACES if name in given), None)
@@ -339,7 +353,7 @@ def _stand_in(given: dict[str, Any], shared: dict[str, Any], wanted: Sequence[st
             given[place] = drawn
         else:
             raise UsageError(
-                f"--generator stands for {place.upper()}, and {given[place]} is given too"
+                f"--generator replaces {place.upper()}, but {given[place]} is given too"
             )
     for name in wanted:
         if given[name] is None:
@@ -347,9 +361,9 @@ def _stand_in(given: dict[str, Any], shared: dict[str, Any], wanted: Sequence[st
 
 
 def _takes(template: Callable[..., dict[str, Any]], keyword: str) -> Callable[[Any], Any]:
-    """A decorator that adds a template's parameters to a verb and passes them on as one dict.
+    """Return a decorator that adds a template's parameters to a command, passed on as one dict.
 
-    Where the template knows of generators, one may stand for the verb's fake images.
+    If the template has ``--generator``, this option can replace the command's generated images.
     """
 
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
@@ -394,7 +408,7 @@ def _takes(template: Callable[..., dict[str, Any]], keyword: str) -> Callable[[A
 
 
 def _optional(hint: object) -> object:
-    """The same annotation of a parameter, which may be ``None``."""
+    """Return the annotation of a parameter that may also be ``None``."""
     kind, argument = get_args(hint)
     return Annotated[kind | None, argument]
 

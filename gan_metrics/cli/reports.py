@@ -1,4 +1,4 @@
-"""Verbs that give something to look at: the report, and single figures."""
+"""Commands that write the report and single figures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gan_metrics.cli.options import takes_features
 
 __all__ = ["attribution", "history", "report"]
 
-plot_app = typer.Typer(help="Single figures, fit for a paper.", no_args_is_help=True)
+plot_app = typer.Typer(help="Single figures for a paper.", no_args_is_help=True)
 app.add_typer(plot_app, name="plot")
 
 
@@ -27,7 +27,7 @@ Fakes = Annotated[
     typer.Argument(metavar="FAKE [FAKE_B …]", help="Images or saved features, one set or several."),
 ]
 Figure = Annotated[
-    Path, typer.Option("--output", "-o", help="Where to: .png, .svg or .pdf.", metavar="FILE")
+    Path, typer.Option("--output", "-o", help="File to write: .png, .svg or .pdf.", metavar="FILE")
 ]
 Labels = Annotated[
     Path | None,
@@ -44,37 +44,37 @@ def report(
     real: Real,
     fakes: Fakes,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Where to: an .html.", metavar="FILE")
+        Path, typer.Option("--output", "-o", help="File to write: .html.", metavar="FILE")
     ],
     options: dict[str, Any],
     metrics: Annotated[
         str | None,
         typer.Option(
-            help="Names with commas; the first one ranks (default: fid, fd_infinity, kid, prdc, "
+            help="Comma-separated names; the first ranks (default: fid, fd_infinity, kid, prdc, "
             "authpct).",
             metavar="fid,kid,…",
         ),
     ] = None,
     held_out: Annotated[
         str | None,
-        typer.Option(help="Real images that were not trained on, for ct, fld.", metavar="SET"),
+        typer.Option(help="Held-out real images, for ct and fld.", metavar="SET"),
     ] = None,
     labels: Labels = None,
     history: Annotated[
         Path | None,
-        typer.Option(help="A log of the training, for its curve.", metavar="LOG.jsonl"),
+        typer.Option(help="Log of the training, for its curves.", metavar="LOG.jsonl"),
     ] = None,
-    shown: Annotated[int, typer.Option(help="Images in each gallery.", min=0)] = 12,
+    shown: Annotated[int, typer.Option(help="Number of images in each gallery.", min=0)] = 12,
     map_: Annotated[
-        str, typer.Option("--map", metavar="tsne|umap|none", help="How the map is laid out.")
+        str, typer.Option("--map", metavar="tsne|umap|none", help="Projection method of the map.")
     ] = "tsne",
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """One page that shows how good the images are, why, and what to distrust.
+    """Write one page that shows how good the images are, which parts contribute, and its limits.
 
-    Scores with error bars, what the distance is made of, the images that do harm and those that
-    no fake reaches, near copies, a map. The page needs no network and can be sent as it is.
+    Scores with error bars, the terms of the distance, the images that raise it and the real images
+    that are not covered, near copies, a map. The page is self-contained and needs no network.
 
     Examples:
       gan-metrics report real/ fake/ -o report.html
@@ -108,13 +108,13 @@ def report(
 
 _CHARTS = {
     "comparison": ("Generators with their intervals, best first.", "fid"),
-    "terms": ("The mean and the covariance term of the Fréchet distance.", "fid"),
-    "spectrum": ("The spectra of the covariances.", "fid"),
-    "growth": ("The distance against the number of fakes, and without end.", "fd_infinity"),
+    "terms": ("Mean term and covariance term of the Fréchet distance.", "fid"),
+    "spectrum": ("Eigenvalues of the covariances.", "fid"),
+    "growth": ("Distance over the number of generated images, with extrapolation.", "fd_infinity"),
     "prdc": ("Precision, recall, density and coverage.", "prdc"),
-    "classes": ("The distance class by class.", "fid"),
+    "classes": ("Distance for each class.", "fid"),
 }
-"""Name of a figure to what it shows, and the metrics that it needs."""
+"""Name of each figure, with its description and the metrics that it needs."""
 
 
 def _plotter(key: str, about: str, metrics: str) -> Callable[..., None]:
@@ -147,7 +147,7 @@ def _plotter(key: str, about: str, metrics: str) -> Callable[..., None]:
         if chart is None:
             known = {**found.missing, **next((g.missing for g in found.generators), {})}
             why = known.get({"comparison": "ranking"}.get(key, key), _NOTHING.get(key, about))
-            raise UsageError(f"there is nothing to draw: {why}")
+            raise UsageError(f"cannot draw this figure: {why}")
         save_chart(chart, output)
         console.show_warnings(found.warnings)
         print(f"{output}: {chart.title}")  # noqa: T201
@@ -160,7 +160,7 @@ def _plotter(key: str, about: str, metrics: str) -> Callable[..., None]:
 
 
 _NOTHING = {
-    "comparison": "it takes at least two generators",
+    "comparison": "it needs at least two generators",
     "classes": "both sets need class folders of the same names, or --labels",
 }
 
@@ -175,14 +175,14 @@ def history(
     output: Figure,
     metric: Annotated[
         str | None,
-        typer.Option(help="Which of the log's; else its first.", metavar="NAME"),
+        typer.Option(help="Metric of the log (default: the first one).", metavar="NAME"),
     ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """A score over the steps of a training, with its band.
+    """Draw a metric over the steps of a training, with its 95 % intervals.
 
-    LOG.jsonl is what training.Evaluator(log=…) wrote, or --append.
+    LOG.jsonl is written by training.Evaluator(log=…) or by --append.
 
     Examples:
       gan-metrics plot history train.jsonl -o curve.pdf
@@ -217,18 +217,18 @@ def attribution(
     fake: Annotated[str, typer.Argument(metavar="FAKE", help="A folder or batch of images.")],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Where to: .png, .svg or .pdf.", metavar="FILE"),
+        typer.Option("--output", "-o", help="File to write: .png, .svg or .pdf.", metavar="FILE"),
     ],
     options: dict[str, Any],
     top: Annotated[
         int,
-        typer.Option(help="So many of the fakes that raise the distance most.", min=1, metavar="N"),
+        typer.Option(help="Number of images that raise the distance most.", min=1, metavar="N"),
     ] = 8,
     name: Annotated[
         list[str] | None,
         typer.Option(
             "--name",
-            help="This fake instead; may be given again.",
+            help="Name of an image to draw instead; can be repeated.",
             metavar="FILE",
             show_default=False,
         ),
@@ -236,9 +236,9 @@ def attribution(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Where in FAKE's images their influence on the Fréchet distance comes from.
+    """Draw which regions of generated images contribute to the Fréchet distance.
 
-    Red places raise the distance, blue ones lower it.
+    Red regions raise the distance, blue regions lower it.
 
     Examples:
       gan-metrics plot attribution real/ fake/ -o where.png

@@ -1,4 +1,4 @@
-"""Verbs about networks: what there is, by which protocols, where to cut it, its weights."""
+"""Commands about backbones, protocols, reference statistics, layers and weights."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from gan_metrics.cli.main_options import Debug, Quiet, app
 
 __all__ = ["backbones", "layers", "protocols", "references"]
 
-weights_app = typer.Typer(
-    help="Weights of the backbones: where they are; get them.", no_args_is_help=True
-)
+weights_app = typer.Typer(help="List, download, add and verify weights.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
 
 
@@ -24,16 +22,16 @@ def backbones(
     pattern: Annotated[
         str | None,
         typer.Argument(
-            metavar="PATTERN", help="With *, such as 'timm:*dinov2*'.", show_default=False
+            metavar="PATTERN", help="Pattern with *, such as 'timm:*dinov2*'.", show_default=False
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
-    """The networks there are.
+    """List the backbones.
 
-    Besides those with a name of their own: every torchvision classifier as torchvision:NAME, every
-    timm model as timm:NAME, CLIP as clip:MODEL/WEIGHTS, and your own as package.module:factory.
+    In addition to the listed names: every torchvision classifier as torchvision:NAME, every timm
+    model as timm:NAME, CLIP as clip:MODEL/WEIGHTS, and custom ones as package.module:factory.
 
     Examples:
       gan-metrics backbones
@@ -52,7 +50,7 @@ def backbones(
         for name in names:
             print(name)  # noqa: T201
         if not names:
-            console.note(f"no backbone matches {pattern!r}; patterns take *, as in 'timm:*dinov2*'")
+            console.note(f"no backbone matches {pattern!r}; use * as in 'timm:*dinov2*'")
         return
     rows = [BACKBONES[name] for name in names]
     if json:
@@ -71,7 +69,7 @@ def backbones(
         return
     console.table(
         "Backbones",
-        ("name", "default layer", "input", "what it is"),
+        ("name", "default layer", "input", "description"),
         [
             (
                 r.name,
@@ -83,7 +81,7 @@ def backbones(
         ],
     )
     forms = [library.form for library in LIBRARIES.values()]
-    console.note(f"Besides: {', '.join(forms)}, package.module:factory")
+    console.note(f"Also: {', '.join(forms)}, package.module:factory")
 
 
 @app.command()
@@ -96,9 +94,9 @@ def protocols(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
-    """The protocols: whose number is reproduced, and what it depends on.
+    """List the protocols: the tool that each one reproduces, and its settings.
 
-    Without --protocol it is pytorch-fid for the 2015 Inception, and imagenet for all others.
+    The default is pytorch-fid for the 2015 Inception, and imagenet for all other backbones.
 
     Examples:
       gan-metrics protocols
@@ -119,7 +117,7 @@ def protocols(
     if name is not None:
         print(rows[0].to_text())  # noqa: T201
         return
-    columns = ("name", "metrics", "what it is", "source")
+    columns = ("name", "metrics", "description", "source")
     console.table(
         "Protocols",
         columns,
@@ -147,9 +145,9 @@ def references(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
-    """The registered reference statistics, which stand for REAL as ref:NAME.
+    """List the registered reference statistics, which can be given as REAL: ref:NAME.
 
-    A file is fetched at its first use and held to its hash ever after.
+    A file is downloaded at first use and verified by its hash.
 
     Examples:
       gan-metrics references
@@ -201,20 +199,22 @@ def references(
 @app.command()
 @console.guarded
 def layers(
-    backbone: Annotated[str, typer.Argument(metavar="BACKBONE", help="Whose layers.")],
-    named: Annotated[bool, typer.Option("--named", help="Those with a short name alone.")] = False,
+    backbone: Annotated[str, typer.Argument(metavar="BACKBONE", help="The network.")],
+    named: Annotated[
+        bool, typer.Option("--named", help="List only layers with a short name.")
+    ] = False,
     time: Annotated[
         bool,
-        typer.Option("--time", help="Measure how long a pass takes that ends there, here and now."),
+        typer.Option("--time", help="Measure the time of a pass that ends at each layer."),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Where a network can be cut, in the order of a pass.
+    """List the layers of a network, in the order of a forward pass.
 
-    For each module: its dotted name, its short name if it has one, the shape of its output, how
-    that becomes a vector by default, the parameters up to it, and those above it, which a pass
-    that ends there does not touch. --layer takes either name; NAME:in is what goes into a module.
+    For each module: its dotted name, its short name if it has one, the shape of its output, the
+    default pooling, the number of parameters up to it, and of those after it, which a pass to this
+    layer does not use. --layer accepts either name; NAME:in is the input of a module.
 
     Examples:
       gan-metrics layers vgg19 --named
@@ -229,7 +229,7 @@ def layers(
     if json:
         console.print_json({"backbone": backbone, "layers": [layer.to_json() for layer in found]})
         return
-    columns = ["layer", "short name", "shape", "pool", "parameters to here", "above"]
+    columns = ["layer", "short name", "shape", "pool", "parameters up to it", "after it"]
     rows = [
         [
             layer.path or "(output)",
@@ -242,7 +242,7 @@ def layers(
         for layer in found
     ]
     if time:
-        columns += ["ms/image", "of the whole"]
+        columns += ["ms/image", "share of a full pass"]
         for row, layer in zip(rows, found, strict=True):
             seconds, share = layer.seconds, layer.share
             row += ["" if seconds is None else f"{1e3 * seconds:.1f}"]
@@ -256,7 +256,7 @@ def weights_list(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Which weights are on this machine, and where."""
+    """List which weights are on this machine, and their paths."""
     from gan_metrics.backbones.registry import BACKBONES
     from gan_metrics.backbones.weights import status
 
@@ -271,13 +271,11 @@ def weights_list(
 @weights_app.command("pull")
 @console.guarded
 def weights_pull(
-    backbone: Annotated[
-        str, typer.Argument(metavar="BACKBONE", help="Whose weights.")
-    ] = "inception",
+    backbone: Annotated[str, typer.Argument(metavar="BACKBONE", help="The network.")] = "inception",
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Download and verify the weights of a backbone, if they are not here."""
+    """Download and verify the weights of a backbone, unless they are present."""
     from gan_metrics.backbones.weights import find
 
     with console.progress() as report:
@@ -291,10 +289,10 @@ def weights_add(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A file that was downloaded elsewhere.")
     ],
-    backbone: Annotated[str, typer.Option(help="Whose weights.", metavar="NAME")] = "inception",
+    backbone: Annotated[str, typer.Option(help="The network.", metavar="NAME")] = "inception",
     debug: Debug = False,
 ) -> None:
-    """Verify a weights file and copy it to where it will be found."""
+    """Verify a weights file and copy it to the weights folder."""
     from gan_metrics.backbones.weights import add
 
     added = add(_source(backbone), file)
@@ -304,12 +302,10 @@ def weights_add(
 @weights_app.command("verify")
 @console.guarded
 def weights_verify(
-    backbone: Annotated[
-        str, typer.Argument(metavar="BACKBONE", help="Whose weights.")
-    ] = "inception",
+    backbone: Annotated[str, typer.Argument(metavar="BACKBONE", help="The network.")] = "inception",
     debug: Debug = False,
 ) -> None:
-    """Check the weights that would be used against the published hash."""
+    """Verify the weights that would be used by the published hash."""
     from gan_metrics.backbones.weights import find
     from gan_metrics.errors import WeightsError
 

@@ -1,4 +1,4 @@
-"""Whether sets and options belong together: the same feature space, the same resolution."""
+"""Checks that sets and options match: the same feature space and the same resolution."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ __all__ = [
 
 
 def backbone_name(backbone: object) -> str | None:
-    """The name of what was given as a backbone, if it has one."""
+    """Return the name of a backbone given as an option; ``None`` for a module or no backbone."""
     name = getattr(backbone, "name", backbone)
     return name if isinstance(name, str) else None
 
 
 def check_stated_spaces(sets: Sequence[AnySet], chosen: FeatureSpec) -> None:
-    """Refuse features and statistics of another space than the one that the options choose.
+    """Refuse features and statistics of another space than the options choose.
 
-    A file with statistics of several kinds of features passes if one kind fits.
+    A file with statistics of several kinds of features passes if one kind matches.
 
     Raises:
-        MismatchError: With the fields that differ.
+        MismatchError: If a space differs; the message lists the fields.
     """
     for given in sets:
         if isinstance(given, ImageSet):
@@ -51,7 +51,7 @@ def check_stated_spaces(sets: Sequence[AnySet], chosen: FeatureSpec) -> None:
 
 
 def _space_of_options(sets: Sequence[EmbeddedSet], options: Options) -> FeatureSpec:
-    """What the options state about the space of sets that all have their features already."""
+    """Return what the options state about the space of sets that are all embedded already."""
     backbone = next((one.spec.backbone for one in sets if one.spec.backbone), None)
     named = options.backbone
     if named is None and backbone and is_built_in(backbone):
@@ -72,25 +72,26 @@ def _space_of_options(sets: Sequence[EmbeddedSet], options: Options) -> FeatureS
 def common_space(
     sets: Sequence[EmbeddedSet], choice: FeatureSpace | None, options: Options
 ) -> tuple[FeatureSpec, tuple[str, ...]]:
-    """The feature space of one or two sets, and the fields of it that a file does not state.
+    """Return the feature space of one or two sets, and its fields that a file does not state.
 
-    What files leave open is taken from the options. Where these are silent too, 2048 dimensions
-    are taken for the default backbone's, which such files are usually made with.
+    Fields that a file does not state are taken from the options. If these are not given either,
+    2048-dimensional features are assumed to come from the default backbone, which usually makes
+    such files.
 
     Args:
         sets: One or more sets; the first and the last are compared.
-        choice: The space that images were embedded in, if there were any.
-        options: What the user stated.
+        choice: The space that images were embedded in; ``None`` if there were no images.
+        options: The user's options.
 
     Raises:
-        MismatchError: When the sets are of different spaces or dimensions.
+        MismatchError: If the sets have different spaces or dimensions.
     """
     first, last = sets[0], sets[-1]
     require_same_space(first.spec, last.spec, first.description, last.description)
     if first.dim != last.dim:
         raise MismatchError(
-            f"{first.description} has {first.dim} dimensions and {last.description} "
-            f"{last.dim}: they are of different layers; choose the one that fits with --layer"
+            f"{first.description} has {first.dim} dimensions and {last.description} has "
+            f"{last.dim}, so they come from different layers; choose the matching one with --layer"
         )
     spec = first.spec.filled_from(last.spec)
     if choice is None:
@@ -109,20 +110,20 @@ def common_space(
 
 
 def check_same_space(sets: Sequence[EmbeddedSet]) -> None:
-    """Refuse sets of different feature spaces, as far as they state theirs.
+    """Refuse sets of different feature spaces, as far as they state them.
 
     Raises:
-        MismatchError: With the fields that differ.
+        MismatchError: If the spaces differ; the message lists the fields.
     """
     for one, other in itertools.combinations(sets, 2):
         require_same_space(one.spec, other.spec, one.description, other.description)
 
 
 def declared_warnings(declared: Sequence[str]) -> list[ResultWarning]:
-    """A warning about fields of the feature space that a file does not state."""
+    """Return a warning about fields of the feature space that a file does not state."""
     if not declared:
         return []
-    message = f"a file does not state its {', '.join(declared)}: taken on trust"
+    message = f"a file does not state its {', '.join(declared)}; the command's values are assumed"
     return [("declared", message)]
 
 
@@ -130,7 +131,7 @@ def check_options_match(given: AnySet, options: Options) -> None:
     """Refuse options that contradict the feature space of features or statistics.
 
     Raises:
-        MismatchError: With the fields that differ.
+        MismatchError: If they differ; the message lists the fields.
     """
     if not isinstance(given, ImageSet):
         stated = _space_of_options([given], options)
@@ -138,24 +139,24 @@ def check_options_match(given: AnySet, options: Options) -> None:
 
 
 def check_resolutions(sets: Sequence[EmbeddedSet]) -> None:
-    """Refuse statistics of images of one size against images of other sizes.
+    """Refuse to compare statistics of images of one size with images of other sizes.
 
     Raises:
-        MismatchError: With both sizes.
+        MismatchError: If the sizes differ.
     """
     sizes = [one.resolutions for one in sets]
     stated = any(isinstance(one, Statistics) for one in sets)
     if len(sets) == 2 and stated and all(sizes) and not sizes[0] & sizes[1]:
         shown = [", ".join(f"{w}×{h}" for w, h in sorted(some)[:3]) for some in sizes]
         raise MismatchError(
-            f"{sets[0].description} is of images of {shown[0]} and {sets[1].description} of "
-            f"{shown[1]}: at another resolution the distance says nothing about the generator; "
-            "take the statistics of images of that size"
+            f"{sets[0].description} has images of {shown[0]} and {sets[1].description} of "
+            f"{shown[1]}: the distance between different resolutions says nothing about the "
+            "generator; use statistics of images of the same size"
         )
 
 
 def common_protocol(sets: Sequence[EmbeddedSet], choice: FeatureSpace | None) -> str | None:
-    """The name of the protocol of all sets, if it is known."""
+    """Return the name of the protocol that all sets share; ``None`` if it is unknown."""
     if choice is not None:
         return choice.protocol.name
     return next((one.protocol for one in sets if one.protocol), None)

@@ -1,4 +1,4 @@
-"""From sets in their feature spaces to results: values, provenance and warnings."""
+"""Compute results from embedded sets: values, provenance and warnings."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ __all__ = [
 ]
 
 SetWarnings = dict[EmbeddedSet, list[ResultWarning]]
-"""Warnings about single sets in a feature space, computed once for each."""
+"""Warnings about single sets in a feature space, each computed once."""
 
 
 @dataclass(frozen=True)
 class ProtocolRun:
-    """What is computed by one protocol.
+    """The metrics to compute with one protocol.
 
     Attributes:
         options: The options, with this protocol.
-        plan: What is computed in which feature space.
+        plan: Which metric is computed in which feature space.
         arguments: Keyword arguments by metric.
-        error_bars: Whether error bars are wanted.
-        space: The feature space of the images, if there are any.
+        error_bars: Whether to compute error bars.
+        space: The feature space of the images; ``None`` without images.
     """
 
     options: Options
@@ -74,8 +74,8 @@ class FeatureSets:
 
     Attributes:
         fake: The generated images.
-        real: The real images, if there are any.
-        held_out: Real images that the generator was not trained on, if there are any.
+        real: The real images; ``None`` for metrics of the generated images only.
+        held_out: Held-out real images, or ``None``.
     """
 
     fake: EmbeddedSet
@@ -84,23 +84,23 @@ class FeatureSets:
 
     @property
     def compared(self) -> list[EmbeddedSet]:
-        """Real (if there are any) and generated images."""
+        """Return the real (if given) and generated images."""
         return [self.fake] if self.real is None else [self.real, self.fake]
 
     @property
     def every(self) -> list[EmbeddedSet]:
-        """All sets: real, generated, held out."""
+        """Return all sets: real, generated, held-out."""
         return [*self.compared, *([] if self.held_out is None else [self.held_out])]
 
 
 @dataclass(frozen=True)
 class MetricGroup:
-    """Metrics that take the same sets in the same feature space.
+    """Metrics that use the same sets in the same feature space.
 
     Attributes:
-        rows: Name, as it was asked for, to metric.
+        rows: Metrics by name, as requested.
         sets: The sets.
-        run: The protocol's run that they belong to.
+        run: The protocol's run to which they belong.
     """
 
     rows: Mapping[str, Metric]
@@ -108,7 +108,7 @@ class MetricGroup:
     run: ProtocolRun
 
     def compute(self, sets: FeatureSets) -> dict[str, Estimate | GanMetricsError]:
-        """The metrics of these sets, or of parts of them, by the metric's own name."""
+        """Compute the metrics of these sets, or of parts of them; by the metric's own name."""
         return registry.compute(
             self.rows.values(),
             sets.real,
@@ -125,14 +125,14 @@ class Evaluation:
     """Everything that was computed for one generated set by one protocol.
 
     Attributes:
-        results: Name, as it was asked for, to result.
-        estimates: Name to estimate; influences and draws show what two results share.
-        errors: Name to the error, for what is impossible on these data.
-        not_computed: Name to the reason, for what cannot be computed from these inputs.
-        digest: The identity of the set of images, if it is known.
+        results: Results by name, as requested.
+        estimates: Estimates by name; their influences and draws show what two results share.
+        errors: Errors by name, for metrics that are impossible on these data.
+        not_computed: Reasons by name, for metrics that these inputs do not allow.
+        digest: Digest of the generated set, if known.
         groups: The metrics with the sets they were computed from.
-        space: The feature space of the images, if there are any.
-        main_sets: The sets in that space, where single images were asked for.
+        space: The feature space of the images; ``None`` without images.
+        main_sets: The sets in that space, if single images were requested.
     """
 
     results: Mapping[str, MetricResult]
@@ -155,13 +155,13 @@ def compute(
 
     Args:
         run: The protocol's run.
-        sets: Name of each metric of features to the sets in its feature space.
+        sets: For each metric of features, the sets in its feature space.
         images: The generated images, for metrics of images or of a generator.
-        known_warnings: Warnings about single sets; what is found here is added.
+        known_warnings: Warnings about single sets; new ones are added.
 
     Raises:
-        InputError: When a set has another form than a metric takes.
-        MismatchError: When the sets do not belong together.
+        InputError: If a set has another form than a metric accepts.
+        MismatchError: If the sets have different feature spaces.
     """
     plan = run.plan
     results: dict[str, MetricResult] = {}
@@ -227,7 +227,7 @@ def compute(
 def _common_space(
     sets: FeatureSets, space: FeatureSpace | None, options: Options
 ) -> tuple[FeatureSpec, tuple[str, ...]]:
-    """The feature space of all sets, and its fields that a file does not state."""
+    """Return the feature space of all sets, and its fields that a file does not state."""
     spec, declared = common_space(sets.compared, space, options)
     if sets.held_out is not None:
         _, more = common_space([sets.fake, sets.held_out], space, options)
@@ -236,7 +236,7 @@ def _common_space(
 
 
 def _used_sets(row: Metric, sets: FeatureSets) -> FeatureSets:
-    """The sets that a metric's result is about: without real images for a metric of one set."""
+    """Return the sets of a metric's result: without real images for a metric of one set."""
     return FeatureSets(sets.fake, sets.real if row.n_sets == 2 else None, sets.held_out)
 
 
@@ -250,7 +250,7 @@ def _result(
     declared: Sequence[str],
     warnings: Iterable[ResultWarning],
 ) -> MetricResult:
-    """A metric of features, with its provenance."""
+    """Return the result of a metric of features, with its provenance."""
     roles = {"fake": sets.fake} if sets.real is None else {"real": sets.real, "fake": sets.fake}
     protocol = common_protocol(sets.compared, space)
     return MetricResult(
@@ -281,7 +281,7 @@ def _result(
 
 
 def _of_images(run: ProtocolRun, row: Metric, images: ImageSet) -> tuple[MetricResult, Estimate]:
-    """A metric of images or of a generator."""
+    """Return the result of a metric of images or of a generator."""
     options, plan = run.options, run.plan
     arguments = run.arguments.get(row.name, {})
     found = compute_image_metric(
@@ -299,7 +299,9 @@ def _of_images(run: ProtocolRun, row: Metric, images: ImageSet) -> tuple[MetricR
         standard_error=estimate.standard_error,
         n_real=None,
         n_fake=found.count,
-        protocol=plan.rules.name if plan.rules is not None and row.name in plan.fitting else None,
+        protocol=plan.rules.name
+        if plan.rules is not None and row.name in plan.as_in_protocol
+        else None,
         feature_spec=found.spec,
         seed=options.seed_or_default,
         arguments=arguments,
@@ -320,14 +322,14 @@ def _of_images(run: ProtocolRun, row: Metric, images: ImageSet) -> tuple[MetricR
 
 
 def with_set_names(error: GanMetricsError, sets: Sequence[EmbeddedSet]) -> GanMetricsError:
-    """The error with the names of the sets it is about: those of one image, or else all."""
+    """Return the error with the names of its sets: of one-image sets, or else of all."""
     single = [one for one in sets if one.count == 1]
     names = " and ".join(one.description for one in single or sets)
     return type(error)(f"{names}: {error}")
 
 
 def _drawn(options: Options, sets: Sequence[EmbeddedSet | ImageSet]) -> dict[str, int]:
-    """How many images were drawn from the sets, if not all were taken."""
+    """Return how many images were drawn from the sets, if not all were used."""
     if options.max_images is None:
         return {}
     sources = [None if isinstance(one, Statistics) else one.source for one in sets]
@@ -339,7 +341,7 @@ def _drawn(options: Options, sets: Sequence[EmbeddedSet | ImageSet]) -> dict[str
 
 
 def _groups(run: ProtocolRun, sets: Mapping[str, FeatureSets]) -> list[MetricGroup]:
-    """The metrics of features, grouped by the sets that they take."""
+    """Group the metrics of features by the sets that they use."""
     found: dict[tuple[Any, ...], tuple[dict[str, Metric], FeatureSets]] = {}
     for name, given in sets.items():
         row = run.plan.rows[name]
@@ -355,12 +357,12 @@ def _groups(run: ProtocolRun, sets: Mapping[str, FeatureSets]) -> list[MetricGro
 
 
 def _digest(spaces: Iterable[EmbeddedSet]) -> str | None:
-    """The identity of a set of images, where features of it are known."""
+    """Return the digest of a set of images, if features of it are known."""
     return next((one.identity for one in spaces if not isinstance(one, Statistics)), None)
 
 
 def _displayed_name(row: Metric, spec: FeatureSpec) -> str:
-    """The metric's name, or its other name outside the feature space that gives it its name."""
+    """Return the metric's name, or its name outside of the space that gives it its name."""
     space = (spec.backbone, spec.layer, spec.pool)
     random = str(spec.weights_sha256).startswith("random")
     if row.needs == "dinov2" and random:
@@ -373,7 +375,7 @@ _TERM = "_term"
 
 
 def _terms(estimate: Estimate) -> dict[str, float]:
-    """The details whose names end in ``_term``, which add up to the value."""
+    """Return the details whose names end in ``_term``; they add up to the value."""
     return {
         name.removesuffix(_TERM): value
         for name, value in estimate.details.items()

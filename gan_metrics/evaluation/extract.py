@@ -1,4 +1,4 @@
-"""From sets of images to features: choose the feature space, then one pass into every space."""
+"""From sets of images to features: choose the feature space, then embed in one pass."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ __all__ = ["choose_feature_space", "embed", "embed_in_one_space"]
 def choose_feature_space(sets: Sequence[AnySet], options: Options) -> FeatureSpace | None:
     """Choose backbone, layer, pooling, preprocessing and weights for the images.
 
-    They come from the options, else from the header of a statistics or features file, else from
-    the defaults.
+    The choice comes from the options, else from the header of a statistics or features file, else
+    from the defaults.
 
     Returns:
-        The space; ``None`` where no set holds images.
+        The feature space; ``None`` if no set holds images.
 
     Raises:
         UsageError: For an unknown name, or ``max_images`` with features or statistics.
-        MismatchError: When the options contradict a header.
-        WeightsError: When the weights cannot be had.
+        MismatchError: If the options contradict a header.
+        WeightsError: If the weights are unavailable.
     """
     fixed = [one for one in sets if not isinstance(one, ImageSet) or one.stored]
     if options.max_images is not None and fixed:
         raise UsageError(
-            f"max_images draws images from both sides, and {fixed[0].description} is not given as "
-            "images alone"
+            f"max_images draws images from both sets, but {fixed[0].description} does not consist "
+            "of images only"
         )
     if not any(isinstance(one, ImageSet) for one in sets):
         return None
@@ -63,13 +63,13 @@ def choose_feature_space(sets: Sequence[AnySet], options: Options) -> FeatureSpa
         named = protocol_for(options.protocol).template().backbone
         recipe = None if named is None else recipe_of(named)
     if header is not None and recipe is not None and recipe.name != header.backbone:
-        header, stating = None, None  # the rest of the header belongs to another backbone
+        header, stating = None, None  # the header describes another backbone
     if header is None or stating is None:
         header, where, protocol = FeatureSpec(), "", options.protocol
     else:
         where, protocol = stating.description, options.protocol or stated_protocol(stating)
     if protocol != options.protocol and protocol not in PROTOCOLS:
-        raise MismatchError(f"the statistics are of the protocol {protocol!r}, unknown here")
+        raise MismatchError(f"the statistics have the protocol {protocol!r}, which is unknown")
     chosen = recipe or built_in(header.backbone, where)
     departures = dict(header.departures or ())
     try:
@@ -85,7 +85,7 @@ def choose_feature_space(sets: Sequence[AnySet], options: Options) -> FeatureSpa
             seed=options.seed_or_default,
             progress=options.progress,
         )
-    except WeightsError:  # sets that cannot be compared anyway need no weights
+    except WeightsError:  # report incomparable sets first
         stated = state_spec(
             chosen,
             layer=options.layer,
@@ -107,14 +107,14 @@ def embed_in_one_space(
     moments: bool = True,
     keep_features: bool = True,
 ) -> list[EmbeddedSet]:
-    """Embed the image sets among some sets in one space; the others are returned as they are.
+    """Embed the image sets among some sets in one space; return other sets unchanged.
 
     Args:
         sets: The sets.
-        choice: The feature space; ``None`` where no set holds images.
-        options: Batches, workers, faults, cache.
-        moments: Whether features must be vectors, and their moments are computed on the way.
-        keep_features: Whether features are kept; else their moments alone.
+        choice: The feature space; ``None`` if no set holds images.
+        options: Batch size, workers, handling of bad images, cache.
+        moments: Whether features must be vectors, with moments computed in the same pass.
+        keep_features: Whether to keep features; otherwise only their moments.
     """
     wanted = [[] if choice is None else [choice] for _ in sets]
     found = embed(sets, wanted, options, moments=moments, keep_features=keep_features)
@@ -132,33 +132,33 @@ def embed(
     moments: bool = True,
     keep_features: bool = True,
 ) -> list[dict[FeatureSpec, Features]]:
-    """Embed each image set in several spaces: one decode per image, one pass per network.
+    """Embed each image set in several spaces, with one decode per image and one pass per network.
 
-    Networks are built, and torch imported, only if features are missing in the cache.
+    Networks are built, and torch is imported, only if features are missing in the cache.
 
     Args:
         sets: The sets.
-        wanted: For each set, the spaces that its images are wanted in.
-        options: Batches, workers, faults, cache.
-        moments: Whether features must be vectors, and their moments are computed on the way.
-        keep_features: Whether features are kept; else their moments alone.
+        wanted: For each set, the spaces in which its images are needed.
+        options: Batch size, workers, handling of bad images, cache.
+        moments: Whether features must be vectors, with moments computed in the same pass.
+        keep_features: Whether to keep features; otherwise only their moments.
 
     Returns:
-        For each set, feature space to features; empty for features and statistics.
+        For each set, a mapping of feature spaces to features; empty for features and statistics.
 
     Raises:
-        UsageError: When the spaces of one set need different ways of decoding.
+        UsageError: If the spaces of one set need different decoding.
         GanMetricsError: As for :func:`~gan_metrics.features.extraction.extract`.
     """
     every = [choice for spaces in wanted for choice in spaces]
     if len({choice.decoding for choice in every}) > 1:
         names = sorted({choice.protocol.name for choice in every})
         raise UsageError(
-            f"the protocols {' and '.join(names)} decode images in different ways: name one, or "
-            "state --alpha and --exif"
+            f"the protocols {' and '.join(names)} decode images differently: name one of them, or "
+            "set --alpha and --exif"
         )
     how = replace(options.extraction(), moments=moments, features=keep_features)
-    if any(choice.recipe.weights is None for choice in every):  # a user's own network may change
+    if any(choice.recipe.weights is None for choice in every):  # a custom network may change
         how = replace(how, cache=None)
 
     @functools.cache
@@ -191,6 +191,6 @@ def embed(
 
 
 def _of_generator(how: ExtractionOptions) -> ExtractionOptions:
-    """A generator draws in this process, and its images are never cached."""
+    """Return options for a generator, which draws in this process and is never cached."""
     engine = "local" if ENGINES[how.engine].stream else how.engine
     return replace(how, cache=None, workers=0, engine=engine)

@@ -1,4 +1,4 @@
-"""Metrics of images and of generators: from a set and the options to a value and its provenance."""
+"""Metrics of images and of generators: from a set and the options to a value with provenance."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ImageMetric:
-    """The value of a metric of images or of a generator, and its provenance.
+    """The value of a metric of images or of a generator, with its provenance.
 
     Attributes:
         estimate: The value with its error bar.
-        spec: The network; without one, the decoding.
-        count: Images or paths.
-        digest: The hash of the images that were used.
-        skipped: Pairs of a name and a reason for images that were left out.
+        spec: The feature space of the network; without a network, only the decoding.
+        count: Number of images or paths.
+        digest: Hash of the images that were used.
+        skipped: Name and reason for each image that was left out.
         warnings: Pairs of a code and a message.
     """
 
@@ -56,21 +56,21 @@ class ImageMetric:
 
 
 class ImageMetricInput:
-    """What the function of a metric of images or of a generator takes.
+    """The input of the function of a metric of images or of a generator.
 
     Args:
         metric: The entry of the metric.
-        images: The images; drawn by a generator for a metric of generators.
-        options: Device, weights, seed, treatment of bad images, progress.
-        arguments: Of the metric.
-        error_bar: Whether the standard error is wanted.
-        alone: Whether a weights file without a backbone's name is for the network of this metric.
+        images: The images; for a metric of generators, drawn by a generator.
+        options: Device, weights, seed, handling of bad images, progress.
+        arguments: Keyword arguments of the metric.
+        error_bar: Whether to compute the standard error.
+        alone: Whether ``--weights FILE`` without a backbone's name belongs to this metric.
 
     Attributes:
-        arguments: The keyword arguments of the metric, without ``net`` and ``seed``.
-        seed: Of every random choice.
-        error_bar: Whether the standard error is wanted.
-        device: Where a network runs, such as ``"cuda"``.
+        arguments: Keyword arguments of the metric, without ``net`` and ``seed``.
+        seed: Seed of all random numbers.
+        error_bar: Whether to compute the standard error.
+        device: Device of the network, such as ``"cuda"``.
         progress: Called with a description, the number done, and the total; or ``None``.
     """
 
@@ -95,28 +95,28 @@ class ImageMetricInput:
 
     @functools.cached_property
     def images(self) -> DecodedImages:
-        """The decoded images: their number, ``names``, and ``pixels(i)``, ``uint8``, 3 × H × W."""
+        """The decoded images: ``len()``, ``names``, and ``pixels(i)``, ``uint8``, 3 × H × W."""
         source, options = self._images.source, self._options
         rows = draw_images(len(source.names), options.max_images, options.seed_or_default)
         return DecodedImages(source, options.on_error, rows, self._decoding)
 
     @functools.cached_property
     def generated(self) -> Generated:
-        """What the generator draws.
+        """The images of the generator.
 
         Raises:
-            UsageError: When the images are not drawn by a generator.
+            UsageError: If the images are not drawn by a generator.
         """
         source, most = self._images.source, self._options.max_images
         if not isinstance(source, Generated):
-            raise UsageError("a path length is that of a generator; give --generator")
+            raise UsageError("a perceptual path length needs a generator; give --generator")
         if most is not None and most < len(source.names):
             return source.redrawn(most, source.seed)
         return source
 
     @functools.cached_property
     def lpips(self) -> Lpips:
-        """The LPIPS distance, of the kind that the metric or the argument ``net`` names."""
+        """The LPIPS distance of the kind that the metric or the argument ``net`` names."""
         from gan_metrics.backbones.lpips import Lpips
 
         return Lpips(
@@ -130,8 +130,8 @@ class ImageMetricInput:
         )
 
     def result(self, estimate: Estimate) -> ImageMetric:
-        """The value with the provenance of what was used to compute it."""
-        used = vars(self)  # a cached property is there once it was used
+        """Return the value with the provenance of everything that was used to compute it."""
+        used = vars(self)  # a cached property is in here once it was used
         spec, warnings = FeatureSpec(), []
         if "lpips" in used:
             spec, warnings = self.lpips.spec, list(self.lpips.warnings)
@@ -151,7 +151,7 @@ class ImageMetricInput:
 
 
 def lpips_diversity_of(given: ImageMetricInput) -> Estimate:
-    """The mean LPIPS between pairs of the images; see :func:`lpips_diversity`."""
+    """Compute the mean LPIPS between pairs of the images; see :func:`lpips_diversity`."""
     return lpips_diversity(
         given.images,
         given.lpips,
@@ -163,7 +163,7 @@ def lpips_diversity_of(given: ImageMetricInput) -> Estimate:
 
 
 def path_length_of(given: ImageMetricInput) -> Estimate:
-    """The perceptual path length of the generator; see :func:`ppl`."""
+    """Compute the perceptual path length of the generator; see :func:`ppl`."""
     return ppl(
         given.generated,
         given.lpips,
@@ -175,7 +175,7 @@ def path_length_of(given: ImageMetricInput) -> Estimate:
 
 
 def network_of(metric: str, arguments: Mapping[str, Any]) -> str:
-    """The backbone whose weights a metric's LPIPS takes; empty: it takes no LPIPS."""
+    """Return the backbone whose weights a metric's LPIPS uses; empty if it uses no LPIPS."""
     from gan_metrics.backbones.lpips import NETS
 
     kind = _net_of(METRICS[metric], arguments)
@@ -195,15 +195,15 @@ def compute_image_metric(
     error_bar: bool,
     alone: bool,
 ) -> ImageMetric:
-    """A metric of images or of a generator.
+    """Compute a metric of images or of a generator.
 
     Args:
-        metric: Its name.
-        images: The images; drawn by a generator for a metric of generators.
-        options: Device, weights, seed, treatment of bad images, progress.
-        arguments: Of the metric.
-        error_bar: Whether the standard error is wanted.
-        alone: Whether a weights file without a backbone's name is for the network of this metric.
+        metric: Name of the metric.
+        images: The images; for a metric of generators, drawn by a generator.
+        options: Device, weights, seed, handling of bad images, progress.
+        arguments: Keyword arguments of the metric.
+        error_bar: Whether to compute the standard error.
+        alone: Whether ``--weights FILE`` without a backbone's name belongs to this metric.
 
     Raises:
         GanMetricsError: As the function of the metric does.
@@ -216,7 +216,7 @@ def compute_image_metric(
 
 
 def _departures(decoding: Decoding) -> tuple[tuple[str, str], ...]:
-    """What differs from the plain way of decoding."""
+    """Return the settings of the decoding that differ from the default."""
     plain = Decoding()
     ways = {"alpha": (decoding.alpha, plain.alpha), "exif": (decoding.exif, plain.exif)}
     return tuple(sorted((name, way) for name, (way, usual) in ways.items() if way != usual))

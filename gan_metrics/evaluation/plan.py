@@ -1,6 +1,6 @@
-"""From metrics and what was given to feature spaces: what is embedded into which, for whom.
+"""Plan which feature spaces each metric and each set needs.
 
-Every space that is a cut of one network is read from one pass of it.
+All layers of one network are read in one pass.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ from gan_metrics.stats.statistics import Statistics
 __all__ = ["Plan", "make_plan", "other_layer"]
 
 _LAYERS = {"logits": ("logits_unbiased", "logits"), "spatial": ("spatial",)}
-"""Kinds of features that are a layer of a name of their own; of several, the first there is."""
+"""Kinds of features with a layer name of their own; the first existing name is used."""
 
 _WITHOUT = {
-    "logits": "it needs class logits, and {backbone} has no layer of that name",
-    "spatial": "it is defined on the 2015 Inception's spatial features, which {backbone} has not",
+    "logits": "it needs class logits, but {backbone} has no layer of that name",
+    "spatial": "it needs the 2015 Inception's spatial features, which {backbone} does not have",
 }
 
 _OWN = {"clip": (CLIP, "cmmd", "cmmd"), "dinov2": (DINOV2, "dgm-eval", "fd_dinov2")}
-"""Kinds of features that are of a network of their own: that, and where it is defined how."""
+"""Kinds of features with a network of their own, and the protocol that defines them."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is computed in which space.
+    """Which metric is computed in which feature space.
 
     Attributes:
-        rules: The protocol, if one is known.
-        rows: Name, as it was asked for, to metric, for those that can be computed.
-        spaces: Name to the space that images are embedded into for it.
-        not_computed: Name to the reason, for the others.
-        failed: Name to the error, for those whose network's weights cannot be had.
-        fitting: Names of the metrics that the protocol has, in the network that it has them in.
-        main: Name of the network of the images' main space, if there are images.
+        rules: The protocol, or ``None``.
+        rows: Metrics that can be computed, by name as requested.
+        spaces: For each name, the space in which images are embedded.
+        not_computed: Reasons by name, for the other metrics.
+        failed: Errors by name, for metrics whose network has no weights available.
+        as_in_protocol: Names of metrics that are computed in the protocol's own network.
+        main: Name of the network of the images' main space; ``None`` without images.
     """
 
     rules: Protocol | None
@@ -63,11 +63,11 @@ class Plan:
     spaces: Mapping[str, FeatureSpace]
     not_computed: Mapping[str, str]
     failed: Mapping[str, WeightsError]
-    fitting: frozenset[str]
+    as_in_protocol: frozenset[str]
     main: str | None
 
     def metrics_of(self, role: Role) -> list[str]:
-        """Names of the metrics that take features of the sets of a role."""
+        """Return the names of the metrics that use features of the sets of a role."""
         return [
             name
             for name, row in self.rows.items()
@@ -77,7 +77,7 @@ class Plan:
         ]
 
     def spaces_for(self, given: AnySet, role: Role) -> list[FeatureSpace]:
-        """The spaces that the images of a set have to be embedded in."""
+        """Return the spaces in which the images of a set must be embedded."""
         if not isinstance(given, ImageSet):
             return []
         return [
@@ -89,12 +89,12 @@ class Plan:
     def embedded_set(
         self, given: AnySet, name: str, role: Role, features: Mapping[FeatureSpec, Features]
     ) -> EmbeddedSet:
-        """A set in the space of a metric.
+        """Return a set in the feature space of a metric.
 
         Args:
             given: The set.
-            name: The metric's name, as it was asked for.
-            role: What the set is in the evaluation.
+            name: The metric's name, as requested.
+            role: The role of the set: real, generated or held-out.
             features: The features of its images in every space of :meth:`spaces_for`.
         """
         if isinstance(given, Statistics):
@@ -105,7 +105,7 @@ class Plan:
         return features[self.spaces[name].spec] if stored is None else stored
 
     def stored_statistics(self, given: ImageSet, name: str, role: Role) -> Statistics | None:
-        """The statistics beside a set's images that serve a metric in place of the images."""
+        """Return the statistics stored with a set's images, if they suffice for a metric."""
         row = self.rows[name]
         kept = given.stored.get(row.needs)
         if kept is None or not _moments_suffice(row, role):
@@ -114,7 +114,7 @@ class Plan:
         return None if space is not None and kept.spec.differences(space.spec) else kept
 
     def ignores_statistics(self, given: AnySet, name: str, role: Role) -> bool:
-        """Whether statistics of a metric's kind lie beside images, but in another space."""
+        """Whether stored statistics are not used because they belong to another space."""
         if not isinstance(given, ImageSet):
             return False
         row = self.rows[name]
@@ -124,13 +124,13 @@ class Plan:
     def arguments(
         self, given: Mapping[str, Mapping[str, Any]], options: Options
     ) -> dict[str, dict[str, Any]]:
-        """Each metric's arguments: the protocol's, and over them what the caller says.
+        """Return the arguments of each metric: the protocol's, overridden by the caller's.
 
-        A seed that the caller names goes before the protocol's.
+        The caller's seed overrides the protocol's.
         """
         merged: dict[str, dict[str, Any]] = {}
         for row in self.rows.values() if self.rules is not None else ():
-            if self.rules is not None and row.name in self.fitting:
+            if self.rules is not None and row.name in self.as_in_protocol:
                 merged[row.name] = dict(self.rules.metrics[row.name].arguments)
                 if options.seed is not None:
                     merged[row.name].pop("seed", None)
@@ -140,7 +140,7 @@ class Plan:
 
     @property
     def moments(self) -> bool:
-        """Whether a metric takes means and covariances."""
+        """Whether a metric uses means and covariances."""
         return any(row.covariances for row in self.rows.values())
 
 
@@ -153,12 +153,12 @@ def make_plan(
     """Decide what can be computed, and from which features.
 
     Args:
-        rows: Name, as it was asked for, to metric.
+        rows: Metrics by name, as requested.
         sets: The sets.
-        choice: The space that was chosen for the images, if there are any.
-        options: What the user stated.
+        choice: The feature space chosen for the images; ``None`` without images.
+        options: The user's options.
 
-    Nothing is fetched for a metric that was not asked for by its name.
+    Nothing is downloaded for a metric that was not requested by name.
     """
     chosen = options.backbone is not None or any(
         space is not None and space.backbone for space in map(stated_space, sets.every)
@@ -196,7 +196,7 @@ def make_plan(
             cannot[name] = reason
     spaces = {name: space for name, space in found.items() if name in can}
     rules = _rules(rows, sets.every, choice, options)
-    fitting = {
+    as_in_protocol = {
         row.name
         for name, row in can.items()
         if rules is not None
@@ -204,16 +204,16 @@ def make_plan(
         and _runs_in_protocol_network(row, rules, spaces.get(name), sets.every)
     }
     main = None if choice is None else choice.recipe.name
-    return Plan(rules, can, spaces, cannot, failed, frozenset(fitting), main)
+    return Plan(rules, can, spaces, cannot, failed, frozenset(as_in_protocol), main)
 
 
 def _rules(
     rows: Request, sets: Sequence[AnySet], choice: FeatureSpace | None, options: Options
 ) -> Protocol | None:
-    """The protocol: of the images' space, of the command, or of a file's header.
+    """Return the protocol of the images' space, of the command, or of a file's header.
 
     Raises:
-        MismatchError: When two files state protocols that compute a metric in different ways.
+        MismatchError: If two files state protocols that define a metric differently.
     """
     if choice is not None:
         return choice.protocol
@@ -228,8 +228,8 @@ def _rules(
         ]
         if any(way != ways[0] for way in ways):
             raise MismatchError(
-                f"the files are made by the protocols {' and '.join(map(str, names))}, which "
-                f"compute {row.name} in different ways; name one of them with --protocol"
+                f"the files use the protocols {' and '.join(map(str, names))}, which define "
+                f"{row.name} differently; name one of them with --protocol"
             )
     return stated[0] if stated else None
 
@@ -237,7 +237,7 @@ def _rules(
 def _runs_in_protocol_network(
     row: Metric, rules: Protocol, space: FeatureSpace | None, sets: Sequence[AnySet]
 ) -> bool:
-    """Whether a metric is computed in the network that the protocol has it in."""
+    """Whether a metric is computed in the network that the protocol uses for it."""
     if row.needs in PIXEL_INPUTS:
         return True
     specs = [_of_kind(one, row).spec for one in sets if not isinstance(one, ImageSet)]
@@ -259,7 +259,7 @@ def _space(
     chosen: bool,
     wanted: bool,
 ) -> FeatureSpace | str:
-    """The space of a metric, or the reason why there is none."""
+    """Return the feature space of a metric, or the reason why it has none."""
     rules, backbone = choice.protocol, choice.recipe.name
     if row.name in rules.metrics:
         template = rules.metrics[row.name].template
@@ -287,11 +287,11 @@ def _space(
 
 
 def other_layer(choice: FeatureSpace, template: FeatureSpec) -> FeatureSpace:
-    """Another cut of the same network, with the pixels that it is defined for.
+    """Return the space of another layer of the same network, with its own preprocessing.
 
     Args:
         choice: A space of that network.
-        template: Names the layer; pool and pixels where they are not the layer's and the choice's.
+        template: Names the layer; its pooling and preprocessing override the defaults.
     """
     layer, cut = cut_of(choice.recipe, str(template.layer))
     spec = replace(
@@ -310,10 +310,10 @@ def _other(
     *,
     wanted: bool,
 ) -> FeatureSpace | str:
-    """The space of another network, if the metric was asked for by its name."""
+    """Return the space of another network, if the metric was requested by name."""
     backbone, protocol, metric = place
     if not wanted:
-        return f"it needs {backbone}: ask for it by name"
+        return f"it needs {backbone}: request it by name"
     template = protocol_for(protocol).template(metric)
     known = made.get((backbone, protocol))
     if known is None:
@@ -333,23 +333,23 @@ def _other(
 
 
 def _of_kind(given: EmbeddedSet, row: Metric) -> EmbeddedSet:
-    """A set as the statistics of a metric's kind of features, if its file holds these."""
+    """Return a set's statistics of the metric's kind of features, if its file holds them."""
     return given.for_kind(row.needs) if isinstance(given, Statistics) else given
 
 
 def _why_not(row: Metric, sets: InputSets, missing: str | None, claimed: FeatureSpec) -> str | None:
-    """Why a metric cannot be computed from these sets.
+    """Return why a metric cannot be computed from these sets; ``None`` if it can.
 
     Args:
         row: The metric.
         sets: The sets.
-        missing: Why there is no feature space for its images, if there is none.
-        claimed: What the user states about files that do not state it themselves.
+        missing: Why its images have no feature space, or ``None``.
+        claimed: The user's options about files that do not state their space.
     """
     if row.n_sets == 2 and sets.real is None:
-        return "it compares two sets, and there are no real images"
+        return "it compares two sets, but no real images are given"
     if row.needs_held_out and sets.held_out is None:
-        return "it needs real images that were not trained on (--held-out)"
+        return "it needs held-out real images (--held-out)"
     for role, given in sets:
         if (role == "real" and row.n_sets == 1) or (role == "held_out" and not row.needs_held_out):
             continue
@@ -359,37 +359,37 @@ def _why_not(row: Metric, sets: InputSets, missing: str | None, claimed: Feature
             continue
         held = _of_kind(given, row)
         if isinstance(held, Statistics) and not _moments_suffice(row, role):
-            return f"it needs images or features, and {held.description} holds moments alone"
+            return f"it needs images or features, but {held.description} holds only moments"
         spec = held.spec.filled_from(claimed)
         if row.needs in _LAYERS and not _is_of(spec, row.needs):
-            return f"it needs {row.needs}, and {held.description} holds {_described(spec)}"
+            return f"it needs {row.needs}, but {held.description} holds {_described(spec)}"
         if row.needs == "dinov2" and (spec.backbone, spec.layer or "cls") != (DINOV2, "cls"):
-            network = spec.backbone or "a network that it does not state (--backbone declares it)"
+            network = spec.backbone or "an unstated network (--backbone declares it)"
             return (
-                f"it needs class tokens of {DINOV2}, and {held.description} holds features of "
+                f"it needs class tokens of {DINOV2}, but {held.description} holds features of "
                 f"{network}, layer {spec.layer or 'not stated'}"
             )
     return None
 
 
 def _why_no_images(row: Metric, fakes: Sequence[AnySet], *, wanted: bool) -> str | None:
-    """Why a metric of images or of a generator cannot be computed."""
+    """Return why a metric of images or of a generator cannot be computed, or ``None``."""
     for fake in fakes:
         source = fake.source if isinstance(fake, ImageSet) else None
         if row.needs == "generator" and not isinstance(source, Generated):
             return "it needs a generator (--generator)"
         if source is None:
-            return f"it needs images, and {fake.description} holds none"
-    return None if wanted else "it needs LPIPS and the weights of its network: ask for it by name"
+            return f"it needs images, but {fake.description} does not hold images"
+    return None if wanted else "it needs LPIPS and its weights: request it by name"
 
 
 def _moments_suffice(row: Metric, role: Role) -> bool:
-    """Whether mean and covariance are all that a metric needs of a set."""
+    """Whether a metric needs only mean and covariance of a set."""
     return row.accepts_statistics == "both" or (role == "real" and row.accepts_statistics == "real")
 
 
 def _is_of(spec: FeatureSpec, need: str) -> bool:
-    """Whether features are of that kind, pooled as it says."""
+    """Whether features are of the kind that a metric needs, with its pooling."""
     if spec.layer not in _LAYERS[need]:
         return False
     return need != "spatial" or spec.pool == "flatten"
@@ -397,5 +397,5 @@ def _is_of(spec: FeatureSpec, need: str) -> bool:
 
 def _described(spec: FeatureSpec) -> str:
     if spec.layer is None:
-        return "features of a layer that it does not state (--layer declares it)"
+        return "features of an unstated layer (--layer declares it)"
     return f"features of {spec.layer}, pool {spec.pool or 'not stated'}"

@@ -1,7 +1,7 @@
-"""The main path: from what a user passed to results.
+"""The main path: from the user's inputs to results.
 
 :func:`evaluate_sets` reads top to bottom: open the sets, choose the feature space, plan the
-metrics, check what belongs together, extract features in one pass, compute.
+metrics, check that the sets match, extract features in one pass, compute.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from gan_metrics.results.result import EvaluationResult
 __all__ = ["Arguments", "evaluate_by_protocols", "evaluate_sets", "score"]
 
 Arguments = Mapping[str, Mapping[str, Any]]
-"""Name of a metric to its keyword arguments."""
+"""Keyword arguments by metric."""
 
 
 def evaluate_sets(
@@ -57,17 +57,17 @@ def evaluate_sets(
     arguments: Arguments | None = None,
     main_sets: bool = False,
 ) -> list[Evaluation]:
-    """Compute metrics of several generated sets against one real set, in one pass over the images.
+    """Compute metrics of several generated sets and one real set, in one pass over the images.
 
     Args:
-        request: Name, as it was asked for, to metric.
-        real: The real images, if there are any.
+        request: Metrics by name, as requested.
+        real: The real images, or ``None``.
         fakes: The generated sets.
         options: The options.
-        held_out: Real images that the generators were not trained on, if there are any.
-        error_bars: Whether error bars are wanted.
-        arguments: Name of a metric to its keyword arguments.
-        main_sets: Whether :attr:`Evaluation.main_sets` are wanted, for single images.
+        held_out: Held-out real images, or ``None``.
+        error_bars: Whether to compute error bars.
+        arguments: Keyword arguments by metric.
+        main_sets: Whether to return :attr:`Evaluation.main_sets`, for single images.
 
     Returns:
         One evaluation for each generated set.
@@ -100,21 +100,21 @@ def evaluate_by_protocols(
     arguments: Arguments | None = None,
     main_sets: bool = False,
 ) -> list[dict[str | None, Evaluation]]:
-    """As :func:`evaluate_sets`, by one or several protocols, whose images are decoded once.
+    """Do the same as :func:`evaluate_sets` with several protocols, decoding images once.
 
     Args:
-        request: Name, as it was asked for, to metric.
-        real: The real images, if there are any.
+        request: Metrics by name, as requested.
+        real: The real images, or ``None``.
         fakes: The generated sets.
         options: The options.
-        protocols: Names of protocols; ``None`` is the one of the options or of a file's header.
-        held_out: Real images that the generators were not trained on, if there are any.
-        error_bars: Whether error bars are wanted.
-        arguments: Name of a metric to its keyword arguments.
-        main_sets: Whether :attr:`Evaluation.main_sets` are wanted, for single images.
+        protocols: Names of protocols; ``None``: that of the options or of a file's header.
+        held_out: Held-out real images, or ``None``.
+        error_bars: Whether to compute error bars.
+        arguments: Keyword arguments by metric.
+        main_sets: Whether to return :attr:`Evaluation.main_sets`, for single images.
 
     Returns:
-        For each generated set, protocol to evaluation.
+        For each generated set, a mapping of protocols to evaluations.
 
     Raises:
         GanMetricsError: As for :func:`gan_metrics.fid`.
@@ -170,21 +170,21 @@ def score(
     arguments: Arguments | None = None,
     options: Options,
 ) -> EvaluationResult:
-    """As :func:`gan_metrics.evaluate`, but every metric that was named must have a value.
+    """Do the same as :func:`gan_metrics.evaluate`, but raise if a named metric has no value.
 
     Args:
         metrics: Names of metrics or families.
         real: Real images, in any form of :data:`~gan_metrics.inputs.sets.Input`; ``None`` for
-            metrics of the generated images alone.
+            metrics of the generated images only.
         fake: Generated images, in any of these forms.
-        held_out: Real images that the generator was not trained on, for ``ct`` and ``fld``.
-        error_bars: Whether error bars are wanted.
-        arguments: Name of a metric to its keyword arguments.
-        options: See :class:`~gan_metrics.inputs.options.Options`.
+        held_out: Held-out real images, for ``ct`` and ``fld``.
+        error_bars: Whether to compute error bars.
+        arguments: Keyword arguments by metric.
+        options: Keywords of :class:`~gan_metrics.inputs.options.Options`.
 
     Raises:
-        GanMetricsError: As for :func:`gan_metrics.fid`; ``InputError`` when the inputs do not have
-            the features that a metric needs.
+        GanMetricsError: As for :func:`gan_metrics.fid`; ``InputError`` if the inputs lack the
+            features that a metric needs.
     """
     request = registry.expand(metrics)
     [found] = evaluate_sets(
@@ -281,7 +281,7 @@ def _compute_run(
 def _in_main_space(
     given: AnySet, run: ProtocolRun, features: Mapping[FeatureSpec, Features]
 ) -> EmbeddedSet:
-    """A set in the feature space that the options choose."""
+    """Return a set in the feature space that the options choose."""
     if not isinstance(given, ImageSet):
         return given
     assert run.space is not None  # noqa: S101  (there are images)
@@ -293,29 +293,29 @@ def _takes_features(request: Request) -> bool:
 
 
 def _refuse_embedded_sets(sets: InputSets) -> None:
-    """Refuse features and statistics where several protocols are compared."""
+    """Refuse features and statistics if several protocols are compared."""
     for given in sets.every:
         if not isinstance(given, ImageSet) or given.stored:
             raise UsageError(
-                f"several protocols need images on both sides, and {given.description} holds what "
-                "one made of them"
+                f"several protocols need images in both sets, but {given.description} holds "
+                "features or statistics of one protocol"
             )
 
 
 def _check_network_is_needed(request: Request, options: Options, main_sets: bool) -> None:
-    """Refuse options that choose a network for features where no metric takes features."""
+    """Refuse options that choose a network for features if no metric uses features."""
     if main_sets or _takes_features(request):
         return
     for name in ("backbone", "layer", "pool", "precision"):
         if getattr(options, name) is not None:
             raise UsageError(
-                f"{' and '.join(request)} is computed by LPIPS, which has networks of its own: "
-                f"leave --{name} out (--set {next(iter(request))}.net=vgg chooses one)"
+                f"{' and '.join(request)} uses LPIPS, which has its own networks: omit --{name} "
+                f"(or choose one with --set {next(iter(request))}.net=vgg)"
             )
 
 
 def _check_weights(runs: Sequence[ProtocolRun], options: Options) -> None:
-    """Refuse one weights file for several main networks, and one that no network takes."""
+    """Refuse one weights file for several main networks, and one that no network uses."""
     given = options.weights
     mains = {run.plan.main for run in runs if run.plan.main is not None}
     used = {space.recipe.name for run in runs for space in run.plan.spaces.values()} | mains
@@ -329,22 +329,22 @@ def _check_weights(runs: Sequence[ProtocolRun], options: Options) -> None:
     unused = [name for name in named if name not in used]
     if unused and used:
         raise UsageError(
-            f"--weights {unused[0]}=…: nothing here is computed in {unused[0]}, but in "
+            f"--weights {unused[0]}=…: no metric here uses {unused[0]}, only "
             f"{' and '.join(sorted(used))}"
         )
     main = given.get("") if isinstance(given, Mapping) else given
     if main not in (None, "random") and len(mains) > 1:
         raise UsageError(
-            f"--weights {main} cannot be meant for {' and '.join(sorted(mains))}: name the "
-            "network, as in --weights inception=FILE"
+            f"--weights {main} is ambiguous between {' and '.join(sorted(mains))}: name the "
+            "network, for example --weights inception=FILE"
         )
 
 
 def _drop_unneeded_images(sets: InputSets, request: Request, options: Options) -> InputSets:
-    """Take the statistics beside images in place of the images where no metric needs images.
+    """Replace images by the statistics stored with them if no metric needs images.
 
-    Then no network is needed either, if there are no other images. Only where the options choose
-    no other space than that of the statistics.
+    If no other set has images, no network is needed either. This applies only if the options
+    choose the feature space of the statistics.
     """
     image_sets = [one for one in sets.every if isinstance(one, ImageSet)]
     stated = {stated_protocol(one) for one in sets.every}
@@ -362,7 +362,7 @@ def _drop_unneeded_images(sets: InputSets, request: Request, options: Options) -
 
 
 def _stored_or_itself(given: AnySet) -> AnySet:
-    """The statistics beside a set's images; the set itself where it holds no images."""
+    """Return the statistics stored with a set's images; the set itself if there are no images."""
     if not isinstance(given, ImageSet):
         return given
     (_, main), *others = given.stored.items()
@@ -374,7 +374,7 @@ def _with_shared_bandwidth(
     real: Mapping[str, EmbeddedSet],
     fakes: Sequence[Mapping[str, EmbeddedSet]],
 ) -> ProtocolRun:
-    """Give several generated sets the first one's bandwidth where no real images give one."""
+    """Use the first set's bandwidth for all generated sets if there are no real images."""
     arguments = {name: dict(given) for name, given in run.arguments.items()}
     for name, row in run.plan.rows.items():
         if not row.shares_bandwidth or len(fakes) < 2:

@@ -1,4 +1,4 @@
-"""What a reader of a number should know about the images, the metric and the protocol behind it."""
+"""Warnings about the images, the metric and the protocol of a result."""
 
 from __future__ import annotations
 
@@ -34,32 +34,31 @@ __all__ = [
 ]
 
 _USUAL = 10_000
-"""Images behind a published number, at least; 50,000 more often."""
+"""Least number of images behind published values; usually 50,000."""
 
 _LOSSY = ("JPEG", "MPO")
 _SIZE_GAP = 1.1
-"""Ratio of typical sizes from which two sets count as of different resolution."""
+"""Ratio of typical sizes above which two sets have different resolutions."""
 
 _LEVEL = 1e-3
-"""Below which probability chance is not taken for the cause."""
+"""Significance level of the test for different class frequencies."""
 
 _ROWS = 4096
 
 
 def set_warnings(given: EmbeddedSet) -> list[ResultWarning]:
-    """Warnings about one set of images, in whatever space.
+    """Return warnings about one set of images that do not depend on the feature space.
 
-    ``duplicates``: images that stand in it more than once. ``small-sample``: fewer images than
-    published numbers are made with.
+    ``duplicates``: the set contains images more than once. ``small-sample``: fewer images than
+    behind published numbers.
     """
     found: list[ResultWarning] = []
     if given.count is not None and given.count < _USUAL:
         found.append(
             (
                 "small-sample",
-                f"{given.description}: {given.count} images; published numbers use at least "
-                f"{_USUAL:,}, mostly 50,000, and most metrics depend on the number: compare only "
-                "with equal numbers",
+                f"{given.description}: only {given.count} images, and most metrics depend on the "
+                f"number; compare equal numbers only (published values use {_USUAL:,} to 50,000)",
             )
         )
     copies = sum(count - 1 for count in Counter(_identities(given)).values())
@@ -67,16 +66,16 @@ def set_warnings(given: EmbeddedSet) -> list[ResultWarning]:
         found.append(
             (
                 "duplicates",
-                f"{given.description}: {copies} images are exact copies of others in the set",
+                f"{given.description}: {copies} images are exact copies of others in this set",
             )
         )
     return found
 
 
 def feature_warnings(given: EmbeddedSet) -> list[ResultWarning]:
-    """Warnings about one set in its space.
+    """Return warnings about one set in its feature space.
 
-    ``constant-features``: features that are the same for all images; ``no-variance``: all of them
+    ``constant-features``: some features are equal for all images; ``no-variance``: all features
     are.
     """
     found: list[ResultWarning] = []
@@ -87,35 +86,35 @@ def feature_warnings(given: EmbeddedSet) -> list[ResultWarning]:
         found.append(
             (
                 "constant-features",
-                f"{given.description}: {constant} of {dim} features are the same for all images",
+                f"{given.description}: {constant} of {dim} features are equal for all images",
             )
         )
     return found
 
 
 def set_and_feature_warnings(given: EmbeddedSet) -> list[ResultWarning]:
-    """All warnings about one set in its feature space."""
+    """Return all warnings about one set in its feature space."""
     return [*set_warnings(given), *feature_warnings(given)]
 
 
 def unused_statistics_warning(given: Features) -> ResultWarning:
-    """The warning that statistics beside the images are of another feature space.
+    """Return the warning that statistics stored with the images have another feature space.
 
     ``stored-moments-unused``: the images were embedded instead.
     """
     message = (
-        f"{given.description} holds moments of another feature space than was asked for; its "
-        f"{given.count} images were embedded instead, which are another set"
+        f"{given.description} holds moments of another feature space than requested; its "
+        f"{given.count} images, which are another set, were embedded instead"
     )
     return "stored-moments-unused", message
 
 
 def pair_warnings(real: EmbeddedSet, fake: EmbeddedSet) -> list[ResultWarning]:
-    """Warnings about two sets.
+    """Return warnings about a pair of sets.
 
-    ``shared-images``: images that stand in both sets. ``mixed-formats``: JPEG on one side and not
-    on the other. ``source-sizes``: files of different resolution. ``class-balance``: class folders
-    of the same names, with other shares of the images.
+    ``shared-images``: images in both sets. ``mixed-formats``: JPEG files in one set only.
+    ``source-sizes``: files of different resolution. ``class-balance``: class folders of the same
+    names with different frequencies.
     """
     found: list[ResultWarning] = []
     first, second = _identities(real), _identities(fake)
@@ -123,7 +122,7 @@ def pair_warnings(real: EmbeddedSet, fake: EmbeddedSet) -> list[ResultWarning]:
     same = sum(identity in known for identity in second)
     if same:
         found.append(
-            ("shared-images", f"{same} fake images ({fake.description}) are real ones too")
+            ("shared-images", f"{same} generated images ({fake.description}) are also real images")
         )
     return [*found, *_of_files(real, fake), *_of_classes(real, fake)]
 
@@ -131,12 +130,12 @@ def pair_warnings(real: EmbeddedSet, fake: EmbeddedSet) -> list[ResultWarning]:
 def held_out_warnings(
     held_out: EmbeddedSet, real: EmbeddedSet | None, fake: EmbeddedSet
 ) -> list[ResultWarning]:
-    """Warnings about held-out images that are in another set too.
+    """Return warnings about held-out images that are also in another set.
 
-    ``held-out-overlap``: some are training images, or generated ones.
+    ``held-out-overlap``: some are training images or generated images.
 
     Raises:
-        ComputationError: When all of one set are in the other, as where a set was given twice.
+        ComputationError: If all images of one set are in the other, as if one set was given twice.
     """
     found: list[ResultWarning] = []
     own = set(_identities(held_out))
@@ -148,36 +147,36 @@ def held_out_warnings(
         if own == theirs:
             raise ComputationError(
                 f"the held-out images ({held_out.description}) are the {role} images "
-                f"({other.description}): give images that are neither trained on nor generated"
+                f"({other.description}); give images that are neither training nor generated images"
             )
         found.append(
             (
                 "held-out-overlap",
-                f"{shared} of the {len(own)} held-out images ({held_out.description}) are {role} "
-                f"images ({other.description}) too: copies cannot be distinguished from new images",
+                f"{shared} of the {len(own)} held-out images ({held_out.description}) are also "
+                f"{role} images ({other.description}): copies look like new images; remove them",
             )
         )
     return found
 
 
 def protocol_warnings(row: Metric, plan: Plan, options: Options) -> list[ResultWarning]:
-    """What a reader should know of how far the number is that of the protocol's tool."""
+    """Return warnings about differences from the number of the protocol's tool."""
     rules = plan.rules
     if rules is None:
         return []
-    if row.name in plan.fitting:
+    if row.name in plan.as_in_protocol:
         departure = rules.metrics[row.name].departure
-        told = f"{row.name} by protocol {rules.name}: {departure}"
-        return [("protocol-departs", told)] if departure else []
+        message = f"{row.name} by protocol {rules.name}: {departure}"
+        return [("protocol-departs", message)] if departure else []
     if row.name in rules.metrics:
         backbone = rules.metrics[row.name].template.backbone
-        message = f"protocol {rules.name} has {row.name} in {backbone}: here is another network"
+        message = f"protocol {rules.name} computes {row.name} in {backbone}, not in this network"
         return [("not-in-protocol", message)]
     if options.protocol is None or rules.name == "imagenet":
         return []
     message = (
-        f"protocol {rules.name} has no row for {row.name}: its tool's pixels, this toolkit's "
-        "definition"
+        f"protocol {rules.name} does not define {row.name}: computed with the protocol's "
+        "preprocessing and the metric's default definition"
     )
     return [("not-in-protocol", message)]
 
@@ -185,7 +184,7 @@ def protocol_warnings(row: Metric, plan: Plan, options: Options) -> list[ResultW
 def metric_warnings(
     row: Metric, sets: Sequence[EmbeddedSet], spec: FeatureSpec, error_bars: bool
 ) -> list[ResultWarning]:
-    """What a reader of this metric's number should know."""
+    """Return warnings about one metric's result."""
     found: list[ResultWarning] = []
     for given in sets if row.covariances else ():
         n, dim = given.count, given.dim
@@ -193,9 +192,9 @@ def metric_warnings(
             found.append(
                 (
                     "few-images",
-                    f"{given.description}: {n} images for {dim} dimensions; the covariance is "
-                    "singular and the distance far above that of the population (an error bar is "
-                    "then the infinitesimal jackknife in the span of the sample)",
+                    f"{given.description}: only {n} images for {dim} feature dimensions, so the "
+                    "covariance is singular and the distance strongly biased upwards; use more "
+                    "images, a layer with fewer dimensions, or KID",
                 )
             )
     fixed = [given.description for given in sets if isinstance(given, Statistics)]
@@ -203,22 +202,22 @@ def metric_warnings(
         found.append(
             (
                 "no-error-bar",
-                "both sides are known by their moments alone, so there is no error bar",
+                "both sets are given as mean and covariance only, so there is no error bar",
             )
         )
     elif error_bars and fixed:
         found.append(
             (
                 "reference-fixed",
-                f"{fixed[0]} is known by its moments alone: the error bar holds it fixed",
+                f"{fixed[0]} is given as mean and covariance: the error bar treats it as fixed",
             )
         )
     if row.needs == "clip" and spec.backbone != CLIP:
         found.append(
             (
                 "not-clip",
-                f"{row.name} in {spec.backbone or 'unknown'} features: published values are made "
-                f"with {CLIP}",
+                f"{row.name} in features of {spec.backbone or 'an unknown network'}: published "
+                f"values use {CLIP} and cannot be compared",
             )
         )
     if row.needs == "logits" and (spec.backbone, spec.layer) != ("inception", "logits_unbiased"):
@@ -226,7 +225,7 @@ def metric_warnings(
             (
                 "other-logits",
                 f"{row.name} with the classes of {spec.backbone or 'an unknown network'}: "
-                "published values are made with the 2015 Inception's 1008 logits without bias",
+                "published values use the 2015 Inception's 1008 logits without bias",
             )
         )
     return found
@@ -247,8 +246,8 @@ def _of_files(real: EmbeddedSet, fake: EmbeddedSet) -> list[ResultWarning]:
         found.append(
             (
                 "mixed-formats",
-                f"{lossy[0]:.0%} of the real files and {lossy[1]:.0%} of the fake ones are JPEG; "
-                "its artefacts alone move the score: save both sets in one format",
+                f"{lossy[0]:.0%} of the real and {lossy[1]:.0%} of the generated files are JPEG, "
+                "whose artifacts alone change the score; save both sets in one format",
             )
         )
     sizes = [_typical(tally.sizes) for tally in tallies]
@@ -256,17 +255,17 @@ def _of_files(real: EmbeddedSet, fake: EmbeddedSet) -> list[ResultWarning]:
         found.append(
             (
                 "source-sizes",
-                f"the real files are typically {sizes[0]:.0f} pixels wide and high and the fake "
-                f"ones {sizes[1]:.0f}; resizing then blurs one set more than the other",
+                f"real files typically have {sizes[0]:.0f} pixels per side and generated ones "
+                f"{sizes[1]:.0f}, so resizing blurs one set more; use images of the same size",
             )
         )
     return found
 
 
 def _of_classes(real: EmbeddedSet, fake: EmbeddedSet) -> list[ResultWarning]:
-    """Whether the class folders of both sides, if they share names, hold shares that chance made.
+    """Return a warning if class folders of the same names have different frequencies.
 
-    By the chi-squared test of homogeneity, at a level of 0.001.
+    Uses the chi-squared test of homogeneity at a level of 0.001.
     """
     from scipy.special import chdtrc
 
@@ -288,20 +287,20 @@ def _of_classes(real: EmbeddedSet, fake: EmbeddedSet) -> list[ResultWarning]:
     gaps = np.abs(shares[0] - shares[1])
     worst = int(np.argmax(gaps))
     absent = [name for name in every if not second[name]]
-    lacking = f"{len(absent)} classes are absent, first {absent[0]!r}; " if absent else ""
+    lacking = f"{len(absent)} classes are missing, first {absent[0]!r}; " if absent else ""
     return [
         (
             "class-balance",
-            f"the classes have other shares among the fake images than among the real ones: "
-            f"{lacking}{every[worst]!r} is {shares[0, worst]:.1%} of the real images and "
-            f"{shares[1, worst]:.1%} of the fake ones, and {gaps.sum() / 2:.1%} of all would have "
-            "to change class; the balance alone moves the score",
+            f"class frequencies of the two sets differ, which alone changes the score: "
+            f"{lacking}{every[worst]!r} is {shares[0, worst]:.1%} of the real and "
+            f"{shares[1, worst]:.1%} of the generated images, and {gaps.sum() / 2:.1%} of all "
+            "images would have to change class",
         )
     ]
 
 
 def _typical(sizes: Counter[tuple[int, int]]) -> float:
-    """The median of √(width · height)."""
+    """Return the median of √(width · height) in pixels."""
     sides = np.sqrt([width * height for width, height in sizes])
     order = np.argsort(sides)
     counts = np.cumsum(np.array(list(sizes.values()))[order])
@@ -309,7 +308,7 @@ def _typical(sizes: Counter[tuple[int, int]]) -> float:
 
 
 def _identities(given: EmbeddedSet) -> Sequence[bytes]:
-    """What stands for each image: the hash of its file, else that of its features."""
+    """Return an identity of each image: the hash of its file, else the hash of its features."""
     if isinstance(given, Statistics):
         return ()
     return given.image_digests or _hashes(given)
@@ -320,7 +319,7 @@ def _hashes(features: Features) -> list[bytes]:
 
 
 def _constant(given: EmbeddedSet) -> tuple[int, int]:
-    """How many features are the same for all images, and how many there are."""
+    """Return how many features are equal for all images, and how many there are."""
     if isinstance(given, Statistics):
         variances = np.diag(given.moments.cov)
         return int((variances <= 0).sum()), len(variances)

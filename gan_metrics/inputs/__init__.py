@@ -1,1 +1,1 @@
-"""What users pass as a set of images, and the options of every command."""
+"""Inputs: options of every command, readers, and the three kinds of sets."""

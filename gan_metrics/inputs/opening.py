@@ -1,4 +1,4 @@
-"""From what a user passed to a set: paths, URLs, names, patterns and objects."""
+"""Open a user's input as a set: paths, URLs, names, patterns and Python objects."""
 
 from __future__ import annotations
 
@@ -47,28 +47,28 @@ from gan_metrics.stats.statistics import Statistics
 __all__ = ["open_object", "open_set", "open_source"]
 
 _REGISTERED = "ref:"
-"""Before the name of a registered reference."""
+"""Prefix of a registered reference."""
 
 _PATTERN = re.compile(r"[*?\[{]")
 _WILD = re.compile(r"[*?\[]")
 
 _MAY_BE_EMBEDDED = frozenset((".npy", ".npz", ".parquet", ".pkl", ".pt", ".pth", ".safetensors"))
-"""Extensions of remote files that may be statistics or features."""
+"""Extensions of remote files that may hold statistics or features."""
 
 
 def open_set(given: Input, options: Options, *, single: bool = False) -> AnySet:
-    """Open what a user passed as a set of images.
+    """Open a user's input as a set of images, features or statistics.
 
     Args:
         given: A set in any form; see :data:`~gan_metrics.inputs.sets.Input`.
-        options: Whether folders below a folder are read, and the progress of downloads.
-        single: Whether one image file is a set.
+        options: Options for reading, such as ``recursive`` and ``progress``.
+        single: Whether one image file is accepted as a set.
 
     Raises:
-        UsageError: When it is of another type, or no reference has that name.
-        NotFoundError: When nothing is there.
-        InputError: When it cannot be read.
-        WeightsError: When a registered reference cannot be fetched.
+        UsageError: If the type is not supported, or a registered reference does not exist.
+        NotFoundError: If a path does not exist.
+        InputError: If a file cannot be read.
+        WeightsError: If a registered reference cannot be downloaded.
     """
     if isinstance(given, Statistics | Features):
         return given
@@ -84,14 +84,16 @@ def open_set(given: Input, options: Options, *, single: bool = False) -> AnySet:
         )
     text = os.fspath(given)
     if text == "":
-        raise InputError("a side is empty text; give a folder of images or a statistics file")
+        raise InputError("a set is an empty string; give a folder of images or a statistics file")
     if text.startswith(_REGISTERED):
         name = text.removeprefix(_REGISTERED)
         return statistics_or_images(open_reference(name, progress=options.progress))
     if text.startswith(named_datasets.PREFIXES):
         return ImageSet(named_datasets.named_dataset(text), kind="a data set by name")
     if text.startswith("pipe:"):
-        raise UsageError(f"{text}: programs are not run; let it write a file or a folder")
+        raise UsageError(
+            f"{text}: programs are not executed; write its output to a file or a folder first"
+        )
     if is_remote(text):
         return _open_remote(Location(text), options)
     found = probe(text)
@@ -101,24 +103,24 @@ def open_set(given: Input, options: Options, *, single: bool = False) -> AnySet:
 
 
 def open_source(path: str | os.PathLike[str], *, recursive: bool = True) -> ImageSource:
-    """The images of a path, a URL, a name or a pattern.
+    """Open the images of a path, a URL, a name or a pattern.
 
     Args:
-        path: As for :func:`open_set`.
-        recursive: Whether folders below a folder are read.
+        path: A path, URL, name or pattern, as for :func:`open_set`.
+        recursive: Whether to read subfolders.
 
     Raises:
-        InputError: When it holds features or statistics alone.
+        InputError: If it holds only features or statistics.
         GanMetricsError: As for :func:`open_set`.
     """
     found = open_set(path, Options(recursive=recursive, cache=False))
     if not isinstance(found, ImageSet):
-        raise InputError(f"{found.description} holds features or statistics, and no images")
+        raise InputError(f"{found.description} holds features or statistics, not images")
     return found.source
 
 
 def _open_part_or_pattern(text: str, options: Options) -> ImageSet:
-    """A part of a file (``FILE.h5:NAME``, ``FILE.mp4?stride=10``), or all that a pattern names."""
+    """Open a part of a file (``FILE.h5:NAME``, ``FILE.mp4?stride=10``), or a pattern's matches."""
     file, query, stride = text.rpartition("?stride=")
     if query and os.path.isfile(file) and stride.isdigit():
         return ImageSet(video.VideoSource(Path(file), int(stride)), kind="a video")
@@ -130,9 +132,9 @@ def _open_part_or_pattern(text: str, options: Options) -> ImageSet:
         if suffix in hdf5.EXTENSIONS:
             source = hdf5.Hdf5Source(Path(file), part, **pixel_options(options))
             return ImageSet(source, kind="a part of an HDF5 file")
-        raise InputError(f"{file}:{part}: only HDF5 and Parquet files have parts that are named so")
+        raise InputError(f"{file}:{part}: only HDF5 and Parquet files have named parts")
     if _PATTERN.search(text):
-        return ImageSet(_several(text, options.recursive), kind="all that a pattern names")
+        return ImageSet(_several(text, options.recursive), kind="the matches of a pattern")
     raise NotFoundError(
         f"{text} does not exist; give a folder or a batch of images, an archive, saved features, "
         "or a .npz of statistics"
@@ -140,10 +142,10 @@ def _open_part_or_pattern(text: str, options: Options) -> ImageSet:
 
 
 def _open_remote(place: Location, options: Options) -> AnySet:
-    """What lies at a URL; a file that may hold statistics or features is copied and opened."""
+    """Open a URL; files that may hold statistics or features are downloaded first."""
     if Path(place.name).suffix.lower() not in _MAY_BE_EMBEDDED:
         if _PATTERN.search(place.url):
-            return ImageSet(_several(place.url, options.recursive), kind="all that a pattern names")
+            return ImageSet(_several(place.url, options.recursive), kind="the matches of a pattern")
         return ImageSet(_remote_images(place, options.recursive))
     copy = place.fetch()
     with place.speaks_for(copy):
@@ -158,7 +160,7 @@ def _open_remote(place: Location, options: Options) -> AnySet:
 
 
 def _remote_images(place: Location, recursive: bool) -> ImageSource:
-    """The images at a URL: a folder, an archive that is read in place, or a copy."""
+    """Open the images at a URL: a folder, an archive that is read in place, or a copy."""
     if place.is_folder():
         return remote_folder(place, recursive=recursive)
     if not place.exists():
@@ -171,12 +173,14 @@ def _remote_images(place: Location, recursive: bool) -> ImageSource:
 
 
 class DownloadedSource:
-    """A remote file that cannot be read in place, as a copy that is removed with this object.
+    """A temporary copy of a remote file that cannot be read in place.
+
+    The copy is removed with this object.
 
     Args:
-        place: Where it is.
+        place: The remote file.
         copy: The copy.
-        source: The images in the copy; ``None``: to be opened.
+        source: The images in the copy; ``None``: opened on first use.
     """
 
     def __init__(self, place: Location, copy: Temporary, source: ImageSource | None = None) -> None:
@@ -192,12 +196,12 @@ class DownloadedSource:
             self.__init__(self._place, self._place.fetch())  # type: ignore[misc]
 
     def read(self, index: int) -> bytes:
-        """The bytes of one image; see :meth:`ImageSource.read`."""
+        """Return the bytes of one image; see :meth:`ImageSource.read`."""
         return self._source.read(index)
 
 
 def _several(pattern: str, recursive: bool) -> ImageSource:
-    """All that a pattern names: images, or folders and archives of them."""
+    """Open all matches of a pattern: images, or folders and archives of images."""
     import braceexpand
 
     try:
@@ -216,7 +220,10 @@ def _several(pattern: str, recursive: bool) -> ImageSource:
     images = [one for one in found if is_image(one)]
     if images and len(images) < len(found):
         other = next(one for one in found if one not in images)
-        raise InputError(f"{pattern} names images ({images[0]}) and other things ({other})")
+        raise InputError(
+            f"{pattern} matches images ({images[0]}) and other files ({other}); use a narrower "
+            "pattern"
+        )
     if not images:
         return ConcatSource(
             pattern, [(one, open_source(one, recursive=recursive)) for one in found]
@@ -227,21 +234,21 @@ def _several(pattern: str, recursive: bool) -> ImageSource:
 
 
 def _is_object(given: object) -> bool:
-    """Whether something holds images by itself: an array, a tensor, a dataset, an iterable."""
+    """Whether an object itself holds images: an array, a tensor, a dataset, an iterable."""
     return not isinstance(given, str | bytes | os.PathLike | Mapping) and (
         hasattr(given, "__iter__") or hasattr(given, "__getitem__")
     )
 
 
 def open_object(given: Iterable[Any], options: Options) -> ImageSource:
-    """The images of an object; see :mod:`gan_metrics.images.sources.python_objects`.
+    """Open the images of an object; see :mod:`gan_metrics.images.sources.python_objects`.
 
     Args:
         given: A tensor, array, list, dataset, loader or other iterable of images.
-        options: The range of their values and the order of their axes.
+        options: Value range and layout of arrays.
 
     Raises:
-        InputError: When it is empty, or gives something else than images.
+        InputError: If it is empty, or yields something other than images.
     """
     how = pixel_options(options)
     if isinstance(given, np.ndarray) or hasattr(given, "detach"):
@@ -256,17 +263,17 @@ def open_object(given: Iterable[Any], options: Options) -> ImageSource:
 
 
 def _listed_files(paths: Sequence[Any]) -> ImageSource:
-    """The images of a list of paths or URLs of image files, in its order."""
+    """Open a list of paths or URLs of image files, in its order."""
     texts = [os.fspath(one) if isinstance(one, str | os.PathLike) else one for one in paths]
     odd = next((one for one in texts if not isinstance(one, str)), None)
     if odd is not None:
-        raise InputError(f"a list of paths holds {type(odd).__name__}; expected paths alone")
+        raise InputError(f"a list of paths holds {type(odd).__name__}; expected only paths")
     remote = [is_remote(text) for text in texts]
     description = f"a list of {len(texts)} files"
     if all(remote):
         return RemoteFiles(description, {text: Location(text) for text in texts})
     if any(remote):
-        raise InputError("a list of paths holds files and URLs; give them as two sets")
+        raise InputError("a list of paths mixes files and URLs; give them as two sets")
     folders = [text for text in texts if os.path.isdir(text)]
     if folders:
         raise InputError(f"a list of paths holds the folder {folders[0]}; expected image files")

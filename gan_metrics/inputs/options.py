@@ -1,4 +1,4 @@
-"""The options that commands and public functions share, and how functions take them."""
+"""Options that commands and public functions share, and the decorator that adds them."""
 
 from __future__ import annotations
 
@@ -32,51 +32,51 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _LARGEST_SEED = 2**63 - 1
 
 Weights = str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]]
-"""A file, ``"random"``, or backbone to file."""
+"""A weights file, ``"random"``, or a mapping of backbones to weights files."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Options of every function that reads images, with their defaults; checked when made.
+    """Options of every function that reads images, with their defaults; validated on creation.
 
-    ``None`` means "not given" for what a protocol, a file's header or the hardware may decide.
+    ``None`` means "not given" for everything that a protocol, a file's header or the hardware may
+    decide.
 
     Attributes:
-        backbone: A name, as for :func:`~gan_metrics.load_backbone`, or a ``torch.nn.Module``; by
-            default what a statistics file states, else the 2015 Inception.
-        layer: Where the backbone is cut; its final pooling layer by default.
-        pool: ``"avg"``, ``"max"``, ``"cls"``, ``"flatten"`` or ``"none"``; the layer's by default.
+        backbone: A name, as for :func:`~gan_metrics.load_backbone`, or a ``torch.nn.Module``;
+            default: that of a statistics file, else the 2015 Inception.
+        layer: Layer to take features from; default: the last pooling layer.
+        pool: ``"avg"``, ``"max"``, ``"cls"``, ``"flatten"`` or ``"none"``; default: the layer's.
         protocol: A key of ``PROTOCOLS``, or an alias.
-        weights: A file, or ``"random"``; where a protocol has several networks, a mapping from
-            backbone to file, with ``""`` for the main one.
+        weights: A weights file, or ``"random"``; for a protocol with several networks, a mapping
+            of backbones to files, with ``""`` for the main one.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or a ``torch.device``.
-        precision: ``"fp32"``, ``"tf32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``; by default what a
-            header states, else ``"fp32"``.
-        batch_size: Images per forward pass; by default 8 on a CPU, 64 elsewhere.
-        workers: Processes that decode, 0: threads; with ``engine="ray"``, actors.
+        precision: ``"fp32"``, ``"tf32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``; default: that of a
+            header, else ``"fp32"``.
+        batch_size: Images per forward pass; default: 8 on a CPU, 64 on other devices.
+        workers: Number of decoding processes, 0: threads; with ``engine="ray"``, of actors.
         engine: ``"local"``; ``"openvino"``: OpenVINO runs the networks, on a CPU in ``fp32``;
-            ``"ray"``: a pool of Ray's actors embeds the images, on this machine or on the cluster
-            that Ray is connected to.
-        max_images: Take this many images of each set, drawn with ``seed``; all by default.
-        seed: Of every random choice; by default the protocol's, else 0.
-        recursive: Whether folders below a folder are read too.
-        value_range: The values that are black and white in arrays, tensors and array files of
-            another type than ``uint8``, such as ``(0, 1)`` or ``(-1, 1)``.
-        layout: The order of the axes of arrays, ``"NCHW"``, ``"NHWC"`` or ``"NHW"``; by default by
-            their shape.
-        alpha: ``"drop"``, ``"white"`` or ``"black"``; the protocol's way by default.
-        exif: ``"ignore"`` or ``"apply"``; the protocol's way by default.
-        on_error: What to do with an unreadable image: ``"raise"``, or ``"skip"`` to leave it out
-            and list it.
+            ``"ray"``: a pool of Ray actors embeds the images, on this machine or on the connected
+            cluster.
+        max_images: Number of images to draw from each set with ``seed``; default: all.
+        seed: Seed of all random numbers; default: the protocol's, else 0.
+        recursive: Whether to read subfolders.
+        value_range: Values of black and white in arrays, tensors and array files that are not
+            ``uint8``, such as ``(0, 1)`` or ``(-1, 1)``.
+        layout: Order of the axes of arrays, ``"NCHW"``, ``"NHWC"`` or ``"NHW"``; default:
+            determined from their shape.
+        alpha: Transparency: ``"drop"``, ``"white"`` or ``"black"``; default: the protocol's.
+        exif: Orientation: ``"ignore"`` or ``"apply"``; default: the protocol's.
+        on_error: Handling of unreadable images: ``"raise"``, or ``"skip"`` to leave them out and
+            list them.
         cache: A folder, or the URL of a Redis server, ``redis://host:port/db[?expire=SECONDS]``;
-            ``True``: the user's folder; ``False``: none.
-        progress: Called with a description, the images done, and their number.
-        comm: The processes that share the work, such as :func:`gan_metrics.distributed.world`:
-            all of them then make the same call, and all get the result. By default this process
-            alone.
+            ``True``: the user's folder; ``False``: no cache.
+        progress: Called with a description, the number of images done, and their total.
+        comm: The processes that share the work, such as :func:`gan_metrics.distributed.world`: all
+            of them make the same call, and all get the result. Default: this process only.
 
     Raises:
-        UsageError: For an unknown name or an impossible value.
+        UsageError: For an unknown name or an invalid value.
     """
 
     backbone: BackboneName | None = None
@@ -108,7 +108,7 @@ class Options:
             )
         if isinstance(self.protocol, list | tuple):
             raise UsageError(
-                f"protocol={self.protocol!r}: name one alone; only evaluate compares several"
+                f"protocol={self.protocol!r}: expected one protocol; only evaluate accepts several"
             )
         protocol_for(self.protocol)
         self._check_weights()
@@ -133,7 +133,8 @@ class Options:
     def _check_weights(self) -> None:
         if not isinstance(self.weights, str | os.PathLike | Mapping | None):
             raise UsageError(
-                f"weights={self.weights!r}: expected a file, 'random', or backbone to file"
+                f"weights={self.weights!r}: expected a file, 'random', or a mapping of backbones "
+                "to files"
             )
         for name in self.weights if isinstance(self.weights, Mapping) else ():
             if name and not is_built_in(name) and not library_of(name) and name not in BACKBONES:
@@ -141,15 +142,15 @@ class Options:
 
     @property
     def seed_or_default(self) -> int:
-        """The seed that was given, else 0."""
+        """Return the seed, or 0 if none was given."""
         return 0 if self.seed is None else self.seed
 
     def weights_of(self, backbone: str | None = None, *, main: bool = True) -> str | Path | None:
-        """The weights file that is named for a backbone, ``"random"``, or ``None``.
+        """Return the weights file for a backbone, ``"random"``, or ``None``.
 
         Args:
             backbone: The backbone's name.
-            main: Whether a file without a backbone's name is meant for this one.
+            main: Whether a file without a backbone's name applies to this backbone.
         """
         given = self.weights
         if isinstance(given, Mapping):
@@ -159,7 +160,7 @@ class Options:
         return "random" if given == "random" else None if given is None else Path(given)
 
     def extraction(self) -> ExtractionOptions:
-        """How images are read, batched and cached."""
+        """Return the options for reading, batching and caching images."""
         return ExtractionOptions(
             batch_size=self.batch_size,
             workers=self.workers,
@@ -175,13 +176,13 @@ class Options:
 
 
 def open_cache(given: bool | str | os.PathLike[str]) -> Cache | None:
-    """The cache that is named.
+    """Open a feature cache.
 
     Args:
-        given: A folder, the URL of a Redis server; ``True``: the user's folder; ``False``: none.
+        given: A folder, or the URL of a Redis server; ``True``: the user's folder; ``False``: none.
 
     Raises:
-        UsageError: When a URL cannot be understood, or the extra ``redis`` is missing.
+        UsageError: If a URL is invalid, or the extra ``redis`` is missing.
     """
     if given is False:
         return None
@@ -199,13 +200,13 @@ _Result = TypeVar("_Result")
 
 
 def takes_options(function: Callable[..., _Result]) -> Callable[..., _Result]:
-    """Let a function with a parameter ``options`` take the fields of :class:`Options` as keywords.
+    """Let a function with a parameter ``options`` accept the fields of :class:`Options`.
 
-    The decorated function shows them in its signature, except those that it has parameters of its
-    own for. It also takes a ready ``options=``, whose fields keywords then replace.
+    The decorated function accepts them as keywords and shows them in its signature, except those
+    that it has its own parameters for. It also accepts ``options=``; keywords override its fields.
 
     Raises:
-        UsageError: When called with a keyword that neither the function nor the options have.
+        UsageError: If a keyword is neither a parameter nor an option.
     """
     signature = inspect.signature(function)
     own = {name: one for name, one in signature.parameters.items() if name != "options"}

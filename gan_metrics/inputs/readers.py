@@ -1,7 +1,7 @@
 """The table of readers: which kinds of files and folders are read, and how each is opened.
 
-A reader is chosen by the probe of a path, in the order of the table. The table is the only place
-that lists the kinds: the message about an unknown file, ``inspect`` and the documentation use it.
+The first reader that claims a path opens it. The table is the only place that lists the kinds of
+files: the message about an unknown file, ``inspect`` and the documentation use it.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ Opened = ImageSource | AnySet
 
 @dataclass(frozen=True)
 class Reader:
-    """How one kind of file or folder is read.
+    """How to read one kind of file or folder.
 
     Attributes:
-        name: The kind, as in a list of what is accepted, such as ``"a video (.mp4)"``.
-        claims: Takes a :class:`~gan_metrics.files.probe.Probe` and returns whether the path is of
-            this kind, without opening it again.
-        open: Takes the probe and the options, and returns an
+        name: The kind, such as ``"a video (.mp4)"``.
+        claims: Function of a :class:`~gan_metrics.files.probe.Probe` that returns whether the path
+            is of this kind, without opening it again.
+        open: Function of the probe and the options that returns an
             :class:`~gan_metrics.images.sources.ImageSource`,
             :class:`~gan_metrics.stats.statistics.Statistics` or
             :class:`~gan_metrics.features.features.Features`.
-        example: How such a path looks, for the documentation.
-        image_names: What the images in it are called, and so their order.
+        example: Example of such a path, for the documentation.
+        image_names: How images are named and ordered, for the documentation.
     """
 
     name: str
@@ -69,16 +69,16 @@ class Reader:
 
 
 def open_probed(found: Probe, options: Options, *, single: bool = False) -> AnySet:
-    """Open a set by the first reader that claims it; those of plug-ins come last.
+    """Open a set with the first reader that claims it; plug-ins come last.
 
     Args:
-        found: The probe of a path on this machine.
-        options: Whether folders below a folder are read.
-        single: Whether one image file is a set.
+        found: The probe of a local path.
+        options: Options for reading.
+        single: Whether one image file is accepted as a set.
 
     Raises:
-        NotFoundError: When nothing is there.
-        InputError: When no reader claims it, or the reader cannot read it.
+        NotFoundError: If the path does not exist.
+        InputError: If no reader claims it, or the reader cannot read it.
     """
     if found.container == "missing":
         raise NotFoundError(f"{found.path} does not exist")
@@ -98,10 +98,10 @@ def open_probed(found: Probe, options: Options, *, single: bool = False) -> AnyS
 
 
 def kind_of(found: Probe) -> str:
-    """The name of the reader that claims a path; empty if there is none.
+    """Return the name of the reader that claims a path; empty if there is none.
 
     Args:
-        found: The probe of a path on this machine.
+        found: The probe of a local path.
     """
     single = "one image file" if found.is_file and is_image(found.path) else ""
     return single or next((name for name, one in READERS.items() if one.claims(found)), "")
@@ -114,7 +114,7 @@ def _as_set(opened: Opened, kind: str) -> AnySet:
 
 
 def _of_plugin(name: str, opened: Opened) -> AnySet:
-    """A set that a plug-in's reader opened; the plug-in becomes part of its feature space."""
+    """Return a set from a plug-in's reader; the plug-in becomes part of its feature space."""
     origin = READERS.origin(name)
     plugins = () if origin is None else ((origin.name, origin.version or ""),)
     found = _as_set(opened, name)
@@ -124,20 +124,20 @@ def _of_plugin(name: str, opened: Opened) -> AnySet:
 
 
 def _unknown(found: Probe, names: list[str]) -> str:
-    """The message about a path that no reader claims."""
+    """Return the message about a path that no reader claims."""
     if found.container == "special":
         return f"{found.path} is neither a folder nor a regular file"
     if found.container == "unknown" and found.error is not None:
         return found.error
-    what = "is one image" if is_image(found.path) else "is none of the kinds that are read"
+    what = "is a single image" if is_image(found.path) else "is of an unknown kind"
     return f"{found.path} {what}; expected {'; '.join(names)}"
 
 
 def statistics_or_images(found: Reference) -> AnySet:
-    """What a file of reference statistics holds: statistics, or images with statistics beside them.
+    """Return the content of a reference file: statistics, or images with stored statistics.
 
     Args:
-        found: The statistics of the file, and its images, if there are any.
+        found: The statistics of the file, and its images, if any.
     """
     if found.images is not None:
         return ImageSet(found.images, found.statistics.kinds)
@@ -156,7 +156,7 @@ def _open_features(found: Probe, options: Options) -> Features | ImageSource:
 
 
 def pixel_options(options: Options) -> dict[str, Any]:
-    """The keywords of a source of arrays: what the options declare of their pixels."""
+    """Return the keyword arguments of an array source: value range and layout."""
     return {"value_range": options.value_range, "layout": options.layout}
 
 
@@ -189,7 +189,7 @@ READERS: Registry[Reader] = Registry(
                 image_names="the keys, sorted",
             ),
             Reader(
-                "a folder that save_to_disk of Hugging Face's datasets wrote",
+                "a folder written by save_to_disk of Hugging Face's datasets",
                 lambda found: (
                     found.container == "folder" and named_datasets.is_saved_dataset(found.path)
                 ),
@@ -270,4 +270,4 @@ READERS: Registry[Reader] = Registry(
         )
     },
 )
-"""Kind of file or folder to its reader; the first that claims a path opens it."""
+"""Readers by kind of file or folder; the first that claims a path opens it."""

@@ -1,4 +1,4 @@
-"""What users pass as a set of images, as one of three types: images, features or statistics."""
+"""The three types of sets: images, features or statistics."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ file of statistics or of features, ``ref:NAME`` for registered statistics, or on
 object; the images that a generator draws; or a tensor, array, list, dataset or loader of images."""
 
 Role = Literal["real", "fake", "held_out"]
-"""What a set is in an evaluation."""
+"""The role of a set in an evaluation."""
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images that have to be embedded.
+    """Images that must be embedded.
 
     Attributes:
         source: The images.
-        stored: Statistics that their file holds beside them, by the kind of their features. In
-            ADM's reference batches they are of more images than the file holds.
-        kind: What it was opened as, such as ``"a folder of images"``; empty for objects.
+        stored: Statistics stored in the same file, by the kind of their features. In ADM's
+            reference batches they describe more images than the file holds.
+        kind: The kind of the source, such as ``"a folder of images"``; empty for objects.
         plugins: Pairs of a distribution and its version: the plug-in whose reader opened it.
     """
 
@@ -54,12 +54,12 @@ class ImageSet:
 
     @property
     def description(self) -> str:
-        """Where the images come from."""
+        """Description of the image source."""
         return self.source.description
 
 
 EmbeddedSet = Features | Statistics
-"""A set in a feature space: what metrics take."""
+"""A set in a feature space: the input of metrics."""
 
 AnySet = ImageSet | EmbeddedSet
 
@@ -69,9 +69,9 @@ class InputSets:
     """The sets of an evaluation.
 
     Attributes:
-        real: The real images, if there are any.
+        real: The real images, or ``None``.
         fakes: The generated sets.
-        held_out: Real images that the generators were not trained on, if there are any.
+        held_out: Held-out real images, or ``None``.
     """
 
     real: AnySet | None
@@ -79,7 +79,7 @@ class InputSets:
     held_out: AnySet | None = None
 
     def __iter__(self) -> Iterator[tuple[Role, AnySet]]:
-        """Every set with its role: real, generated, held out."""
+        """Iterate over all sets with their roles: real, generated, held-out."""
         if self.real is not None:
             yield "real", self.real
         for fake in self.fakes:
@@ -89,23 +89,23 @@ class InputSets:
 
     @property
     def every(self) -> list[AnySet]:
-        """Every set, in the order of iteration."""
+        """Return all sets, in the order of iteration."""
         return [one for _, one in self]
 
     def of_role(self, role: Role) -> list[AnySet]:
-        """The sets of one role."""
+        """Return the sets of one role."""
         return [one for own, one in self if own == role]
 
 
 def stated_space(given: AnySet) -> FeatureSpec | None:
-    """The feature space that a set states, or that the statistics beside its images do."""
+    """Return the feature space that a set or its stored statistics state."""
     if isinstance(given, ImageSet):
         return next((kept.spec for kept in given.stored.values()), None)
     return given.spec
 
 
 def stated_protocol(given: AnySet) -> str | None:
-    """The protocol that a set states, or that the statistics beside its images do."""
+    """Return the protocol that a set or its stored statistics state."""
     if isinstance(given, ImageSet):
         return next((kept.protocol for kept in given.stored.values()), None)
     return given.protocol

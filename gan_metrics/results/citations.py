@@ -1,6 +1,6 @@
-"""What to cite: the entries of ``citations.bib``, and their keys for protocols and networks.
+"""Citations: the entries of ``citations.bib``, and their keys for protocols and networks.
 
-The keys for a metric are in its entry, see :class:`~gan_metrics.metrics.entry.Metric`.
+The keys of a metric are in its entry, see :class:`~gan_metrics.metrics.entry.Metric`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["bibtex", "entries"]
 
 @functools.cache
 def entries() -> Mapping[str, str]:
-    """Key to BibTeX entry, as in ``citations.bib``."""
+    """Return the BibTeX entries of ``citations.bib`` by key."""
     text = resources.files("gan_metrics.results").joinpath("citations.bib").read_text("utf-8")
     found = {}
     for entry in text.strip().split("\n\n"):
@@ -28,7 +28,7 @@ def entries() -> Mapping[str, str]:
 
 
 def bibtex(keys: Iterable[str]) -> str:
-    """Entries of BibTeX, each once, in order.
+    """Return BibTeX entries in the given order, each once.
 
     Args:
         keys: Keys of ``citations.bib``, or whole entries, which begin with ``@``.

@@ -1,4 +1,4 @@
-"""What was computed, in a paragraph that is fit for a paper, and what to cite for it."""
+"""The methods paragraph for a paper, and the citations of what was computed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from gan_metrics.results.citations import bibtex
 __all__ = ["bibtex_of", "methods_of"]
 
 
-class Stated(Protocol):
-    """What is asked of a result; see :class:`~gan_metrics.results.result.MetricResult`."""
+class ResultLike(Protocol):
+    """The part of :class:`~gan_metrics.results.result.MetricResult` that the text needs."""
 
     @property
     def metric(self) -> str: ...
@@ -55,15 +55,15 @@ class Stated(Protocol):
     def value_text(self) -> str: ...
 
 
-def methods_of(results: Sequence[Stated]) -> str:
-    """One paragraph that says what was computed and how.
+def methods_of(results: Sequence[ResultLike]) -> str:
+    """Return one paragraph that describes what was computed and how.
 
     Args:
-        results: Of one run.
+        results: Results of one run.
 
     Returns:
-        Sentences on the values, their error bars, the features, the pixels, what was taken on
-        trust, and the versions. Every figure in it is one of the results'.
+        Sentences on the values, their error bars, the features, the preprocessing, assumed facts,
+        and the versions. Every number in it comes from the results.
     """
     if not results:
         return ""
@@ -78,8 +78,8 @@ def methods_of(results: Sequence[Stated]) -> str:
     return " ".join(sentences)
 
 
-def bibtex_of(results: Sequence[Stated]) -> str:
-    """BibTeX entries of the metrics, the networks, the protocols' tools, and this toolkit."""
+def bibtex_of(results: Sequence[ResultLike]) -> str:
+    """Return BibTeX entries of the metrics, the networks, the protocols' tools, and gan-metrics."""
     keys: list[str] = []
     for result in results:
         entry = entry_of(result.metric)
@@ -97,7 +97,7 @@ def bibtex_of(results: Sequence[Stated]) -> str:
     return f"{entries}\n\n{own}" if entries else own
 
 
-def _values(results: Sequence[Stated]) -> str:
+def _values(results: Sequence[ResultLike]) -> str:
     first = results[0]
     counts = {
         (r.n_sets, r.n_real if r.n_sets == 2 else None, r.n_fake, r.n_held_out) for r in results
@@ -112,7 +112,7 @@ def _values(results: Sequence[Stated]) -> str:
     return " ".join(f"{_name(r, results)}: {r.value_text()} ({_images(r)})." for r in results)
 
 
-def _images(result: Stated) -> str:
+def _images(result: ResultLike) -> str:
     fake = f"{_number(result.n_fake)} generated images"
     if "paths" in result.details:
         return f"{_number(result.n_fake)} paths"
@@ -126,26 +126,26 @@ def _number(n: int | None) -> str:
     return "an unstated number of" if n is None else f"{n:,}"
 
 
-def _name(result: Stated, among: Sequence[Stated]) -> str:
-    """A metric's name in full, with its protocol where others have the same."""
+def _name(result: ResultLike, among: Sequence[ResultLike]) -> str:
+    """Return a metric's full name, with its protocol if several protocols computed it."""
     entry = entry_of(result.metric)
     long_name = result.metric if entry is None else entry.long_name_of(result.metric)
     return long_name + _by(result, among)
 
 
-def _short(result: Stated, among: Sequence[Stated]) -> str:
+def _short(result: ResultLike, among: Sequence[ResultLike]) -> str:
     entry = entry_of(result.metric)
     label = result.metric if entry is None else entry.label_of(result.metric)
     return label + _by(result, among)
 
 
-def _by(result: Stated, among: Sequence[Stated]) -> str:
+def _by(result: ResultLike, among: Sequence[ResultLike]) -> str:
     several = {r.protocol for r in among if r.metric == result.metric}
     return f" by {result.protocol}" if len(several) > 1 else ""
 
 
-def _sets(results: Sequence[Stated]) -> list[str]:
-    """What is to be said of the sets of images."""
+def _sets(results: Sequence[ResultLike]) -> list[str]:
+    """Return sentences about drawn images and stored moments."""
     found = []
     drawn = next((r.drawn["max_images"] for r in results if r.drawn), None)
     if drawn is not None:
@@ -154,14 +154,14 @@ def _sets(results: Sequence[Stated]) -> list[str]:
         fixed = [_short(r, results) for r in results if r.fixed.get(side) == where]
         whose = f"For {', '.join(fixed)}, the" if len(fixed) < len(results) else "The"
         name = {"real": "real", "fake": "generated"}[side]
-        found.append(f"{whose} {name} images are known by stored moments ({where}), held fixed.")
+        found.append(f"{whose} {name} images are given as stored moments ({where}), held fixed.")
     return found
 
 
 def _spaces(
-    results: Sequence[Stated],
-) -> list[tuple[FeatureSpec, str | None, list[Stated]]]:
-    found: dict[tuple[str, str | None], tuple[FeatureSpec, str | None, list[Stated]]] = {}
+    results: Sequence[ResultLike],
+) -> list[tuple[FeatureSpec, str | None, list[ResultLike]]]:
+    found: dict[tuple[str, str | None], tuple[FeatureSpec, str | None, list[ResultLike]]] = {}
     for result in results:
         key = (result.feature_spec.fingerprint(), result.protocol)
         found.setdefault(key, (result.feature_spec, result.protocol, []))[2].append(result)
@@ -206,8 +206,8 @@ def _space(
     return sentences
 
 
-def _settings(results: Sequence[Stated]) -> list[str]:
-    """What each metric was computed with, beside its definition."""
+def _settings(results: Sequence[ResultLike]) -> list[str]:
+    """Return a sentence with the arguments of each metric and the seed."""
     found = []
     for result in results:
         given = dict(result.arguments)
@@ -236,7 +236,7 @@ def _plain(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _error_bars(results: Sequence[Stated]) -> list[str]:
+def _error_bars(results: Sequence[ResultLike]) -> list[str]:
     barred = [result for result in results if result.standard_error is not None]
     if not barred:
         return []
@@ -249,20 +249,20 @@ def _error_bars(results: Sequence[Stated]) -> list[str]:
     made = f" ({how})" if how else ""
     held = ", moments held fixed" if any(result.fixed for result in barred) else ""
     return [
-        f"± is one standard error over redraws of the images at these sample sizes{held}, not over "
+        f"± is one standard error for redrawing the images at these sample sizes{held}, not for "
         f"trainings{made}."
     ]
 
 
-def _reservations(results: Sequence[Stated]) -> list[str]:
+def _reservations(results: Sequence[ResultLike]) -> list[str]:
     found = []
     declared = sorted({name for result in results for name in result.declared})
     if declared:
-        found.append(f"Not stated by a file and taken on trust: {', '.join(declared)}.")
+        found.append(f"Not stated by a file and assumed: {', '.join(declared)}.")
     skipped = max(len(result.skipped_files) for result in results)
     if skipped:
         files = "1 file" if skipped == 1 else f"{skipped} files"
-        found.append(f"Left out, as not decodable: {files}.")
+        found.append(f"Left out because they cannot be decoded: {files}.")
     return found
 
 

@@ -1,4 +1,4 @@
-"""A number and everything that is needed to trust it."""
+"""Results: one value or several, with error bars, provenance and warnings; text and JSON."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _NORMAL_95 = 1.959963984540054
 _DECIMALS, _TINY = 9, 1e-3
 
 _LISTED = 16
-"""Values of a detail that are shown to a person."""
+"""Most values of a detail that the text shows."""
 
 _INITIALS = 4
-"""Names of no more letters are written as initials are."""
+"""Metric names of at most this length are printed in upper case."""
 
 
 @dataclass(frozen=True)
@@ -40,31 +40,31 @@ class MetricResult:
     """One value with its error bar and its provenance; ``float(result)`` is the value.
 
     Attributes:
-        metric: Such as ``"fid"``; ``"fd"`` in any other space than the 2015 Inception's pool3.
+        metric: Name such as ``"fid"``; ``"fd"`` in other spaces than the 2015 Inception's pool3.
         value: The value.
-        standard_error: Over redraws of the sets at these sample sizes; ``None``: there is none.
-        n_real: Real images that were counted; ``None`` where a file does not say.
-        n_fake: Fake images that were counted; ``None`` where a file does not say.
-        skipped_files: Pairs of a name and a reason for the images that were left out.
+        standard_error: Standard error for redrawing the sets at these sample sizes, or ``None``.
+        n_real: Number of real images; ``None`` if a file does not state it.
+        n_fake: Number of generated images; ``None`` if a file does not state it.
+        skipped_files: Name and reason for each image that was left out.
         protocol: Name of the protocol.
         feature_spec: The feature space.
-        declared: Fields of it that a file did not state and that were taken on trust.
-        seed: Of every random choice, but where ``arguments`` name another one for the metric.
-        arguments: Keyword arguments that the metric was given, by the caller or its protocol.
-        drawn: Where images were drawn from the sets, ``max_images``.
-        fixed: Sides known by their moments alone, ``"real"`` or ``"fake"``, and where these are
-            from: the error bar holds them fixed.
-        digests: Of the images of each side, real before fake; ``None`` where they are not known.
+        declared: Fields of the feature space that a file does not state and that were assumed.
+        seed: Seed of all random numbers, unless ``arguments`` has another one for the metric.
+        arguments: Keyword arguments of the metric, from the caller or its protocol.
+        drawn: How many images were drawn from larger sets, and ``max_images``.
+        fixed: Sets given as mean and covariance, ``"real"`` or ``"fake"``, and their source; the
+            error bar treats them as fixed.
+        digests: Digest of each set, real before generated; ``None`` if unknown.
         terms: Parts that add up to the value, such as the mean and the covariance term.
-        details: Facts beside the value, such as the number of subsets.
-        bounds: The least and the greatest value there can be; ``None``: there is none.
-        error_bar: How the error bar was made, and what it is good for.
-        n_sets: 2; 1 for a metric of the fake images alone, whose ``n_real`` is ``None``.
-        n_held_out: Images that were not trained on, for a metric that takes them.
+        details: Further numbers, such as the number of subsets.
+        bounds: Lowest and highest possible value; ``None``: unbounded.
+        error_bar: How the error bar was computed, and how accurate it is.
+        n_sets: 2; or 1 for a metric of the generated images only, with ``n_real`` ``None``.
+        n_held_out: Number of held-out real images, for a metric that uses them.
         warnings: Pairs of a code and a message.
-        versions: Of what the number depends on.
-        plugins: Pairs of a distribution and its version: the plug-ins that the metric, the
-            protocol or the feature space are from.
+        versions: Versions of the packages that affect the value.
+        plugins: Pairs of a distribution and its version: the plug-ins of the metric, the protocol
+            or the feature space.
     """
 
     metric: str
@@ -98,8 +98,8 @@ class MetricResult:
     def ci95(self) -> tuple[float, float] | None:
         """The 95 % interval for the expected value at these sample sizes, within the bounds.
 
-        It is not one for the population's value, which differs where the metric is biased: that of
-        the Fréchet distance is lower, by about 1/n.
+        It does not cover the value of the whole distributions, which differs for biased metrics:
+        that of the Fréchet distance is lower, by about 1/n.
         """
         if self.standard_error is None:
             return None
@@ -112,7 +112,7 @@ class MetricResult:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, as ``--json`` prints them."""
+        """Return the result as plain JSON values, as printed by ``--json``."""
         return {
             "metric": self.metric,
             "value": self.value,
@@ -140,7 +140,7 @@ class MetricResult:
         }
 
     def to_text(self) -> str:
-        """A few lines for a person."""
+        """Return the result as a few lines of text."""
         name = self.metric.upper() if len(self.metric) <= _INITIALS else self.metric
         lines = [f"{name} {self.value_text()}"]
         if self.ci95 is not None:
@@ -161,17 +161,17 @@ class MetricResult:
         return f"<{self.metric} {self.value_text()}>"
 
     def value_text(self) -> str:
-        """The value and its standard error, with as many digits as these have a meaning."""
+        """Return the value and its standard error with as many digits as the error justifies."""
         return value_text(self.value, self.standard_error)
 
     def provenance(self) -> list[str]:
-        """Lines on what it was computed from."""
+        """Return lines about the images, the feature space and the protocol."""
         spec = self.feature_spec
-        sides = [f"{_count(self.n_real)} real"] if self.n_sets == 2 else []
-        sides.append(f"{_count(self.n_fake)} fake")
+        counts = [f"{_count(self.n_real)} real"] if self.n_sets == 2 else []
+        counts.append(f"{_count(self.n_fake)} fake")
         if self.n_held_out is not None:
-            sides.append(f"{self.n_held_out} held out")
-        lines = [f"  images          {', '.join(sides)}"]
+            counts.append(f"{self.n_held_out} held out")
+        lines = [f"  images          {', '.join(counts)}"]
         if self.skipped_files:
             lines.append(f"  left out        {len(self.skipped_files)} images")
         space = f"{spec.backbone or '?'} {spec.layer or '?'}"
@@ -187,37 +187,37 @@ class MetricResult:
         return self.to_text()
 
     def methods(self) -> str:
-        """What was computed and how, in a paragraph that is fit for a paper."""
+        """Return a methods paragraph for a paper."""
         return methods_of([self])
 
     def bibtex(self) -> str:
-        """What to cite for it."""
+        """Return BibTeX entries of everything to cite."""
         return bibtex_of([self])
 
     def dumps(self, indent: int | None = None) -> str:
-        """The JSON document as a string; NaN is never written."""
+        """Return the JSON document as a string; NaN is never written."""
         return dumps(self.to_json(), indent)
 
 
 class EvaluationResult(Mapping[str, MetricResult]):
-    """Several values from one pass; a mapping from names, as they were asked for, to results.
+    """Several results from one pass; a mapping of names, as requested, to results.
 
-    A result is also found by what it calls itself, such as ``fd`` where ``fid`` was asked for.
+    A result is also found by its own name, such as ``fd`` if ``fid`` was requested.
 
     Args:
-        results: Name to result.
-        not_computed: Name to the reason why there is no result.
-        protocols: Where each metric was computed by several protocols, their names; the keys are
-            then ``metric@protocol``.
-        per_image: What was found of each image, if that was asked for.
-        per_class: What was found of each class, if that was asked for.
-        top: How many images of each kind are told of in text and JSON.
+        results: Results by name.
+        not_computed: Reasons by name, for metrics without a result.
+        protocols: Names of the protocols if there are several; the keys are then
+            ``metric@protocol``.
+        per_image: Scores of single images, if requested.
+        per_class: Metrics of each class, if requested.
+        top: Number of images of each kind that text and JSON list.
 
     Attributes:
-        not_computed: The same.
-        protocols: The same.
-        per_image: The same; a :class:`~gan_metrics.analysis.per_image.PerImage`.
-        per_class: The same; a :class:`~gan_metrics.analysis.per_class.PerClass`.
+        not_computed: Reasons by name, for metrics without a result.
+        protocols: Names of the protocols if there are several.
+        per_image: A :class:`~gan_metrics.analysis.per_image.PerImage`, or ``None``.
+        per_class: A :class:`~gan_metrics.analysis.per_class.PerClass`, or ``None``.
     """
 
     def __init__(
@@ -238,7 +238,7 @@ class EvaluationResult(Mapping[str, MetricResult]):
     def __getitem__(self, name: str) -> MetricResult:
         if name in self.not_computed:
             raise KeyError(f"{name} was not computed: {self.not_computed[name]}")
-        if name not in self._results and not self.protocols:  # what it calls itself: fd for fid
+        if name not in self._results and not self.protocols:  # by its own name: fd for fid
             own = (result for result in self._results.values() if result.metric == name)
             return next(own, None) or self._results[name]
         return self._results[name]
@@ -251,13 +251,13 @@ class EvaluationResult(Mapping[str, MetricResult]):
 
     @property
     def warnings(self) -> list[ResultWarning]:
-        """Those of all results, each once, and of what was found of images and classes."""
+        """Warnings of all results and of the analysis of images and classes, each once."""
         found = [w for result in self._results.values() for w in result.warnings]
         parts = [part for part in (self.per_image, self.per_class) if part is not None]
         return unique([*found, *(w for part in parts for w in part.warnings)])
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, as ``--json`` prints them."""
+        """Return the results as plain JSON values, as printed by ``--json``."""
         document: dict[str, Any] = {
             "results": [result.to_json() for result in self._results.values()],
             "not_computed": [{"metric": m, "reason": r} for m, r in self.not_computed.items()],
@@ -284,9 +284,9 @@ class EvaluationResult(Mapping[str, MetricResult]):
         return document
 
     def _beside_first(self) -> Iterator[tuple[MetricResult, MetricResult]]:
-        """Each result by another protocol than the first, and before it that by the first one.
+        """Yield each result of a later protocol with the result of the first protocol.
 
-        Distances in different networks are no two values of one thing, and are left out.
+        Distances in different networks cannot be compared and are left out.
         """
         first: dict[str, MetricResult] = {}
         for key, result in self._results.items():
@@ -297,7 +297,7 @@ class EvaluationResult(Mapping[str, MetricResult]):
                 yield before, result
 
     def _rows(self) -> list[tuple[str, ...]]:
-        """The table, with its headings."""
+        """Return the rows of the table, headings first."""
         apart = {id(result): first for first, result in self._beside_first()}
         rows = []
         for result in self._results.values():
@@ -314,11 +314,11 @@ class EvaluationResult(Mapping[str, MetricResult]):
         barred = any(result.standard_error is not None for result in self._results.values())
         heads = ("value ± standard error", "95 % interval") if barred else ("value", "")
         if self.protocols:
-            return [("metric", "protocol", *heads, f"beside {self.protocols[0]}"), *rows]
+            return [("metric", "protocol", *heads, f"vs. {self.protocols[0]}"), *rows]
         return [("metric", *heads), *rows]
 
     def to_text(self) -> str:
-        """A table for a person, and below it what it was computed from."""
+        """Return a table, followed by the provenance of its values."""
         heads, *rows = self._rows()
         lines = [text_table(heads, rows)]
         lines += [f"{name}: not computed: {why}" for name, why in self.not_computed.items()]
@@ -337,11 +337,11 @@ class EvaluationResult(Mapping[str, MetricResult]):
         return "\n".join(lines)
 
     def methods(self) -> str:
-        """What was computed and how, in a paragraph that is fit for a paper."""
+        """Return a methods paragraph for a paper."""
         return methods_of(list(self._results.values()))
 
     def bibtex(self) -> str:
-        """What to cite for it."""
+        """Return BibTeX entries of everything to cite."""
         return bibtex_of(list(self._results.values()))
 
     def __str__(self) -> str:
@@ -351,14 +351,14 @@ class EvaluationResult(Mapping[str, MetricResult]):
         return f"<EvaluationResult {', '.join(map(repr, self._results.values()))}>"
 
     def dumps(self, indent: int | None = None) -> str:
-        """The JSON document as a string; NaN is never written."""
+        """Return the JSON document as a string; NaN is never written."""
         return dumps(self.to_json(), indent)
 
 
 def plugins_used(
     metric: str, spec: FeatureSpec, protocol: str | None
 ) -> tuple[tuple[str, str], ...]:
-    """The plug-ins that a result depends on: pairs of a distribution and its version.
+    """Return the plug-ins of a result: pairs of a distribution and its version.
 
     Args:
         metric: Name of the metric's entry.
@@ -375,14 +375,14 @@ def _plugin(name: str, version: str) -> dict[str, str | None]:
 
 
 def value_text(value: float, error: float | None) -> str:
-    """A value and its standard error, with as many digits as these have a meaning."""
+    """Format a value and its standard error with as many digits as the error justifies."""
     decimals = _decimals(value, error)
     text = _digits(value, decimals)
     return text if error is None else f"{text} ± {_digits(error, decimals)}"
 
 
 def rounded_text(value: float, error: float | None) -> str:
-    """A value and its standard error as a table shows them: two digits of the error."""
+    """Format a value and its standard error for a table: two digits of the error."""
     if not error:
         return f"{value:.6g}"
     decimals = max(0, 1 - math.floor(math.log10(error)))
@@ -390,7 +390,7 @@ def rounded_text(value: float, error: float | None) -> str:
 
 
 def _beside(result: MetricResult, first: MetricResult) -> str:
-    """A difference for a person: a share, or itself where the first value may as well be zero."""
+    """Format a difference as a percentage, or as a number if the first value is nearly zero."""
     relative = _relative(result.value, first.value)
     if relative is None or abs(first.value) < 2 * (first.standard_error or 0.0):
         return f"{result.value - first.value:+.3g}"
@@ -402,17 +402,17 @@ def _network(result: MetricResult) -> tuple[str | None, str | None]:
 
 
 def _finite(value: object) -> object:
-    """A value that JSON can hold."""
+    """Return a value that JSON can hold."""
     return "inf" if value == math.inf else value
 
 
 def _relative(value: float, first: float) -> float | None:
-    """How much one value is above another, as a share of it."""
+    """Return the difference of two values relative to the first; ``None`` if that is zero."""
     return (value - first) / abs(first) if first else None
 
 
 def _decimals(value: float, error: float | None) -> int:
-    """As many as the error bar gives a meaning to and two more, and six digits of the value."""
+    """Return the number of decimals: two more than the error justifies, at most six digits."""
     sizes = [5 - math.floor(math.log10(abs(value)))] if value else [6]
     if error:
         sizes.append(2 - math.floor(math.log10(error)))
@@ -420,14 +420,14 @@ def _decimals(value: float, error: float | None) -> int:
 
 
 def _digits(value: float, decimals: int) -> str:
-    """A number with so many decimals; a tiny one that needs too many in powers of ten."""
+    """Format a number with a number of decimals; tiny numbers in scientific notation."""
     if decimals > _DECIMALS and abs(value) < _TINY:
         return f"{value:.6g}"
     return f"{value:.{min(decimals, _DECIMALS)}f}"
 
 
 def _shown(value: object) -> str:
-    """A detail for a person; empty for what is too long to be read."""
+    """Format a detail; empty if it is too long to print."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list | tuple) and len(value) <= _LISTED:
@@ -436,7 +436,7 @@ def _shown(value: object) -> str:
 
 
 def _wrapped(name: str, text: str) -> list[str]:
-    """A line of the result's text, continued below where it is long."""
+    """Format a name and a text; long texts continue on indented lines."""
     lines = textwrap.wrap(text, 74) or [""]
     head = f"  {name:<15} " if len(name) <= 15 else f"  {name}\n{' ' * 18}"
     return [head + lines[0], *(" " * 18 + line for line in lines[1:])]
