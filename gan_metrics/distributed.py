@@ -1,4 +1,4 @@
-"""One process, or several that work together: the only module that knows of ranks."""
+"""Several processes (ranks) that work together: gathering, sharing work, and shared errors."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ __all__ = ["ALONE", "Comm", "is_shared", "joined", "world"]
 T = TypeVar("T")
 
 _BLOCK = 32 << 20
-"""Bytes that go over the wire at a time."""
+"""Bytes per message."""
 
 
 @dataclass(frozen=True)
 class Comm:
-    """This process among those that work together.
+    """This process in a group of processes.
 
-    All of them call the same methods in the same order (but :meth:`owns`). What they say to each
-    other goes from host to host by Gloo, whatever the backend of the training is; the features lie
-    there in any case.
+    All ranks call the same methods in the same order (except :meth:`owns`). Messages go from host
+    to host with Gloo, whatever backend the training uses, because the features are on the host.
 
     Attributes:
-        rank: Which one this is, 0 … size − 1.
-        size: How many there are; 1: there is nobody to talk to.
+        rank: The number of this process, 0 … size − 1.
+        size: The number of processes; 1: no others.
     """
 
     rank: int = 0
@@ -40,15 +39,15 @@ class Comm:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the one that prints and writes."""
+        """Whether this rank prints and writes files."""
         return self.rank == 0
 
     def owns(self, item: int) -> bool:
-        """Whether a numbered piece of work, such as a chunk of images, is this rank's."""
+        """Whether this rank computes a numbered task, such as a chunk of images."""
         return item % self.size == self.rank
 
     def share(self, n: int) -> range:
-        """This rank's part of ``n`` pieces of work that lie beside each other; the first's first.
+        """Return this rank's part of ``n`` consecutive tasks.
 
         >>> [list(Comm(rank, 3).share(5)) for rank in range(3)]
         [[0, 1], [2, 3], [4]]
@@ -57,21 +56,21 @@ class Comm:
         return range(*ends)
 
     def gather(self, value: T) -> list[T]:
-        """The value of every rank, in their order, on every rank; pickled on the way.
+        """Return the values of all ranks, in their order, on every rank; values are pickled.
 
         Raises:
-            GanMetricsError: That of a rank which left :meth:`fail_together` with an error, instead.
-            ResourceError: When a rank is gone.
+            GanMetricsError: The error of a rank that left :meth:`fail_together` with an error.
+            ResourceError: If a rank has ended.
         """
         if self.size == 1:
             return [value]
-        return [told.value for told in self._exchange(_Message(value))]
+        return [message.value for message in self._exchange(_Message(value))]
 
     def gather_rows(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The rows of every rank, in their order, on every rank, sent in blocks.
+        """Return the rows of all ranks, in their order, on every rank, sent in blocks.
 
         Args:
-            rows: ``n × …``; n may differ, and be 0, whatever the other axes then are.
+            rows: ``n × …``; n may differ between ranks and be 0, with any other axes then.
 
         Raises:
             GanMetricsError: As for :meth:`gather`.
@@ -103,23 +102,23 @@ class Comm:
 
     @contextlib.contextmanager
     def fail_together(self) -> Iterator[None]:
-        """Work that all ranks end in the same way: if one of them fails, all do, with its error.
+        """Run a block that ends the same way on all ranks: if one fails, all raise its error.
 
-        A rank that fails says so in the place of what the others wait for.
+        A rank that fails sends its error instead of the value that the others wait for.
 
         Raises:
-            GanMetricsError: That of the first rank that failed, naming the rank.
+            GanMetricsError: The error of the first rank that failed, with its number.
         """
         try:
             yield
         except Exception as error:
             if self.size > 1 and not is_shared(error) and not isinstance(error, _GoneError):
-                self._tell(error)
+                self._send_error(error)
             raise
         self.gather(None)
 
-    def _tell(self, error: Exception) -> None:
-        """Tell the others why there is nothing more to come from here."""
+    def _send_error(self, error: Exception) -> None:
+        """Send the other ranks the error of this one."""
         kind: type[Exception] = type(error)
         why = str(error)
         if lost := failed_device(error):
@@ -127,21 +126,21 @@ class Comm:
         elif not isinstance(error, GanMetricsError):
             out = isinstance(error, MemoryError | OSError) or kind.__name__ == "OutOfMemoryError"
             kind, why = ResourceError if out else RuntimeError, f"{kind.__name__}: {error}"
-        said = _Message(None, kind, why)
+        message = _Message(None, kind, why)
         with contextlib.suppress(GanMetricsError, RuntimeError):
-            self._exchange(said)
+            self._exchange(message)
         _mark(error)
 
-    def _exchange(self, said: _Message) -> list[_Message]:
+    def _exchange(self, own: _Message) -> list[_Message]:
         import torch.distributed as dist
 
         everyone: list[Any] = [None] * self.size
         group = _host_group()
         with _lost_ranks_as_errors():
-            dist.all_gather_object(everyone, said, group=group)
-        for rank, told in enumerate(everyone):
-            if told.failed is not None:
-                error = told.failed(f"rank {rank}: {told.why}")
+            dist.all_gather_object(everyone, own, group=group)
+        for rank, message in enumerate(everyone):
+            if message.failed is not None:
+                error = message.failed(f"rank {rank}: {message.why}")
                 _mark(error)
                 raise error
         return everyone
@@ -149,7 +148,7 @@ class Comm:
 
 @dataclass(frozen=True)
 class _Message:
-    """What one rank says to the others: a value, or that it failed, and why."""
+    """A message to the other ranks: a value, or the class and text of an error."""
 
     value: Any
     failed: type[Exception] | None = None
@@ -157,11 +156,11 @@ class _Message:
 
 
 ALONE = Comm()
-"""One process."""
+"""A single process."""
 
 
 def is_shared(error: BaseException) -> bool:
-    """Whether all ranks know of an error."""
+    """Whether all ranks received an error."""
     return getattr(error, _SHARED, False)
 
 
@@ -173,7 +172,7 @@ def _mark(error: Exception) -> None:
 
 
 def world() -> Comm:
-    """The processes of torch's default group, if it is initialised; else this one alone."""
+    """Return the processes of torch's default group; this process only if it is not initialized."""
     if "torch.distributed" not in sys.modules:
         return ALONE
     import torch.distributed as dist
@@ -185,9 +184,9 @@ def world() -> Comm:
 
 @contextlib.contextmanager
 def joined() -> Iterator[Comm]:
-    """The processes that ``torchrun`` started, if it started this one; else this one alone.
+    """Yield the processes that ``torchrun`` started; this process only without ``torchrun``.
 
-    Each of them gets a GPU of its machine, where there are any.
+    Each process uses one GPU of its machine, if there are any.
     """
     if os.environ.get("WORLD_SIZE", "1") in ("", "1") or not all(map(os.environ.get, _STARTED)):
         yield ALONE
@@ -210,17 +209,17 @@ def joined() -> Iterator[Comm]:
 _STARTED = ("RANK", "MASTER_ADDR", "MASTER_PORT")
 
 _GROUP: tuple[Any, Any] = (None, None)
-"""The default group of torch, and ours of the same processes."""
+"""torch's default group, and a Gloo group of the same processes."""
 
 
 def _forget_group() -> None:
-    """Let go of ours; a group that outlives the others ends the process with a crash."""
+    """Release the Gloo group; a group that outlives the default one crashes the process at exit."""
     global _GROUP
     _GROUP = (None, None)
 
 
 def _host_group() -> Any:  # noqa: ANN401
-    """A group of all processes that talk from host to host; made by all of them at once."""
+    """Return a Gloo group of all processes; all ranks must make it at the same time."""
     global _GROUP
     import torch.distributed as dist
 
@@ -233,14 +232,14 @@ def _host_group() -> Any:  # noqa: ANN401
 
 @contextlib.contextmanager
 def _lost_ranks_as_errors() -> Iterator[None]:
-    """Let a rank that is gone be an error here too."""
+    """Turn torch's error about a lost rank into a clear one."""
     try:
         yield
     except (RuntimeError, ValueError) as error:
         first = str(error).strip().partition("\n")[0]
-        message = f"another rank is gone, or the network between them is: {first}"
+        message = f"another rank has ended, or the network failed: {first}"
         raise _GoneError(message) from error
 
 
 class _GoneError(ResourceError):
-    """There is nobody to tell."""
+    """Another rank has ended, so no error can be sent to it."""

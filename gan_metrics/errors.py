@@ -39,13 +39,13 @@ __all__ = [
 
 
 class GanMetricsError(Exception):
-    """The root of the tree; by itself, a fault of this package."""
+    """The base class; raised itself only for a bug in gan-metrics."""
 
     exit_code: int = 1
 
 
 class UsageError(GanMetricsError, ValueError):
-    """An unknown name or option, or an extra or a device that is not there."""
+    """An unknown name or option, or a missing extra or device."""
 
     exit_code = 2
 
@@ -65,13 +65,13 @@ class ImageError(InputError):
 
 
 class WeightsError(GanMetricsError, RuntimeError):
-    """Weights or published statistics cannot be had, or fail their hash."""
+    """Weights or published statistics are unavailable, or fail their hash."""
 
     exit_code = 4
 
 
 class MismatchError(GanMetricsError, ValueError):
-    """Two sides, or a file and a command, that do not belong together."""
+    """Two sets, or a file and a command, that do not match."""
 
     exit_code = 4
 
@@ -83,19 +83,19 @@ class ComputationError(GanMetricsError, ValueError):
 
 
 class ResourceError(GanMetricsError, RuntimeError):
-    """The disk, the memory or another resource gave out."""
+    """The disk, the memory or another resource failed."""
 
     exit_code = 6
 
 
 _DEVICE = ("CUDA error", "cuDNN error", "CUDNN_STATUS_", "CUBLAS_STATUS_", "HIP error")
-"""What torch's errors say where an accelerator, not a program, has failed."""
+"""Beginnings of torch's messages when a device fails."""
 
 
 def failed_device(error: BaseException) -> ResourceError | None:
-    """What to raise for an error that means that an accelerator was lost; ``None`` for others.
+    """Return the error to raise if an accelerator was lost; ``None`` for other errors.
 
-    After such an error nothing more can be computed there in this process.
+    After such an error this process cannot use the device again.
     """
     if not isinstance(error, RuntimeError) or isinstance(error, GanMetricsError):
         return None
@@ -103,8 +103,8 @@ def failed_device(error: BaseException) -> ResourceError | None:
         return None
     first = (str(error).strip().splitlines() or ["no reason given"])[0]
     return ResourceError(
-        f"the device failed ({first}); what it was given last is not used, and whole chunks are in "
-        "the cache. Run the same again, or with --device cpu if the device stays away"
+        f"the device failed ({first}); complete chunks are in the cache. Run the command again, or "
+        "use --device cpu if the device stays unavailable"
     )
 
 
@@ -112,12 +112,12 @@ _LISTED = 40
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that is in no registry, with the nearest names that are.
+    """Return the error for an unknown name, with the nearest known names.
 
     Args:
-        kind: What the name should have been, such as ``"backbone"``.
-        name: What was received.
-        known: The names there are.
+        kind: The kind of name, such as ``"backbone"``.
+        name: The name that was received.
+        known: All known names.
 
     Returns:
         The error, for the caller to raise.
@@ -125,20 +125,20 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    there_are = f"There are: {', '.join(names[:_LISTED])}{more}."
-    hint = f"Did you mean {' or '.join(close)}?" if close else there_are
+    choices = f"Known: {', '.join(names[:_LISTED])}{more}."
+    hint = f"Did you mean {' or '.join(close)}?" if close else choices
     return UsageError(f"unknown {kind} {name!r}. {hint}")
 
 
 def unreadable(path: str | os.PathLike[str], error: OSError) -> InputError:
-    """The error for a file that cannot be opened or read.
+    """Return the error for a file that cannot be opened or read.
 
     Args:
         path: The file.
-        error: What the operating system reported.
+        error: The error from the operating system.
 
     Returns:
-        A :class:`NotFoundError` where the file does not exist, for the caller to raise.
+        A :class:`NotFoundError` if the file does not exist, for the caller to raise.
     """
     kind = NotFoundError if isinstance(error, FileNotFoundError) else InputError
-    return kind(f"{os.fspath(path)} cannot be read: {error.strerror or error}")
+    return kind(f"cannot read {os.fspath(path)}: {error.strerror or error}")

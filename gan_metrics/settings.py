@@ -1,13 +1,13 @@
-"""Where things lie on this machine, and the environment variables that move them.
+"""Folders on this machine, and the environment variables that change them.
 
 ========================== ===================================================================
 ``GAN_METRICS_CACHE``      folder of the feature cache
-``GAN_METRICS_CACHE_SIZE`` its cap, in GiB (default 20)
+``GAN_METRICS_CACHE_SIZE`` its size limit, in GiB (default 20)
 ``GAN_METRICS_HOME``       weights, reference statistics and their pinned hashes
 ``GAN_METRICS_INCEPTION``  a weights file for the 2015 Inception
 ``GAN_METRICS_OFFLINE``    ``1``: open no connection
 ``GAN_METRICS_PLUGINS``    ``0``: load no plug-ins
-``TORCH_HOME``             torch hub's folder, whose checkpoints are looked through as well
+``TORCH_HOME``             torch hub's folder; its checkpoints are searched for weights
 ========================== ===================================================================
 """
 
@@ -41,10 +41,10 @@ def cache_dir() -> Path:
 
 
 def cache_limit() -> int:
-    """The cap of the feature cache, in bytes.
+    """The size limit of the feature cache, in bytes.
 
     Raises:
-        UsageError: When ``GAN_METRICS_CACHE_SIZE`` is no positive number.
+        UsageError: If ``GAN_METRICS_CACHE_SIZE`` is not a positive number.
     """
     text = os.environ.get("GAN_METRICS_CACHE_SIZE") or "20"
     try:
@@ -64,27 +64,27 @@ def home_dir() -> Path:
 def _place(variable: str, default: Callable[..., str]) -> Path:
     try:
         return Path(os.environ.get(variable) or default("gan-metrics", False))
-    except RuntimeError as error:  # a user without a home, as in some containers
+    except RuntimeError as error:  # users without a home folder, in containers
         raise UsageError(f"{error}; set {variable} to a folder") from None
 
 
 def weights_dir() -> Path:
-    """The folder that downloaded and added weights go to."""
+    """The folder of downloaded and added weights."""
     return home_dir() / "weights"
 
 
 def references_dir() -> Path:
-    """The folder that downloaded reference statistics go to, and that files are put in by hand."""
+    """The folder of reference statistics, downloaded or placed there by hand."""
     return home_dir() / "references"
 
 
 def pins_file() -> Path:
-    """The file that remembers the full hash of each artefact at its first use."""
+    """The file with the pinned hash of each downloaded artifact."""
     return home_dir() / "pins.json"
 
 
 def inception_from_environment() -> Path | None:
-    """The weights file that ``GAN_METRICS_INCEPTION`` names, if it is set."""
+    """The weights file in ``GAN_METRICS_INCEPTION``, if it is set."""
     path = os.environ.get("GAN_METRICS_INCEPTION")
     return Path(path) if path else None
 

@@ -1,4 +1,4 @@
-"""Fetch, resume, verify and pin: weights and reference statistics alike."""
+"""Download files: resume, verify, pin; used for weights and reference statistics."""
 
 from __future__ import annotations
 
@@ -37,36 +37,36 @@ __all__ = [
 _T = TypeVar("_T")
 
 ATTEMPTS = 4
-"""How often a server is asked."""
+"""Number of attempts."""
 
 RETRIED = frozenset((429, 500, 502, 503, 504))
-"""What a server answers that may answer otherwise the next time."""
+"""HTTP status codes that may succeed on a second attempt."""
 
 _TIMEOUT = 30.0
 _PIECE = 1 << 20
 
 
 class DownloadError(WeightsError):
-    """A URL could not be had; the message says why."""
+    """A URL could not be downloaded; the message has the reason."""
 
 
 _RECENT_NS = 2_000_000_000
-"""Age of a file in nanoseconds below which another change may leave its time of change as it is."""
+"""Age of a file in nanoseconds below which a change may not alter its modification time."""
 
 _KNOWN_HASHES: dict[tuple[str, int, int], str] = {}
-"""Path, size and time of change of a file to its SHA-256."""
+"""SHA-256 by path, size and modification time of a file."""
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hex; computed once per process for each path, size and time of change.
+    """Return the SHA-256 of a file in hex; computed once for each path, size and time.
 
     Raises:
-        WeightsError: When it cannot be read.
+        WeightsError: If the file cannot be read.
     """
     try:
         status = os.stat(path)
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from None
     key = (os.path.abspath(path), status.st_size, status.st_mtime_ns)
     known = _KNOWN_HASHES.get(key)
     if known is None:
@@ -84,23 +84,23 @@ def _hash(path: Path) -> str:
                 digest.update(piece)
             return digest.hexdigest()
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from None
 
 
 def pin(name: str, sha256: str) -> None:
-    """Remember the hash of an artefact at its first use, and hold it to that ever after.
+    """Store the hash of an artifact at first use; a different hash later is an error.
 
     Args:
-        name: The artefact's name, such as that of its file.
+        name: Name of the artifact, such as its file name.
         sha256: Its full hash, in hex.
 
     Raises:
-        WeightsError: When another hash was pinned before.
+        WeightsError: If another hash was pinned before.
     """
     path = settings.pins_file()
     known = _read_pins(path).get(name)
     if known is None:
-        with contextlib.suppress(OSError, ResourceError):  # a home that is read-only pins nothing
+        with contextlib.suppress(OSError, ResourceError):  # nothing is pinned in a read-only home
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{path}.lock", timeout=60):
                 pins = _read_pins(path)
@@ -109,16 +109,16 @@ def pin(name: str, sha256: str) -> None:
                     temporary.write_text(json.dumps(pins, indent=2, sort_keys=True) + "\n")
     if known not in (None, sha256):
         raise WeightsError(
-            f"{name} changed: its sha256 is {sha256}, but {known} was pinned at its first use. "
-            f"If the change is meant, remove its line from {path}"
+            f"{name} changed: its sha256 is {sha256}, but {known} was pinned at first use. If the "
+            f"change is intended, remove the line of {name} from {path}"
         )
 
 
 def pinned(name: str) -> str | None:
-    """The hash that an artefact was pinned to, if it was.
+    """Return the pinned hash of an artifact, or ``None``.
 
     Raises:
-        WeightsError: When the file of pins is broken.
+        WeightsError: If the file of pins is broken.
     """
     return _read_pins(settings.pins_file()).get(name)
 
@@ -131,19 +131,19 @@ def _read_pins(path: Path) -> dict[str, str]:
     except ValueError:
         pins = None
     if not isinstance(pins, dict):
-        raise WeightsError(f"{path} is broken: it is no JSON object; mend or delete it")
+        raise WeightsError(f"{path} is not a JSON object; repair or delete it")
     return pins
 
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place once the block ends well.
+    """Yield a temporary path next to ``path``, which replaces it if the block succeeds.
 
-    A link is followed; what is there and no regular file (a device, a pipe) is written to as it is.
+    Links are followed; devices and pipes are written directly.
 
     Raises:
-        UsageError: When the path is a folder or names nothing.
-        ResourceError: When the disk is full or cannot be written to.
+        UsageError: If the path is a folder or empty.
+        ResourceError: If the disk is full or not writable.
     """
     check_target(path)
     if os.path.exists(path) and not os.path.isfile(path):
@@ -152,7 +152,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         except GanMetricsError:
             raise
         except OSError as error:
-            raise ResourceError(f"{path} cannot be written: {error.strerror or error}") from error
+            raise ResourceError(f"cannot write {path}: {error.strerror or error}") from error
         return
     path = Path(os.path.realpath(path))
     temporary = path.with_name(f".{path.name[:96]}.{os.getpid()}.{time.monotonic_ns()}.tmp")
@@ -163,45 +163,45 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except GanMetricsError:
         raise
     except OSError as error:
-        raise ResourceError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise ResourceError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
 def check_target(path: Path) -> None:
-    """Refuse what no file can be written to, before any work is done for it.
+    """Refuse a path that cannot be written, before any work starts.
 
     Raises:
-        UsageError: When the path is a folder or names nothing.
+        UsageError: If the path is a folder or empty.
     """
     if not path.name or os.path.isdir(path):
-        raise UsageError(f"{path} is a folder; name the file to write")
+        raise UsageError(f"{path} is a folder; give the path of a file to write")
 
 
 def fetch(
     url: str, path: Path, sha256_prefix: str = "", *, progress: Progress | None = None
 ) -> str:
-    """Download a file: verified, then put in place at once.
+    """Download a file, verify it, and move it to its path in one step.
 
-    Where its hash is known it is resumed where an earlier try stopped; else it begins anew, since
-    the rest could be that of another version.
+    If the hash is known, an interrupted download is resumed; otherwise it starts again, because the
+    file may have changed.
 
-    Several processes may start at the same time: one downloads, the others wait and find it.
-    Proxies are taken from the environment (``HTTPS_PROXY`` and the like).
+    Several processes may call this at the same time: one downloads, the others wait for the file.
+    Proxies come from the environment (``HTTPS_PROXY`` and so on).
 
     Args:
-        url: ``http`` or ``https``.
-        path: Where the file goes.
-        sha256_prefix: What its SHA-256 must begin with, in hex.
-        progress: Told of the bytes as they come.
+        url: An ``http`` or ``https`` URL.
+        path: The file to write.
+        sha256_prefix: Required beginning of its SHA-256, in hex.
+        progress: Called with the number of bytes.
 
     Returns:
         The file's SHA-256, in hex.
 
     Raises:
-        DownloadError: When offline, refused, cut off too often, or of the wrong content.
-        ResourceError: When the file cannot be written.
+        DownloadError: If offline, refused, interrupted too often, or if the hash differs.
+        ResourceError: If the file cannot be written.
     """
     if settings.offline():
         raise DownloadError(f"{url}: GAN_METRICS_OFFLINE=1 forbids connections")
@@ -214,7 +214,7 @@ def fetch(
                     return found
             return _fetch_locked(url, path, sha256_prefix, progress)
     except OSError as error:
-        raise ResourceError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise ResourceError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _fetch_locked(url: str, path: Path, sha256_prefix: str, progress: Progress | None) -> str:
@@ -229,15 +229,15 @@ def _fetch_locked(url: str, path: Path, sha256_prefix: str, progress: Progress |
     if not found.startswith(sha256_prefix):
         part.unlink()
         raise DownloadError(
-            f"{url}: the file that came has the sha256 {found}, expected {sha256_prefix}…; "
-            "it was thrown away"
+            f"{url}: the downloaded file has the sha256 {found}, expected {sha256_prefix}…; it was "
+            "deleted"
         )
     os.replace(part, path)
     return found
 
 
 def _transfer(url: str, part: Path, progress: Progress | None, *, resume: bool) -> None:
-    """One connection: append to ``part`` from where it ends if wanted, or start over."""
+    """Use one connection: continue ``part`` if requested, or start over."""
     have = part.stat().st_size if resume and part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "gan-metrics"})  # noqa: S310
     if have:
@@ -245,10 +245,10 @@ def _transfer(url: str, part: Path, progress: Progress | None, *, resume: bool) 
     try:
         response = urllib.request.build_opener().open(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
-        if error.code != 416:  # what we have is not a beginning of what they have
+        if error.code != 416:  # the partial file is not a prefix of the file
             raise
         part.unlink()
-        raise ConnectionError("the partial file did not fit; starting over") from None
+        raise ConnectionError("the partial file does not match; starting over") from None
     with response:
         resumed = response.status == 206
         have = have if resumed else 0
@@ -261,7 +261,7 @@ def _transfer(url: str, part: Path, progress: Progress | None, *, resume: bool) 
                 if progress:
                     progress(f"downloading {part.stem}", have, total)
     if total and have < total:
-        raise ConnectionError(f"cut off after {have} of {total} bytes")
+        raise ConnectionError(f"interrupted after {have} of {total} bytes")
 
 
 _NETWORK_ERRORS = (
@@ -280,18 +280,18 @@ def _may_pass(error: Exception) -> bool:
 
 
 def with_retries(ask: Callable[[], _T], may_pass: Callable[[Exception], bool]) -> _T:
-    """Ask a server, at most :data:`ATTEMPTS` times.
+    """Call a function that contacts a server, at most :data:`ATTEMPTS` times.
 
     Args:
         ask: One attempt.
-        may_pass: Whether the next attempt may succeed after an error. The ``Retry-After`` in the
-            ``headers`` of the error says when.
+        may_pass: Whether the next attempt may succeed after an error. ``Retry-After`` in the
+            ``headers`` of the error sets the waiting time.
 
     Returns:
-        What the first attempt returns that raises no error.
+        The result of the first attempt that raises no error.
 
     Raises:
-        Exception: That of the last attempt, or the first that does not pass.
+        Exception: The error of the last attempt, or the first error that will not pass.
     """
     for attempt in range(ATTEMPTS - 1):
         try:
@@ -306,11 +306,11 @@ def with_retries(ask: Callable[[], _T], may_pass: Callable[[Exception], bool]) -
 
 
 def seconds_to_wait(retry_after: str | None, attempt: int) -> float:
-    """How long to wait before a server is asked again.
+    """Return how long to wait before the next attempt, in seconds.
 
     Args:
-        retry_after: What it said itself; at most a minute of it is heard.
-        attempt: How often it was asked before, from 0.
+        retry_after: The server's ``Retry-After``; limited to one minute.
+        attempt: Number of previous attempts, minus one.
     """
     if retry_after and retry_after.isdigit():
         return min(float(retry_after), 60.0)

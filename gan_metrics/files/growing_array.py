@@ -1,4 +1,4 @@
-"""An array that grows as it is filled and never fills the memory."""
+"""An array that grows while it is filled, and moves to a temporary file when it is large."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from gan_metrics.errors import ResourceError
 __all__ = ["GrowingArray"]
 
 _IN_MEMORY = 64 << 20
-"""Of more bytes than this the rows go to a temporary file that is mapped into memory."""
+"""Rows of more bytes than this go to a memory-mapped temporary file."""
 
 
 class GrowingArray:
-    """An array that grows to at most ``n`` rows, in memory or in a file without a name."""
+    """An array that grows to at most ``n`` rows, in memory or in an unnamed file."""
 
     def __init__(self, n: int, dtype: npt.DTypeLike = np.float32) -> None:
         self._n = n
@@ -30,10 +30,10 @@ class GrowingArray:
         self._filled = 0
 
     def add(self, rows: npt.NDArray[Any]) -> None:
-        """Append rows of one and the same shape, of the type that was settled.
+        """Append rows of equal shape and of the array's type.
 
         Raises:
-            ResourceError: When the disk is full.
+            ResourceError: If the disk is full.
         """
         if not len(rows):
             return
@@ -50,7 +50,7 @@ class GrowingArray:
             raise self._no_room(error) from error
 
     def array(self) -> npt.NDArray[Any]:
-        """The rows; a file is mapped into memory, and goes with the mapping."""
+        """Return the rows; a file is memory-mapped, and deleted with the mapping."""
         if self._file is None:
             return np.concatenate(self._parts)
         with self._file:
@@ -64,7 +64,7 @@ class GrowingArray:
             return None
         try:
             file = tempfile.TemporaryFile(prefix="gan-metrics-")  # noqa: SIM115
-            if hasattr(os, "posix_fallocate"):  # a full disk is said now, not hours later
+            if hasattr(os, "posix_fallocate"):  # report a full disk now, not hours later
                 os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
             raise self._no_room(error) from error
@@ -75,6 +75,6 @@ class GrowingArray:
 
     def _no_room(self, error: OSError) -> ResourceError:
         return ResourceError(
-            f"no room for {self._size() / 2**30:.1f} GiB in {tempfile.gettempdir()} "
-            f"({error.strerror}); point TMPDIR at a larger disk"
+            f"{tempfile.gettempdir()} has no room for {self._size() / 2**30:.1f} GiB "
+            f"({error.strerror}); set TMPDIR to a larger disk"
         )

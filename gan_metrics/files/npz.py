@@ -1,7 +1,7 @@
 """The arrays of ``.npy`` and ``.npz`` files: their headers, their offsets, and reading them.
 
-Pickled objects are never loaded. A size in a header is compared with the size of the file before
-memory is allocated for it.
+Pickled objects are never loaded. Sizes in headers are compared with the size of the file before
+memory is allocated.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NPY_MAGIC = b"\x93NUMPY"
 """The first bytes of an ``.npy``."""
 
 _LONGEST_HEADER = 1 << 16
-"""Bytes of an array's header; NumPy refuses to evaluate longer ones than 10,000."""
+"""Bytes of an array's header; NumPy refuses headers longer than 10,000."""
 
 _LOCAL_HEADER = 30
 """Bytes of a zip member's local header before its name and its extra field."""
@@ -35,7 +35,7 @@ _LOCAL_HEADER = 30
 
 @dataclass(frozen=True)
 class StoredArray:
-    """An array in a file, not read yet.
+    """An array in a file, not loaded yet.
 
     Attributes:
         path: The file.
@@ -44,7 +44,7 @@ class StoredArray:
         shape: Its axes.
         fortran: Whether the first axis varies fastest.
         start: Length of its own header in bytes; the values follow.
-        offset: Where in the file the values begin, in bytes; ``None`` if they are compressed.
+        offset: Position of the values in the file, in bytes; ``None`` if they are compressed.
         member: The member of the ``.npz`` that contains it.
     """
 
@@ -59,7 +59,7 @@ class StoredArray:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[IO[bytes]]:
-        """The file or member from its start, including the ``.npy`` header; its CRC is checked."""
+        """Open the file or member from its start, with the ``.npy`` header; its CRC is checked."""
         if self.member is None:
             with open(self.path, "rb") as file:
                 yield file
@@ -68,10 +68,10 @@ class StoredArray:
                 yield member
 
     def refuse_objects(self) -> None:
-        """Raise an error if the values can only be read by unpickling them.
+        """Raise an error if the values can only be read by unpickling.
 
         Raises:
-            InputError: When they are pickled objects.
+            InputError: If they are pickled objects.
         """
         if self.dtype.hasobject:
             raise InputError(
@@ -81,32 +81,32 @@ class StoredArray:
 
 
 def npy_array(path: Path, file: BinaryIO) -> StoredArray:
-    """The array of an open ``.npy``; its values are not read.
+    """Return the array of an open ``.npy``; its values are not read.
 
     Args:
         path: The file, for messages and for reading it later.
         file: The same file, open.
 
     Raises:
-        ValueError: When the header is broken or the file is cut off.
+        ValueError: If the header is broken or the file is truncated.
     """
     file.seek(0)
     return _array(path, "", file, os.fstat(file.fileno()).st_size)
 
 
 def npz_arrays(path: Path, file: BinaryIO) -> tuple[dict[str, StoredArray], tuple[str, ...]]:
-    """The arrays of an open ``.npz`` by name; their values are not read.
+    """Return the arrays of an open ``.npz`` by name; their values are not read.
 
     Args:
         path: The file, for messages and for reading it later.
         file: The same file, open.
 
     Returns:
-        The arrays, and the names of the members that are no arrays.
+        The arrays, and the names of the members that are not arrays.
 
     Raises:
-        Exception: What :mod:`zipfile` raises for a broken archive, and ``ValueError`` for an array
-            that is.
+        Exception: What :mod:`zipfile` raises for a broken archive, or ``ValueError`` for a broken
+            array.
     """
     found, others = {}, []
     with zipfile.ZipFile(file) as archive:
@@ -121,14 +121,14 @@ def npz_arrays(path: Path, file: BinaryIO) -> tuple[dict[str, StoredArray], tupl
 
 
 def read_arrays(file: BinaryIO, arrays: Mapping[str, StoredArray]) -> dict[str, np.ndarray]:
-    """Read arrays of an open ``.npz``. Checksums are checked.
+    """Read arrays of an open ``.npz`` and verify their checksums.
 
     Args:
         file: The file.
         arrays: The arrays to read, by name.
 
     Raises:
-        InputError: When the values are pickled objects.
+        InputError: If the values are pickled objects.
         Exception: What NumPy and :mod:`zipfile` raise for a broken file; see :func:`reading`.
     """
     for stored in arrays.values():
@@ -139,21 +139,21 @@ def read_arrays(file: BinaryIO, arrays: Mapping[str, StoredArray]) -> dict[str, 
             with archive.open(stored.member or name) as member:
                 found[name] = np.lib.format.read_array(member, allow_pickle=False)
                 if member.read(1):
-                    raise ValueError(f"there is more to {stored.key} than its shape says")
+                    raise ValueError(f"{stored.key} has more values than its shape")
     return found
 
 
 @contextlib.contextmanager
 def reading(path: Path, remedy: str) -> Iterator[None]:
-    """Turn whatever goes wrong while a file is read into one error that names it.
+    """Turn any failure while a file is read into one error that names the file.
 
     Args:
         path: The file.
-        remedy: What the reader of the message should do.
+        remedy: What the user should do.
 
     Raises:
-        NotFoundError: When it does not exist.
-        InputError: For everything but our own errors and a lack of memory.
+        NotFoundError: If it does not exist.
+        InputError: For everything except GanMetricsError and MemoryError.
     """
     try:
         yield
@@ -165,8 +165,7 @@ def reading(path: Path, remedy: str) -> Iterator[None]:
         raise unreadable(path, error) from None
     except Exception as error:  # zipfile and numpy raise nearly anything on broken bytes
         raise InputError(
-            f"{path} is broken ({type(error).__name__}: {str(error) or 'no more is known'}); "
-            f"{remedy}"
+            f"{path} is broken ({type(error).__name__}: {str(error) or 'no details'}); {remedy}"
         ) from None
 
 
@@ -181,11 +180,11 @@ def _array(
     shape, fortran, dtype, start = _header(key, file)
     needed = math.prod(shape) * dtype.itemsize
     if min(shape, default=1) < 0:
-        raise ValueError(f"{key} claims the shape {shape}")
+        raise ValueError(f"{key} has the invalid shape {shape}")
     if not dtype.hasobject and (size - start < needed or (member and size - start != needed)):
         raise ValueError(
-            f"{key or 'the array'} is cut off or overlong: {size - start} bytes of values, where "
-            f"{dtype} of shape {shape} takes {needed}"
+            f"{key or 'the array'} has {size - start} bytes of values, but {dtype} of shape "
+            f"{shape} needs {needed}"
         )
     offset: int | None = start
     if member is not None and archive is not None:
@@ -195,7 +194,7 @@ def _array(
 
 
 def _header(key: str, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    """Shape, order, type and the length of the header; no more than a header is read."""
+    """Return shape, order, type and length of the header, reading only the header."""
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"{key} is an .npy of version {version}, not 1.0 or 2.0")
@@ -206,13 +205,13 @@ def _header(key: str, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[
     prefix = file.read(struct.calcsize(width))
     (length,) = struct.unpack(width, prefix)
     if length > _LONGEST_HEADER:
-        raise ValueError(f"the header of {key or 'the array'} claims {length} bytes")
+        raise ValueError(f"the header of {key or 'the array'} has {length} bytes, too many")
     shape, fortran, dtype = read(io.BytesIO(prefix + file.read(length)))
     return shape, fortran, dtype, len(NPY_MAGIC) + 2 + len(prefix) + length
 
 
 def _member_offset(archive: BinaryIO, member: zipfile.ZipInfo) -> int:
-    """Where the bytes of a member begin in the file of its archive."""
+    """Return the position of a member's bytes in the file of its archive."""
     archive.seek(member.header_offset)
     head = archive.read(_LOCAL_HEADER)
     lengths = int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")

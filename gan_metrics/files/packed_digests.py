@@ -1,4 +1,4 @@
-"""SHA-256 of many images, beside each other in memory."""
+"""SHA-256 digests of many images, packed in memory."""
 
 from __future__ import annotations
 
@@ -10,28 +10,30 @@ __all__ = ["UNREADABLE", "PackedDigests"]
 _LENGTH = 32
 
 UNREADABLE = bytes(_LENGTH)
-"""Stands for the digest of an image of which no byte could be read."""
+"""Placeholder digest of an image that could not be read."""
 
 
 class PackedDigests(Sequence[bytes]):
-    """A sequence of digests of 32 bytes each, which takes up no more than these.
+    """A sequence of digests of 32 bytes each, without further memory.
 
     Args:
-        digests: The first ones.
-        room: For how many memory is taken now, and not bit by bit.
+        digests: The first digests.
+        room: Number of digests for which memory is allocated now.
     """
 
     def __init__(self, digests: Iterable[bytes] = (), *, room: int = 0) -> None:
-        self._bytes = bytearray(b"\xff") * (_LENGTH * room)  # written to, and so really there
+        self._bytes = bytearray(b"\xff") * (
+            _LENGTH * room
+        )  # written, so that the memory is really allocated
         self._n = 0
         for digest in digests:
             self.append(digest)
 
     def append(self, digest: bytes) -> None:
-        """Put one behind the others.
+        """Append a digest.
 
         Raises:
-            ValueError: When it is not 32 bytes long.
+            ValueError: If it is not 32 bytes long.
         """
         if len(digest) != _LENGTH:
             raise ValueError(f"a digest of {len(digest)} bytes; expected {_LENGTH}")

@@ -1,6 +1,6 @@
-"""What stands for NumPy's and torch's functions while a pickle of arrays is read.
+"""Stand-ins for NumPy's and torch's functions, used while a pickle of arrays is read.
 
-None of the functions is called with what a file says. Their arguments are kept as a
+None of the real functions is called with data from a file. Their arguments are stored in a
 :class:`PickledArray`; type, shape and length are compared before an array is made of the bytes.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 __all__ = ["PickledArray", "RefusedError", "Storage", "shown", "stand_in", "storage"]
 
 _NUMBERS = re.compile(r"f[248]|[iu][1248]")
-"""The types of numbers that are read, as NumPy spells them in a pickle."""
+"""Supported number types, as NumPy spells them in a pickle."""
 
 _STORAGES = {
     "DoubleStorage": "f8",
@@ -28,20 +28,20 @@ _STORAGES = {
     "CharStorage": "i1",
     "ByteStorage": "u1",
 }
-"""Torch's storages and the NumPy type of their values."""
+"""torch's storage classes and the NumPy type of their values."""
 
 
 class RefusedError(Exception):
-    """What a pickle contains that is not read."""
+    """A pickle contains something that is not supported."""
 
 
 def shown(value: Any) -> str:
-    """A value for a message; only the class of one that may contain itself many times over."""
+    """Format a value for a message; only the class of values that can be nested deeply."""
     return repr(value)[:60] if isinstance(value, str | int) else f"a {type(value).__name__}"
 
 
 class _StandIn:
-    """What a name in a pickle is replaced by; it can be called, and takes no attributes."""
+    """Replacement of a name in a pickle; it can be called, and has no attributes."""
 
     __slots__ = ("_make", "name")
 
@@ -58,7 +58,7 @@ class _StandIn:
 
 
 class _DType:
-    """What a pickle says of a NumPy dtype."""
+    """A NumPy dtype in a pickle."""
 
     __slots__ = ("_code", "_order")
 
@@ -69,7 +69,7 @@ class _DType:
         self._code, self._order = code, "="
 
     def __setstate__(self, state: Any) -> None:
-        """Take NumPy's state: a version, the order of bytes, and five fields that are empty."""
+        """Read NumPy's state: a version, the byte order, and five empty fields."""
         if not isinstance(state, tuple) or len(state) < 5 or state[1] not in ("<", ">", "=", "|"):
             raise ValueError("the state of a dtype is not NumPy's")
         if any(part is not None for part in state[2:5]):
@@ -82,7 +82,7 @@ class _DType:
 
 
 class PickledArray:
-    """An array that a pickle describes, not made yet."""
+    """An array described by a pickle, not built yet."""
 
     __slots__ = ("_axes", "_data", "_dtype", "_order", "_shape")
 
@@ -98,7 +98,7 @@ class PickledArray:
         self._order, self._axes = order, axes if order == "K" else None
 
     def __setstate__(self, state: Any) -> None:
-        """Take NumPy's state: version 1, shape, dtype, whether in Fortran order, the bytes."""
+        """Read NumPy's state: version 1, shape, dtype, whether in Fortran order, the bytes."""
         if not isinstance(state, tuple) or len(state) != 5 or state[0] != 1:
             raise ValueError("the state of an array is not NumPy's")
         _, self._shape, self._dtype, fortran, self._data = state
@@ -107,20 +107,20 @@ class PickledArray:
             raise RefusedError("holds an array of objects, not of plain numbers")
 
     def header(self) -> tuple[np.dtype[Any], tuple[int, ...]]:
-        """Type and shape.
+        """Return type and shape.
 
         Raises:
-            ValueError: When it has none.
+            ValueError: If they are missing.
         """
         if not isinstance(self._dtype, _DType):
             raise ValueError("an array has no type")
         return self._dtype.numpy(), _sizes(self._shape)
 
     def array(self) -> np.ndarray:
-        """The numbers, in this machine's order of bytes.
+        """Return the numbers in the byte order of this machine.
 
         Raises:
-            ValueError: When type, shape and length do not belong together.
+            ValueError: If type, shape and length do not match.
         """
         data = self._data.encode("latin-1") if isinstance(self._data, str) else self._data
         dtype, shape = self.header()
@@ -138,7 +138,7 @@ class PickledArray:
 
 
 class Storage:
-    """The values of a torch file that tensors are views of."""
+    """Values in a torch file, of which tensors are views."""
 
     __slots__ = ("dtype", "read")
 
@@ -155,7 +155,7 @@ class _Tensor(PickledArray):
     __slots__ = ("_offset", "_storage", "_strides")
 
     def __init__(self, storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> None:
-        del rest  # whether it takes gradients, and hooks
+        del rest  # requires_grad, and hooks
         if not isinstance(storage, Storage):
             raise ValueError("a tensor has no storage")
         super().__init__(storage.dtype, shape)
@@ -181,7 +181,7 @@ class _Tensor(PickledArray):
 
 
 class _Items(dict[Any, Any]):
-    """For ``OrderedDict``, into which items come later; its attributes are not kept."""
+    """Replacement of ``OrderedDict``, filled later; its attributes are dropped."""
 
     __slots__ = ()
 
@@ -190,7 +190,7 @@ class _Items(dict[Any, Any]):
 
 
 def _empty_array(kind: Any, *arguments: Any) -> PickledArray:
-    """For NumPy's ``_reconstruct``: an array whose state is still to come."""
+    """Replacement of NumPy's ``_reconstruct``: an array whose state follows."""
     del arguments
     if kind is not _NDARRAY:
         raise RefusedError(f"holds an array of the class {shown(kind)}")
@@ -198,33 +198,33 @@ def _empty_array(kind: Any, *arguments: Any) -> PickledArray:
 
 
 def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> PickledArray:
-    """For NumPy's ``_frombuffer``, by which protocol 5 describes an array."""
+    """Replacement of NumPy's ``_frombuffer``, which protocol 5 uses for arrays."""
     return PickledArray(dtype, shape, data, order, axes)
 
 
 def _scalar(dtype: Any, data: Any) -> int | float:
-    """For NumPy's ``scalar``."""
+    """Replacement of NumPy's ``scalar``."""
     number: int | float = PickledArray(dtype, (), data).array().item()
     return number
 
 
 def _encode(text: Any, encoding: Any) -> bytes:
-    """For ``_codecs.encode``, by which protocol 2 describes bytes."""
+    """Replacement of ``_codecs.encode``, which protocol 2 uses for bytes."""
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise RefusedError(f"is a pickle that encodes a text by {shown(encoding)}")
+        raise RefusedError(f"is a pickle that encodes text with {shown(encoding)}")
     return text.encode("latin-1")
 
 
 def _sizes(numbers: Any) -> tuple[int, ...]:
-    """A tuple of numbers ≥ 0, such as a shape.
+    """Return a tuple of numbers ≥ 0, such as a shape.
 
     Raises:
-        ValueError: When it is none.
+        ValueError: If it is something else.
     """
     if not isinstance(numbers, tuple | list) or len(numbers) > 32:
-        raise ValueError(f"{shown(numbers)} is no shape")
+        raise ValueError(f"{shown(numbers)} is not a shape")
     if not all(type(n) is int and 0 <= n < 1 << 62 for n in numbers):
-        raise ValueError(f"the shape has a part that is {', '.join(map(shown, numbers))}")
+        raise ValueError(f"the shape contains {', '.join(map(shown, numbers))}")
     return tuple(numbers)
 
 
@@ -237,7 +237,7 @@ _NUMPY: Mapping[str, Callable[..., Any]] = {
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "numpy.dtype": _DType,
     "_codecs.encode": _encode,
-    "__builtin__.bytes": lambda: b"",  # by which protocol 2 describes no bytes
+    "__builtin__.bytes": lambda: b"",  # how protocol 2 describes empty bytes
     "collections.OrderedDict": _Items,
     "torch._utils._rebuild_tensor_v2": _Tensor,
     **{f"numpy.core.{name}": make for name, make in _NUMPY.items()},
@@ -249,32 +249,32 @@ _STAND_INS = {
     **{name: _StandIn(name, make) for name, make in _FUNCTIONS.items()},
     **{one.name: one for one in _STORAGE_TYPES},
 }
-"""What stands for each name that a pickle of arrays contains."""
+"""Replacements of the names in a pickle of arrays."""
 
 
 def stand_in(module: Any, name: Any) -> _StandIn:
-    """What stands for a name.
+    """Return the replacement of a name.
 
     Raises:
-        RefusedError: When it is not allowed.
+        RefusedError: If the name is not allowed.
     """
     if not isinstance(module, str) or not isinstance(name, str):
-        raise ValueError("a name in the pickle is no text")
+        raise ValueError("a name in the pickle is not text")
     if (found := _STAND_INS.get(f"{module}.{name}")) is None:
         raise RefusedError(f"is a pickle that names {module}.{name}")
     return found
 
 
 def storage(kind: Any, read: Callable[[], bytes]) -> Storage:
-    """A storage of a torch file.
+    """Return a storage of a torch file.
 
     Args:
-        kind: What stands for its class.
-        read: Gives its bytes.
+        kind: The replacement of its class.
+        read: Function that returns its bytes.
 
     Raises:
-        ValueError: When it is another class.
+        ValueError: If the class is not a storage.
     """
     if not isinstance(kind, _StandIn) or kind not in _STORAGE_TYPES:
-        raise ValueError("a reference of the pickle is to no storage")
+        raise ValueError("a reference in the pickle is not to a storage")
     return Storage(_DType(_STORAGE_TYPES[kind]), read)

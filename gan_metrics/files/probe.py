@@ -1,6 +1,6 @@
-"""What kind of file lies at a path, from one look at its first bytes and its headers.
+"""Find out what kind of file is at a path, from one look at its first bytes and headers.
 
-The reader of a file is chosen by its :class:`Probe`; no reader opens a file to ask what it is.
+The :class:`Probe` decides which reader opens a file, so no reader has to test the file itself.
 """
 
 from __future__ import annotations
@@ -54,13 +54,12 @@ Container = Literal[
     "video",
     "unknown",
 ]
-"""What lies at a path. ``special``: neither a folder nor a regular file, such as a pipe;
-``npz``: a zip of arrays; ``torch``: what ``torch.save`` writes; ``zip`` and ``tar``: other
-archives, ``tar`` also if it is compressed; ``unknown``: none of these, or a file that cannot be
-read."""
+"""Kinds of files. ``special``: neither a folder nor a regular file, such as a pipe; ``npz``: a zip
+of arrays; ``torch``: written by ``torch.save``; ``zip`` and ``tar``: other archives, also
+compressed tars; ``unknown``: none of these, or an unreadable file."""
 
 TORCH = frozenset((".pt", ".pth"))
-"""Lower-case extensions of files that ``torch.save`` writes."""
+"""Lower-case extensions of files written by ``torch.save``."""
 
 SAFETENSORS = ".safetensors"
 PARQUET = ".parquet"
@@ -73,18 +72,18 @@ _DECOMPRESS: Mapping[str, Any] = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.o
 _TAR_BLOCK = 512
 
 _HEAD = 1 << 12
-"""Bytes from the start of a file that are read."""
+"""Number of bytes read from the start of a file."""
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _END_OF_ZIP = b"PK\x05\x06"
 _TAIL = (1 << 16) + 22 + 20
-"""Bytes of a zip that its end record, the longest comment and the locator of zip64 take."""
+"""Bytes of a zip's end record, the longest comment and the zip64 locator."""
 
 _LARGEST_DIRECTORY = 1 << 20
-"""Bytes of the directory of a zip of arrays; at least 51 belong to each member."""
+"""Most bytes of the directory of a zip of arrays; each member has at least 51."""
 
 _LARGEST_PROGRAM = 1 << 16
-"""Bytes of the pickle in a torch file that holds one tensor; that of statistics can be larger."""
+"""Most bytes of the pickle in a torch file with one tensor; that of statistics can be larger."""
 
 _LEGACY_TORCH = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 
@@ -104,7 +103,7 @@ _MAGIC: tuple[tuple[bytes, Container], ...] = (
     (b"P6", "image"),
     (b"\x1a\x45\xdf\xa3", "video"),
 )
-"""First bytes of a file to what it is."""
+"""Kinds of files by their first bytes."""
 
 _DTYPES = {
     "F64": "<f8",
@@ -120,27 +119,26 @@ _DTYPES = {
     "U8": "|u1",
     "BOOL": "|b1",
 }
-"""Types of safetensors that NumPy has too."""
+"""Types of safetensors that NumPy has."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What one look at a path has found.
+    """The kind and the headers of a file.
 
     Attributes:
         path: The path.
         suffix: Its extension, lower case, such as ``".npz"``.
         container: The kind of file; see :data:`Container`.
-        arrays: Of ``npy``, ``npz`` and ``safetensors``: the arrays by name. The one array of an
-            ``.npy``, and that of a torch file that holds one tensor and nothing else, has the empty
-            name.
-        other_members: Of ``npz``: the names of the members that are no arrays.
-        columns: Of a ``.parquet``: the columns by name, each with whether it can hold encoded
+        arrays: For ``npy``, ``npz`` and ``safetensors``: the arrays by name. The array of an
+            ``.npy``, or of a torch file with exactly one tensor, has an empty name.
+        other_members: For ``npz``: names of the members that are not arrays.
+        columns: For a ``.parquet``: the columns by name, each with whether it can hold encoded
             images.
-        metadata: Of a ``.safetensors``: the text beside its arrays.
-        file: The file, if somebody holds it open for whoever reads it; see :meth:`opened`.
-        error: Why the file cannot be read as what its extension or its first bytes claim, as a
-            message that names the file; ``None`` if nothing is known to be wrong.
+        metadata: For a ``.safetensors``: the text stored with its arrays.
+        file: The open file, if it is kept open for the reader; see :meth:`opened`.
+        error: Why the file cannot be read as its extension or first bytes suggest, as a message
+            that names the file; ``None`` if no problem is known.
     """
 
     path: Path
@@ -155,7 +153,7 @@ class Probe:
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[BinaryIO]:
-        """The file, open: the one that is held open, which stays so, or opened for this context."""
+        """Yield the open file: the one that is kept open, or a new one for this block."""
         if self.file is not None:
             yield self.file
         else:
@@ -169,14 +167,14 @@ class Probe:
 
     @property
     def is_one_tensor(self) -> bool:
-        """Whether it is a torch file that holds one tensor and nothing else."""
+        """Whether it is a torch file with exactly one tensor."""
         return self.container == "torch" and "" in self.arrays
 
     def check(self) -> None:
-        """Raise an error if the file cannot be read as what it claims to be.
+        """Raise an error if the file cannot be read as what it seems to be.
 
         Raises:
-            NotFoundError: When nothing is there.
+            NotFoundError: If the path does not exist.
             InputError: With the text of :attr:`error`.
         """
         if self.container == "missing":
@@ -186,13 +184,13 @@ class Probe:
 
 
 def probe(path: str | os.PathLike[str]) -> Probe:
-    """Look at a path. A file is opened once, and its values are not read.
+    """Probe a path. A file is opened once, and its values are not read.
 
-    Nothing is raised for what lies there; see :attr:`Probe.error`. Only headers are read: the
-    members of an archive of images are not listed, however many there are.
+    Problems are not raised but returned, see :attr:`Probe.error`. Only headers are read: the
+    members of an archive of images are not listed.
 
     Args:
-        path: A path on this machine.
+        path: A local path.
     """
     path = Path(path)
     found = Probe(path, path.suffix.lower(), "unknown")
@@ -218,7 +216,7 @@ def probe(path: str | os.PathLike[str]) -> Probe:
 
 
 def _of_file(found: Probe, file: BinaryIO) -> Probe:
-    """The probe of a regular file."""
+    """Return the probe of a regular file."""
     head = file.read(_HEAD)
     found = replace(found, container=_container(found, head, file))
     details = {"npy": _npy, "npz": _npz, "torch": _torch, "parquet": _parquet}
@@ -230,10 +228,10 @@ def _of_file(found: Probe, file: BinaryIO) -> Probe:
         return replace(found, error=str(error))
     if found.suffix in (_NPZ, _NPY) and found.container not in ("npy", "npz"):
         magic = head[: len(NPY_MAGIC)]
-        message = f"{found.path} is no .npz archive and no .npy array; it starts with {magic!r}"
+        message = f"{found.path} is not an .npz archive or an .npy array; it starts with {magic!r}"
         return replace(found, error=message)
     if found.suffix == PARQUET and found.container != "parquet":
-        return replace(found, error=f"{found.path} is broken or no Parquet file")
+        return replace(found, error=f"{found.path} is broken or not a Parquet file")
     return found
 
 
@@ -253,7 +251,7 @@ def _container(found: Probe, head: bytes, file: BinaryIO) -> Container:
 
 
 def _zip_container(found: Probe, head: bytes) -> Container:
-    """What kind of zip it is, by its extension and the name of its first member."""
+    """Return the kind of a zip, from its extension and the name of its first member."""
     length = int.from_bytes(head[26:28], "little")
     first = head[30 : 30 + length]
     if found.suffix in TORCH or first.endswith(b"/data.pkl"):
@@ -262,14 +260,14 @@ def _zip_container(found: Probe, head: bytes) -> Container:
 
 
 def _is_tar(head: bytes, file: BinaryIO) -> bool:
-    """Whether it is a tar archive, also a compressed one; one that is broken counts."""
+    """Whether it is a tar archive, compressed or not, broken or not."""
     for magic, kind in COMPRESSED_TAR_MAGIC.items():
         if head.startswith(magic):
             file.seek(0)
             try:
                 with _DECOMPRESS[kind](file) as unpacked:
                     return is_tar_header(unpacked.read(_TAR_BLOCK))
-            except Exception:  # of each compression; reading the archive explains it
+            except Exception:  # differs by compression; the reader reports it
                 return True
     return is_tar_header(head[:_TAR_BLOCK])
 
@@ -298,7 +296,7 @@ def _npz(found: Probe, file: BinaryIO) -> Probe:
 def _torch(found: Probe, file: BinaryIO) -> Probe:
     file.seek(0)
     if file.read(2) != b"PK":
-        return found  # of torch before 1.6: reading explains it
+        return found  # from torch before 1.6; the reader reports it
     _check_directory(found.path, file)
     with zipfile.ZipFile(file) as archive:
         programs = [m for m in archive.infolist() if m.filename.endswith("/data.pkl")]
@@ -307,7 +305,7 @@ def _torch(found: Probe, file: BinaryIO) -> Probe:
         try:
             tensor = one_tensor(found.path, archive)
         except InputError:
-            return found  # reading it as statistics explains what is wrong
+            return found  # the reader of statistics reports it
     return found if tensor is None else replace(found, arrays={"": tensor})
 
 
@@ -315,7 +313,7 @@ def _check_directory(path: Path, file: BinaryIO) -> None:
     """Refuse a zip with so many members that listing them takes long.
 
     Raises:
-        InputError: When its directory is too large.
+        InputError: If its directory is too large.
     """
     end = file.seek(0, os.SEEK_END)
     start = max(end - _TAIL, 0)
@@ -323,20 +321,20 @@ def _check_directory(path: Path, file: BinaryIO) -> None:
     tail = file.read(_TAIL)
     at = tail.rfind(_END_OF_ZIP)
     if at < 0:
-        return  # not a zip: listing it says so
+        return  # not a zip: the reader reports it
     size = int.from_bytes(tail[at + 12 : at + 16], "little")
     if tail[at - 20 : at - 16] == b"PK\x06\x07" and at >= 20:  # the locator of zip64
         file.seek(int.from_bytes(tail[at - 12 : at - 4], "little"))
         size = max(size, int.from_bytes(file.read(56)[40:48], "little"))
     if size > _LARGEST_DIRECTORY:
         raise InputError(
-            f"{path} has too many members for a file of arrays: they take {size:,} bytes to list. "
+            f"{path} has too many members for a file of arrays (a directory of {size:,} bytes). "
             "Save all images as one array, or as files in a .zip"
         )
 
 
 def _safetensors(found: Probe) -> Probe:
-    """The probe of a ``.safetensors``, by its library, which checks lengths and offsets."""
+    """Return the probe of a ``.safetensors``; its library checks lengths and offsets."""
     from safetensors import safe_open
 
     arrays = {}
@@ -345,7 +343,7 @@ def _safetensors(found: Probe) -> Probe:
         for name in reversed(file.offset_keys()):  # the last tensor ends where the file does
             about = file.get_slice(name)
             if about.get_dtype() not in _DTYPES:
-                raise ValueError(f"{name} is of the type {about.get_dtype()}, which is not read")
+                raise ValueError(f"{name} has the unsupported type {about.get_dtype()}")
             dtype, shape = np.dtype(_DTYPES[about.get_dtype()]), tuple(about.get_shape())
             end -= dtype.itemsize * int(np.prod(shape, dtype=object))
             arrays[name] = StoredArray(found.path, name, dtype, shape, offset=end)

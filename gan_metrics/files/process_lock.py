@@ -1,4 +1,4 @@
-"""A lock that survives the birth of a process."""
+"""A lock that is free in a forked process."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ __all__ = ["ProcessLock"]
 
 
 class ProcessLock:
-    """As :class:`threading.Lock` in a ``with``; a process that is forked begins with it free.
+    """A lock like :class:`threading.Lock` for ``with``; free at the start of a forked process.
 
-    A decoding process is forked from one whose threads may be reading at that moment. A lock that
-    one of them holds would be held in the new process too, by a thread that is not there to give it
-    back.
+    A decoding process may be forked while a thread holds the lock. In the new process that thread
+    does not exist, so an ordinary lock would never be released.
     """
 
     def __init__(self) -> None:

@@ -1,13 +1,13 @@
-"""Arrays and plain data from pickles and torch files, without running what stands in them.
+"""Read arrays and plain data from pickles and torch files without executing them.
 
-Before anything is unpickled, :mod:`pickletools` reads the instructions: all must be of a short list
-of those that build plain data, every length must fit into the file, and only numbers, texts and
-bytes may be keys of a dict. Then an unpickler follows them that has a stand-in for each function by
-which NumPy and torch describe an array, and refuses every other name. A stand-in keeps what it is
-given as a :class:`PickledArray`; type, shape and length are compared before an array is made.
+First :mod:`pickletools` checks the instructions: only those that build plain data are allowed, every
+length must fit into the file, and keys of a dict must be numbers, texts or bytes. Then an unpickler
+follows them, with a stand-in for each function by which NumPy and torch describe an array; every
+other name is refused. A stand-in stores its arguments in a :class:`PickledArray`; type, shape and
+length are compared before an array is made.
 
-The format is that of https://docs.python.org/3/library/pickletools.html, protocols 2 to 5; a torch
-file is a zip with such a pickle, ``data.pkl``, and the bytes of each storage beside it.
+The format is described in https://docs.python.org/3/library/pickletools.html, protocols 2 to 5. A
+torch file is a zip with such a pickle, ``data.pkl``, and the bytes of each storage.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from gan_metrics.files.pickle_stand_ins import (
 __all__ = ["PickledArray", "one_tensor", "open_torch", "read_pickle"]
 
 _LARGEST = 4 << 30
-"""Bytes of a pickle that are read at all."""
+"""Most bytes of a pickle that is read."""
 
 _MOST_INSTRUCTIONS = 1_000_000
 
@@ -45,7 +45,7 @@ _REMEDY = (
 
 
 def read_pickle(path: Path) -> Any:
-    """What a pickle holds, of plain data; see the module's docstring.
+    """Read the plain data in a pickle; see the module's docstring.
 
     Args:
         path: The file.
@@ -54,7 +54,7 @@ def read_pickle(path: Path) -> Any:
         Numbers, texts, bytes, lists, tuples, dicts, and a :class:`PickledArray` for each array.
 
     Raises:
-        InputError: When the file is missing, broken, too large, or holds anything else.
+        InputError: If the file is missing, broken, too large, or contains anything else.
     """
     with reading(path, _REMEDY), open(path, "rb") as file:
         if (size := os.fstat(file.fileno()).st_size) > _LARGEST:
@@ -64,10 +64,10 @@ def read_pickle(path: Path) -> Any:
 
 @contextlib.contextmanager
 def open_torch(path: Path) -> Iterator[Any]:
-    """What a file that ``torch.save`` wrote holds; as :func:`read_pickle`, and without torch.
+    """Yield the content of a file written by ``torch.save``, like :func:`read_pickle`.
 
-    Tensors become a :class:`PickledArray` too, whose values are read from the file when its array
-    is made: within this context, which turns all errors into an ``InputError``.
+    Does not need torch. Tensors also become a :class:`PickledArray`; make its array within this
+    block, which reads the file and turns all errors into an ``InputError``.
 
     Raises:
         InputError: As for :func:`read_pickle`, and for the format of torch before 1.6.
@@ -75,22 +75,22 @@ def open_torch(path: Path) -> Iterator[Any]:
     with reading(path, _REMEDY), open(path, "rb") as file:
         if file.read(2) != b"PK":
             raise InputError(
-                f"{path} is no zip, as torch.save has made them since 1.6; load it with the "
-                f"torch that wrote it. {_REMEDY}"
+                f"{path} is not a zip, the format of torch.save since 1.6; load it with the torch "
+                f"version that wrote it. {_REMEDY}"
             )
         with zipfile.ZipFile(file) as archive:
             yield _load_torch(path, archive)
 
 
 def one_tensor(path: Path, archive: zipfile.ZipFile) -> StoredArray | None:
-    """Type and shape of the tensor of a torch file that holds one tensor and nothing else.
+    """Return type and shape of the tensor in a torch file with exactly one tensor.
 
     Args:
         path: The file, for messages.
         archive: The same file, open.
 
     Returns:
-        ``None`` where it holds anything else.
+        The tensor, not loaded; ``None`` if the file contains anything else.
 
     Raises:
         InputError: As for :func:`open_torch`.
@@ -104,14 +104,14 @@ def _load_torch(path: Path, archive: zipfile.ZipFile) -> Any:
     names = archive.namelist()
     programs = [n for n in names if n.count("/") == 1 and n.endswith("/data.pkl")]
     if len(programs) != 1:
-        raise InputError(f"{path} is a zip without data.pkl: torch.save did not write it")
+        raise InputError(f"{path} is a zip without data.pkl, so torch.save did not write it")
     root = programs[0].removesuffix("data.pkl")
 
     def member(name: str) -> bytes:
-        """A member as torch writes them, which takes no more memory than the file has bytes."""
+        """Return the bytes of a member, which must be stored without compression."""
         info = archive.getinfo(root + name)
         if info.compress_type != zipfile.ZIP_STORED or info.file_size > _LARGEST:
-            raise ValueError(f"{name} is compressed or too large; torch.save writes it as it is")
+            raise ValueError(f"{name} is compressed or too large; torch.save stores it unchanged")
         return archive.read(info)
 
     if root + "byteorder" in names and member("byteorder") != b"little":
@@ -125,12 +125,12 @@ def _load(path: Path, program: bytes, storage: Callable[[str], bytes] | None) ->
         return _Unpickler(program, storage).load()
     except RefusedError as error:
         raise InputError(
-            f"{path} {error}. Pickles are never run: only plain numbers, texts, lists, dicts and "
-            f"arrays of numbers are taken from them. {_REMEDY}"
+            f"{path} {error}. Pickles are never executed: only numbers, texts, lists, dicts and "
+            f"arrays of numbers are read from them. {_REMEDY}"
         ) from None
 
 
-# The instructions.
+# Allowed instructions.
 
 _SCALARS = frozenset(
     (
@@ -140,7 +140,7 @@ _SCALARS = frozenset(
         *("NONE", "NEWTRUE", "NEWFALSE"),
     )
 )
-"""Instructions that bring a number, a text or bytes."""
+"""Instructions that push a number, a text or bytes."""
 
 _PUTS = frozenset(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"))
 _GETS = frozenset(("GET", "BINGET", "LONG_BINGET"))
@@ -154,19 +154,19 @@ _ALLOWED = frozenset(
 )
 _Value = str | bool | None
 _MARK = None
-"""On the stack, where the items of a list, tuple or dict begin."""
+"""Marker on the stack before the items of a list, tuple or dict."""
 
 
 def _check(program: bytes) -> None:
-    """Refuse a pickle with other instructions, lengths beyond its end, or keys that take long.
+    """Refuse a pickle with other instructions, too large lengths, or keys that are slow to hash.
 
-    A tuple that holds one tuple twice, and so on, takes no room and forever to hash: a key must be
-    a number, a text or bytes. So the stack is followed: with the texts, which may be names,
-    ``True`` for numbers and bytes, and ``False`` for any other value.
+    A tuple that contains one tuple twice, and so on, is small but takes forever to hash, so a key
+    must be a number, a text or bytes. The check therefore simulates the stack: texts, which may be
+    names, ``True`` for numbers and bytes, and ``False`` for any other value.
 
     Raises:
         RefusedError: For an instruction or a name that is not allowed.
-        ValueError: For a pickle that is broken.
+        ValueError: For a broken pickle.
     """
     stack: list[_Value] = []
     memo: dict[int, _Value] = {}
@@ -179,13 +179,13 @@ def _check(program: bytes) -> None:
         if name in _PUTS:
             at = len(memo) if argument is None else argument
             if at > count or not stack or stack[-1] is _MARK:
-                raise ValueError(f"the pickle remembers nothing as number {at}")
+                raise ValueError(f"the pickle has no stored value number {at}")
             memo[at] = stack[-1]
             continue
         taken, above = _taken(opcode, stack)
         keys = taken[1:2] if name == "SETITEM" else above[::2]
         if name in ("SETITEM", "SETITEMS", "DICT") and any(key is False for key in keys):
-            raise ValueError("the keys of a dict are no texts or numbers")
+            raise ValueError("the keys of a dict are not texts or numbers")
         if name in ("GLOBAL", "STACK_GLOBAL"):
             stand_in(*(str(argument).split(" ", 1) if name == "GLOBAL" else taken))
         if name == "MARK":
@@ -199,7 +199,7 @@ def _check(program: bytes) -> None:
 def _taken(
     opcode: pickletools.OpcodeInfo, stack: list[_Value]
 ) -> tuple[list[_Value], list[_Value]]:
-    """Take from the stack what an instruction takes: below the last mark, and above it."""
+    """Pop the arguments of an instruction from the stack, down to the last mark if it uses one."""
     before, above = opcode.stack_before, []
     if opcode.name == "POP" and stack[-1:] == [_MARK]:
         return [stack.pop()], []
@@ -214,18 +214,18 @@ def _taken(
         before = before[: before.index(pickletools.markobject)]
     start = len(stack) - len(before)
     if start < 0 or _MARK in stack[start:]:
-        raise ValueError("the pickle takes more than it put down")
+        raise ValueError("the pickle pops from an empty stack")
     taken = stack[start:]
     del stack[start:]
     return taken, above
 
 
 class _Unpickler(pickle.Unpickler):
-    """Follows a pickle that :func:`_check` has let pass.
+    """Unpickles a program that :func:`_check` has accepted.
 
     Args:
         program: The pickle.
-        storage: Reads the bytes of a storage by its key; ``None``: there are none.
+        storage: Function that reads the bytes of a storage by its key; ``None`` without storages.
     """
 
     def __init__(self, program: bytes, storage: Callable[[str], bytes] | None) -> None:
@@ -233,15 +233,15 @@ class _Unpickler(pickle.Unpickler):
         self._storage_of = storage
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-in for a name."""
+        """Return the stand-in of a name."""
         return stand_in(module, name)
 
     def persistent_load(self, reference: Any) -> Storage:
-        """A storage of a torch file."""
+        """Return a storage of a torch file."""
         if self._storage_of is None:
-            raise RefusedError("is a pickle that refers to what is not in it")
+            raise RefusedError("is a pickle that refers to external data")
         kind, type_, key, _, _ = reference
         if kind != "storage" or not isinstance(key, str):
-            raise ValueError("a reference of the pickle is to no storage")
+            raise ValueError("a reference in the pickle is not to a storage")
         read = self._storage_of
         return storage(type_, lambda: read(key))

@@ -1,4 +1,4 @@
-"""Pieces of bytes in a temporary file, for what can be read but once or only from the front."""
+"""Pieces of bytes in a temporary file, for sources that can be read only once or in order."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["Spool"]
 
 
 class Spool:
-    """Pieces that are written one after the other, and read in any order by threads and processes.
+    """Pieces of bytes, written in order and read in any order by threads and processes.
 
-    The file goes when the object that made it does; a copy in another process reads it by its path.
+    The file is deleted with the object that made it; a copy in another process reads it by path.
 
     Raises:
-        ResourceError: When the disk is full.
+        ResourceError: If the disk is full.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Spool:
         self._ends.append(self._ends[-1] + len(piece))
 
     def close(self) -> None:
-        """See that all is on the disk; nothing is added after that."""
+        """Flush everything to the disk; nothing can be added afterwards."""
         if self._file is not None:
             try:
                 self._file.close()
@@ -49,10 +49,10 @@ class Spool:
             self._file = None
 
     def read(self, index: int) -> bytes:
-        """One piece.
+        """Return one piece.
 
         Raises:
-            ImageError: When the file is gone or cut off.
+            ImageError: If the file was deleted or truncated.
         """
         self.close()
         index = range(len(self))[index]
@@ -63,7 +63,7 @@ class Spool:
                 piece = file.read(end - start)
         except OSError as error:
             check_files_left(error)
-            raise ImageError(f"it cannot be read: {error.strerror or error}") from None
+            raise ImageError(f"cannot read it: {error.strerror or error}") from None
         if len(piece) < end - start:
-            raise ImageError(f"it is cut off: {len(piece)} of its {end - start} bytes are there")
+            raise ImageError(f"it is truncated: {len(piece)} of {end - start} bytes")
         return piece

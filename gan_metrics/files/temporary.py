@@ -1,4 +1,4 @@
-"""A temporary file that goes with the object that holds it."""
+"""A temporary file that is deleted with the object that holds it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ __all__ = ["Temporary", "check_files_left", "no_room"]
 
 
 class Temporary:
-    """A place for a file in a temporary folder, which is removed with this object.
+    """A path in a temporary folder, which is deleted with this object.
 
-    A copy of this object in another process knows the path, and removes nothing.
+    A copy of this object in another process uses the path, but does not delete it.
 
     Args:
-        name: Of the file.
+        name: Name of the file.
 
     Attributes:
-        path: Where it is, or will be.
+        path: Path of the file, which may not exist yet.
 
     Raises:
-        ResourceError: When there is no room for a folder.
+        ResourceError: If the folder cannot be made.
     """
 
     def __init__(self, name: str) -> None:
@@ -39,10 +39,10 @@ class Temporary:
         self._remove = weakref.finalize(self, _remove, folder, os.getpid())
 
     def create(self) -> BinaryIO:
-        """The file, to be written.
+        """Create the file and open it for writing.
 
         Raises:
-            ResourceError: When there is no room for it.
+            ResourceError: If it cannot be created.
         """
         try:
             return open(self.path, "wb")
@@ -54,18 +54,18 @@ class Temporary:
 
 
 def no_room(error: OSError) -> ResourceError:
-    """The error where the temporary folder cannot be written to."""
+    """Return the error for a temporary folder that cannot be written."""
     return ResourceError(
-        f"the images do not fit into {tempfile.gettempdir()}: {error.strerror or error}; set "
+        f"cannot store the images in {tempfile.gettempdir()}: {error.strerror or error}; set "
         "TMPDIR to a larger disk"
     )
 
 
 def check_files_left(error: Exception) -> None:
-    """See that a file could not be opened for its own sake.
+    """Raise if a file could not be opened because too many files are open.
 
     Raises:
-        ResourceError: When too many are open already; an image is not broken for that.
+        ResourceError: If the limit of open files is reached, so the image is not broken.
     """
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         raise ResourceError(
@@ -74,6 +74,6 @@ def check_files_left(error: Exception) -> None:
 
 
 def _remove(folder: str, owner: int) -> None:
-    """Remove a folder, unless this is a process that was forked off its owner."""
+    """Delete a folder, unless this is a forked process and not the owner."""
     if os.getpid() == owner:
         shutil.rmtree(folder, ignore_errors=True)

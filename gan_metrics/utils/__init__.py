@@ -1,1 +1,1 @@
-"""What every package uses, and nothing about images or metrics."""
+"""General helpers that every package uses."""

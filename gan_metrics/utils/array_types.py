@@ -1,4 +1,4 @@
-"""Names for the arrays in signatures."""
+"""Type names for arrays in signatures."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 __all__ = ["AnyArray", "ArrayLike", "Flags", "Floats", "Indices"]
 
 ArrayLike: TypeAlias = Union[npt.ArrayLike, "torch.Tensor"]
-"""Numbers as users give them: an array, a tensor, or what NumPy makes an array of."""
+"""Numbers from a user: an array, a tensor, or anything that NumPy converts to an array."""
 
 AnyArray: TypeAlias = Any
-"""A NumPy array or a torch tensor inside a metric, which runs on either. The two have no common
-type that a checker knows; every use is of the functions that the array API standard gives both."""
+"""A NumPy array or a torch tensor in a metric that works on both. Type checkers have no common type
+for them; only functions of the array API standard are used, which both have."""
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""Import what ``package.module:name`` names."""
+"""Import an object by ``package.module:name``."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["import_object"]
 
 
 def import_object(text: str, *, current_folder: bool = False) -> Any:  # noqa: ANN401
-    """Import a module and return an object of it.
+    """Import a module and return one of its objects.
 
     Args:
         text: ``package.module:name``, where ``name`` may have dots.
-        current_folder: Whether modules of the current folder can be imported too. The folder is
+        current_folder: Whether modules in the current folder can be imported too. The folder is
             added to the end of ``sys.path`` and stays there.
 
     Raises:
-        ImportError, AttributeError: When there is no such module or name, besides whatever
-            the module raises.
+        ImportError, AttributeError: If the module or name does not exist; also anything that the
+            module itself raises.
     """
     module, _, name = text.partition(":")
     if current_folder and os.getcwd() not in sys.path:

@@ -1,4 +1,4 @@
-"""Optional parts of the installation, imported where they are needed."""
+"""Import optional dependencies, with a clear error if an extra is missing."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ __all__ = ["require"]
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import a module that an extra brings.
+    """Import a module of an extra.
 
     Args:
         module: Its dotted name, such as ``"faiss"``.
         extra: The extra's name, such as ``"search"``.
 
     Raises:
-        UsageError: When it is not installed, with the command that mends it.
+        UsageError: If it is not installed; the message has the command that installs it.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise UsageError(
-            f"this needs {module}, which is not to be had here ({error}); "
-            f"pip install 'gan-metrics[{extra}]' brings it"
+            f"this needs {module}, which cannot be imported ({error}); install it with: "
+            f"pip install 'gan-metrics[{extra}]'"
         ) from None

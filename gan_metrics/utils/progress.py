@@ -1,4 +1,4 @@
-"""How long work reports its progress."""
+"""The type of progress callbacks."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ from collections.abc import Callable
 __all__ = ["Progress"]
 
 Progress = Callable[[str, int, int], None]
-"""Called with a description, how much is done, and how much there is (0: unknown)."""
+"""Called with a description, the amount done, and the total (0: unknown)."""

@@ -1,9 +1,9 @@
-"""Registries: the package's own entries by name, and those that plug-ins add.
+"""Registries: built-in entries by name, and entries from plug-ins.
 
-A plug-in is an installed distribution with an entry point in the group :data:`GROUP`, whose value
-is a function without arguments that calls ``gan_metrics.plugins.register_…``. The entry points are
-loaded once per process, when a registry is listed or does not have a name; a name that the package
-itself has never loads them.
+A plug-in is an installed distribution with an entry point in the group :data:`GROUP`. The entry
+point is a function without arguments that calls ``gan_metrics.plugins.register_…``. Entry points are
+loaded once per process, when a registry is listed or does not contain a name; looking up a built-in
+name never loads them.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from gan_metrics.utils.imports import import_object
 __all__ = ["GROUP", "Origin", "Plugin", "Registry", "load_plugins", "origin_of_call"]
 
 GROUP = "gan_metrics.plugins"
-"""The group of entry points that is loaded."""
+"""The group of entry points."""
 
 _Entry = TypeVar("_Entry")
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where an entry comes from.
+    """The source of an entry.
 
     Attributes:
-        name: The distribution; the module that registered the entry, if no entry point did.
-        version: Of the distribution; ``None`` where no entry point registered the entry.
+        name: The distribution; or the module that registered the entry without an entry point.
+        version: Version of the distribution; ``None`` without an entry point.
     """
 
     name: str
@@ -43,18 +43,18 @@ class Origin:
         return self.name if self.version is None else f"{self.name} {self.version}"
 
     def to_json(self) -> dict[str, str | None]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {"name": self.name, "version": self.version}
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """One entry point that was found.
+    """One entry point of a plug-in.
 
     Attributes:
-        name: Of the entry point.
+        name: Name of the entry point.
         origin: Its distribution.
-        error: Why it could not be loaded; ``None``: it was.
+        error: Why it could not be loaded; ``None`` if it was loaded.
     """
 
     name: str
@@ -63,12 +63,12 @@ class Plugin:
 
 
 class Registry(Mapping[str, _Entry]):
-    """Name to entry, in the order in which they were added.
+    """A mapping of names to entries, in the order of registration.
 
     Args:
-        kind: What the entries are, for messages, such as ``"metric"``.
-        entries: The package's own; a string ``"module:attribute"`` is imported at its first use.
-            Or a function that returns them, called when the registry is first looked into.
+        kind: Kind of the entries, for messages, such as ``"metric"``.
+        entries: The built-in entries; a string ``"module:attribute"`` is imported at first use. Or
+            a function that returns the entries, called at the first look-up.
 
     Examples:
         >>> colors = Registry("color", {"red": (255, 0, 0)})
@@ -95,7 +95,7 @@ class Registry(Mapping[str, _Entry]):
 
     @property
     def view(self) -> Mapping[str, _Entry]:
-        """The same mapping, without the methods that change it."""
+        """Return this mapping without the methods that change it."""
         return MappingProxyType(self)
 
     def add(self, name: str, entry: _Entry, origin: Origin, reserved: Iterable[str] = ()) -> None:
@@ -104,52 +104,52 @@ class Registry(Mapping[str, _Entry]):
         Args:
             name: Its name.
             entry: The entry; adding the same object again does nothing.
-            origin: Where it comes from.
-            reserved: Other names that must not be taken, such as aliases.
+            origin: The source of the entry.
+            reserved: Other names that must not be used, such as aliases.
 
         Raises:
-            UsageError: When the name is no text, or taken by another entry.
+            UsageError: If the name is not text, or is used by another entry.
         """
         if not isinstance(name, str) or not name.strip():
-            raise UsageError(f"the name of a {self.kind} must be a text, not {name!r}")
+            raise UsageError(f"the name of a {self.kind} must be text, not {name!r}")
         if name in self._entries and self._entries[name] is entry:
             return
         if name in self._entries or name in reserved:
             owner = self._origins.get(name)
             by = "built in" if owner is None else f"registered by {owner}"
-            raise UsageError(f"the {self.kind} {name!r} is {by}; register another name")
+            raise UsageError(f"the {self.kind} {name!r} is {by}; choose another name")
         self._entries[name] = entry
         self._origins[name] = origin
         _ADDED.append((self, name))
 
     def remove(self, name: str) -> None:
-        """Remove an entry that was added."""
+        """Remove an added entry."""
         del self._origins[name], self._entries[name]
 
     def find(self, name: str, others: Iterable[str] = ()) -> _Entry:
-        """The entry of a name.
+        """Return the entry of a name.
 
         Args:
             name: The name.
-            others: Names beside those of the entries, for the suggestion.
+            others: Further known names, for the suggestion.
 
         Raises:
-            UsageError: When there is none, with the nearest names.
+            UsageError: If there is no such entry; the message suggests the nearest names.
         """
         if name in self:
             return self[name]
         raise unknown_name(self.kind, name, [*self, *others])
 
     def origin(self, name: str) -> Origin | None:
-        """Where an entry comes from; ``None``: from this package."""
+        """Return the source of an entry; ``None`` if it is built in."""
         return self._origins.get(name)
 
     def built_in(self) -> dict[str, _Entry]:
-        """The package's own entries by name; loads no plug-in."""
+        """Return the built-in entries by name; loads no plug-in."""
         return {name: self[name] for name in self._entries if name not in self._origins}
 
     def registered(self) -> list[str]:
-        """The names of all entries so far; loads no plug-in."""
+        """Return the names of all entries so far; loads no plug-in."""
         return list(self._entries)
 
     def __getitem__(self, name: str) -> _Entry:
@@ -175,7 +175,7 @@ class Registry(Mapping[str, _Entry]):
         return f"<Registry of {self.kind}: {', '.join(self._entries)}>"
 
     def _has(self, name: object) -> bool:
-        """Whether there is an entry; plug-ins are loaded to answer no."""
+        """Whether an entry exists; plug-ins are loaded before the answer is no."""
         if not isinstance(name, str) or not name:
             return False
         if name not in self._entries:
@@ -184,24 +184,24 @@ class Registry(Mapping[str, _Entry]):
 
 
 _ADDED: list[tuple[Registry[Any], str]] = []
-"""What was added to the registries, in order."""
+"""Entries added to the registries, in order."""
 _LOCK = threading.RLock()
 _FOUND: list[Plugin] = []
 _LOADING: list[Origin] = []
-"""The distribution whose entry point is being loaded; empty: none is."""
+"""The distribution whose entry point is being loaded; empty if none is."""
 _STARTED: list[bool] = []
-"""Not empty once the entry points are loaded or being loaded."""
+"""Set once the entry points are loaded or being loaded."""
 
 
 def load_plugins() -> list[Plugin]:
-    """The plug-ins that are installed; they are loaded at the first call in a process.
+    """Return the installed plug-ins, and load them on the first call in a process.
 
-    A plug-in that cannot be loaded registers nothing, and is one warning. With
-    ``GAN_METRICS_PLUGINS=0`` none is looked for.
+    A plug-in that cannot be loaded registers nothing, and causes one warning. With
+    ``GAN_METRICS_PLUGINS=0`` plug-ins are not searched.
     """
-    from gan_metrics import settings  # it imports more than the commands' help needs
+    from gan_metrics import settings  # slow to import, not needed for --help
 
-    with _LOCK:  # another thread waits until all are loaded; a plug-in's own look-ups do not
+    with _LOCK:  # other threads wait; the loading thread may look up
         if not _STARTED:
             _STARTED.append(True)
             if settings.plugins_enabled():
@@ -223,7 +223,7 @@ def _loaded() -> list[Plugin]:
         before, error = len(_ADDED), None
         try:
             point.load()()
-        except (Exception, SystemExit) as raised:  # the code of others may raise anything
+        except (Exception, SystemExit) as raised:  # plug-ins may raise anything
             error = f"{type(raised).__name__}: {raised}"
             while len(_ADDED) > before:
                 registry, name = _ADDED.pop()
@@ -232,8 +232,8 @@ def _loaded() -> list[Plugin]:
             _LOADING.pop()
         if error is not None:
             warnings.warn(
-                f"the plug-in {point.name} of {origin} could not be loaded ({error}); nothing "
-                "that it provides is available. GAN_METRICS_PLUGINS=0 turns plug-ins off",
+                f"the plug-in {point.name} of {origin} could not be loaded ({error}); what it "
+                "provides is unavailable. GAN_METRICS_PLUGINS=0 turns plug-ins off",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -242,9 +242,9 @@ def _loaded() -> list[Plugin]:
 
 
 def origin_of_call(module: str) -> Origin:
-    """The origin of what is registered now.
+    """Return the source of the entry that is being registered.
 
     Args:
-        module: Where the call comes from, for calls outside of an entry point.
+        module: Module of the caller, for calls outside of an entry point.
     """
     return _LOADING[-1] if _LOADING else Origin(module)

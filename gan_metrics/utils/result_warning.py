@@ -11,5 +11,5 @@ ResultWarning = tuple[str, str]
 
 
 def unique(warnings: Iterable[ResultWarning]) -> list[ResultWarning]:
-    """Each warning once, in order."""
+    """Return each warning once, in order."""
     return list(dict.fromkeys(warnings))

@@ -1,4 +1,4 @@
-"""Standard output belongs to results: what code of the user's prints goes to standard error."""
+"""Redirect prints of user code to standard error; standard output is for results only."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _BEFORE: TextIO | None = None
 
 @contextlib.contextmanager
 def prints_to_stderr() -> Iterator[None]:
-    """Let ``print`` write to standard error for this block; threads may be in it at once.
+    """Redirect ``print`` to standard error in this block; several threads may be in it at once.
 
-    The first one in turns the stream round, and the last one out turns it back.
+    The first thread redirects the stream, and the last one restores it.
     """
     global _INSIDE, _BEFORE
     with _LOCK:

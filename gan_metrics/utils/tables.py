@@ -11,12 +11,12 @@ Style = Literal["plain", "github", "latex_booktabs"]
 
 
 def text_table(heads: Sequence[str], rows: Sequence[Sequence[str]], style: Style = "plain") -> str:
-    """A table of texts, as ``tabulate`` draws it.
+    """Format a table of text with ``tabulate``.
 
     Args:
-        heads: Of the columns; empty: there are none.
+        heads: Column headings; empty: none.
         rows: The cells.
-        style: ``"plain"`` columns, ``"github"``'s Markdown, or LaTeX for the package ``booktabs``.
+        style: ``"plain"`` columns, ``"github"`` Markdown, or LaTeX for the package ``booktabs``.
     """
     from tabulate import tabulate
 

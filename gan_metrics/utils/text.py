@@ -1,4 +1,4 @@
-"""Text and JSON that can be written anywhere, whatever bytes a file name is made of."""
+"""Text and JSON that can always be written, even with file names of arbitrary bytes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["as_text", "dumps", "loads", "printable"]
 
 
 def as_text(name: str) -> str:
-    """A file name that may hold bytes that are no text, with those escaped."""
+    """Return a file name with bytes that are not valid text escaped."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
 def printable(text: str, keep: str = "") -> str:
-    r"""A text for a terminal, with control characters and bytes that are no text escaped.
+    r"""Return text for a terminal, with control characters and invalid bytes escaped.
 
     Args:
-        text: It may come from a file, or be a file's name.
-        keep: Control characters that stay as they are, such as ``"\\n"``.
+        text: Text that may come from a file or be a file name.
+        keep: Control characters to keep, such as ``"\\n"``.
     """
     return "".join(
         c if c.isprintable() or c in keep else c.encode("unicode_escape").decode()
@@ -31,16 +31,16 @@ def printable(text: str, keep: str = "") -> str:
 def dumps(
     document: Mapping[str, Any], indent: int | None = None, *, ascii_only: bool = False
 ) -> str:
-    """JSON that can be written anywhere: NaN is refused, file names of any bytes are escaped."""
+    """Return JSON that can always be written: NaN is refused, file names are escaped."""
     text = json.dumps(document, indent=indent, allow_nan=False, ensure_ascii=ascii_only)
     return as_text(text)
 
 
 def loads(text: str | bytes) -> Any:  # noqa: ANN401
-    """JSON, of which every number is one.
+    """Parse JSON in which every number is finite.
 
     Raises:
-        ValueError: When it is no JSON, or holds NaN or a number that float64 cannot hold.
+        ValueError: If it is not JSON, or contains NaN or a number too large for float64.
     """
     return json.loads(text, parse_constant=_number, parse_float=_number)
 
@@ -48,5 +48,5 @@ def loads(text: str | bytes) -> Any:  # noqa: ANN401
 def _number(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"it holds {text}")
+        raise ValueError(f"it contains {text}")
     return value

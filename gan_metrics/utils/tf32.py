@@ -1,4 +1,4 @@
-"""What torch computes float32 in, whatever the process has set: TF32 on a GPU, or as it says."""
+"""Float32 arithmetic of torch: settings of the process that must not change results."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["float32_default", "tf32"]
 
 @contextlib.contextmanager
 def float32_default(wanted: bool = True) -> Iterator[None]:
-    """New tensors are float32 in this block, whatever ``torch.set_default_dtype`` has set.
+    """Make new tensors float32 in this block, whatever ``torch.set_default_dtype`` is.
 
     Args:
-        wanted: Whether to; else the default stays.
+        wanted: Whether to do so; otherwise nothing changes.
     """
     import torch
 
@@ -29,15 +29,15 @@ def float32_default(wanted: bool = True) -> Iterator[None]:
 
 @contextlib.contextmanager
 def tf32(wanted: bool) -> Iterator[None]:
-    """TF32 on or off for this block; torch leaves it on for convolutions by default.
+    """Turn TF32 on or off in this block; torch's default is on for convolutions.
 
-    A CPU's products, which ``torch.set_float32_matmul_precision`` can turn into bf16 where the
-    processor has that, are float32 in this block.
+    Matrix products on a CPU are float32 in this block, although
+    ``torch.set_float32_matmul_precision`` could make them bf16 on some processors.
 
-    Torch 2.9 has a new way of saying it, and raises once both ways were used.
+    Torch 2.9 has a new interface for this, and raises if both interfaces were used.
 
     Args:
-        wanted: Whether products and convolutions of float32 may be made in TF32.
+        wanted: Whether float32 products and convolutions may use TF32.
     """
     import torch
 

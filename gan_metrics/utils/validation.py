@@ -1,4 +1,4 @@
-"""Check values that the user gives."""
+"""Validation of values from users."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ def whole_number(name: str, value: object, *, least: int, most: int | None = Non
     """Check a whole number, and return it as Python's ``int``.
 
     Args:
-        name: The name of the argument, for the error.
-        value: Of any integer type, NumPy's included; ``bool`` is refused.
-        least: The smallest value that is accepted.
-        most: The largest value that is accepted; ``None``: any.
+        name: Name of the argument, for the error.
+        value: Any integer type including NumPy's, except ``bool``.
+        least: The smallest valid value.
+        most: The largest valid value; ``None``: unbounded.
 
     Raises:
-        UsageError: When it is something else; the message shows what was received.
+        UsageError: If the value is invalid; the message shows it.
     """
-    is_bool = isinstance(value, bool)  # NumPy's bool is no Integral
+    is_bool = isinstance(value, bool)  # NumPy's bool is not an Integral
     if is_bool or not isinstance(value, Integral) or int(value) < least:
         raise UsageError(f"{name} must be a whole number ≥ {least}, not {value!r}")
     if most is not None and int(value) > most:

@@ -1,4 +1,4 @@
-"""Versions of the installed packages that numbers depend on."""
+"""Versions of the installed packages that affect numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PACKAGES = ("gan-metrics", "numpy", "scipy", "pillow", "torch", "torchvision", 
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a number depends on, without importing them."""
+    """Return the versions of Python and of the packages that affect numbers, without imports."""
     return dict(_versions())
 
 
@@ -23,7 +23,7 @@ def _versions() -> tuple[tuple[str, str], ...]:
 
 
 def installed_versions(*packages: str) -> list[str]:
-    """``package=version`` of each package that is installed, without importing it."""
+    """Return ``package=version`` for each installed package, without importing it."""
     found = [(package, _version_of(package)) for package in packages]
     return [f"{package}={version}" for package, version in found if version is not None]
 
