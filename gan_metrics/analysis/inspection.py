@@ -47,7 +47,7 @@ class Inspection:
         description: Where the images are.
         kind: What it is, such as ``"a folder of images"``; empty for objects.
         names: Of all images.
-        tally: Counts of the facts about those that can be decoded: sizes, formats, oddities.
+        metadata: Counts of the metadata about those that can be decoded: sizes, formats, oddities.
         modes: How many images there are of each of Pillow's modes.
         broken: Name to the reason for those that cannot be decoded.
         duplicates: Groups of names whose files have the same bytes.
@@ -60,7 +60,7 @@ class Inspection:
     description: str
     kind: str
     names: Sequence[str]
-    tally: MetadataSummary
+    metadata: MetadataSummary
     modes: Counter[str]
     broken: Mapping[str, str]
     duplicates: Sequence[Sequence[str]]
@@ -71,7 +71,7 @@ class Inspection:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        sizes = self.tally.sizes.most_common()
+        sizes = self.metadata.sizes.most_common()
         return {
             "source": self.description,
             "kind": self.kind,
@@ -79,7 +79,7 @@ class Inspection:
             "decoded": sum(self.modes.values()),
             "bytes": self.size,
             "sizes": [[width, height, n] for (width, height), n in sizes],
-            "formats": dict(self.tally.formats.most_common()),
+            "formats": dict(self.metadata.formats.most_common()),
             "modes": dict(self.modes.most_common()),
             "broken": {as_text(name): why for name, why in self.broken.items()},
             "duplicates": [[as_text(name) for name in group] for group in self.duplicates],
@@ -97,12 +97,12 @@ class Inspection:
 
     def to_text(self) -> str:
         """Some lines for a person."""
-        sizes = [((f"{w}×{h}"), n) for (w, h), n in self.tally.sizes.most_common()]
+        sizes = [((f"{w}×{h}"), n) for (w, h), n in self.metadata.sizes.most_common()]
         lines = [
             f"{printable(self.description)}: {len(self.names)} images, {self.size / 2**20:.1f} MiB",
             *([f"  kind        {self.kind}"] if self.kind else []),
             f"  sizes       {_counts(sizes)}",
-            f"  formats     {_counts(self.tally.formats.most_common())}",
+            f"  formats     {_counts(self.metadata.formats.most_common())}",
             f"  modes       {_counts(self.modes.most_common())}",
         ]
         if self.classes is not None:
@@ -238,7 +238,7 @@ def _inspected(
     images = given.source
     n = len(images.names)
     shown = set(np.linspace(0, n - 1, min(n, _SHEET)).round().astype(int)) if sheet else set()
-    tally, modes = MetadataSummary(), Counter[str]()
+    summary, modes = MetadataSummary(), Counter[str]()
     broken: dict[str, str] = {}
     cells: list[tuple[npt.NDArray[np.uint8], str]] = []
     same: dict[bytes, list[str]] = {}
@@ -253,7 +253,7 @@ def _inspected(
         if one.metadata is None:
             broken[name] = str(one.failure)
         else:
-            tally.add(one.metadata)
+            summary.add(one.metadata)
             modes[one.metadata.mode] += 1
         if one.pixels is not None:
             cells.append((np.ascontiguousarray(one.pixels.transpose(1, 2, 0)), name))
@@ -263,12 +263,12 @@ def _inspected(
         rows = [("", cells[i : i + _SHOWN]) for i in range(0, len(cells), _SHOWN)]
         save_sheet(Path(sheet), rows, cell=_CELL)
     classes = folder_classes(images.names)
-    told = [(code, f"{images.description}: {text}") for code, text in tally.warnings(Decoding())]
+    told = [(code, f"{images.description}: {text}") for code, text in summary.warnings(Decoding())]
     return Inspection(
         description=images.description,
         kind=given.kind,
         names=images.names,
-        tally=tally,
+        metadata=summary,
         modes=modes,
         broken=broken,
         duplicates=[group for group in same.values() if len(group) > 1],

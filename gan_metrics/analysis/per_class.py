@@ -250,7 +250,7 @@ def _part(features: Features, rows: Indices) -> Features:
         names=[features.names[i] for i in rows],
         array=np.asarray(features.array[rows]),
         known_moments=None,
-        tally=MetadataSummary(),
+        metadata=MetadataSummary(),
         digest="",
         image_digests=[digests[i] for i in rows] if digests else (),
     )

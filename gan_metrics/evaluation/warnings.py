@@ -234,13 +234,13 @@ def metric_warnings(
 def _of_files(real: EmbeddedSet, fake: EmbeddedSet) -> list[ResultWarning]:
     if isinstance(real, Statistics) or isinstance(fake, Statistics):
         return []
-    tallies = [real.tally, fake.tally]
-    if not all(tally.formats for tally in tallies):
+    summaries = [real.metadata, fake.metadata]
+    if not all(summary.formats for summary in summaries):
         return []
     found: list[ResultWarning] = []
     lossy = [
-        sum(tally.formats[name] for name in _LOSSY) / sum(tally.formats.values())
-        for tally in tallies
+        sum(summary.formats[name] for name in _LOSSY) / sum(summary.formats.values())
+        for summary in summaries
     ]
     if (lossy[0] >= 0.5) != (lossy[1] >= 0.5):
         found.append(
@@ -250,7 +250,7 @@ def _of_files(real: EmbeddedSet, fake: EmbeddedSet) -> list[ResultWarning]:
                 "whose artifacts alone change the score; save both sets in one format",
             )
         )
-    sizes = [_typical(tally.sizes) for tally in tallies]
+    sizes = [_typical(summary.sizes) for summary in summaries]
     if max(sizes) > _SIZE_GAP * min(sizes):
         found.append(
             (

@@ -1,10 +1,10 @@
-"""Features on disk, keyed by the content of the images and the identity of the features.
+"""The feature cache on disk, keyed by the content of the images and the feature space.
 
-A chunk holds the features of some consecutive images. Its key is a hash over the SHA-256 of each
-image's bytes, the fingerprint of the feature space and what else decides about the pixels, so a
-chunk is never stale: another image, another network or another way of decoding is another key.
-Chunks are written to a temporary file and renamed, so any number of processes may share a cache,
-and a run that is killed is taken up at the chunk where it stopped.
+A chunk holds the features of consecutive images. Its key is a hash of the SHA-256 of each image's
+bytes, the fingerprint of the feature space and everything else that affects the pixels. So a chunk
+is never stale: another image, network or decoding has another key. Chunks are written to a
+temporary file and renamed, so several processes can share a cache, and an interrupted run resumes
+at the chunk where it stopped.
 """
 
 from __future__ import annotations
@@ -44,37 +44,38 @@ __all__ = [
 ]
 
 CHUNK = 128
-"""Images per chunk: what a kill can cost, at most."""
+"""Images per chunk: an interrupted run loses at most this many."""
 
 _FORMAT = "gan-metrics features 1"
 _REVISION = 2
-"""To be raised with every change of decoding, preprocessing or networks that moves a feature."""
+"""Increase with every change of decoding, preprocessing or networks that changes features."""
 
 _STALE_AFTER = 3600.0
-"""Seconds after which a temporary file was left behind by a process that is no more."""
+"""Seconds after which a temporary file belongs to a process that has ended."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """What became of some consecutive images.
+    """Features of consecutive images.
 
     Attributes:
-        features: ``float32``, ``n × …``, one row for each image that was decoded, in order.
+        features: ``float32``, ``n × …``, one row for each decoded image, in order.
         positions: For each row, the position of its image in the chunk.
-        facts: For each row, the facts about its image.
-        failed: Positions of the images that were not decoded. Why is not kept in a cache: another
+        metadata: For each row, the metadata of its image.
+        failed: Positions of images that could not be decoded. The reason is not cached, because
+            another version of a library may decode them. Positions in neither list are unknown.
             version of a library may decode them. A position that is in neither is not known.
     """
 
     features: npt.NDArray[np.float32]
     positions: tuple[int, ...]
-    facts: tuple[ImageMetadata, ...]
+    metadata: tuple[ImageMetadata, ...]
     failed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """Where a cache is, how many entries it holds, their bytes, and the cap in bytes (0: none)."""
+    """A cache's location, number of entries, size and size limit in bytes (0: no limit)."""
 
     path: Path | str
     chunks: int
@@ -83,14 +84,14 @@ class CacheInfo:
 
 
 class Cache(Protocol):
-    """Where features are kept between runs.
+    """Storage of features between runs.
 
-    A cache that is not to be had costs time and nothing else: :meth:`look_up` then finds nothing,
-    and :meth:`keep` returns the reason.
+    An unavailable cache only costs time: :meth:`look_up` then finds nothing, and :meth:`keep`
+    returns the reason.
 
     Attributes:
-        damaged: How many entries failed their checksum since this was last set to 0. They are not
-            used.
+        damaged: Number of entries that failed their checksum since this was last set to 0. They
+            are not used.
     """
 
     damaged: int
@@ -98,12 +99,12 @@ class Cache(Protocol):
     def look_up(
         self, spec: FeatureSpec, decoding: Decoding, digests: Sequence[bytes | None]
     ) -> Chunk | None:
-        """What is known of some consecutive images.
+        """Return the cached features of consecutive images.
 
         Args:
             spec: The feature space.
-            decoding: How the files are decoded.
-            digests: SHA-256 of each image's bytes; ``None`` for one that cannot be read.
+            decoding: How files are decoded.
+            digests: SHA-256 of each image's bytes; ``None`` for an unreadable image.
         """
         ...
 
@@ -114,28 +115,28 @@ class Cache(Protocol):
         digests: Sequence[bytes | None],
         chunk: Chunk,
     ) -> str | None:
-        """Keep what is known of them.
+        """Store the features of these images.
 
         Returns:
-            ``None``, or why it could not be kept.
+            ``None``, or the reason why they could not be stored.
         """
         ...
 
     @property
     def description(self) -> str:
-        """Where it is, without a password."""
+        """Location of the cache, without a password."""
         ...
 
     def info(self) -> CacheInfo:
-        """What it holds."""
+        """Return location, number of entries and size."""
         ...
 
     def clear(self) -> int:
-        """Delete all of it; returns the number of entries."""
+        """Delete all entries; return how many there were."""
         ...
 
     def trim(self) -> None:
-        """Make room, once something was kept."""
+        """Delete old entries if the size limit is exceeded."""
         ...
 
 
@@ -144,23 +145,23 @@ _REDIS = "gan_metrics.features.redis_cache:RedisCache"
 CACHES: Registry[Callable[[str], Cache]] = Registry(
     "cache", {"redis": _REDIS, "rediss": _REDIS, "unix": _REDIS}
 )
-"""The scheme of a URL, as in ``redis://host:port/db``, to what opens the cache at that URL."""
+"""Functions that open a cache by the scheme of its URL, such as ``redis://host:port/db``."""
 
 
 def space_key(spec: FeatureSpec, decoding: Decoding) -> bytes:
-    """What the features of an image depend on besides its bytes.
+    """Return everything except the image's bytes that its features depend on.
 
     Args:
         spec: The feature space.
-        decoding: How the files are decoded. A protocol's own way leaves no trace in the
-            fingerprint, so it stands beside it, as do the versions of the decoders.
+        decoding: How files are decoded. A protocol's default decoding is not part of the
+            fingerprint, so it is added here, with the versions of the decoders.
     """
     space = [spec.fingerprint(), decoding.alpha, decoding.exif]
     return "\n".join([_FORMAT, f"revision {_REVISION}", DECODER, *space]).encode() + b"\n"
 
 
 def chunk_key(spec: FeatureSpec, decoding: Decoding, digests: Sequence[bytes]) -> str:
-    """The key of a chunk: of :func:`space_key` and the SHA-256 of each image's bytes, in order."""
+    """Return the key of a chunk: a hash of :func:`space_key` and the images' SHA-256, in order."""
     hashed = hashlib.sha256(space_key(spec, decoding))
     for digest in digests:
         hashed.update(digest)
@@ -168,14 +169,13 @@ def chunk_key(spec: FeatureSpec, decoding: Decoding, digests: Sequence[bytes]) -
 
 
 class FeatureCache:
-    """A folder of chunks with a cap on its size.
+    """A folder of chunks with a size limit.
 
-    A cache that cannot be written to costs time and nothing else: :meth:`put` then returns the
-    reason.
+    If the folder is not writable, this only costs time: :meth:`put` returns the reason.
 
     Args:
-        root: The folder; by default that of :func:`gan_metrics.settings.cache_dir`.
-        limit: The cap in bytes; by default that of :func:`gan_metrics.settings.cache_limit`.
+        root: The folder; default: :func:`gan_metrics.settings.cache_dir`.
+        limit: The size limit in bytes; default: :func:`gan_metrics.settings.cache_limit`.
     """
 
     def __init__(self, root: Path | None = None, limit: int | None = None) -> None:
@@ -187,7 +187,7 @@ class FeatureCache:
     def look_up(
         self, spec: FeatureSpec, decoding: Decoding, digests: Sequence[bytes | None]
     ) -> Chunk | None:
-        """The chunk of these images, if it is here; see :class:`Cache`."""
+        """Return the chunk of these images, if it is cached; see :class:`Cache`."""
         known = [digest for digest in digests if digest is not None]
         if len(known) < len(digests):
             return None
@@ -203,18 +203,18 @@ class FeatureCache:
         digests: Sequence[bytes | None],
         chunk: Chunk,
     ) -> str | None:
-        """Keep the chunk of these images, if all could be read; see :class:`Cache`."""
+        """Store the chunk of these images, if all were readable; see :class:`Cache`."""
         known = [digest for digest in digests if digest is not None]
         if len(known) < len(digests):
             return None
         return self.put(chunk_key(spec, decoding, known), chunk)
 
     def get(self, key: str) -> Chunk | None:
-        """The chunk of that key; ``None`` if there is none or it fails its checksum."""
+        """Return the chunk of a key; ``None`` if it is missing or fails its checksum."""
         path = self._path(key)
         try:
             data = path.read_bytes()
-        except OSError:  # not there, or not to be had now
+        except OSError:  # missing, or unavailable now
             return None
         try:
             chunk = _unpack(data)
@@ -226,14 +226,14 @@ class FeatureCache:
                 path.unlink()
             return None
         with contextlib.suppress(OSError):
-            os.utime(path)  # the cap takes the chunks that were not used for longest
+            os.utime(path)  # trim() deletes the least recently used chunks
         return chunk
 
     def put(self, key: str, chunk: Chunk) -> str | None:
-        """Keep a chunk.
+        """Store a chunk.
 
         Returns:
-            ``None``, or why it could not be kept.
+            ``None``, or the reason why it could not be stored.
         """
         try:
             with atomic_path(self._path(key)) as temporary:
@@ -243,7 +243,7 @@ class FeatureCache:
         return None
 
     def trim(self) -> None:
-        """Take out the chunks that were not used for longest until the rest is under the cap."""
+        """Delete the least recently used chunks until the rest is below the size limit."""
         now = time.time()
         files = []
         for path in self._files():
@@ -258,11 +258,11 @@ class FeatureCache:
             if total <= self.limit:
                 break
             with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)  # another process may have been quicker
+                path.unlink(missing_ok=True)  # another process may have deleted it
                 total -= size
 
     def info(self) -> CacheInfo:
-        """What the cache holds."""
+        """Return location, number of chunks and size."""
         sizes = []
         for path in self._files():
             with contextlib.suppress(OSError):
@@ -271,20 +271,20 @@ class FeatureCache:
         return CacheInfo(self.root, len(sizes), sum(sizes), self.limit)
 
     def clear(self) -> int:
-        """Take out every chunk.
+        """Delete every chunk.
 
         Returns:
-            How many there were.
+            The number of deleted chunks.
 
         Raises:
-            ResourceError: When a chunk cannot be deleted.
+            ResourceError: If a chunk cannot be deleted.
         """
         count = 0
         for path in list(self._files()):
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
-                raise ResourceError(f"{path} cannot be deleted: {error.strerror}") from None
+                raise ResourceError(f"cannot delete {path}: {error.strerror}") from None
             count += path.suffix == ".npz"
         return count
 
@@ -292,7 +292,7 @@ class FeatureCache:
         return self.root / key[:2] / f"{key}.npz"
 
     def _files(self) -> Iterator[Path]:
-        """Chunks and their temporary files, and nothing else that may lie there."""
+        """Yield chunks and their temporary files, and no other files in the folder."""
         for folder in self.root.glob("[0-9a-f][0-9a-f]"):
             with contextlib.suppress(OSError):
                 for path in folder.iterdir():
@@ -307,7 +307,7 @@ def _pack(chunk: Chunk) -> bytes:
     about = {
         "format": _FORMAT,
         "positions": chunk.positions,
-        "facts": [facts.to_json() for facts in chunk.facts],
+        "facts": [metadata.to_json() for metadata in chunk.metadata],
     }
     text = np.frombuffer(json.dumps(about, ensure_ascii=True).encode(), np.uint8)
     buffer = io.BytesIO()
@@ -316,10 +316,10 @@ def _pack(chunk: Chunk) -> bytes:
 
 
 def _unpack(data: bytes) -> Chunk:
-    """The inverse of :func:`_pack`; the archive's CRC-32 is checked as it is read.
+    """Return the chunk in a cache file; reading checks the archive's CRC-32.
 
     Raises:
-        Exception: Of any kind, when a bit is not what it was.
+        Exception: Any exception, if a bit has changed.
     """
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
         about = json.loads(bytes(archive["about"]))
@@ -327,10 +327,10 @@ def _unpack(data: bytes) -> Chunk:
     chunk = Chunk(
         features=features,
         positions=tuple(about["positions"]),
-        facts=tuple(ImageMetadata.from_json(facts) for facts in about["facts"]),
+        metadata=tuple(ImageMetadata.from_json(metadata) for metadata in about["facts"]),
     )
     if about["format"] != _FORMAT or features.dtype != np.float32 or features.ndim < 2:
         raise ValueError("not a chunk of this format")
-    if not len(features) == len(chunk.positions) == len(chunk.facts):
-        raise ValueError("a chunk whose parts do not belong together")
+    if not len(features) == len(chunk.positions) == len(chunk.metadata):
+        raise ValueError("a chunk whose parts do not match")
     return chunk

@@ -1,4 +1,4 @@
-"""From images to features, chunk by chunk: looked up, or computed and kept."""
+"""Compute the features of images chunk by chunk, or read them from the cache."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ if TYPE_CHECKING:
 __all__ = ["ChunkStream", "ExtractedChunk", "ExtractionOptions", "draw_images"]
 
 _FEW = 8
-"""Images of a chunk that are decoded to see whether they can be, before a network is asked for."""
+"""Images of a chunk that are decoded to test for errors before a network is loaded."""
 
 
 @dataclass(frozen=True)
 class ExtractionOptions:
-    """How images are read and batched; it changes features in the last bits of float32 at most.
+    """How images are read and batched; changes features at most in the last bits of float32.
 
     Attributes:
-        batch_size: Images per forward pass; ``None``: 8 on a CPU, 64 elsewhere.
-        workers: Processes that decode; 0: threads; ``None``: 0 on a CPU, up to 8 elsewhere.
-        on_error: ``"raise"``, or ``"skip"`` to leave out, count and list bad images.
-        max_images: Take this many, drawn with ``seed``; ``None``: all.
-        seed: Of that draw.
-        cache: Where features are kept; ``None``: nowhere.
-        moments: Whether mean and covariance are computed on the way.
-        features: Whether the features are kept; else their moments alone.
-        progress: Told of the images as they are done.
+        batch_size: Images per forward pass; ``None``: 8 on a CPU, 64 on other devices.
+        workers: Decoding processes; 0: threads; ``None``: 0 on a CPU, up to 8 on other devices.
+        on_error: ``"raise"``, or ``"skip"`` to leave out, count and list unreadable images.
+        max_images: Number of images to draw with ``seed``; ``None``: all.
+        seed: Seed of that draw.
+        cache: The feature cache; ``None``: none.
+        moments: Whether to compute mean and covariance in the same pass.
+        features: Whether to keep features; otherwise only their moments.
+        progress: Called with the number of finished images.
         comm: The ranks that share the work.
-        engine: ``"local"``; ``"openvino"``: OpenVINO runs the networks; ``"ray"``: a pool of Ray's
+        engine: ``"local"``; ``"openvino"``: OpenVINO runs the networks; ``"ray"``: a pool of Ray
             actors embeds.
-        device: Of the networks.
+        device: Device of the networks.
     """
 
     batch_size: int | None = None
@@ -71,7 +71,7 @@ class ExtractionOptions:
 
     def __post_init__(self) -> None:
         if ENGINES.find(self.engine).stream is not None and self.comm.size > 1:
-            raise UsageError(f"--engine {self.engine} spreads the work itself; leave torchrun out")
+            raise UsageError(f"--engine {self.engine} distributes work itself; do not use torchrun")
         if self.on_error not in ("raise", "skip"):
             raise UsageError(f"on_error={self.on_error!r}: expected raise or skip")
         for name, least in (("batch_size", 1), ("workers", 0), ("max_images", 1)):
@@ -83,12 +83,12 @@ class ExtractionOptions:
 class _Row:
     """One image's features in each space: on the host and, if just computed, on the device.
 
-    ``None`` on the host: not known in that space.
+    ``None`` on the host means unknown in that space.
     """
 
     host: tuple[npt.NDArray[np.float32] | None, ...]
     device: tuple[Any, ...]
-    facts: ImageMetadata
+    metadata: ImageMetadata
 
     @property
     def whole(self) -> bool:
@@ -97,20 +97,20 @@ class _Row:
 
 @dataclass(frozen=True)
 class ExtractedChunk:
-    """What became of a chunk of images.
+    """The result of a chunk of images.
 
     Attributes:
-        chunks: The features, in each space.
-        failures: Position of an image to what went wrong.
-        digests: Index of an image to the SHA-256 of its bytes, where they could be read.
+        chunks: The features in each space.
+        failures: Error messages by position of the image.
+        digests: SHA-256 of the image's bytes by index, for readable images.
     """
 
     chunks: Sequence[Chunk]
     failures: Mapping[int, str]
     digests: Mapping[int, bytes]
 
-    def summed_up(self) -> ExtractedChunk:
-        """The same without the features that are in the moments already."""
+    def without_features(self) -> ExtractedChunk:
+        """Return a copy without features, if they are part of the moments already."""
         return replace(self, chunks=[_without_features(chunk) for chunk in self.chunks])
 
 
@@ -120,16 +120,16 @@ def _without_features(chunk: Chunk) -> Chunk:
 
 
 class ChunkStream:
-    """Chunks of a source, one after the other: from the cache, or computed.
+    """Chunks of a source in order, from the cache or computed.
 
     Args:
         source: The images.
-        spaces: The feature spaces, of one way of decoding.
-        networks: Gives what embeds into these spaces. Called, and torch imported, only if a chunk
-            is missing.
-        how: Batches, workers, cache.
-        chunks: Of each chunk, the indices of its images.
-        n: How many images there are for all ranks together.
+        spaces: The feature spaces, with equal decoding.
+        networks: Function that returns the networks of these spaces. Called, and torch imported,
+            only if a chunk is missing.
+        how: Options for batches, workers and cache.
+        chunks: For each chunk, the indices of its images.
+        n: Number of images of all ranks together.
 
     Attributes:
         warnings: Pairs of a code and a message; complete at the end.
@@ -156,11 +156,11 @@ class ChunkStream:
         self._looked_up: tuple[int, dict[int, _Row | str]] = (-1, {})
 
     def run(self) -> Generator[ExtractedChunk, None, None]:
-        """Every chunk in order; missing images are computed in one go.
+        """Yield every chunk in order; consecutive missing images are computed together.
 
         Raises:
-            InputError: When an image changes while it is read.
-            ResourceError: When a decoding process dies, or the device fails.
+            InputError: If an image changes while it is read.
+            ResourceError: If a decoding process dies, or the device fails.
         """
         wrote = False
         at = 0
@@ -181,37 +181,37 @@ class ChunkStream:
             raise
         finally:
             self._hashed.close()
-            self._tell_of_damage()
+            self._warn_of_damage()
             if wrote and self.how.cache is not None:
                 self.how.cache.trim()
 
-    def _tell_of_damage(self) -> None:
+    def _warn_of_damage(self) -> None:
         cache = self.how.cache
         if cache is not None and cache.damaged:
             self.warnings.append(
                 (
                     "damaged-cache",
-                    f"{cache.damaged} entries of the cache failed their checksum; they were "
-                    "computed again. If this happens often, look at that disk",
+                    f"{cache.damaged} cache entries failed their checksum and were computed again; "
+                    "if this happens often, check that disk",
                 )
             )
             cache.damaged = 0
 
     def moments(self, number: int) -> Moments | None:
-        """Of all features so far in a space; ``None`` where there are none, or none that is finite.
+        """Return the moments of all features so far in a space; ``None`` without finite features.
 
         Args:
-            number: Which space.
+            number: Position of the space.
         """
         stream = self._moments[number]
         return None if stream.empty else stream.finish()
 
     def _complete(self, known: dict[int, _Row | str], at: int) -> bool:
-        """Whether all of a chunk's images are known in all spaces."""
-        return len(known) == len(self.chunks[at]) and all(map(_settled, known.values()))
+        """Whether all images of a chunk are known in all spaces."""
+        return len(known) == len(self.chunks[at]) and all(map(_is_final, known.values()))
 
     def _known(self, at: int) -> dict[int, _Row | str]:
-        """Of a chunk's images, what the cache knows; those that fail now as they failed then."""
+        """Return what the cache has of a chunk's images; failed images must fail again now."""
         if self.how.cache is None:
             return {}
         if at == self._looked_up[0]:
@@ -226,29 +226,29 @@ class ChunkStream:
             if found is None:
                 continue
             chunk = found
-            for i, features, facts in zip(
-                found.positions, found.features, found.facts, strict=True
+            for i, features, metadata in zip(
+                found.positions, found.features, found.metadata, strict=True
             ):
                 before = known.get(indices[i])
                 host = list(before.host if isinstance(before, _Row) else nothing)
                 host[number] = features
-                known[indices[i]] = _Row(tuple(host), nothing, facts)
+                known[indices[i]] = _Row(tuple(host), nothing, metadata)
         if chunk is not None:
             unknown = sorted(set(range(len(indices))) - {indices.index(index) for index in known})
-            # Bad images are in no cache; without this look at them they would cost a network.
+            # Bad images are not cached; without this test each of them would load a network.
             for position in unknown if len(unknown) <= _FEW else chunk.failed:
                 index = indices[position]
                 image = load_image(self.source, self._encoded[index], self.decoding)
                 if image.failure is not None:
                     known[index] = image.failure
         for index, result in known.items():
-            if _settled(result):
+            if _is_final(result):
                 self._release(index)
         self._looked_up = (at, known)
         return known
 
     def _read(self, at: int) -> list[bytes | None]:
-        """SHA-256 of the bytes of a chunk's images; ``None`` for one that cannot be read.
+        """Return the SHA-256 of the bytes of a chunk's images; ``None`` for unreadable ones.
 
         The bytes are held until the image is found in the cache or decoded.
         """
@@ -266,23 +266,23 @@ class ChunkStream:
     def _keep(self, at: int, finished: ExtractedChunk) -> bool:
         finite = all(np.isfinite(chunk.features).all() for chunk in finished.chunks)
         if self.how.cache is None or not finite:
-            return False  # a run that will end in an error; so may the cause of it
+            return False  # the run will end in an error
         digests = [finished.digests.get(index) for index in self.chunks[at]]
         kept = False
         for space, chunk in zip(self.spaces, finished.chunks, strict=True):
             why = self.how.cache.keep(space.spec, self.decoding, digests, chunk)
             if why and not self._unkept:
                 self._unkept = True
-                self.warnings.append(("cache-not-written", f"features are not kept: {why}"))
+                self.warnings.append(("cache-not-written", f"features are not cached: {why}"))
             kept |= why is None
         return kept
 
     def _missing(
         self, first: int, collected: dict[int, _Row | str]
     ) -> Iterator[int | EncodedImage]:
-        """The images that must be computed, from a chunk on, up to one that is wholly known.
+        """Yield the images that must be computed, up to the next chunk that is completely known.
 
-        What is known of the others is put to what is collected.
+        What is known of other images is added to ``collected``.
         """
         for at in range(first, len(self.chunks)):
             known = self._known(at)
@@ -290,11 +290,11 @@ class ChunkStream:
                 return
             collected |= known
             for i in self.chunks[at]:
-                if i not in known or not _settled(known[i]):
+                if i not in known or not _is_final(known[i]):
                     yield self._encoded.pop(i, i)
 
     def _compute(self, at: int, known: dict[int, _Row | str]) -> Iterator[ExtractedChunk]:
-        """Decode and embed images as one stream of batches that do not end where chunks do."""
+        """Decode and embed images as one stream of batches that may span chunks."""
         collected = dict(known)
         before_these = sum(map(len, self.chunks[:at]))
         for batch, features in self._embed(self._missing(at, collected), collected):
@@ -302,7 +302,7 @@ class ChunkStream:
                 if self.digests.setdefault(index, digest) != digest:
                     raise InputError(
                         f"{self.source.names[index]!r} in {self.source.description} changed "
-                        "while it was being read; run again once it is still"
+                        "while it was read; run again when no program writes it"
                     )
             for index in (*batch.indices, *batch.failures):
                 self._release(index)
@@ -314,10 +314,10 @@ class ChunkStream:
                     host = list(before.host)
                 for number, (on_host, on_device) in features.items():
                     host[number], device[number] = on_host[i], on_device[i]
-                collected[index] = _Row(tuple(host), tuple(device), batch.facts[i])
+                collected[index] = _Row(tuple(host), tuple(device), batch.metadata[i])
             collected |= batch.failures
             while at < len(self.chunks) and all(
-                i in collected and _settled(collected[i]) for i in self.chunks[at]
+                i in collected and _is_final(collected[i]) for i in self.chunks[at]
             ):
                 yield self._assemble(self.chunks[at], collected)
                 before_these += len(self.chunks[at])
@@ -326,7 +326,7 @@ class ChunkStream:
             self.report(min(done * self.how.comm.size, self.n))
 
     def _assemble(self, indices: Sequence[int], collected: dict[int, _Row | str]) -> ExtractedChunk:
-        """A chunk of what was collected, which is taken out."""
+        """Return a chunk of collected rows, and remove them from ``collected``."""
         results = [collected.pop(index) for index in indices]
         rows = {i: result for i, result in enumerate(results) if isinstance(result, _Row)}
         failures = {i: result for i, result in enumerate(results) if isinstance(result, str)}
@@ -337,7 +337,7 @@ class ChunkStream:
                 Chunk(
                     features=np.stack(features) if features else np.empty((0, 0), np.float32),  # type: ignore[arg-type]
                     positions=tuple(rows),
-                    facts=tuple(row.facts for row in rows.values()),
+                    metadata=tuple(row.metadata for row in rows.values()),
                     failed=tuple(failures),
                 )
             )
@@ -346,9 +346,9 @@ class ChunkStream:
         return ExtractedChunk(chunks, failures, digests)
 
     def _sum_up(self, number: int, chunk: Chunk, on_device: Sequence[Any]) -> None:
-        """Take a chunk into the moments of a space, on the GPU if its features are there."""
+        """Add a chunk to the moments of a space, on the GPU if its features are there."""
         vectors = self.how.moments and chunk.features.ndim == 2
-        if not vectors or not np.isfinite(chunk.features).all():  # refused by who collects them
+        if not vectors or not np.isfinite(chunk.features).all():  # the collector raises the error
             return
         on_gpu = on_device and all(d is not None and d.device.type == "cuda" for d in on_device)
         self._moments[number].add(_stacked(on_device) if on_gpu else chunk.features)
@@ -356,9 +356,9 @@ class ChunkStream:
     def _embed(
         self, images: Iterable[int | EncodedImage], collected: dict[int, _Row | str]
     ) -> Iterator[tuple[Batch, dict[int, tuple[Any, Any]]]]:
-        """Batches, and for each space that one of its images lacks, the features of all of them.
+        """Yield batches with the features of their images in each space where one is missing.
 
-        On the host and on the device.
+        Features are on the host and on the device.
         """
         from gan_metrics.images.loader import load
 
@@ -367,7 +367,7 @@ class ChunkStream:
         workers = self.how.workers
         if workers is None:
             workers = 0 if on_cpu else min(8, os.cpu_count() or 1)
-        # A GPU works on one batch while the next one is launched and the last one is fetched.
+        # While a GPU computes one batch, the next one is launched and the last one is copied.
         launched: deque[tuple[Batch, dict[int, Any]]] = deque()
         for batch in load(
             self.source,
@@ -378,7 +378,7 @@ class ChunkStream:
             pin=embedder.device.type == "cuda",
         ):
             groups = batch.groups(embedder.device)
-            numbers = self._lacking(batch, collected) if groups else []
+            numbers = self._missing_spaces(batch, collected) if groups else []
             found = embedder.embed(groups, [self.spaces[i] for i in numbers])
             for number, values in zip(numbers, found, strict=True):
                 if self.how.moments:
@@ -391,13 +391,13 @@ class ChunkStream:
             self.warnings.append(
                 (
                     "smaller-batches",
-                    f"the device had no room for a batch, and took at most {embedder.most} images "
-                    "at a time; --batch-size spares the trying",
+                    f"a batch did not fit into the device's memory; at most {embedder.most} images "
+                    "do: set --batch-size to avoid the attempts",
                 )
             )
 
-    def _lacking(self, batch: Batch, collected: dict[int, _Row | str]) -> list[int]:
-        """The spaces in which an image of a batch is not known yet."""
+    def _missing_spaces(self, batch: Batch, collected: dict[int, _Row | str]) -> list[int]:
+        """Return the spaces in which an image of a batch is not known yet."""
         rows = [collected.get(index) for index in batch.indices]
         return [
             number
@@ -406,12 +406,12 @@ class ChunkStream:
         ]
 
     def report(self, done: int) -> None:
-        """Tell of so many images that are done, on all ranks together."""
+        """Report the number of finished images of all ranks together."""
         if self.how.progress:
             self.how.progress(self.source.description, done, self.n)
 
 
-def _settled(result: _Row | str) -> bool:
+def _is_final(result: _Row | str) -> bool:
     """Whether an image is known in all spaces, or known to fail."""
     return isinstance(result, str) or result.whole
 
@@ -423,7 +423,7 @@ def _stacked(rows: Iterable[torch.Tensor]) -> torch.Tensor:
 
 
 def _fetch(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Any]:
-    """Begin to copy features to the host: there, on the device, and the event of its end."""
+    """Start copying features to the host; return them on host and device, and the end event."""
     import torch
 
     if features.device.type != "cuda":
@@ -436,7 +436,7 @@ def _fetch(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Any]:
 
 
 def _fetched(item: tuple[Batch, dict[int, Any]]) -> tuple[Batch, dict[int, tuple[Any, Any]]]:
-    """The same, once the copies are there."""
+    """Wait until the copies of a batch's features have arrived."""
     batch, fetches = item
     found = {}
     for number, (host, device, event) in fetches.items():
@@ -447,7 +447,7 @@ def _fetched(item: tuple[Batch, dict[int, Any]]) -> tuple[Batch, dict[int, tuple
 
 
 def draw_images(n: int, wanted: int | None, seed: int) -> list[int]:
-    """All indices, or ``wanted`` of them without replacement, in rising order."""
+    """Return all indices, or ``wanted`` of them drawn without replacement, in rising order."""
     if wanted is None or wanted >= n:
         return list(range(n))
     drawn = np.random.default_rng(seed).choice(n, wanted, replace=False)

@@ -1,4 +1,4 @@
-"""From a source and the networks to features: the chunks of all ranks, put together."""
+"""Compute the features of a source: chunks of all ranks, put together."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ def extract(
 ) -> list[Features]:
     """Embed every image of a source, or take its features from the cache.
 
-    Each image is decoded once, and each network passed once, however many spaces there are. Where
-    several ranks work together, each of them embeds chunks of its own, and all get all features.
+    Each image is decoded once and passes each network once, whatever the number of spaces. If
+    several ranks work together, each one embeds its own chunks, and all ranks get all features.
 
     Args:
         source: The images.
-        spaces: The feature spaces, of one way of decoding.
-        networks: Gives what embeds into these spaces. Called, and torch imported, only if a chunk
-            is missing.
-        how: Batches, workers, faults, cache, ranks.
+        spaces: The feature spaces, with equal decoding.
+        networks: Function that returns the networks of these spaces. Called, and torch imported,
+            only if a chunk is missing.
+        how: Options for batches, workers, bad images, cache and ranks.
 
     Returns:
         The features in each space.
 
     Raises:
         ImageError: For the first bad image, unless ``how.on_error`` is ``"skip"``.
-        ComputationError: When no image is left, or a feature is not finite.
-        ResourceError: When the disk is full, or a decoding process or a rank dies.
+        ComputationError: If no image is left, or a feature is not finite.
+        ResourceError: If the disk is full, or a decoding process or a rank dies.
     """
     comm = how.comm
     indices = draw_images(len(source.names), how.max_images, how.seed)
@@ -66,62 +66,62 @@ def extract(
     else:
         stream = ChunkStream(source, spaces, networks, how, own, len(indices))
     found = _Collected(source, spaces, how, len(indices))
-    mine = stream.run()
+    own_chunks = stream.run()
     with comm.fail_together():
         try:
             _same_images(source, comm)
             for first in range(0, len(chunks), comm.size):
-                made = comm.gather(_kept(next(mine, None), how))
+                made = comm.gather(_reduce(next(own_chunks, None), how))
                 for chunk, finished in zip(chunks[first : first + comm.size], made, strict=False):
                     assert finished is not None  # noqa: S101
                     found.take(chunk, finished)
                 stream.report(min((first + comm.size) * CHUNK, len(indices)))
-            next(mine, None)  # to its end
+            next(own_chunks, None)  # finish the generator
             return found.features(indices, comm, stream)
         except Exception:
-            mine.close()  # now, and not when the error is forgotten: threads may be at work
+            own_chunks.close()  # now, because its threads may still be running
             raise
 
 
-def _kept(finished: ExtractedChunk | None, how: ExtractionOptions) -> ExtractedChunk | None:
-    return finished if finished is None or how.features else finished.summed_up()
+def _reduce(finished: ExtractedChunk | None, how: ExtractionOptions) -> ExtractedChunk | None:
+    return finished if finished is None or how.features else finished.without_features()
 
 
 def _same_images(source: ImageSource, comm: Comm) -> None:
-    """Refuse ranks that see different images under one name."""
+    """Refuse ranks that find different images under the same path."""
     names = hashlib.sha256("\0".join(source.names).encode("utf-8", "surrogateescape")).digest()
     seen = comm.gather((len(source.names), names))
     for rank, other in enumerate(seen):
         if other != seen[0]:
             raise InputError(
-                f"{source.description}: rank {rank} sees {other[0]} images there, and rank 0 "
+                f"{source.description}: rank {rank} finds {other[0]} images and rank 0 "
                 f"{seen[0][0]}" + (" of other names" if other[0] == seen[0][0] else "") + "; all "
-                "ranks must be given the same ones, as by a file system that they share"
+                "ranks need the same files, for example on a shared file system"
             )
 
 
 class _Collected:
-    """The features of some chunks, in each space, and what is known of their images."""
+    """Collected features of all chunks in each space, with the provenance of their images."""
 
     def __init__(
         self, source: ImageSource, spaces: Sequence[FeatureSpace], how: ExtractionOptions, n: int
     ) -> None:
         self._source, self._spaces, self._how = source, spaces, how
         self._rows = [GrowingArray(n) for _ in spaces]
-        self._tally = MetadataSummary()
+        self._metadata = MetadataSummary()
         self._kept: list[int] = []
         self._skipped: list[tuple[str, str]] = []
         self._digest = hashlib.sha256()
         self._digests = PackedDigests(room=n)
 
     def take(self, indices: Sequence[int], finished: ExtractedChunk) -> None:
-        """Take in a chunk, whoever made it; the chunks come in their order."""
+        """Add a chunk; chunks arrive in their order."""
         for position, reason in sorted(finished.failures.items()):
             name = self._source.names[indices[position]]
             if self._how.on_error == "raise":
                 raise ImageError(
                     f"{os.path.join(self._source.description, name)!r}: {reason}. "
-                    "--on-error skip leaves bad images out and lists them"
+                    "--on-error skip leaves unreadable images out and lists them"
                 )
             self._skipped.append((name, reason))
         here = [indices[position] for position in finished.chunks[0].positions]
@@ -131,8 +131,8 @@ class _Collected:
                 self._spaces[i].check_vectors(chunk.features.shape)
             if self._how.features:
                 self._rows[i].add(chunk.features)
-        for facts in finished.chunks[0].facts:
-            self._tally.add(facts)
+        for metadata in finished.chunks[0].metadata:
+            self._metadata.add(metadata)
         self._kept += here
         for index in indices:
             self._digest.update(finished.digests.get(index, UNREADABLE))
@@ -140,7 +140,7 @@ class _Collected:
             self._digests.append(finished.digests[index])
 
     def features(self, indices: Sequence[int], comm: Comm, stream: ChunkStream) -> list[Features]:
-        """All that was taken in."""
+        """Return the features of everything collected."""
         where = self._source.description
         if not self._kept:
             raise ComputationError(f"{where}: none of {len(indices)} images could be decoded")
@@ -156,14 +156,14 @@ class _Collected:
                 )
             )
         decoding = self._spaces[0].decoding
-        notes += [(code, f"{where}: {text}") for code, text in self._tally.warnings(decoding)]
+        notes += [(code, f"{where}: {text}") for code, text in self._metadata.warnings(decoding)]
         return [
             Features(
                 names=[self._source.names[index] for index in self._kept],
                 array=self._array(i),
                 spec=space.spec,
                 skipped=self._skipped,
-                tally=self._tally,
+                metadata=self._metadata,
                 digest=self._digest.hexdigest(),
                 image_digests=self._digests,
                 warnings=unique([*space.warnings, *notes]),
@@ -182,7 +182,7 @@ class _Collected:
         finite = np.isfinite(features).all(axis=tuple(range(1, features.ndim)))
         if not finite.all():
             raise ComputationError(
-                "the network gives NaN or infinity for "
+                "the network returns NaN or infinity for "
                 f"{self._source.names[indices[int(np.argmin(finite))]]!r} in "
-                f"{self._source.description}; look at that image, or at the weights and precision"
+                f"{self._source.description}; check that image, the weights and the precision"
             )

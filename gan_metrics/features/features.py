@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Features"]
 
 _BLOCK = 4096
-"""GrowingArray that moments take in at a time."""
+"""Rows that are added to the moments at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,26 +30,26 @@ class Features:
     """The features of a set of images.
 
     Attributes:
-        names: Of the images, one for each row.
-        array: ``float32``, ``n × D``; a memory map where it would fill the memory. Maps of an
-            unpooled layer keep their shape, ``n × C × H × W``.
+        names: Names of the images, one for each row.
+        array: ``float32``, ``n × D``; memory-mapped if large. Unpooled feature maps keep their
+            shape, ``n × C × H × W``.
         spec: The feature space.
-        skipped: Pairs of a name and a reason for the images that were left out.
-        tally: Counts of the facts about the images.
-        digest: SHA-256, in hex, over the SHA-256 of each image's bytes, in order.
-        image_digests: SHA-256 of each image's bytes, one for each row; empty where unknown.
+        skipped: Name and reason for each image that was left out.
+        metadata: Counts of the images' metadata.
+        digest: SHA-256 in hex of the SHA-256 of each image's bytes, in order.
+        image_digests: SHA-256 of each image's bytes, one for each row; empty if unknown.
         warnings: Pairs of a code and a message.
-        protocol: Name of the protocol they were made by.
-        known_moments: Their moments, if they were computed on the way.
-        description: Where they come from, for a person.
-        source: The images they were computed from, where those can be read again.
+        protocol: Name of the protocol.
+        known_moments: Their moments, if already computed.
+        description: Where they come from, in words.
+        source: The images, if they can be read again.
     """
 
     names: Sequence[str]
     array: npt.NDArray[np.float32]
     spec: FeatureSpec
     skipped: Sequence[tuple[str, str]] = ()
-    tally: MetadataSummary = field(default_factory=MetadataSummary)
+    metadata: MetadataSummary = field(default_factory=MetadataSummary)
     digest: str = ""
     image_digests: Sequence[bytes] = ()
     warnings: Sequence[tuple[str, str]] = ()
@@ -60,39 +60,39 @@ class Features:
 
     @property
     def count(self) -> int:
-        """The number of images."""
+        """Number of images."""
         return len(self.array)
 
     @property
     def dim(self) -> int:
-        """The number of dimensions.
+        """Number of dimensions.
 
         Raises:
-            UsageError: When the features are maps, not vectors.
+            UsageError: If the features are maps, not vectors.
         """
         if self.array.ndim != 2:
             raise UsageError(
-                f"{self.description} has maps of shape {self.array.shape[1:]}, and vectors are "
-                "needed: choose another --pool"
+                f"{self.description} has feature maps of shape {self.array.shape[1:]}, but vectors "
+                "are needed: choose another --pool"
             )
         return int(self.array.shape[1])
 
     @property
     def resolutions(self) -> set[tuple[int, int]]:
-        """Width and height of the images, as far as they are known."""
-        return set(self.tally.sizes)
+        """Width and height of the images, as far as known."""
+        return set(self.metadata.sizes)
 
     @functools.cached_property
     def identity(self) -> str:
-        """What stands for the set: the digest of its files, else SHA-256 of the rows, in hex."""
+        """Identity of the set: the digest of its files, else the SHA-256 of the rows, in hex."""
         return self.digest or hashlib.sha256(np.ascontiguousarray(self.array).data).hexdigest()
 
     @functools.cached_property
     def moments(self) -> Moments:
-        """Mean and covariance.
+        """Return mean and covariance.
 
         Raises:
-            UsageError: When the features are maps, not vectors.
+            UsageError: If the features are maps, not vectors.
         """
         if self.known_moments is not None:
             return self.known_moments

@@ -1,18 +1,18 @@
-"""Saved features: names, rows and a header that says what they are, in four formats.
+"""Saved features: names, rows and a header with their feature space, in four formats.
 
-torch-fidelity's features, a ``.pt`` that holds one tensor, are read too.
+torch-fidelity's features, a ``.pt`` with one tensor, can also be read.
 
 =============== ==============================================================================
 ``.npz``        arrays ``features``, ``names`` and ``header`` (JSON)
-``.npy``        the array alone, which can be mapped into memory; names and header beside it in
-                ``….npy.json``
+``.npy``        only the array, which can be memory-mapped; names and header are in
+                ``….npy.json`` next to it
 ``.safetensors``  tensors ``features`` and ``names`` (UTF-8 JSON); the header in the metadata
 ``.parquet``    columns ``name`` and ``features`` (a list of fixed length); the header in the
                 schema's metadata; needs the extra ``formats``
 =============== ==============================================================================
 
-Files are written row block by row block, so memory does not grow with the number of rows, and
-whole or not at all. Nothing is ever unpickled.
+Files are written in blocks of rows, so memory does not grow with the number of rows, and completely
+or not at all. Pickled objects are never loaded.
 """
 
 from __future__ import annotations
@@ -53,26 +53,26 @@ __all__ = [
 ]
 
 FORMATS = (".npz", ".npy", ".safetensors", ".parquet")
-"""Lower-case extensions of the files that features are saved to."""
+"""Lower-case extensions of feature files."""
 
 _FORMAT = "gan-metrics features 1"
 _ROWS = 4096
-"""GrowingArray that are written or read at a time."""
+"""Rows that are written or read at a time."""
 
 _Array = npt.NDArray[np.float32]
 _FLOAT32 = np.finfo(np.float32)
 
 
 def check_format(path: Path) -> None:
-    """Refuse a file that features cannot be written to, before any work is done for it.
+    """Refuse a file that features cannot be written to, before any work starts.
 
     Raises:
-        UsageError: When its extension is none of :data:`FORMATS`, its extra is missing, or it is
-            a folder.
+        UsageError: If its extension is not in :data:`FORMATS`, its extra is missing, or it is a
+            folder.
     """
     check_target(path)
     if path.suffix.lower() not in FORMATS:
-        raise UsageError(f"{path}: features are saved as {', '.join(FORMATS)}; name one of these")
+        raise UsageError(f"{path}: features can be saved as {', '.join(FORMATS)}; use one of these")
     if path.suffix.lower() == ".npy":
         check_target(_beside(path))
     if path.suffix.lower() == ".parquet":
@@ -80,7 +80,7 @@ def check_format(path: Path) -> None:
 
 
 def claims_features(found: Probe) -> bool:
-    """Whether a file is one of saved features: by its extension and by what it holds.
+    """Whether a file contains saved features, by its extension and content.
 
     Args:
         found: The probe of the file.
@@ -97,18 +97,18 @@ def claims_features(found: Probe) -> bool:
 
 
 def save_features(features: Features, path: str | os.PathLike[str]) -> Path:
-    """Write features with their names and their identity.
+    """Write features with their names and feature space.
 
     Args:
-        features: What :func:`gan_metrics.extract_features` gave.
-        path: Where to; the extension chooses the format.
+        features: The features, from :func:`gan_metrics.extract_features`.
+        path: The file to write; the extension selects the format.
 
     Returns:
         The path.
 
     Raises:
-        UsageError: For an extension that is none of :data:`FORMATS`, or a missing extra.
-        ResourceError: When the disk is full or cannot be written to.
+        UsageError: For an extension that is not in :data:`FORMATS`, or a missing extra.
+        ResourceError: If the disk is full or not writable.
     """
     path = Path(path)
     check_format(path)
@@ -123,20 +123,20 @@ def save_features(features: Features, path: str | os.PathLike[str]) -> Path:
 
 
 def load_features(path: str | os.PathLike[str]) -> Features:
-    """Read saved features: ours, or a plain array of ``n × D`` numbers in ``.npy``.
+    """Read saved features: of gan-metrics, or a plain array of ``n × D`` numbers in ``.npy``.
 
-    ``.npy`` and ``.safetensors`` are mapped into memory and read as they are needed.
+    ``.npy`` and ``.safetensors`` are memory-mapped and read when needed.
 
     Args:
-        path: The file; its extension says the format.
+        path: The file; its extension determines the format.
 
     Returns:
-        The features; fields of the identity that the file does not state are ``None``.
+        The features; fields of the feature space that the file does not state are ``None``.
 
     Raises:
-        NotFoundError: When it does not exist.
-        InputError: When it is broken, or its parts do not belong together.
-        UsageError: When the extra that reads the format is missing.
+        NotFoundError: If it does not exist.
+        InputError: If it is broken, or its parts do not match.
+        UsageError: If the extra for the format is missing.
     """
     return read_features(probe(path))
 
@@ -172,8 +172,8 @@ def read_features(found: Probe) -> Features:
         raise unreadable(path, error) from None
     except Exception as error:  # the formats' libraries raise nearly anything on broken bytes
         raise InputError(
-            f"{path} holds no features that can be read ({type(error).__name__}: {error}); "
-            "save them again"
+            f"{path} does not contain readable features ({type(error).__name__}: {error}); save "
+            "them again"
         ) from None
 
 
@@ -182,10 +182,10 @@ def _features(
 ) -> Features:
     if array.ndim < 2 or array.dtype.kind != "f":
         raise InputError(
-            f"{path} holds {array.dtype} of shape {array.shape}; expected floats, n × D"
+            f"{path} contains {array.dtype} of shape {array.shape}; expected floats, n × D"
         )
     if header.get("format", _FORMAT) != _FORMAT:
-        raise InputError(f"{path} is of the format {header['format']!r}; expected {_FORMAT!r}")
+        raise InputError(f"{path} has the format {header['format']!r}; expected {_FORMAT!r}")
     if array.dtype.itemsize > 4:
         _check_range(path, array)
     if names is None:
@@ -197,12 +197,12 @@ def _features(
         finite = np.isfinite(block).all(axis=tuple(range(1, block.ndim)))
         if not finite.all():
             bad = names[start + int(np.argmin(finite))]
-            raise InputError(f"{path}: the features of {bad!r} hold NaN or infinity")
+            raise InputError(f"{path}: the features of {bad!r} contain NaN or infinity")
         checksum = zlib.crc32(block.tobytes(), checksum)
     if header.get("crc32", checksum) != checksum:
         raise InputError(
-            f"{path}: these are not the rows or names that its header was written for; save the "
-            "features again, or take the array alone, without what lies beside it"
+            f"{path}: rows or names differ from those the header was written for; save the "
+            "features again, or use the array without its .json file"
         )
     source = header.get("source", {})
     return Features(
@@ -238,10 +238,10 @@ def _header_of(features: Features) -> dict[str, Any]:
 
 
 def _check_range(path: Path, array: npt.NDArray[Any]) -> None:
-    """See that float64 values are left by float32.
+    """Check that float64 values fit into float32.
 
     Raises:
-        InputError: When the greatest one would be infinite or nothing.
+        InputError: If the largest one would become infinite, or all would become zero.
     """
     largest = 0.0
     for start in range(0, len(array), _ROWS):
@@ -249,13 +249,13 @@ def _check_range(path: Path, array: npt.NDArray[Any]) -> None:
         largest = max(largest, float(block.max(initial=0.0, where=np.isfinite(block))))
     if largest > float(_FLOAT32.max) or 0 < largest < float(_FLOAT32.tiny):
         raise InputError(
-            f"{path} holds values of up to {largest:g}, which float32 cannot hold; multiply the "
+            f"{path} contains values of up to {largest:g}, too large or small for float32; multiply the "
             "features of all sets by one constant"
         )
 
 
 def _blocks(array: _Array) -> Iterator[tuple[int, _Array]]:
-    """GrowingArray some at a time; what was read of a file is not held in memory for it."""
+    """Yield some rows at a time, so that a mapped file is not kept in memory."""
     mapping = getattr(array, "_mmap", None)
     for start in range(0, len(array), _ROWS):
         yield start, np.ascontiguousarray(array[start : start + _ROWS], np.float32)
@@ -342,7 +342,9 @@ def _write_parquet(path: Path, features: Features, header: dict[str, Any]) -> No
 def _read_npz(found: Probe) -> tuple[_Array, list[str] | None, dict[str, Any]]:
     names = {*found.arrays, *found.other_members}
     if names not in ({"features"}, {"features", "names", "header"}):
-        raise ValueError(f"it holds {', '.join(sorted(names))}, not features, names and header")
+        raise ValueError(
+            f"it contains {', '.join(sorted(names))}; expected features, names, header"
+        )
     with found.opened() as file:
         held = read_arrays(file, found.arrays)
     header = loads(str(held["header"][()])) if "header" in held else {}
@@ -360,14 +362,14 @@ def _read_npy(found: Probe) -> tuple[_Array, list[str] | None, dict[str, Any]]:
 
 def _read_safetensors(found: Probe) -> tuple[_Array, list[str] | None, dict[str, Any]]:
     if extra := set(found.arrays) - {"features", "names"}:
-        raise ValueError(f"it holds {', '.join(sorted(extra))} besides features")
+        raise ValueError(f"it contains {', '.join(sorted(extra))} in addition to features")
     if (features := found.arrays["features"]).dtype != np.float32:
         raise ValueError(f"features are {features.dtype}, not float32")
     text = found.metadata.get("gan_metrics")
     if "names" not in found.arrays:
         return _mapped(features), None, loads(text) if text else {}
     if not text:
-        raise ValueError("it has names and no header")
+        raise ValueError("it has names but no header")
     with open(found.path, "rb") as file:
         array = _mapped(features, file)
         file.seek(found.arrays["names"].offset or 0)
@@ -376,7 +378,7 @@ def _read_safetensors(found: Probe) -> tuple[_Array, list[str] | None, dict[str,
 
 
 def _mapped(stored: StoredArray, file: BinaryIO | None = None) -> _Array:
-    """An array that is read from its file when it is used.
+    """Return an array that is read from its file when used.
 
     Args:
         stored: The array.
@@ -389,15 +391,15 @@ def _mapped(stored: StoredArray, file: BinaryIO | None = None) -> _Array:
 
 
 def _read_torch(found: Probe) -> tuple[_Array, list[str] | None, dict[str, Any]]:
-    """Features that torch-fidelity keeps: one tensor, N × D."""
+    """Read torch-fidelity's features: one tensor, N × D."""
     path = found.path
     with open_torch(path) as held:
         if not isinstance(held, PickledArray):
-            raise InputError(f"{path} holds a {type(held).__name__}; expected one tensor, N × D")
+            raise InputError(f"{path} contains a {type(held).__name__}; expected one tensor, N × D")
         array = held.array()
     if array.ndim != 2 or array.dtype.kind != "f" or not array.size:
         raise InputError(
-            f"{path} holds {array.dtype} of shape {array.shape}; expected floats, N × D"
+            f"{path} contains {array.dtype} of shape {array.shape}; expected floats, N × D"
         )
     return array, None, {}
 
@@ -415,7 +417,7 @@ def _read_parquet(found: Probe) -> tuple[_Array, list[str], dict[str, Any]]:
             features = batch.column("features")
             lengths |= set(compute.list_value_length(features).to_pylist())
             if len(lengths) != 1 or None in lengths:
-                raise ValueError("its lists of features are not all of one length")
+                raise ValueError("its lists of features have different lengths")
             names += batch.column("name").to_pylist()
             flat = features.flatten().to_numpy(zero_copy_only=False)
             parts.append(np.asarray(flat, np.float32).reshape(batch.num_rows, -1))

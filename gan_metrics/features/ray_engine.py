@@ -1,9 +1,8 @@
-"""Chunks of images embedded by a pool of Ray's actors, on this machine or on a cluster.
+"""Embed chunks of images with a pool of Ray actors, on this machine or on a cluster.
 
-The actors read the source themselves, by the same code as one process, so pixels and features are
-the same. A piece of work is some chunks that lie beside each other. An actor that dies is started
-again and its piece done again, by Ray. Moments stay where they are made and are merged there, some
-at a time, in a tree; features come back in order.
+The actors read the source with the same code as a single process, so pixels and features are the
+same. A task consists of consecutive chunks. If an actor dies, Ray restarts it and repeats its task.
+Moments stay where they are computed and are merged there in a tree; features are returned in order.
 """
 
 from __future__ import annotations
@@ -29,36 +28,36 @@ if TYPE_CHECKING:
 __all__ = ["RayStream"]
 
 _CHUNKS = 8
-"""Of a piece, at most; as many images as make their moments no larger than their features."""
+"""Most chunks of a task; as many images as make its moments no larger than its features."""
 
 _AHEAD = 2
-"""Pieces that wait for each actor, so that none is idle."""
+"""Waiting tasks for each actor, so that none is idle."""
 
 _FAN = 8
-"""Moments that are merged at a time."""
+"""Moments merged at a time."""
 
 _RETRIES = 3
-"""Times that an actor may die, and that a piece is tried again."""
+"""How often an actor may die, and a task is repeated."""
 
 _CPUS = 4
-"""Of an actor without a GPU: more threads than that gain little."""
+"""Threads of an actor without a GPU; more gain little."""
 
 
 class RayStream:
     """Chunks of a source in order, like :class:`~gan_metrics.features.chunks.ChunkStream`.
 
     Args:
-        source: The images; it is sent to the actors, which must be able to read it.
-        spaces: The feature spaces, of one way of decoding.
-        how: Batches, actors (``workers``), cache.
-        chunks: Of each chunk, the indices of its images.
-        n: How many images there are.
+        source: The images; sent to the actors, which must be able to read them.
+        spaces: The feature spaces, with equal decoding.
+        how: Options for batches, actors (``workers``) and cache.
+        chunks: For each chunk, the indices of its images.
+        n: Number of images.
 
     Attributes:
         warnings: Pairs of a code and a message; complete at the end.
 
     Raises:
-        UsageError: When Ray is not installed, or has nobody to do the work.
+        UsageError: If Ray is not installed, or has no CPUs or GPUs.
     """
 
     def __init__(
@@ -77,20 +76,20 @@ class RayStream:
         self.warnings: list[tuple[str, str]] = []
 
     def moments(self, number: int) -> Moments | None:
-        """Of all features in a space, once all chunks were given; ``None`` where there are none."""
+        """Return the moments of all features in a space, after the last chunk; may be ``None``."""
         return self._merged[number]
 
     def report(self, done: int) -> None:
-        """Tell of so many images that are done."""
+        """Report the number of finished images."""
         if self._how.progress:
             self._how.progress(self._description, done, self._n)
 
     def run(self) -> Generator[ExtractedChunk, None, None]:
-        """Every chunk in order.
+        """Yield every chunk in order.
 
         Raises:
             GanMetricsError: As for :meth:`ChunkStream.run`.
-            ResourceError: When actors die again and again.
+            ResourceError: If actors die repeatedly.
         """
         ray = self._ray
         begun = not ray.is_initialized()
@@ -107,7 +106,7 @@ class RayStream:
         except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError) as error:
             first = str(error).strip().partition("\n")[0]
             raise ResourceError(
-                f"Ray's actors died {_RETRIES + 1} times ({first}); they may be short of memory: "
+                f"Ray's actors died {_RETRIES + 1} times ({first}), perhaps for lack of memory: "
                 "try fewer --workers"
             ) from None
         finally:
@@ -150,7 +149,7 @@ class RayStream:
             self._merged = tree.merged()
 
     def _pool(self) -> tuple[int, dict[str, float]]:
-        """How many actors, and what each of them holds."""
+        """Return the number of actors, and the resources of each."""
         there = self._ray.cluster_resources()
         cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
         on_gpu = gpus >= 1 and not self._how.device.startswith("cpu")
@@ -158,15 +157,15 @@ class RayStream:
         count = self._how.workers or int(gpus if on_gpu else max(1, cpus // _CPUS))
         if most < 1 or count > most:
             raise UsageError(
-                f"--workers {count}: Ray has {most:g} {'GPUs' if on_gpu else 'CPUs'} to give; "
-                "start it with more, or take fewer"
+                f"--workers {count}: Ray has {most:g} free {'GPUs' if on_gpu else 'CPUs'}; start "
+                "it with more, or use fewer workers"
             )
         each = {"num_cpus": float(max(1, int(cpus // count)))} if not on_gpu else {"num_gpus": 1.0}
         return count, each
 
 
 class _Tree:
-    """Moments that are merged where they are, eight at a time, as soon as they can be."""
+    """Moments, merged where they are computed, eight at a time, as soon as possible."""
 
     def __init__(self, ray: ModuleType) -> None:
         self._ray = ray
@@ -174,7 +173,7 @@ class _Tree:
         self._levels: list[list[Any]] = []
 
     def add(self, sums: object, level: int = 0) -> None:
-        """Take in what a piece, or a merger of some, gives."""
+        """Add the moments of a task, or of a merge."""
         if level == len(self._levels):
             self._levels.append([])
         self._levels[level].append(sums)
@@ -183,14 +182,14 @@ class _Tree:
             self.add(self._merge.remote(*eight), level + 1)
 
     def merged(self) -> list[Moments | None]:
-        """The moments of all, in each space."""
+        """Return the moments of all tasks in each space."""
         rest = [sums for level in reversed(self._levels) for sums in level]
         found: list[Moments | None] = self._ray.get(self._merge.remote(*rest))
         return found
 
 
 def _merge(*parts: list[Moments | None]) -> list[Moments | None]:
-    """Of each space the moments of several pieces."""
+    """Merge the moments of several tasks in each space."""
     return [
         merged(some) if any(one is not None for one in some) else None
         for some in zip(*parts, strict=True)
@@ -198,13 +197,13 @@ def _merge(*parts: list[Moments | None]) -> list[Moments | None]:
 
 
 class _Worker:
-    """An actor: the networks, and the chunks that it is given."""
+    """An actor: its networks, and the embedding of chunks."""
 
     def __init__(self, work: Sequence[Any], resources: dict[str, float]) -> None:
         import ray
         import torch
 
-        self._source, self._spaces, self._how = ray.get(work[0])  # also once it is begun anew
+        self._source, self._spaces, self._how = ray.get(work[0])  # also after a restart
         if threads := resources.get("num_cpus"):
             torch.set_num_threads(int(threads))
 
@@ -217,11 +216,11 @@ class _Worker:
     def embed(
         self, chunks: Sequence[Sequence[int]]
     ) -> tuple[tuple[list[ExtractedChunk], list[tuple[str, str]]], list[Moments | None]]:
-        """Some chunks and what there is to know of them; and their moments in each space."""
+        """Return the chunks with their metadata, and their moments in each space."""
         stream = ChunkStream(
             self._source, self._spaces, lambda: self._networks, self._how, chunks, 0
         )
         with contextlib.closing(stream.run()) as finished:
-            done = [one if self._how.features else one.summed_up() for one in finished]
+            done = [one if self._how.features else one.without_features() for one in finished]
         sums = [stream.moments(number) for number in range(len(self._spaces))]
         return (done, stream.warnings), sums

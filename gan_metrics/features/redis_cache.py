@@ -1,8 +1,8 @@
-"""Features in a Redis server, image by image, for many machines to share.
+"""A feature cache in a Redis server, one entry per image, shared by many machines.
 
-The key is a hash of the feature space and the SHA-256 of the image's bytes; the value carries its
-own dtype, length and checksum, and the full key once more. A server that is not there, or goes
-away, costs time and a warning, never a result.
+The key is a hash of the feature space and the SHA-256 of the image's bytes; the value contains its
+dtype, length and checksum, and the full key again. A server that is or becomes unavailable costs
+time and a warning, never a result.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["RedisCache"]
 _PREFIX = b"gan-metrics:1:"
 _MAGIC = b"gmf1"
 _HEAD = struct.Struct("<4sI3sxIII")
-"""Magic, CRC-32 of what follows it, dtype, then the lengths of shape, facts and features."""
+"""Magic, CRC-32 of the rest, dtype, then the lengths of shape, metadata and features."""
 _TIMEOUT = 5.0
 
 
@@ -40,14 +40,14 @@ class RedisCache:
 
     Args:
         url: ``redis://[user:password@]host[:port]/db``, ``rediss://…`` (TLS) or
-            ``unix://path?db=0``; with ``?expire=SECONDS``, values go when they are so old.
+            ``unix://path?db=0``; with ``?expire=SECONDS``, values are deleted after this time.
 
     Attributes:
         description: The URL without its password.
         damaged: Values that failed their checksum.
 
     Raises:
-        UsageError: When the URL cannot be understood or the extra ``redis`` is not installed.
+        UsageError: If the URL is invalid or the extra ``redis`` is not installed.
     """
 
     def __init__(self, url: str) -> None:
@@ -79,19 +79,19 @@ class RedisCache:
         self._away = ""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RedisCache, (self._url,)  # a connection is not for two processes
+        return RedisCache, (self._url,)  # processes must not share a connection
 
     def look_up(
         self, spec: FeatureSpec, decoding: Decoding, digests: Sequence[bytes | None]
     ) -> Chunk | None:
-        """Features that the server has; see :class:`~gan_metrics.features.cache.Cache`."""
+        """Return features on the server; see :class:`~gan_metrics.features.cache.Cache`."""
         keys = {i: _key(spec, decoding, d) for i, d in enumerate(digests) if d is not None}
         if self._away or not keys:
             return None
         try:
             values = self._client.mget(list(keys.values()))
-        except Exception as error:  # whatever the library or the network raises
-            self._go_without(error)
+        except Exception as error:  # the library or the network may raise anything
+            self._stop_using(error)
             return None
         rows = {}
         for (position, key), value in zip(keys.items(), values, strict=True):
@@ -106,7 +106,7 @@ class RedisCache:
         return Chunk(
             features=np.stack([features for features, _ in rows.values()]),
             positions=tuple(rows),
-            facts=tuple(facts for _, facts in rows.values()),
+            metadata=tuple(metadata for _, metadata in rows.values()),
         )
 
     def keep(
@@ -121,27 +121,27 @@ class RedisCache:
             return self._away
         try:
             with self._client.pipeline(transaction=False) as pipe:
-                for position, features, facts in zip(
-                    chunk.positions, chunk.features, chunk.facts, strict=True
+                for position, features, metadata in zip(
+                    chunk.positions, chunk.features, chunk.metadata, strict=True
                 ):
                     digest = digests[position]
                     if digest is not None:
                         key = _key(spec, decoding, digest)
-                        pipe.set(key, _pack(key, features, facts), ex=self._expire or None)
+                        pipe.set(key, _pack(key, features, metadata), ex=self._expire or None)
                 pipe.execute()
-        except Exception as error:  # whatever the library or the network raises
-            self._go_without(error)
+        except Exception as error:  # the library or the network may raise anything
+            self._stop_using(error)
             return self._away
         return None
 
     def trim(self) -> None:
-        """Nothing: the server's own settings say what goes when it is full."""
+        """Do nothing: the server's own settings decide what is deleted when it is full."""
 
     def info(self) -> CacheInfo:
-        """How many images the server knows, and the bytes of their values.
+        """Return the number of images on the server, and the bytes of their values.
 
         Raises:
-            ResourceError: When it is not there.
+            ResourceError: If the server is unavailable.
         """
         count = size = 0
         for keys in self._batches():
@@ -153,13 +153,13 @@ class RedisCache:
         return CacheInfo(self.description, count, size, 0)
 
     def clear(self) -> int:
-        """Delete what is ours from the server.
+        """Delete all entries of gan-metrics from the server.
 
         Returns:
-            How many images it was.
+            The number of deleted images.
 
         Raises:
-            ResourceError: When it is not there.
+            ResourceError: If the server is unavailable.
         """
         return sum(int(self._client.delete(*keys)) for keys in self._batches())
 
@@ -174,13 +174,13 @@ class RedisCache:
             if batch:
                 yield batch
         except Exception as error:
-            raise ResourceError(self._said(error)) from error
+            raise ResourceError(self._message(error)) from error
 
-    def _go_without(self, error: Exception) -> None:
-        """From now on; waiting for a server that is away at every chunk would be worse."""
-        self._away = self._said(error)
+    def _stop_using(self, error: Exception) -> None:
+        """Stop using the server; waiting for it at every chunk would cost more."""
+        self._away = self._message(error)
 
-    def _said(self, error: Exception) -> str:
+    def _message(self, error: Exception) -> str:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         if self._password:
             reason = reason.replace(self._password, "…")
@@ -192,9 +192,9 @@ def _key(spec: FeatureSpec, decoding: Decoding, digest: bytes) -> bytes:
     return _PREFIX + space.encode() + b":" + digest.hex().encode()
 
 
-def _pack(key: bytes, features: npt.NDArray[Any], facts: ImageMetadata) -> bytes:
+def _pack(key: bytes, features: npt.NDArray[Any], metadata: ImageMetadata) -> bytes:
     shape = json.dumps(features.shape).encode()
-    about = json.dumps(facts.to_json()).encode()
+    about = json.dumps(metadata.to_json()).encode()
     values = np.ascontiguousarray(features, "<f4").tobytes()
     rest = _HEAD.pack(_MAGIC, 0, b"<f4", len(shape), len(about), len(values))[8:]
     rest += shape + about + values
@@ -202,7 +202,7 @@ def _pack(key: bytes, features: npt.NDArray[Any], facts: ImageMetadata) -> bytes
 
 
 def _unpack(key: bytes, value: bytes) -> tuple[Any, ImageMetadata] | None:
-    """The inverse of :func:`_pack`; ``None`` when a bit is not what it was."""
+    """Return the row in a value; ``None`` if a bit has changed."""
     try:
         magic, checksum, dtype, *lengths = _HEAD.unpack_from(value)
         if (magic, dtype) != (_MAGIC, b"<f4") or zlib.crc32(key + value[8:]) != checksum:

@@ -1,6 +1,6 @@
 """Read arrays and plain data from pickles and torch files without executing them.
 
-First :mod:`pickletools` checks the instructions: only those that build plain data are allowed, every
+First :mod:`pickletools` checks the instructions: only those that build plain data are allowed, each
 length must fit into the file, and keys of a dict must be numbers, texts or bytes. Then an unpickler
 follows them, with a stand-in for each function by which NumPy and torch describe an array; every
 other name is refused. A stand-in stores its arguments in a :class:`PickledArray`; type, shape and

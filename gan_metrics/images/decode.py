@@ -1,4 +1,4 @@
-"""From the bytes of a file to ``uint8`` RGB, and the facts about it. Only here is Pillow touched.
+"""From the bytes of a file to ``uint8`` RGB, and the metadata about it. Only here is Pillow touched.
 
 What is done, on purpose, with what does not fit into 8-bit RGB (see ``docs/decoding.md``):
 
@@ -89,7 +89,7 @@ def decode(data: bytes, decoding: Decoding) -> tuple[npt.NDArray[np.uint8], Imag
         decoding: What to do with alpha and orientation.
 
     Returns:
-        The pixels, ``uint8`` of shape ``3 × H × W``, RGB, 0–255, C-contiguous; and the facts.
+        The pixels, ``uint8`` of shape ``3 × H × W``, RGB, 0–255, C-contiguous; and the metadata.
 
     Raises:
         ImageError: When the bytes are no image of a known format, are truncated or broken, claim
@@ -104,10 +104,10 @@ def decode(data: bytes, decoding: Decoding) -> tuple[npt.NDArray[np.uint8], Imag
             "pass for a whole one; unset it"
         )
     plain = read_plain(data)
-    if plain is not None and plain.facts.width * plain.facts.height <= MAX_PIXELS:
+    if plain is not None and plain.metadata.width * plain.metadata.height <= MAX_PIXELS:
         pixels = _plain_pixels(plain)
         if pixels is not None:
-            return pixels, plain.facts
+            return pixels, plain.metadata
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -130,17 +130,17 @@ def decode(data: bytes, decoding: Decoding) -> tuple[npt.NDArray[np.uint8], Imag
 
 def _plain_pixels(plain: Plain) -> npt.NDArray[np.uint8] | None:
     """The same pixels by the same C code, without Pillow's own way through the file."""
-    facts = plain.facts
-    size = facts.width, facts.height
+    metadata = plain.metadata
+    size = metadata.width, metadata.height
     try:
-        image = Image.frombytes(facts.mode, size, plain.data, plain.decoder, *plain.arguments)
+        image = Image.frombytes(metadata.mode, size, plain.data, plain.decoder, *plain.arguments)
     except (ValueError, OSError):
         return None
-    if facts.width * facts.height < _FEW_PIXELS:
+    if metadata.width * metadata.height < _FEW_PIXELS:
         return _channels_first(image)
-    bands = [image.tobytes("raw", band) for band in facts.mode]  # three times as fast as NumPy
+    bands = [image.tobytes("raw", band) for band in metadata.mode]  # three times as fast as NumPy
     planes = bytearray().join(bands if len(bands) == 3 else 3 * bands)
-    return np.frombuffer(planes, np.uint8).reshape(3, facts.height, facts.width)
+    return np.frombuffer(planes, np.uint8).reshape(3, metadata.height, metadata.width)
 
 
 def _channels_first(image: Image.Image) -> npt.NDArray[np.uint8]:

@@ -32,13 +32,13 @@ class Plain(NamedTuple):
     """A plain file.
 
     Attributes:
-        facts: About it.
+        metadata: About it.
         data: What its decoder needs of it.
         decoder: Pillow's name of that.
         arguments: What Pillow's reader of such files tells it.
     """
 
-    facts: ImageMetadata
+    metadata: ImageMetadata
     data: bytes
     decoder: str
     arguments: tuple[Any, ...]
@@ -79,9 +79,9 @@ def _png(data: bytes) -> Plain | None:
             return None
         if place > len(data) or not _sound(data, place - 8 - length, length + 4):
             return None
-    facts = ImageMetadata(width, height, "PNG", _PNG_MODES[colour])
+    metadata = ImageMetadata(width, height, "PNG", _PNG_MODES[colour])
     pixels = parts[0] if len(parts) == 1 else b"".join(parts)
-    return Plain(facts, pixels, "zip", (facts.mode, 0))
+    return Plain(metadata, pixels, "zip", (metadata.mode, 0))
 
 
 def _sound(data: bytes, start: int, length: int) -> bool:
@@ -91,7 +91,7 @@ def _sound(data: bytes, start: int, length: int) -> bool:
 
 
 def _jpeg(data: bytes) -> Plain | None:
-    place, facts = 2, None
+    place, metadata = 2, None
     while True:
         mark, kind, length = _SEGMENT.unpack_from(data, place)
         start, place = place + 4, place + 2 + length
@@ -100,11 +100,11 @@ def _jpeg(data: bytes) -> Plain | None:
         if kind in (0xC0, 0xC2):  # the frame, baseline or progressive
             depth, height, width, channels = struct.unpack_from(">BHHB", data, start)
             mode = _JPEG_MODES.get(channels)
-            if facts is not None or depth != 8 or not height or not width or mode is None:
+            if metadata is not None or depth != 8 or not height or not width or mode is None:
                 return None
-            facts = ImageMetadata(width, height, "JPEG", mode)
+            metadata = ImageMetadata(width, height, "JPEG", mode)
         elif kind == 0xDA:  # the first scan
-            return None if facts is None else Plain(facts, data, "jpeg", (facts.mode, ""))
+            return None if metadata is None else Plain(metadata, data, "jpeg", (metadata.mode, ""))
         elif kind == 0xE0:  # JFIF, and not its extension with a small picture in it
             if not data.startswith(b"JFIF\0", start):
                 return None

@@ -48,13 +48,13 @@ class Batch:
     Attributes:
         indices: The index in the source of each image that was decoded, in the order of
             :meth:`groups`.
-        facts: Of each of these.
+        metadata: Of each of these.
         failures: Index to what went wrong, for the images that could not be decoded.
         digests: Index to SHA-256 of the encoded bytes, for every image that could be read.
     """
 
     indices: tuple[int, ...]
-    facts: tuple[ImageMetadata, ...]
+    metadata: tuple[ImageMetadata, ...]
     failures: dict[int, str]
     digests: dict[int, bytes]
     _buffer: torch.Tensor
@@ -176,7 +176,7 @@ def _collate(images: list[DecodedImage]) -> Batch | None:
     flat = [pixels.reshape(-1) for pixels, _, _ in good]
     return Batch(
         indices=tuple(index for _, _, index in good),
-        facts=tuple(metadata for _, metadata, _ in good if metadata is not None),
+        metadata=tuple(metadata for _, metadata, _ in good if metadata is not None),
         failures={image.index: image.failure for image in images if image.failure is not None},
         digests={image.index: image.digest for image in images if image.digest is not None},
         _buffer=torch.from_numpy(np.concatenate(flat) if flat else np.empty(0, np.uint8)),

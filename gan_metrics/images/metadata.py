@@ -58,7 +58,7 @@ _CODES = {"alpha": "alpha-dropped", "orientation": "orientation-ignored", "frame
 
 @dataclass
 class MetadataSummary:
-    """Counts of the facts about a set of images.
+    """Counts of the metadata about a set of images.
 
     Attributes:
         flags: How many images each flag of :class:`ImageMetadata` holds for.
@@ -70,11 +70,11 @@ class MetadataSummary:
     formats: Counter[str] = field(default_factory=Counter)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
 
-    def add(self, facts: ImageMetadata) -> None:
+    def add(self, metadata: ImageMetadata) -> None:
         """Count one image."""
-        self.flags.update(facts.flags)
-        self.formats[facts.format] += 1
-        self.sizes[facts.width, facts.height] += 1
+        self.flags.update(metadata.flags)
+        self.formats[metadata.format] += 1
+        self.sizes[metadata.width, metadata.height] += 1
 
     def warnings(self, decoding: Decoding) -> list[tuple[str, str]]:
         """Pairs of a code and a message for all that a reader of the number should know."""

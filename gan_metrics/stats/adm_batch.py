@@ -1,4 +1,4 @@
-"""Reference batches of ADM's evaluator: moments of two kinds of features, and images."""
+"""Write reference batches of ADM's evaluator: moments of two kinds of features, and images."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from gan_metrics.stats.stored_moments import Convention
 __all__ = ["ADM", "MOST_IMAGES", "write_adm"]
 
 MOST_IMAGES = 10_000
-"""Images in one file."""
+"""Most images in one file."""
 
 ADM = {
     "features": Convention("adm", "fid", "pool3", "avg", 2048),
     "spatial": Convention("adm", "sfid", "spatial", "flatten", 2023, required=True),
 }
-"""Kind of features to what its moments are moments of."""
+"""The convention of the moments, by the kind of features."""
 
 
 def write_adm(
@@ -35,21 +35,21 @@ def write_adm(
     spatial: Statistics,
     images: Iterable[npt.NDArray[np.uint8]],
 ) -> Path:
-    """Write a reference batch as ADM's evaluator reads it: moments, spatial moments and images.
+    """Write a reference batch for ADM's evaluator: moments, spatial moments and images.
 
     Args:
-        path: Where to; ``.npz`` is appended if it does not end so.
-        pool3: Of 2048 dimensions: the 2015 Inception's pool3.
-        spatial: Of 2023 dimensions: its spatial features.
-        images: ``uint8``, H × W × 3, all of one size, 10,000 at the most; taken in one by one.
+        path: The file to write; ``.npz`` is appended if missing.
+        pool3: Statistics of 2048 dimensions: the 2015 Inception's pool3.
+        spatial: Statistics of 2023 dimensions: its spatial features.
+        images: ``uint8``, H × W × 3, of equal size, at most 10,000; read one by one.
 
     Returns:
-        The path that was written.
+        The path of the written file.
 
     Raises:
-        MismatchError: When the statistics are of other features.
-        InputError: When there are no images, too many, or one is of another type or shape.
-        ResourceError: When the disk is full or cannot be written to.
+        MismatchError: If the statistics are of other features.
+        InputError: If there are no images, too many, or one has another type or shape.
+        ResourceError: If the disk is full or not writable.
     """
     path = Path(path)
     if path.suffix != ".npz":
@@ -78,7 +78,7 @@ def write_adm(
 
 
 def _spool(images: Iterable[npt.NDArray[np.uint8]], file: BinaryIO) -> tuple[int, ...]:
-    """Write images one after the other; their shape, N × H × W × 3."""
+    """Write images one after the other; return their shape, N × H × W × 3."""
     shape: tuple[int, ...] = ()
     n = 0
     for image in images:
@@ -90,12 +90,14 @@ def _spool(images: Iterable[npt.NDArray[np.uint8]], file: BinaryIO) -> tuple[int
             )
         if array.shape != shape:
             raise InputError(
-                f"image {n} (counted from 0) has the shape {array.shape}, and image 0 {shape}: "
-                "ADM's files hold images of one size; resize them first"
+                f"image {n} (counted from 0) has the shape {array.shape}, but image 0 has {shape}: "
+                "ADM's files need images of equal size; resize them first"
             )
         n += 1
         if n > MOST_IMAGES:
-            raise InputError(f"there are more than {MOST_IMAGES:,} images; ADM's files hold fewer")
+            raise InputError(
+                f"there are more than {MOST_IMAGES:,} images, the most in an ADM file; use fewer"
+            )
         file.write(np.ascontiguousarray(array).tobytes())
     if not n:
         raise InputError(f"there are no images; expected 1 to {MOST_IMAGES:,}")

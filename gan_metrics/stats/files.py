@@ -1,4 +1,4 @@
-"""Files of statistics: read, recognized and written by the table of formats."""
+"""Statistics files: recognize, read and write them with the table of formats."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Reference(NamedTuple):
     """Statistics, and the images in the same file.
 
     Attributes:
-        statistics: The statistics, with those of other kinds of features.
+        statistics: The statistics, including those of other kinds of features.
         images: The images, or ``None``. In ADM's files they are 10,000 images of another set than
-            the statistics are of.
+            the one behind the statistics.
     """
 
     statistics: Statistics
@@ -40,10 +40,10 @@ class Reference(NamedTuple):
 
 
 def claims_statistics(found: Probe) -> bool:
-    """Whether a file is one of statistics, ours or another tool's.
+    """Whether a file contains statistics, of gan-metrics or of another tool.
 
-    By its extension: ``.npz``, ``.pkl``, ``.pickle``, ``.pt`` and ``.pth``, but not an ``.npz``
-    that holds features, or images without statistics, nor a torch file that holds a tensor alone.
+    Decided by its extension: ``.npz``, ``.pkl``, ``.pickle``, ``.pt`` and ``.pth``; except an
+    ``.npz`` with features, or with images only, and a torch file with only a tensor.
 
     Args:
         found: The probe of the file.
@@ -52,21 +52,21 @@ def claims_statistics(found: Probe) -> bool:
 
 
 def load_stats(path: str | os.PathLike[str]) -> Statistics:
-    """Read a statistics file of any format: its main statistics, and the others beside them.
+    """Read a statistics file of any format: its main statistics and any others in it.
 
-    Nothing is ever unpickled, and a header never names code.
+    Code in the file is never executed, and a header never names code.
 
     Args:
-        path: An ``.npz`` (ours, or one with ``mu`` and ``sigma``), EDM2's ``.pkl`` or
+        path: An ``.npz`` (of gan-metrics, or with ``mu`` and ``sigma``), EDM2's ``.pkl`` or
             torch-fidelity's ``.pt``; see :mod:`gan_metrics.stats.formats`.
 
     Returns:
-        The statistics, the covariance brought to the divisor n − 1.
+        The statistics, with the covariance converted to the divisor n − 1.
 
     Raises:
-        InputError: When the file is missing or broken, holds pickled objects or NaN, does anything
-            but describe arrays, or its arrays have the wrong shapes, or sigma is no covariance.
-        MismatchError: When its header is of another version of the format.
+        InputError: If the file is missing or broken, contains pickled objects or NaN, its arrays
+            have wrong shapes, or sigma is not a covariance.
+        MismatchError: If its header has another version of the format.
     """
     return read_statistics(probe(path))
 
@@ -86,13 +86,13 @@ def read_statistics(found: Probe) -> Statistics:
 
 
 def read_reference(given: str | os.PathLike[str] | Probe) -> Reference:
-    """Read a statistics file and find the images in it.
+    """Read a statistics file and open the images in it.
 
     Args:
-        given: The file, or the probe of it.
+        given: The file, or its probe.
 
     Raises:
-        InputError, MismatchError: As for :func:`load_stats`, and for images that are none.
+        InputError, MismatchError: As for :func:`load_stats`, and for invalid images.
     """
     found = given if isinstance(given, Probe) else probe(given)
     images = None
@@ -101,19 +101,19 @@ def read_reference(given: str | os.PathLike[str] | Probe) -> Reference:
             found = replace(found, file=open(found.path, "rb"))  # noqa: SIM115
         images = ArraySource(found)  # which closes the file
     elif "arr_0" in found.arrays:
-        ArraySource(found)  # explains what is wrong with it
+        ArraySource(found)  # raises the error
     return Reference(read_statistics(found), images)
 
 
 def choose_format(kind: str | None, path: Path) -> StatisticsFormat:
-    """The format to write a file in.
+    """Return the format for writing a file.
 
     Args:
-        kind: Its name; ``None``: by the path's extension, else ``npz``.
-        path: Where to.
+        kind: Its name; ``None``: from the path's extension, else ``npz``.
+        path: The file to write.
 
     Raises:
-        UsageError: When no format has that name.
+        UsageError: If the format is unknown.
     """
     if kind is None:
         named = (r for r in FORMATS.values() if r.extension == path.suffix.lower())
@@ -126,22 +126,22 @@ def choose_format(kind: str | None, path: Path) -> StatisticsFormat:
 def write_statistics(
     statistics: Statistics, path: str | os.PathLike[str], kind: str, images: Images = ()
 ) -> Path:
-    """Write statistics as a file that another tool reads, whole or not at all.
+    """Write statistics in a tool's file format; the file is written completely or not at all.
 
     Args:
-        statistics: With a covariance of divisor n − 1, as all of these expect it.
-        path: Where to; the format's extension is appended if it does not end so.
+        statistics: Statistics with the divisor n − 1, which all formats expect.
+        path: The file to write; the format's extension is appended if missing.
         kind: A key of :data:`FORMATS`.
-        images: For ``"adm"``: ``uint8``, H × W × 3, all of one size; taken in one by one.
+        images: For ``"adm"``: ``uint8``, H × W × 3, of equal size; read one by one.
 
     Returns:
-        The path that was written.
+        The path of the written file.
 
     Raises:
-        UsageError: For another format, or when statistics of a kind that it holds are missing.
-        MismatchError: When the format cannot hold the features that these are of.
-        InputError: When it cannot hold the images.
-        ResourceError: When the disk is full or cannot be written to.
+        UsageError: For an unknown format, or if statistics that it needs are missing.
+        MismatchError: If the format cannot hold these features.
+        InputError: If it cannot hold the images.
+        ResourceError: If the disk is full or not writable.
     """
     path = Path(path)
     row = choose_format(kind, path)

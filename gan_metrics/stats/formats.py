@@ -1,19 +1,19 @@
-"""The formats of statistics files: what each holds, and how it is read and written.
+"""The table of statistics file formats: their content, and how to read and write them.
 
 =============== ===================================== =======================================
-format          holds                                 what it means by convention
+format          content                               meaning by convention
 =============== ===================================== =======================================
-``npz``         mu, sigma; ours: n and header too     nothing (pytorch-fid, TTUR, clean-fid, EDM)
+``npz``         mu, sigma; gan-metrics: n and header  none (pytorch-fid, TTUR, clean-fid, EDM)
 ``adm``         mu, sigma, mu_s, sigma_s, arr_0       protocol ``adm``: pool3 and spatial features
                 (an ``.npz``)
 ``edm2``        num_images, fid and fd_dinov2         protocol ``edm2``: pool3 and DINOv2's token
                 (each with mu and sigma)
-``torch-``      mu, sigma (torch-fidelity's cache)    protocol ``tf1``: the Inception's layer of so
-``fidelity``                                          many dimensions, but where the file's name
-                                                      says another network
+``torch-``      mu, sigma (torch-fidelity's cache)    protocol ``tf1``: the Inception layer of this
+``fidelity``                                          dimension, unless the file's name states
+                                                      another network
 =============== ===================================== =======================================
 
-Such a meaning is claimed only where the number of dimensions is that of the kind.
+The convention applies only if the number of dimensions matches.
 """
 
 from __future__ import annotations
@@ -47,25 +47,25 @@ _FIDELITY_NAME = re.compile(r"^(?P<network>.*)-stat-fid-(?P<layer>.+)\.pth?\Z", 
 _INCEPTION = "inception-v3-compat"
 _EDM2_KEYS = {"features": "fid", "dinov2": "fd_dinov2"}
 Images = Iterable[npt.NDArray[np.uint8]]
-"""Images that are written beside statistics: H × W × 3 each."""
+"""Images written with statistics: H × W × 3 each."""
 
 
 @dataclass(frozen=True)
 class StatisticsFormat:
-    """A format of files of statistics.
+    """A format of statistics files.
 
     Attributes:
         name: Its name.
-        extension: That of the files that are written.
-        claims: Whether a file is of this format, by its probe.
-        read: All moments of a file by the kind of their features; the main ones come first.
-        write: Writes statistics and, where the format has them, images.
-        holds: What stands in a file, by name: the kind of features that it is for, ``"images"``, or
-            ``None``: a detail.
-        conventions: What moments are moments of though the file does not say so: by the kind of
-            features, or by the name of the layer.
-        protocol: The protocol that every file stands for.
-        most_images: How many images a file holds at the most; 0: it holds none.
+        extension: Extension of written files.
+        claims: Whether a probed file has this format.
+        read: Reads all moments of a file by the kind of their features, the main ones first.
+        write: Writes statistics and, if the format has them, images.
+        holds: Content of a file by name: a kind of features, ``"images"``, or ``None`` for a
+            detail.
+        conventions: Feature spaces that the format implies, by the kind of features or the name
+            of the layer.
+        protocol: The protocol that every file implies.
+        most_images: Most images in a file; 0: none.
     """
 
     name: str
@@ -79,13 +79,13 @@ class StatisticsFormat:
     most_images: int = 0
 
     def choose_protocol(self, named: str | None) -> str | None:
-        """The protocol to compute statistics by.
+        """Return the protocol for computing statistics.
 
         Args:
-            named: The name of the one that is asked for.
+            named: The name of the requested protocol, or ``None``.
 
         Raises:
-            MismatchError: When files of this format stand for another one.
+            MismatchError: If files of this format imply another protocol.
         """
         if self.protocol is None:
             return named
@@ -93,34 +93,34 @@ class StatisticsFormat:
         same = own.template() == other.template()
         if not same or own.metrics["fid"].arguments != other.metrics["fid"].arguments:
             raise MismatchError(
-                f"a file of {self.name} stands for protocol {own.name}, and cannot say that it is "
-                f"of {other.name}; leave --protocol out, or write an .npz"
+                f"a file of {self.name} always means protocol {own.name} and cannot state "
+                f"{other.name}; omit --protocol, or write an .npz"
             )
         return own.name
 
 
 def read_moments(found: Probe) -> dict[str, StoredMoments]:
-    """All moments that a file holds, by the kind of their features; the main ones come first.
+    """Return all moments in a file by the kind of their features, the main ones first.
 
     Args:
-        found: The probe of the file; the extension says the format, and ``.npz`` is meant where it
-            is none of the table's.
+        found: The probe of the file. The extension selects the format; unknown extensions are
+            read as ``.npz``.
 
     Returns:
-        ``"features"``, ``"spatial"`` and ``"dinov2"``, as far as they are there.
+        ``"features"``, ``"spatial"`` and ``"dinov2"``, as far as they exist.
 
     Raises:
-        InputError: When the file is missing or broken, does what is never run, or holds no moments.
+        InputError: If the file is missing or broken, contains code, or has no moments.
     """
     if found.is_one_tensor:
         raise InputError(
-            f"{found.path} holds one tensor: features, not statistics; expected mu and sigma"
+            f"{found.path} contains one tensor: features, not statistics; expected mu and sigma"
         )
     row = next((row for row in FORMATS.values() if row.claims(found)), FORMATS["npz"])
     return row.read(found)
 
 
-# Reading.
+# Reading
 
 
 def _claims_edm2(found: Probe) -> bool:
@@ -170,7 +170,7 @@ def _read_adm(found: Probe) -> dict[str, StoredMoments]:
 def _read(
     found: Probe, needed: Iterable[str], also: Iterable[str] = ()
 ) -> dict[str, npt.NDArray[Any]]:
-    """Arrays of an ``.npz``: those that must be there, and others if they are."""
+    """Return the required arrays of an ``.npz``, and optional ones that exist."""
     found.check()
     path, stored = found.path, found.arrays
     if "" in stored:
@@ -196,7 +196,8 @@ def _read_edm2(found: Probe) -> dict[str, StoredMoments]:
         moments["features"] = StoredMoments(*_arrays(path, held, ""))
     if not moments:
         raise InputError(
-            f"{path} holds {_listed(held)}, but no fid and no fd_dinov2; expected EDM2's statistics"
+            f"{path} contains {_listed(held)}, but neither fid nor fd_dinov2; expected EDM2's "
+            "statistics"
         )
     return moments
 
@@ -211,7 +212,7 @@ def _read_fidelity(found: Probe) -> dict[str, StoredMoments]:
 
 
 def _arrays(path: Path, held: Mapping[str, Any], prefix: str) -> tuple[np.ndarray, np.ndarray]:
-    """The arrays mu and sigma of a dict that came out of a pickle."""
+    """Return the arrays mu and sigma of a dict from a pickle."""
     if not isinstance(held, dict):
         raise InputError(f"{path}: {prefix}holds {_kind(held)}; expected mu and sigma")
     _require(path, held, ("mu", "sigma"), prefix)
@@ -244,7 +245,7 @@ def _kind(value: object) -> str:
     return "an array" if isinstance(value, PickledArray) else f"a {type(value).__name__}"
 
 
-# Writing.
+# Writing
 
 
 def _write_npz(statistics: Statistics, path: Path, images: Images) -> None:
@@ -262,7 +263,7 @@ def _write_adm(statistics: Statistics, path: Path, images: Images) -> None:
 
 
 def _write_edm2(statistics: Statistics, path: Path, images: Images) -> None:
-    """A pickle of a dict; ``num_images`` is left out where it is not known."""
+    """Write a pickle of a dict; ``num_images`` is left out if it is unknown."""
     del images
     moments = statistics.moments
     of_dino = statistics.spec.backbone == _EDM2["dinov2"].spec().backbone
@@ -275,7 +276,7 @@ def _write_edm2(statistics: Statistics, path: Path, images: Images) -> None:
 
 
 def _write_fidelity(statistics: Statistics, path: Path, images: Images) -> None:
-    """What torch-fidelity computes: a mean in float32, as its features are, and float64."""
+    """Write what torch-fidelity computes: a float32 mean, like its features, and float64 sigma."""
     import torch
 
     del images
@@ -284,7 +285,7 @@ def _write_fidelity(statistics: Statistics, path: Path, images: Images) -> None:
         torch.save({"mu": mean, "sigma": statistics.moments.cov}, file)
 
 
-# The table.
+# The table
 
 _EDM2 = {
     "features": Convention("edm2", "fid", "pool3", "avg", 2048),
@@ -346,6 +347,6 @@ FORMATS: Mapping[str, StatisticsFormat] = {
         ),
     )
 }
-"""Name to format, in the order in which a file is compared with them. ``npz`` is ours, and what
-pytorch-fid, TTUR, clean-fid, EDM and EDM2 read; a file of ``torch-fidelity`` is an entry of its
+"""Formats by name, in the order in which a file is compared with them. pytorch-fid, TTUR,
+clean-fid, EDM and EDM2 can also read the ``npz`` of gan-metrics. A ``torch-fidelity`` file is an entry of its
 cache, which it looks up as ``INPUT-inception-v3-compat-stat-fid-LAYER.pt``."""

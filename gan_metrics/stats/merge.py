@@ -1,4 +1,4 @@
-"""Statistics of parts of a set, put together exactly."""
+"""Merge the statistics of parts of a set exactly."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ __all__ = ["merged_statistics"]
 
 
 def merged_statistics(parts: Sequence[Statistics]) -> Statistics:
-    """The statistics of several sets of images together, as if they had been one.
+    """Merge the statistics of several sets, as if their images were one set.
 
-    Means and covariances are joined by the formula of Chan, Golub & LeVeque (1979) in float64; the
-    order of the parts changes the last bit alone.
+    Means and covariances are merged by the formula of Chan, Golub & LeVeque (1979) in float64. The
+    order of the parts changes only the last bit.
 
     Args:
-        parts: Statistics, each with its count of images.
+        parts: Statistics, each with its number of images.
 
     Returns:
         The statistics of all images.
 
     Raises:
-        UsageError: When there are no parts.
-        InputError: When statistics have no count, or a part is given twice.
-        MismatchError: When they are of different feature spaces, protocols or dimensions.
+        UsageError: If there are no parts.
+        InputError: If statistics have no number of images, or a part is given twice.
+        MismatchError: If the parts have different feature spaces, protocols or dimensions.
     """
     if not parts:
-        raise UsageError("there is nothing to merge; give files of statistics")
+        raise UsageError("nothing to merge; give statistics files")
     for part in parts:
         if part.moments.n is None:
             raise InputError(
-                f"{_described(part)} does not say how many images it is of, so that its share of "
-                "the whole is not known; compute it again, or add n to it"
+                f"{_described(part)} does not state its number of images, which is needed for its "
+                "weight; compute it again, or add n to the file"
             )
     seen: dict[str, str] = {}
     for part in parts:
         for leaf in _leaves(part):
             if leaf["digest"] in seen:
                 raise InputError(
-                    f"{_described(part)} and {seen[leaf['digest']]} are of the same images, which "
-                    "would count twice"
+                    f"{_described(part)} and {seen[leaf['digest']]} contain the same images, which "
+                    "would count twice; give each part once"
                 )
             seen[leaf["digest"]] = _described(part)
     for one, other in itertools.combinations(parts, 2):
@@ -58,7 +58,7 @@ def merged_statistics(parts: Sequence[Statistics]) -> Statistics:
     if len(protocols) > 1 or len(dims) > 1:
         what = " and ".join(protocols) if len(protocols) > 1 else f"{dims[0]} and {dims[-1]}"
         kind = "protocols" if len(protocols) > 1 else "dimensions"
-        raise MismatchError(f"the parts are of the {kind} {what}, and cannot be merged")
+        raise MismatchError(f"the parts have the {kind} {what} and cannot be merged")
     spec = FeatureSpec()
     for part in parts:
         spec = spec.filled_from(part.spec)
@@ -82,7 +82,7 @@ def _described(part: Statistics) -> str:
 
 
 def _source(parts: Sequence[Statistics]) -> dict[str, Any]:
-    """What is known of the images of all parts; their digest is that of the parts' in order."""
+    """Return the provenance of all parts; the digest is that of the parts' digests in order."""
     skipped = [pair for part in parts for pair in part.source.get("skipped_files", ())]
     leaves = [leaf for part in parts for leaf in _leaves(part)]
     return {
@@ -97,7 +97,7 @@ _MERGED = "merged"
 
 
 def _leaves(part: Statistics) -> list[dict[str, Any]]:
-    """The parts that a part was merged from itself; else this one."""
+    """Return the parts that a part was merged from; else the part itself."""
     found = part.source.get(_MERGED)
     if isinstance(found, list) and all(isinstance(one, dict) and "digest" in one for one in found):
         return [{"n": one.get("n"), "digest": str(one["digest"])} for one in found]

@@ -1,7 +1,7 @@
-"""Registered references: published statistics by name, fetched once, verified, pinned.
+"""Registered references: published statistics by name, downloaded once, verified and pinned.
 
-``reference_stats/index.json`` says where each is published and what it is. A file of moments
-seldom says that itself; what only the index says of a feature space is marked *declared*.
+``reference_stats/index.json`` states their URLs and feature spaces. Files of moments rarely state
+them; fields that only the index states are *declared*.
 """
 
 from __future__ import annotations
@@ -42,30 +42,30 @@ __all__ = [
 ]
 
 _GIVES = {name: kind for row in FORMATS.values() for name, kind in row.holds.items()}
-"""What a file may hold, to what it is then good for: a kind of features, images, or a detail."""
+"""Possible content of a file, and its use: a kind of features, images, or a detail."""
 
 
 @dataclass(frozen=True)
 class ReferenceEntry:
-    """One registered reference, as the index has it.
+    """One registered reference in the index.
 
     Attributes:
-        name: As in ``ref:NAME``.
-        urls: Where the file is published, in the order in which they are tried; none for a file
-            that comes with the package.
-        protocol: The protocol that the statistics were computed by; a key of
+        name: The name in ``ref:NAME``.
+        urls: Where the file is published, in the order of attempts; none for a file that is part
+            of the package.
+        protocol: The protocol of the statistics; a key of
             :data:`~gan_metrics.protocols.table.PROTOCOLS`.
         backbone: The network of the main statistics.
-        layer: Where it is cut.
-        pool: What makes a vector of the layer's output.
-        dim: The number of dimensions of the main statistics.
-        count: How many images the moments are of, if it is known.
+        layer: The layer of the features.
+        pool: The pooling of the layer's output.
+        dim: Number of dimensions of the main statistics.
+        count: Number of images behind the moments, or ``None``.
         split: The part of the data set.
-        resolution: Width and height of the images, in pixels, if it is known.
-        keys: What the file holds.
-        sha256: Of the file, in hex, if it is known.
-        source: The page of those who publish it.
-        terms: Under which it is published, in short.
+        resolution: Width and height of the images in pixels, or ``None``.
+        keys: Names of the arrays in the file.
+        sha256: SHA-256 of the file in hex, or ``None``.
+        source: The publisher's page.
+        terms: The terms of use, in short.
     """
 
     name: str
@@ -85,7 +85,7 @@ class ReferenceEntry:
 
     @property
     def filename(self) -> str:
-        """What the file is called on this machine: the reference's name and its extension."""
+        """Name of the local file: the reference's name and its extension."""
         return self.name + (Path(urlsplit(self.urls[0]).path).suffix if self.urls else ".npz")
 
     @property
@@ -118,14 +118,14 @@ def _url(value: object) -> bool:
 
 
 _FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "urls": (_list_of(_url), "a list of http and https addresses"),
+    "urls": (_list_of(_url), "a list of http and https URLs"),
     "protocol": (lambda v: _text(v) and v in PROTOCOLS, "the name of a protocol"),
-    "backbone": (_text, "the name of a network"),
+    "backbone": (_text, "the name of a backbone"),
     "layer": (_text, "the name of a layer"),
     "pool": (lambda v: v in POOLS, f"one of {', '.join(POOLS)}"),
     "dim": (_number, "a whole number of at least 1"),
     "count": (_or_null(_number), "a whole number of at least 1, or null"),
-    "split": (_text, "a text"),
+    "split": (_text, "text"),
     "resolution": (
         _or_null(lambda v: _list_of(_number)(v) and len(v) == 2),
         "a width and a height in pixels, or null",
@@ -138,21 +138,21 @@ _FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         _or_null(lambda v: _text(v) and re.fullmatch("[0-9a-f]{64}", v) is not None),
         "64 hex digits in lower case, or null",
     ),
-    "source": (_url, "an address"),
-    "terms": (_text, "a text"),
+    "source": (_url, "a URL"),
+    "terms": (_text, "text"),
 }
-"""The fields of an entry in the index: whether a value is one, and what it must be."""
+"""Fields of an entry: a check of the value, and a description of valid values."""
 
 _NAME = re.compile("[a-z0-9]+(-[a-z0-9]+)*")
 
 
 def index_path() -> Path:
-    """Where the index is: inside the package, or beside it in a checkout of the source.
+    """Return the path of the index: inside the package, or next to it in a source checkout.
 
-    The files that come with the package lie in the same folder.
+    The files that are part of the package are in the same folder.
 
     Raises:
-        GanMetricsError: When it is in neither place.
+        GanMetricsError: If it is in neither place.
     """
     package = Path(__file__).parents[1]
     places = [folder / "reference_stats" / "index.json" for folder in (package, package.parent)]
@@ -160,16 +160,16 @@ def index_path() -> Path:
         if os.path.isfile(place):
             return place
     raise GanMetricsError(
-        f"the index of references is missing: there is neither {places[0]} nor {places[1]}; "
-        "install gan-metrics again"
+        f"the index of references is missing, neither {places[0]} nor {places[1]} exists; "
+        "reinstall gan-metrics"
     )
 
 
 def read_index() -> dict[str, ReferenceEntry]:
-    """The entries of the index, sorted by name.
+    """Return the entries of the index, sorted by name.
 
     Raises:
-        GanMetricsError: When it is missing or broken.
+        GanMetricsError: If it is missing or broken.
     """
     path = index_path()
     try:
@@ -179,13 +179,15 @@ def read_index() -> dict[str, ReferenceEntry]:
         return {name: _entry(name, index[name]) for name in sorted(index)}
     except (OSError, ValueError) as error:
         raise GanMetricsError(
-            f"the index of references {path} is broken: {error}; install gan-metrics again"
+            f"the index of references {path} is broken: {error}; reinstall gan-metrics"
         ) from None
 
 
 def _entry(name: str, data: object) -> ReferenceEntry:
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no name: lower-case letters, digits and single hyphens")
+        raise ValueError(
+            f"{name!r} is not a valid name: lower-case letters, digits and single hyphens"
+        )
     if not isinstance(data, dict):
         raise ValueError(f"{name} is a {type(data).__name__}, not an object")
     if missing := sorted(_FIELDS.keys() - data.keys()):
@@ -200,24 +202,24 @@ def _entry(name: str, data: object) -> ReferenceEntry:
 
 
 REFERENCES: Registry[ReferenceEntry] = Registry("reference", read_index)
-"""Name to entry, sorted by name; read from the index when it is first looked into."""
+"""Entries by name, sorted; read from the index at the first look-up."""
 
 
 def find_reference(name: str, *, progress: Progress | None = None) -> Path:
-    """The file of a registered reference: here already, or fetched from where it is published.
+    """Return the file of a registered reference, and download it if necessary.
 
-    Looked for beside the index, then in the references folder, where a file may also be put by
-    hand. It is held to the SHA-256 in the index; where that has none, :func:`open_reference` pins
-    the file's own at its first use.
+    The file is searched next to the index, then in the references folder, where it can also be
+    placed by hand. Its SHA-256 must match the index; if the index has none,
+    :func:`open_reference` pins the file's own hash at first use.
 
     Args:
-        name: As in ``ref:NAME``.
-        progress: Told of the bytes of a download.
+        name: The name in ``ref:NAME``.
+        progress: Called with the number of downloaded bytes.
 
     Raises:
-        UsageError: When no reference has that name.
-        WeightsError: When the file cannot be had, is no such file, or has another hash.
-        ResourceError: When it cannot be written.
+        UsageError: If the reference does not exist.
+        WeightsError: If the file is unavailable, has the wrong format, or another hash.
+        ResourceError: If it cannot be written.
     """
     entry = REFERENCES.find(name)
     target = settings.references_dir() / entry.filename
@@ -235,25 +237,25 @@ def find_reference(name: str, *, progress: Progress | None = None) -> Path:
         if not (fault := _fault(target)):
             return _verified(entry, target)
         target.unlink(missing_ok=True)
-        failures.append(f"{url}: {fault}; it was thrown away")
-    raise WeightsError(_not_to_be_had(entry, looked, failures))
+        failures.append(f"{url}: {fault}; it was deleted")
+    raise WeightsError(_unavailable(entry, looked, failures))
 
 
 def open_reference(name: str, *, progress: Progress | None = None) -> Reference:
-    """A registered reference, with all that the index says of it.
+    """Open a registered reference, with everything that the index states.
 
-    What the file itself says (its header, its count of images) comes first and must agree with
-    the index. Fields of the feature space that only the index states are *declared*.
+    Facts in the file (its header, its number of images) come first and must agree with the index.
+    Fields of the feature space that only the index states are *declared*.
 
     Args:
-        name: As in ``ref:NAME``.
-        progress: Told of the bytes of a download.
+        name: The name in ``ref:NAME``.
+        progress: Called with the number of downloaded bytes.
 
     Raises:
         UsageError, ResourceError: As for :func:`find_reference`.
-        WeightsError: As for :func:`find_reference`, and when the file is broken, or does not hold
-            what the index says.
-        MismatchError: When the file says something else of its statistics than the index.
+        WeightsError: As for :func:`find_reference`, and if the file is broken, or its content
+            differs from the index.
+        MismatchError: If the file and the index state different facts.
     """
     entry = REFERENCES.find(name)
     path = find_reference(name, progress=progress)
@@ -265,12 +267,12 @@ def open_reference(name: str, *, progress: Progress | None = None) -> Reference:
     wanted = {_GIVES[key] for key in entry.keys} - {None}
     if holds != wanted:
         raise WeightsError(
-            f"ref:{name}: {path} holds {_listed(holds)}; the index says {_listed(wanted)}.\n"
+            f"ref:{name}: {path} contains {_listed(holds)}; the index states {_listed(wanted)}.\n"
             + _fetch_again(entry, path)
         )
     kinds = found.statistics.kinds
     main, *others = (_described(entry, path, kind, one) for kind, one in kinds.items())
-    _pin(entry, path)  # not before: a wrong file would be the one that the right one is held to
+    _pin(entry, path)  # only after all checks, so that a wrong file is not pinned
     return found._replace(statistics=replace(main, others={one.kind: one for one in others}))
 
 
@@ -279,40 +281,40 @@ def _verified(entry: ReferenceEntry, path: Path) -> Path:
     if entry.sha256 is not None:
         if found != entry.sha256:
             raise WeightsError(
-                f"{path} is damaged or another file than ref:{entry.name}: its sha256 is {found}, "
-                f"but must be {entry.sha256}.\n{_fetch_again(entry, path)}"
+                f"{path} is damaged or not the file of ref:{entry.name}: its sha256 is {found}, "
+                f"expected {entry.sha256}.\n{_fetch_again(entry, path)}"
             )
         return path
     if fault := _fault(path):
         raise WeightsError(f"{path}, as ref:{entry.name}: {fault}.\n{_fetch_again(entry, path)}")
-    if pinned(_artefact(entry)) is not None:
+    if pinned(_artifact(entry)) is not None:
         _pin(entry, path)
     return path
 
 
-def _artefact(entry: ReferenceEntry) -> str:
+def _artifact(entry: ReferenceEntry) -> str:
     return f"reference/{entry.name}"
 
 
 def _pin(entry: ReferenceEntry, path: Path) -> None:
-    """Hold a file of unknown hash to what it is now, or was at its first use."""
+    """Pin the hash of a file whose hash the index does not state."""
     if entry.sha256 is None:
         try:
-            pin(_artefact(entry), sha256_of(path))
+            pin(_artifact(entry), sha256_of(path))
         except WeightsError as error:
             raise WeightsError(f"{error}.\nThe file is {path}") from None
 
 
 def _fault(path: Path) -> str:
-    """Why a file cannot be what its extension says, such as the page of a login; empty: it can."""
+    """Return why a file has the wrong format, such as a login page; empty if it has not."""
     found = probe(path)
     if path.suffix == ".pkl" and found.container != "pickle":
-        return f"{path} is no pickle"
+        return f"{path} is not a pickle"
     return found.error or ""
 
 
 def _described(entry: ReferenceEntry, path: Path, kind: str, statistics: Statistics) -> Statistics:
-    """Statistics of a file, with what the index says beside them."""
+    """Return statistics of a file, completed by what the index states."""
     dim, own = statistics.moments.dim, statistics.spec
     if (kind == "features" and dim != entry.dim) or (kind != "features" and not own.backbone):
         expected = entry.dim if kind == "features" else "those of that kind"
@@ -351,19 +353,19 @@ def _listed(names: set[Any]) -> str:
 
 def _fetch_again(entry: ReferenceEntry, path: Path) -> str:
     if not entry.urls:
-        return "It comes with the package: install gan-metrics again"
-    return f"Delete it, and it is fetched again from {' or '.join(entry.urls)}"
+        return "It is part of the package: reinstall gan-metrics"
+    return f"Delete it to download it again from {' or '.join(entry.urls)}"
 
 
-def _not_to_be_had(entry: ReferenceEntry, looked: list[Path], failures: list[str]) -> str:
-    lines = [f"the reference {entry.name} cannot be had. Looked at:"]
+def _unavailable(entry: ReferenceEntry, looked: list[Path], failures: list[str]) -> str:
+    lines = [f"the reference {entry.name} is unavailable. Searched:"]
     lines += [f"  {place}" for place in looked]
     if not entry.urls:
-        return "\n".join([*lines, "It comes with the package: install gan-metrics again"])
+        return "\n".join([*lines, "It is part of the package: reinstall gan-metrics"])
     lines += ["Tried to download:", *(f"  {failure}" for failure in failures)]
-    lines += ["Where there is a network, download this file:"]
+    lines += ["On a machine with network access, download this file:"]
     lines += [f"  {'or ' if i else ''}{url}" for i, url in enumerate(entry.urls)]
-    lines += ["and put it here, under this name:", f"  {looked[-1]}"]
+    lines += ["and save it under this path:", f"  {looked[-1]}"]
     if entry.sha256:
         lines.append(f"Its sha256 must be {entry.sha256}")
     return "\n".join(lines)

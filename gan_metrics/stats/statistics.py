@@ -1,4 +1,4 @@
-"""Reference statistics: the moments of a set of images, and what they are moments of."""
+"""Reference statistics: the moments of a set of images, with their feature space and provenance."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ STATISTICS_FORMAT = "gan-metrics statistics 1"
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """The moments of a set of images, and what they are moments of.
+    """The moments of a set of images, with their feature space and provenance.
 
     Attributes:
-        moments: Mean, covariance (divisor n − 1) and count.
+        moments: Mean, covariance (divisor n − 1) and number of images.
         spec: The feature space; fields that the file does not state are ``None``.
         protocol: Name of the protocol, or ``None``.
         source: Facts about the images: ``digest``, ``skipped`` and ``skipped_files``.
         warnings: Pairs of a code and a message, from when they were computed.
-        versions: Of the packages they were computed with.
-        description: Where they come from, for a person.
-        declared: Names of fields of ``spec`` that the kind of file stands for by convention and
-            that the file itself does not state.
-        resolution: Width and height of the images in pixels, where all are of one size.
-        kind: The kind of their features: ``"features"``, unless the file holds others first.
-        others: Kind of features to statistics of the same images that the file also contains:
-            ``"spatial"`` and ``"dinov2"``. They are not part of the header, nor saved.
+        versions: Versions of the packages that computed them.
+        description: Where they come from, in words.
+        declared: Names of fields of ``spec`` that the kind of file implies by convention but the
+            file itself does not state.
+        resolution: Width and height of the images in pixels, if all have one size.
+        kind: The kind of their features: ``"features"``, unless the file has others first.
+        others: Statistics of further kinds of features in the same file, by kind: ``"spatial"``
+            and ``"dinov2"``. They are not part of the header and are not saved.
     """
 
     moments: Moments
@@ -56,46 +56,47 @@ class Statistics:
 
     @property
     def kinds(self) -> dict[str, Statistics]:
-        """Kind of features to statistics: these, and the others of the same file."""
+        """All statistics in the file by the kind of their features."""
         return {self.kind: self, **self.others}
 
     def for_kind(self, kind: str) -> Statistics:
-        """The statistics of a kind of features that the file contains; else these.
+        """Return the statistics of a kind of features; these statistics if it is missing.
 
         Args:
-            kind: Such as ``"spatial"``; see :attr:`gan_metrics.metrics.entry.Metric.needs`.
+            kind: A kind such as ``"spatial"``; see
+                :attr:`gan_metrics.metrics.entry.Metric.needs`.
         """
         return self.others.get(kind, self)
 
     @property
     def array(self) -> None:
-        """There are no features of single images: ``None``."""
+        """``None``: statistics have no features of single images."""
         return None
 
     @property
     def count(self) -> int | None:
-        """The number of images, if it is known."""
+        """Number of images, or ``None``."""
         return self.moments.n
 
     @property
     def dim(self) -> int:
-        """The number of dimensions."""
+        """Number of dimensions."""
         return self.moments.dim
 
     @property
     def skipped(self) -> Sequence[tuple[str, str]]:
-        """Pairs of a name and a reason for the images that were left out."""
+        """Name and reason for each image that was left out."""
         listed = self.source.get("skipped_files", ())
         return [(str(name), str(reason)) for name, reason in listed]
 
     @property
     def resolutions(self) -> set[tuple[int, int]]:
-        """Width and height of the images, if they are known to be of one size."""
+        """Width and height of the images, if they are known to have one size."""
         return set() if self.resolution is None else {self.resolution}
 
     @property
     def identity(self) -> str:
-        """What stands for them: the digest of their images, else SHA-256 of the moments, in hex."""
+        """The digest of the images, else the SHA-256 of the moments, in hex."""
         known = str(self.source.get("digest") or "")
         return (
             known
@@ -103,7 +104,7 @@ class Statistics:
         )
 
     def header(self) -> dict[str, Any]:
-        """The JSON header."""
+        """Return the JSON header."""
         return {
             "format": STATISTICS_FORMAT,
             "n": self.moments.n,
@@ -118,16 +119,16 @@ class Statistics:
         }
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the file, whole or not at all.
+        """Write the file completely or not at all.
 
         Args:
-            path: Where to; ``.npz`` is appended if it does not end so.
+            path: The file to write; ``.npz`` is appended if missing.
 
         Returns:
-            The path that was written.
+            The path of the written file.
 
         Raises:
-            ResourceError: When the disk is full or cannot be written to.
+            ResourceError: If the disk is full or not writable.
         """
         path = Path(path)
         if path.suffix != ".npz":

@@ -1,4 +1,4 @@
-"""The moments in a file of statistics, and what is checked before they are used."""
+"""The moments in a statistics file, and the checks before they are used."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from gan_metrics.utils.text import loads
 __all__ = ["Convention", "StoredMoments", "checked_statistics"]
 
 _LARGEST = 1e100
-"""Of an entry; its square must still be a number."""
+"""Largest entry of a covariance; its square must be finite."""
 
 _SEMIDEFINITE = 1e-4
-"""How far below nothing an eigenvalue may be; see :func:`_is_semidefinite`."""
+"""How far below zero an eigenvalue may be; see :func:`_is_semidefinite`."""
 
 _DIVISORS = ("n", "n-1")
 
 
 @dataclass(frozen=True)
 class Convention:
-    """What moments in a kind of file are moments of, though the file does not say so.
+    """The feature space that a kind of file implies without stating it.
 
     Attributes:
         protocol: Name of the protocol.
-        metric: That metric of it whose features they are.
-        layer: Where the network is cut.
-        pool: What makes a vector of the layer's output.
-        dim: The number of dimensions.
-        required: Whether moments of another number of dimensions are an error; else they are
-            moments of an unknown feature space.
+        metric: The protocol's metric whose features they are.
+        layer: The layer of the features.
+        pool: The pooling of the layer's output.
+        dim: Number of dimensions.
+        required: Whether moments of another dimension are an error; otherwise they belong to an
+            unknown feature space.
     """
 
     protocol: str
@@ -51,7 +51,7 @@ class Convention:
 
     @property
     def template(self) -> FeatureSpec:
-        """The feature space, as the protocol has it."""
+        """The feature space as the protocol defines it."""
         return PROTOCOLS[self.protocol].metrics[self.metric].template
 
     def spec(self) -> FeatureSpec:
@@ -69,30 +69,30 @@ class Convention:
         """Check that statistics are of this feature space, as far as their header states one.
 
         Raises:
-            MismatchError: When they are not.
+            MismatchError: If they are not.
         """
         own, expected = statistics.spec, self.spec()
         wrong = own.backbone not in (None, expected.backbone) or own.layer not in (None, self.layer)
         if wrong or statistics.moments.dim != self.dim:
-            theirs = f"{own.backbone or 'an unknown network'}, layer {own.layer or 'unknown'}"
+            stated = f"{own.backbone or 'an unknown network'}, layer {own.layer or 'unknown'}"
             raise MismatchError(
-                f"the statistics are of {theirs}, {statistics.moments.dim} dimensions; such a file "
-                f"holds those of {expected.backbone}, layer {self.layer}, {self.dim} dimensions"
+                f"the statistics are of {stated}, {statistics.moments.dim} dimensions, but such a "
+                f"file holds {expected.backbone}, layer {self.layer}, {self.dim} dimensions"
             )
 
 
 @dataclass(frozen=True)
 class StoredMoments:
-    """One mean and covariance of a file, as they stand there: nothing of them is checked.
+    """One mean and covariance as stored in a file, unchecked.
 
     Attributes:
         mu: The mean.
         sigma: The covariance.
-        names: What the two are called in the file.
-        n: The count of images, if there is one.
-        header: Our header, if there is one.
-        convention: What the kind of file claims for them, if it does.
-        resolution: Width and height of the images that lie beside them, in pixels.
+        names: Their names in the file.
+        n: Number of images, or ``None``.
+        header: The header of gan-metrics, or ``None``.
+        convention: The feature space that the kind of file implies, or ``None``.
+        resolution: Width and height in pixels of the images stored with them.
     """
 
     mu: Any
@@ -105,20 +105,20 @@ class StoredMoments:
 
 
 def checked_statistics(path: Path, kind: str, stored: StoredMoments) -> Statistics:
-    """Statistics of the moments of a file, once all that can be checked is.
+    """Check the moments of a file and return them as statistics.
 
     Args:
         path: The file.
         kind: The kind of their features.
-        stored: What stands in the file.
+        stored: The content of the file.
 
     Returns:
-        The statistics, the covariance brought to the divisor n − 1.
+        The statistics, with the covariance converted to the divisor n − 1.
 
     Raises:
-        InputError: When arrays have the wrong type or shape, hold NaN, or are no covariance, or the
-            header is broken.
-        MismatchError: When the header is of another version of the format.
+        InputError: If arrays have a wrong type or shape, contain NaN, or sigma is not a
+            covariance, or the header is broken.
+        MismatchError: If the header has another version of the format.
     """
     mu, sigma = (
         _floats(path, name, array)
@@ -136,7 +136,7 @@ def checked_statistics(path: Path, kind: str, stored: StoredMoments) -> Statisti
         spec = FeatureSpec.from_json(header.get("feature_spec") or {})
         divisor = header.get("divisor", "n-1")
         if divisor not in _DIVISORS or (divisor == "n" and n is None):
-            raise ValueError(f"the divisor {divisor!r} needs n, and must be n or n-1")
+            raise ValueError(f"divisor {divisor!r}; expected n (with a number of images) or n-1")
         notes = tuple((str(w["code"]), str(w["message"])) for w in header.get("warnings", ()))
         protocol = header.get("protocol")
         if not isinstance(protocol, str | None):
@@ -174,22 +174,22 @@ def checked_statistics(path: Path, kind: str, stored: StoredMoments) -> Statisti
 
 
 def _declared(names: object) -> tuple[str, ...]:
-    """Names of fields of a spec.
+    """Check names of fields of a feature space.
 
     Raises:
-        ValueError: When one of them is none.
+        ValueError: If one of them is not a field.
     """
     known = [f.name for f in fields(FeatureSpec)]
     if not isinstance(names, list | tuple) or any(name not in known for name in names):
-        raise ValueError(f"declared is {names!r}, not names out of {known}")
+        raise ValueError(f"declared is {names!r}; expected names from {known}")
     return tuple(names)
 
 
 def _resolution(size: object) -> tuple[int, int] | None:
-    """Width and height, in pixels.
+    """Check a width and height in pixels.
 
     Raises:
-        ValueError: When they are no two whole numbers ≥ 1.
+        ValueError: If they are not two whole numbers ≥ 1.
     """
     if size is None:
         return None
@@ -200,45 +200,47 @@ def _resolution(size: object) -> tuple[int, int] | None:
     return size[0], size[1]
 
 
-def _count(header: Mapping[str, Any], beside: object) -> int | None:
-    """How many images there were, as the header and what stands beside it say, if they do.
+def _count(header: Mapping[str, Any], stored: object) -> int | None:
+    """Return the number of images from the header and the file's own array, or ``None``.
 
     Raises:
-        ValueError: When they are no whole number ≥ 1, or not the same.
+        ValueError: If it is not a whole number ≥ 1, or the two differ.
     """
     stated = []
     if header.get("n") is not None:
         stated.append(header["n"])
-    if beside is not None:
-        stated.append(beside.item() if isinstance(beside, np.ndarray) else beside)
+    if stored is not None:
+        stated.append(stored.item() if isinstance(stored, np.ndarray) else stored)
     for n in stated:
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise ValueError(f"n is {n!r}, not a whole number of at least 1")
     if len(set(stated)) > 1:
-        raise ValueError(f"n is {stated[0]} in the header and {stated[1]} beside it")
+        raise ValueError(f"n is {stated[0]} in the header and {stated[1]} in its own array")
     return stated[0] if stated else None
 
 
 def _floats(path: Path, name: str, array: np.ndarray) -> npt.NDArray[np.float64]:
     if array.dtype.kind not in "fiu":
-        raise InputError(f"{path}: {name} is of type {array.dtype}, not of numbers")
+        raise InputError(f"{path}: {name} has the type {array.dtype}; expected numbers")
     with np.errstate(over="ignore"):  # found as infinite below
         values = np.asarray(array, np.float64)
     if not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).sum())
-        raise InputError(f"{path}: {name} holds {bad} values that are NaN or infinite")
+        raise InputError(f"{path}: {name} contains {bad} values that are NaN or infinite")
     return values
 
 
 def _checked_covariance(
     path: Path, name: str, sigma: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Symmetric to rounding, with no negative variance, no correlation beyond 1, and all in all
-    positive semidefinite to rounding; returned symmetric.
-    """  # noqa: D205
+    """Return a covariance made exactly symmetric, after checking it.
+
+    It must be symmetric and positive semidefinite to rounding, without negative variances and
+    without correlations beyond 1.
+    """
     scale = float(np.abs(sigma).max())
     if scale > _LARGEST:
-        raise InputError(f"{path}: {name} holds {scale:g}, which is beyond what features can have")
+        raise InputError(f"{path}: {name} contains {scale:g}, too large for features")
     gap = float(np.abs(sigma - sigma.T).max())
     if gap > 1e-4 * scale:
         raise InputError(
@@ -249,7 +251,7 @@ def _checked_covariance(
     bound = np.sqrt(np.clip(diagonal, 0.0, None))
     if diagonal.min() < -slack or (np.abs(sigma) - np.outer(bound, bound)).max() > slack:
         raise InputError(
-            f"{path}: {name} is no covariance (a negative variance, or a correlation beyond 1)"
+            f"{path}: {name} is not a covariance (a negative variance, or a correlation beyond 1)"
         )
     sigma = (sigma + sigma.T) / 2
     if not _is_semidefinite(sigma):
@@ -262,18 +264,18 @@ def _checked_covariance(
 
 
 def _is_semidefinite(sigma: npt.NDArray[np.float64]) -> bool:
-    """Whether a symmetric matrix has no eigenvalue below −1e-4 of its largest, roughly.
+    """Whether a symmetric matrix has no eigenvalue below about −1e-4 of its largest one.
 
-    By whether LAPACK finds a Cholesky factor of Σ + t·I, which takes a quarter of the time of
+    Tests whether LAPACK finds a Cholesky factor of Σ + t·I, which takes a quarter of the time of
     the eigenvalues. t is 1e-4 of the mean of the eigenvalues, each weighted with itself,
-    ‖Σ‖² / tr Σ: that is at most the largest one where none is negative, and what rounding leaves
-    behind grows with it. Measured at d = 2048 on covariances of few images, computed in float32:
-    −1e-7 of the largest eigenvalue, and −5e-6 by the formula E[xxᵀ] − μμᵀ.
+    ‖Σ‖² / tr Σ. This is at most the largest one if none is negative, and rounding errors grow with
+    it. Measured at d = 2048 on covariances of few images, computed in float32: −1e-7 of the largest
+    eigenvalue, and −5e-6 by the formula E[xxᵀ] − μμᵀ.
     """
     from scipy.linalg.lapack import dpotrf
 
     trace = float(np.trace(sigma))
-    if trace <= 0.0:  # all variances are nothing, to rounding, and the correlations are within 1
+    if trace <= 0.0:  # all variances are zero to rounding
         return True
     unit = sigma / trace
     unit[np.diag_indices_from(unit)] += _SEMIDEFINITE * float(np.vdot(unit, unit))
@@ -291,7 +293,7 @@ def _read_header(path: Path, text: npt.NDArray[Any] | None) -> dict[str, Any]:
         raise InputError(f"{path}: its header is broken ({error!r}); compute it again") from None
     if format_ != STATISTICS_FORMAT:
         raise MismatchError(
-            f"{path} is of the format {format_!r}, and this version reads {STATISTICS_FORMAT!r}; "
+            f"{path} has the format {format_!r}, but this version reads {STATISTICS_FORMAT!r}; "
             "use the version that wrote it, or compute it again"
         )
     return dict(header)

@@ -1,4 +1,4 @@
-"""In the training loop: state that is fed batch by batch, with no file and no second pass.
+"""Metrics in a training loop, updated batch by batch, without files and without a second pass.
 
 >>> from gan_metrics.training import FID
 >>> import torch

@@ -1,4 +1,4 @@
-"""Metrics that are fed batch by batch."""
+"""Metrics that are updated batch by batch."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ __all__ = [
     "PushedImages",
 ]
 
-"""Of floating-point images."""
+"""Default value range of floating-point images."""
 
 Self = TypeVar("Self", bound="Accumulator")
 
 
 class PushedImages:
-    """A placeholder for images that are pushed later, while their feature space is chosen."""
+    """A placeholder for images that are added later, used to choose their feature space."""
 
     names: ClassVar[Sequence[str]] = ()
     warnings: ClassVar[Sequence[tuple[str, str]]] = ()
@@ -56,15 +56,15 @@ class PushedImages:
         self.description = description
 
     def read(self, index: int) -> bytes:
-        """There is none; see :meth:`ImageSource.read`."""
+        """Raise, because there are no images yet; see :meth:`ImageSource.read`."""
         raise IndexError(index)
 
 
 class Accumulator:
-    """Features of images, as they are fed, in the spaces that some metrics need.
+    """Collected features of images in the spaces that some metrics need.
 
     Each batch passes each network once, whatever the number of metrics. The features are kept on
-    the host (4·D bytes for an image), so that every value has its error bar.
+    the host (4·D bytes per image), so that every value has its error bar.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Accumulator:
         rows = registry.expand(metrics)
         for name, row in rows.items():
             if row.needs in registry.PIXEL_INPUTS or row.needs_held_out:
-                raise UsageError(f"{name} is not fed batch by batch; use gan_metrics.evaluate")
+                raise UsageError(f"{name} cannot be updated in batches; use gan_metrics.evaluate")
         options = Options(
             backbone=backbone,
             layer=layer,
@@ -140,7 +140,7 @@ class Accumulator:
 
     @property
     def comm(self) -> Comm:
-        """The ranks that are fed a share each."""
+        """The ranks that share the images."""
         return world() if self._comm is None else self._comm
 
     @property
@@ -150,14 +150,14 @@ class Accumulator:
 
     @property
     def device(self) -> torch.device:
-        """Where the networks are."""
+        """Device of the networks."""
         return self._embedder.device
 
     def to(self: Self, device: str | torch.device) -> Self:
-        """Move the networks; the features stay on the host.
+        """Move the networks; features stay on the host.
 
         Raises:
-            UsageError: When there is no such device.
+            UsageError: If the device does not exist.
         """
         self._embedder = Embedder(str(device))
         return self
@@ -167,18 +167,18 @@ class Accumulator:
 
         Args:
             images: A tensor or array of N images, ``uint8`` or in ``value_range``; a list of
-                images; or what a loader gives, such as ``(images, labels)``. See
+                images; or a batch of a loader, such as ``(images, labels)``. See
                 :mod:`gan_metrics.images.sources.samples`.
-            real: Whose images they are.
+            real: Whether they are real images.
 
         Returns:
             This object.
 
         Raises:
-            InputError: For another dtype, shape or range.
+            InputError: For an unsupported dtype, shape or value range.
         """
         if real and self.reference is not None:
-            raise UsageError("the real side is the reference; update takes fake images only")
+            raise UsageError("real images come from the reference; update only generated images")
         self._add(images, real)
         return self
 
@@ -195,14 +195,14 @@ class Accumulator:
             space.check_vectors(features.shape)
             if not features.isfinite().all():
                 raise ComputationError(
-                    "the network gives NaN or infinity for an image of this batch; look at it, or "
-                    "at the weights and precision"
+                    "the network returns NaN or infinity for an image of this batch; check the "
+                    "image, the weights and the precision"
                 )
-        for space, features in zip(spaces, found, strict=True):  # all of them, or none
+        for space, features in zip(spaces, found, strict=True):  # add to all spaces or to none
             self._kept[real][space.spec].append(features.cpu())
 
     def _rgb(self, images: torch.Tensor) -> torch.Tensor:
-        """The same with three channels; alpha as the protocol treats it in files."""
+        """Return the images with three channels; alpha is handled as the protocol does in files."""
         if images.shape[1] != 4:
             return images.expand(-1, 3, -1, -1)
         decoding = self._main.protocol.decoding
@@ -211,7 +211,7 @@ class Accumulator:
         return torch.from_numpy(rgb).to(images.device)
 
     def _read(self, loader: Iterable[Any]) -> None:
-        """Take one pass over a loader for the real side."""
+        """Read real images from a loader in one pass."""
         with self.comm.fail_together():
             reader = self._readers[True]
             for images in batches_of(loader, self.comm, reader):
@@ -221,14 +221,14 @@ class Accumulator:
         self._forget(real=True)
 
     def compute(self) -> MetricResult | EvaluationResult:
-        """What was found; see :class:`FID` and :class:`Metrics`."""
+        """Return the value or values; see :class:`FID` and :class:`Metrics`."""
         raise NotImplementedError
 
     def reset(self: Self, *, keep_real: bool = False) -> Self:
-        """Forget all images; a reference stays.
+        """Remove all images; a reference stays.
 
         Args:
-            keep_real: Keep those that were fed as real ones.
+            keep_real: Whether to keep real images added by ``update``.
 
         Returns:
             This object.
@@ -239,41 +239,45 @@ class Accumulator:
         return self
 
     def merge(self: Self, other: Accumulator) -> Self:
-        """Take in what another one was fed, after what this one was.
+        """Append the images of another object.
 
         Raises:
-            MismatchError: When it is of other feature spaces.
+            MismatchError: If it has other feature spaces.
         """
         return self.load_state_dict(other.state_dict(), add=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """What it was fed: fingerprint of each space to features, ``float32``, ``n × D``."""
+        """Return the features, ``float32``, ``n × D``, by the fingerprint of their space."""
         return {
-            name: {spec.fingerprint(): _joined(parts) for spec, parts in self._kept[real].items()}
+            name: {
+                spec.fingerprint(): _concatenate(parts) for spec, parts in self._kept[real].items()
+            }
             for name, real in _SIDES.items()
         }
 
     def load_state_dict(self: Self, state: Mapping[str, Any], *, add: bool = False) -> Self:
-        """Take in what :meth:`state_dict` gave.
+        """Restore the result of :meth:`state_dict`.
 
         Args:
-            state: The same.
-            add: To what is there; else in its place.
+            state: The result of :meth:`state_dict`.
+            add: Whether to add it to the present images; otherwise it replaces them.
 
         Raises:
-            MismatchError: When it is of other feature spaces.
-            InputError: When it is no such state.
+            MismatchError: If it has other feature spaces.
+            InputError: If it is not a state of this class.
         """
-        mine = {spec.fingerprint(): spec for spec in self._spaces}
+        own_spaces = {spec.fingerprint(): spec for spec in self._spaces}
         try:
             given = {real: dict(state[name]) for name, real in _SIDES.items()}
         except (KeyError, TypeError, ValueError):
-            raise InputError("expected what state_dict() gives: real and fake features") from None
+            raise InputError(
+                "expected the result of state_dict(): real and fake features"
+            ) from None
         for features in given.values():
-            if set(features) != set(mine):
+            if set(features) != set(own_spaces):
                 raise MismatchError(
-                    f"the state is of the feature spaces {', '.join(sorted(features)) or 'none'}, "
-                    f"and this is of {', '.join(sorted(mine))}"
+                    f"the state has the spaces {', '.join(sorted(features)) or 'none'}, but this "
+                    f"object has {', '.join(sorted(own_spaces))}"
                 )
         if not add:
             self._forget(real=True)
@@ -282,24 +286,24 @@ class Accumulator:
             for fingerprint, values in features.items():
                 if len(values):
                     tensor = torch.as_tensor(values, dtype=torch.float32).cpu()
-                    self._kept[real][mine[fingerprint]].append(tensor)
+                    self._kept[real][own_spaces[fingerprint]].append(tensor)
         return self
 
     def _evaluate(self) -> Evaluation:
-        """Compute all metrics of the images that all processes took in."""
+        """Compute all metrics of the images of all ranks."""
         plan = self._run.plan
         wanted = any(row.n_sets == 2 for row in plan.rows.values())
         with self.comm.fail_together():
             fakes = {name: self._pushed(False, plan.spaces[name]) for name in plan.rows}
             reals = dict(self._known)
-            fed = any(self.comm.gather(any(map(len, self._kept[True].values()))))
-            if not reals and (wanted or fed):
+            pushed = any(self.comm.gather(any(map(len, self._kept[True].values()))))
+            if not reals and (wanted or pushed):
                 reals = {name: self._pushed(True, plan.spaces[name]) for name in plan.rows}
             sets = {name: FeatureSets(fake, reals.get(name)) for name, fake in fakes.items()}
             return compute(self._run, sets, None, {})
 
     def _embed_reference(self, reference: AnySet) -> dict[str, EmbeddedSet]:
-        """The reference in the feature space of each metric that takes real images."""
+        """Embed the reference in the feature space of each metric that uses real images."""
         plan, options = self._run.plan, self._run.options
         wanted = plan.spaces_for(reference, "real")
         [features] = embed([reference], [wanted], options, moments=plan.moments)
@@ -317,7 +321,7 @@ class Accumulator:
         self._gathered = {key: kept for key, kept in self._gathered.items() if key[0] != real}
 
     def _pushed(self, real: bool, space: FeatureSpace) -> Features:
-        """The features of the real or generated images that all processes took in, in order."""
+        """Return the features of the real or generated images of all ranks, in order."""
         key = (real, space.spec)
         parts = self._kept[real][space.spec]
         if len(parts) > 1:
@@ -355,7 +359,7 @@ class Accumulator:
 _SIDES = {"real": True, "fake": False}
 
 
-def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+def _concatenate(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.cat(list(parts)) if parts else torch.empty(0)
 
 
@@ -369,20 +373,20 @@ class _Single(Accumulator):
 
     @property
     def known(self) -> EmbeddedSet:
-        """The reference in the metric's space.
+        """The reference in the metric's feature space.
 
         Raises:
-            UsageError: When there is none.
+            UsageError: If there is no reference.
         """
         if self.reference is None:
-            raise UsageError("there is no reference: the real side is fed")
+            raise UsageError("there is no reference: real images are added by update")
         return self._known[self._metric]
 
     def compute(self) -> MetricResult:
-        """The value of all that was taken in, with its error bar.
+        """Return the value of all added images, with its error bar.
 
         Raises:
-            ComputationError: When a side has too few images.
+            ComputationError: If one of the sets has too few images.
         """
         measured = self._evaluate()
         for error in measured.errors.values():
@@ -391,46 +395,46 @@ class _Single(Accumulator):
 
 
 class FID(_Single):
-    """The Fréchet distance, fed batch by batch.
+    """The Fréchet distance, updated batch by batch.
 
     The features of the images are kept (4·D bytes each), so that the result has its error bar.
 
     Args:
-        reference: The real side: a statistics file, ``ref:NAME``, a folder of images (one pass
-            over it), or one of these as an object; a loader of batches of images, alone or before
-            their labels (one pass); ``None``: it is fed by ``update(…, real=True)``.
-        options: ``backbone``: by default what the reference says, else the 2015 Inception;
-            ``layer``, ``pool``, ``protocol``, ``weights``, ``precision``, ``device``, ``seed`` as
-            for :func:`gan_metrics.fid`; ``value_range``: the values that are black and
-            white in images of another type than ``uint8``, such as ``(-1, 1)``; they become
-            ``uint8`` in the protocol's way (rounded; torchmetrics cuts off); ``layout``: the order
-            of the axes, by default by the shape; ``error_bars``; ``arguments``: of the metric,
-            such as ``{"fid": {"directions": 5}}``; ``comm``: the ranks that are fed a share each,
-            by default all of torch's default process group. Then every rank makes the object and
-            calls ``compute``, and gets the value of all images.
+        reference: The real images: a statistics file, ``ref:NAME``, a folder of images (read
+            once), or one of these as an object; a loader of batches, with or without labels (read
+            once); ``None``: they are added by ``update(…, real=True)``.
+        options: ``backbone``: default: that of the reference, else the 2015 Inception; ``layer``,
+            ``pool``, ``protocol``, ``weights``, ``precision``, ``device``, ``seed`` as for
+            :func:`gan_metrics.fid`; ``value_range``: values of black and white in images that are
+            not ``uint8``, such as ``(-1, 1)``; they are converted to ``uint8`` as the protocol
+            defines (rounded; truncated for torchmetrics); ``layout``: order of the axes, default:
+            determined from the shape; ``error_bars``; ``arguments`` of the metric, such as
+            ``{"fid": {"directions": 5}}``; ``comm``: the ranks that share the images, default: all
+            of torch's default process group. Then every rank makes the object and calls
+            ``compute``, and gets the value of all images.
 
     Raises:
-        UsageError: For an unknown name or range.
-        MismatchError: When the reference is of another feature space.
-        WeightsError: When the weights cannot be had.
+        UsageError: For an unknown name or value range.
+        MismatchError: If the reference has another feature space.
+        WeightsError: If the weights are unavailable.
     """
 
     _metric = "fid"
 
 
 class KID(_Single):
-    """The kernel distance, fed batch by batch; see :class:`FID`.
+    """The kernel distance, updated batch by batch; see :class:`FID`.
 
     Args:
-        reference: As for :class:`FID`, but with images or features: moments alone do not do.
-        options: The same.
+        reference: As for :class:`FID`, but images or features; moments are not enough.
+        options: As for :class:`FID`.
     """
 
     _metric = "kid"
 
 
 class InceptionScore(_Single):
-    """The Inception Score of the fake images, fed batch by batch; see :class:`FID`.
+    """The Inception Score of the generated images, updated batch by batch; see :class:`FID`.
 
     Args:
         reference: Not needed.
@@ -441,12 +445,12 @@ class InceptionScore(_Single):
 
 
 class Metrics(Accumulator):
-    """Several metrics, fed batch by batch, that share networks and their passes.
+    """Several metrics, updated batch by batch, that share networks and passes.
 
     Args:
         metrics: Names of metrics or families, such as ``["fid", "kid", "prdc"]``.
         reference: As for :class:`FID`.
-        options: The same.
+        options: As for :class:`FID`.
 
     >>> import torch
     >>> both = Metrics(["fid", "vendi"], backbone="efficientnet-lite0", device="cpu")
@@ -461,14 +465,14 @@ class Metrics(Accumulator):
         super().__init__(metrics, reference, **options)
 
     def compute(self) -> EvaluationResult:
-        """Each metric of all that was taken in.
+        """Return each metric of all added images.
 
         Returns:
-            Name, as it was asked for (families: their members), to result; what is impossible on
-            these images stands in ``.not_computed`` with the reason.
+            A mapping of names, as requested (families: their members), to results;
+            ``.not_computed`` has the reason for each metric that is impossible for these images.
 
         Raises:
-            ComputationError: When a side has no images.
+            ComputationError: If one of the sets has no images.
         """
         measured = self._evaluate()
         return EvaluationResult(
@@ -477,7 +481,7 @@ class Metrics(Accumulator):
 
 
 class PrecisionRecall(Metrics):
-    """Precision and recall, fed batch by batch; see :class:`FID`.
+    """Precision and recall, updated batch by batch; see :class:`FID`.
 
     Args:
         reference: As for :class:`KID`.

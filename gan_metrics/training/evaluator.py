@@ -1,4 +1,4 @@
-"""A generator evaluated as it trains."""
+"""Evaluate a generator while it trains."""
 
 from __future__ import annotations
 
@@ -28,45 +28,45 @@ from gan_metrics.utils.validation import whole_number
 __all__ = ["Evaluator"]
 
 Latent = int | Sequence[int] | Callable[[int, int], torch.Tensor]
-"""Length or shape of a latent; or what gives so many of them for a seed."""
+"""Length or shape of a latent; or a function that returns latents for a number and a seed."""
 
 Log = Callable[[int, EvaluationResult], Any]
-"""Told of a step and what was found there. If it has a method ``samples(step, images)``, it is
-told of the first images too, ``uint8``, N × 3 × H × W."""
+"""Called with a step and its result. If it has a method ``samples(step, images)``, that is called
+with the first images, ``uint8``, N × 3 × H × W."""
 
 
 class Evaluator:
-    """Draws, embeds, computes, logs and keeps the best, every so many steps of a training.
+    """Draws images, computes metrics, logs them and saves the best generator, every N steps.
 
-    The latents are the same each time, by their seed, so that points of a curve compare. The real
-    side is looked at once. The generator runs in eval mode and without gradients; its modes,
-    torch's random state and its device are afterwards as they were.
+    The latents are the same each time, given by the seed, so that points of a curve can be
+    compared. Real images are read once. The generator runs in eval mode and without gradients; its
+    modes, torch's random state and its device are restored afterwards.
 
     Args:
-        reference: The real side, as for :class:`~gan_metrics.training.FID`.
-        metrics: Names of metrics or families; the first one says which generator is the best.
-        n_fake: Images that are drawn each time.
-        latent: Length or shape of a latent, by default what the generator says; or a function of
-            ``(n, seed)`` that gives all of them, ``n × …``.
-        every: Evaluate at steps that this divides; others cost nothing.
+        reference: The real images, as for :class:`~gan_metrics.training.FID`.
+        metrics: Names of metrics or families; the first one decides which generator is the best.
+        n_fake: Number of images drawn each time.
+        latent: Length or shape of a latent, default: defined by the generator; or a function of
+            ``(n, seed)`` that returns all latents, ``n × …``.
+        every: Evaluate at multiples of this step; other steps cost nothing.
         batch_size: Images per call of the generator, and per pass of the network.
-        seed: Of the latents and of what the generator draws itself, by default 0; and of the
-            metrics, by default the protocol's, else 0.
-        value_range: The values that are black and white in images of another type than ``uint8``,
-            those of the generator and of the real side; by default the generator's attribute
-            ``value_range``.
-        num_classes: Of a conditional generator, as for :class:`gan_metrics.Generated`.
-        log: A ``.jsonl`` that a line is appended to each time, a function of ``(step, result)``
+        seed: Seed of the latents and of the generator's own random numbers, default 0; and of the
+            metrics, default: the protocol's, else 0.
+        value_range: Values of black and white in images that are not ``uint8``, of the generator
+            and of the real images; default: the generator's attribute ``value_range``.
+        num_classes: Number of classes of a conditional generator, as for
+            :class:`gan_metrics.Generated`.
+        log: A ``.jsonl`` to which a line is appended each time, a function of ``(step, result)``
             such as those of :mod:`gan_metrics.integrations`, or several of these.
-        keep: Where the best generator's ``state_dict`` is written, or a function of ``(generator,
-            step, result)`` that is called for it.
+        keep: File for the best generator's ``state_dict``, or a function of ``(generator, step,
+            result)`` that saves it.
         options: ``backbone``, ``layer``, ``protocol``, ``weights``, ``precision``, ``device``,
             ``error_bars``, ``arguments``, ``comm``, as for
-            :class:`~gan_metrics.training.Metrics`. Where ranks work together, each of them draws
-            its share of the same images, and the leading one logs and keeps.
+            :class:`~gan_metrics.training.Metrics`. If several ranks work together, each one draws
+            its share of the same images, and the main rank logs and saves.
 
     Attributes:
-        history: Pairs of a step and what was found there.
+        history: Pairs of a step and its result.
 
     Raises:
         GanMetricsError: As for :class:`~gan_metrics.training.Metrics`.
@@ -101,7 +101,8 @@ class Evaluator:
         )
         if self._latents is not None and len(self._latents) != n_fake:
             raise InputError(
-                f"latent({n_fake}, {self.seed}) gives {len(self._latents)} latents, not {n_fake}"
+                f"latent({n_fake}, {self.seed}) returned {len(self._latents)} latents; expected "
+                f"{n_fake}"
             )
         self._said: dict[str, Any] = {"value_range": value_range, "num_classes": num_classes}
         logs: Sequence[Any] = log if isinstance(log, list | tuple) else [log]
@@ -111,39 +112,39 @@ class Evaluator:
         self._keep = keep
         self._metrics = Metrics(rows, reference, seed=seed, value_range=value_range, **options)
         if self._metrics.reference is None:
-            raise UsageError("an Evaluator needs a reference: the real side does not change")
+            raise UsageError("an Evaluator needs a reference: its real images do not change")
         self.history: list[tuple[int, EvaluationResult]] = []
         self._best: tuple[int, float] | None = None
 
     @property
     def best(self) -> tuple[int, float] | None:
-        """The step of the best generator so far, and its value; ``None`` before the first."""
+        """Step and value of the best generator so far; ``None`` before the first evaluation."""
         return self._best
 
     def __call__(self, generator: GeneratorLike, step: int = 0) -> EvaluationResult | None:
         """Evaluate a generator.
 
         Args:
-            generator: As for :class:`gan_metrics.Generated`; an average of weights is a generator
-                like any other.
-            step: Of the training.
+            generator: As for :class:`gan_metrics.Generated`; averaged weights are a generator like
+                any other.
+            step: Step of the training.
 
         Returns:
-            What was found; ``None`` at a step that ``every`` does not divide.
+            The result; ``None`` unless ``step`` is a multiple of ``every``.
 
         Raises:
-            InputError: When the generator fails, or gives NaN or something else than images.
-            ComputationError: When the leading metric is impossible on its images.
+            InputError: If the generator fails, or returns NaN or something other than images.
+            ComputationError: If the first metric is impossible for its images.
         """
         if step % self.every:
             return None
         if isinstance(generator, DistributedDataParallel):
-            generator = generator.module  # else ranks would wait for each other at each call
+            generator = generator.module  # DDP would synchronize ranks at each call
         self._metrics.reset()
         try:
             with self.comm.fail_together():
                 warnings, first = self._draw(self._generator(generator))
-                result = _with(self._metrics.compute(), warnings)
+                result = _with_warnings(self._metrics.compute(), warnings)
         finally:
             self._metrics.reset()
         if self.leading not in result:
@@ -156,7 +157,7 @@ class Evaluator:
                     if first is not None and hasattr(log, "samples"):
                         log.samples(step, first)
                 if best:
-                    self._keep_it(generator, step, result)
+                    self._save_best(generator, step, result)
         self.history.append((step, result))
         if best:
             self._best = (step, float(result[self.leading]))
@@ -168,21 +169,21 @@ class Evaluator:
         return self._metrics.comm
 
     def to(self, device: str | torch.device) -> Evaluator:
-        """Move the networks that look at the images."""
+        """Move the networks that embed the images."""
         self._metrics.to(device)
         return self
 
     def state_dict(self) -> dict[str, Any]:
-        """What a training that goes on must know: the best so far."""
+        """Return what a resumed training needs: the best value so far."""
         return {"best": self._best}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up what :meth:`state_dict` gave."""
+        """Restore the result of :meth:`state_dict`."""
         best = state["best"]
         self._best = None if best is None else (int(best[0]), float(best[1]))
 
     def _draw(self, drawn: Generator) -> tuple[list[ResultWarning], torch.Tensor | None]:
-        """Draw and embed this rank's share of the images: warnings of all ranks, first batch."""
+        """Draw and embed this rank's images; return warnings of all ranks and the first batch."""
         first: torch.Tensor | None = None
         batches = range(0, self.n_fake, self.batch_size)
         for number in self.comm.share(len(batches)):
@@ -191,9 +192,9 @@ class Evaluator:
             images = drawn.images(self.seed, indices, z)
             self._metrics._embed(images, real=False)  # N × C × H × W, whatever ``layout`` says
             first = images[:, :3].expand(-1, 3, -1, -1) if first is None else first
-        told = self.comm.gather(list(drawn.warnings))
-        notes = {code: (code, text) for one in reversed(told) for code, text in one}
-        return list(notes.values()), first
+        warnings = self.comm.gather(list(drawn.warnings))  # of the first rank that has a code
+        by_code = {code: (code, text) for own in reversed(warnings) for code, text in own}
+        return list(by_code.values()), first
 
     def _generator(self, given: GeneratorLike) -> Generator:
         size = None if callable(self._latent) else self._latent
@@ -210,7 +211,7 @@ class Evaluator:
             return abs(value) < abs(self._best[1])
         return (value > self._best[1]) == (self._better == "higher") and value != self._best[1]
 
-    def _keep_it(self, generator: GeneratorLike, step: int, result: EvaluationResult) -> None:
+    def _save_best(self, generator: GeneratorLike, step: int, result: EvaluationResult) -> None:
         if self._keep is None:
             return
         if callable(self._keep):
@@ -218,24 +219,24 @@ class Evaluator:
             return
         if not isinstance(generator, nn.Module):
             raise UsageError(
-                f"keep={os.fspath(self._keep)} writes a module's state, and the generator is "
+                f"keep={os.fspath(self._keep)} saves the state of a module, but the generator is a "
                 f"{type(generator).__name__}; give a function of (generator, step, result)"
             )
         with atomic_path(Path(self._keep)) as temporary:
             torch.save(generator.state_dict(), temporary)
 
 
-def _with(found: EvaluationResult, warnings: Sequence[ResultWarning]) -> EvaluationResult:
-    """The same with more to know of every value."""
-    told = {
+def _with_warnings(found: EvaluationResult, warnings: Sequence[ResultWarning]) -> EvaluationResult:
+    """Return results with additional warnings for every value."""
+    results = {
         name: replace(result, warnings=unique([*result.warnings, *warnings]))
         for name, result in found.items()
     }
-    return EvaluationResult(told, found.not_computed)
+    return EvaluationResult(results, found.not_computed)
 
 
 class _Lines:
-    """A file of JSON lines."""
+    """A log file of JSON lines."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
@@ -247,4 +248,4 @@ class _Lines:
             with open(self._path, "a", encoding="utf-8") as file:
                 file.write(line + "\n")
         except OSError as error:
-            raise ResourceError(f"{self._path} cannot be written: {error.strerror}") from None
+            raise ResourceError(f"cannot write {self._path}: {error.strerror}") from None

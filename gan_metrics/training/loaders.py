@@ -1,4 +1,4 @@
-"""A loader of a training as the real side: one pass, and each image counted once."""
+"""Read real images from a loader of a training: one pass, each image once."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from gan_metrics.utils.array_types import AnyArray
 __all__ = ["Reference", "batches_of", "is_loader"]
 
 Reference = Input | Iterable[Any]
-"""The real side: a set of images or what is known of one, or a loader of batches of images."""
+"""Real images: a set in any form, or a loader of batches of images."""
 
 
 def is_loader(given: object) -> bool:
-    """Whether something gives batches of images, and is no set of images by itself."""
+    """Whether an object yields batches of images and is not itself a set of images."""
     sets = (str, os.PathLike, Statistics, Features, Generated, np.ndarray, torch.Tensor)
     if not isinstance(given, Iterable) or isinstance(given, sets):
         return False
@@ -35,35 +35,36 @@ def is_loader(given: object) -> bool:
 
 
 def batches_of(loader: Iterable[Any], comm: Comm, reader: SampleReader) -> Iterator[AnyArray]:
-    """The images of a loader, batch by batch, on this rank.
+    """Yield the images of a loader on this rank, batch by batch.
 
-    A ``DistributedSampler`` repeats some images so that every rank has as many; these are left out.
+    A ``DistributedSampler`` repeats some images so that every rank has equally many; repeated ones
+    are left out.
 
     Args:
-        loader: Gives batches; see :mod:`gan_metrics.images.sources.samples`.
+        loader: Yields batches; see :mod:`gan_metrics.images.sources.samples`.
         comm: The ranks that share the work.
-        reader: Finds the images in them.
+        reader: Finds the images in a batch.
 
     Yields:
-        Arrays or tensors, N × C × H × W, their values as they are.
+        Arrays or tensors, N × C × H × W, with unchanged values.
 
     Raises:
-        UsageError: When several ranks work together, and nothing shares the images among them.
-        InputError: When a batch has no images, or there is none.
+        UsageError: If several ranks work together, and the loader does not share the images.
+        InputError: If a batch has no images, or there is no batch.
     """
     sampler = getattr(loader, "sampler", None)
     left = None
     if isinstance(sampler, DistributedSampler):
         if comm.size == 1 and sampler.num_replicas > 1:
             raise UsageError(
-                f"the loader gives rank {sampler.rank} of {sampler.num_replicas} its share, and "
-                "this process works alone: give it a loader of all images"
+                f"the loader is for rank {sampler.rank} of {sampler.num_replicas}, but this "
+                "process works alone: use a loader of all images"
             )
         left = len(range(sampler.rank, len(sampler.dataset), sampler.num_replicas))  # type: ignore[arg-type]
     elif comm.size > 1:
         raise UsageError(
-            f"{comm.size} ranks are given a loader each, and it does not say how they share the "
-            "images: give it a DistributedSampler, or feed update(images, real=True) yourself"
+            f"{comm.size} ranks have one loader each, without a sampler that shares the images: "
+            "use a DistributedSampler, or call update(images, real=True) yourself"
         )
     there = False
     for batch in loader:
@@ -72,4 +73,4 @@ def batches_of(loader: Iterable[Any], comm: Comm, reader: SampleReader) -> Itera
         yield images if left is None else images[:left]
         left = None if left is None else max(0, left - len(images))
     if not there and comm.size == 1:
-        raise InputError("the loader gives no batch; a second pass needs one that begins anew")
+        raise InputError("the loader yields no batch; a second pass needs a loader that restarts")

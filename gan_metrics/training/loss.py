@@ -19,26 +19,28 @@ __all__ = ["FrechetLoss"]
 
 
 class FrechetLoss(nn.Module):
-    """The Fréchet distance between a reference and a generator's images, with gradients.
+    """The Fréchet distance between a reference and generated images, with gradients.
 
-    A covariance needs far more images than a batch has. So the features of earlier batches wait in
-    a queue, without gradients, and the distance is that of the queue and the batch together; its
-    gradient with respect to the batch is that of its influence (arXiv 2604.28190). The queue should
-    hold more images than there are dimensions, and fewer than the generator needs to change.
+    A covariance needs far more images than a batch has. Therefore features of earlier batches are
+    kept in a queue, without gradients, and the distance is that of the queue and the batch
+    together. Its gradient with respect to the batch is that of the batch's influence (arXiv
+    2604.28190). The queue should hold more images than there are dimensions, and fewer than the
+    generator needs to change.
 
     Args:
-        reference: The real side, as for :class:`~gan_metrics.training.FID`; its moments are used.
-        queue: So many images of earlier batches, of all ranks together.
-        value_range: The values that are black and white, such as ``(-1, 1)``.
+        reference: The real images, as for :class:`~gan_metrics.training.FID`; only their moments
+            are used.
+        queue: Number of images of earlier batches, of all ranks together.
+        value_range: Values of black and white, such as ``(-1, 1)``.
         options: ``backbone``, ``layer``, ``pool``, ``protocol``, ``weights``, ``device``,
-            ``seed``, ``comm`` as for :class:`~gan_metrics.training.FID`. Where ranks work
-            together, the distance is that of all their images, and the mean of their gradients,
-            as ``DistributedDataParallel`` takes it, is its gradient.
+            ``seed``, ``comm`` as for :class:`~gan_metrics.training.FID`. If several ranks work
+            together, the distance is that of all their images, and its gradient is the mean of
+            their gradients, which ``DistributedDataParallel`` computes.
 
     Raises:
-        UsageError: For an unknown name or range.
-        MismatchError: When the reference is of another feature space.
-        WeightsError: When the weights cannot be had.
+        UsageError: For an unknown name or value range.
+        MismatchError: If the reference has another feature space.
+        WeightsError: If the weights are unavailable.
     """
 
     def __init__(
@@ -63,11 +65,11 @@ class FrechetLoss(nn.Module):
 
     @property
     def held(self) -> int:
-        """How many images wait in the queue."""
+        """Number of images in the queue."""
         return sum(map(len, self._waiting))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """The distance of the queue and these images, which join the queue.
+        """Return the distance of the queue and these images, and add them to the queue.
 
         Args:
             images: Floating point in ``value_range``, ``N × 3 × H × W``, RGB.
@@ -77,12 +79,12 @@ class FrechetLoss(nn.Module):
 
         Raises:
             InputError: For another dtype or shape, or NaN.
-            ComputationError: When there is but one image, and none in the queue.
+            ComputationError: If there is only one image and the queue is empty.
         """
         if not images.is_floating_point():
-            raise InputError(f"a loss needs floating-point images, not {images.dtype}")
+            raise InputError(f"the loss needs floating-point images, not {images.dtype}")
         if not images.detach().isfinite().all():
-            raise InputError("the images hold NaN or infinity")
+            raise InputError("the images contain NaN or infinity")
         low, high = self.value_range
         features = self._fid.backbone.differentiable(
             (images.float() - low) * (255.0 / (high - low))
@@ -93,10 +95,10 @@ class FrechetLoss(nn.Module):
         return loss
 
     def _of_all_ranks(self, features: torch.Tensor) -> torch.Tensor:
-        """The features of all ranks; gradients go to one's own, times the number of ranks.
+        """Return the features of all ranks; this rank's gradient is multiplied by their number.
 
-        The mean of the ranks' gradients, which ``DistributedDataParallel`` takes, is then that of
-        the distance of all images.
+        The mean of the ranks' gradients, which ``DistributedDataParallel`` computes, is then the
+        gradient of the distance of all images.
         """
         comm = self._fid.comm
         if comm.size == 1:

@@ -1,9 +1,9 @@
 """Registries: built-in entries by name, and entries from plug-ins.
 
 A plug-in is an installed distribution with an entry point in the group :data:`GROUP`. The entry
-point is a function without arguments that calls ``gan_metrics.plugins.register_…``. Entry points are
-loaded once per process, when a registry is listed or does not contain a name; looking up a built-in
-name never loads them.
+point is a function without arguments that calls ``gan_metrics.plugins.register_…``. Entry points
+are loaded once per process, when a registry is listed or does not contain a name; looking up a
+built-in name never loads them.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def test_what_is_put_comes_back(tmp_path: Path) -> None:
     back = cache.get(key(0))
     assert back is not None
     np.testing.assert_array_equal(back.features, chunk().features)
-    assert (back.positions, back.facts) == (chunk().positions, chunk().facts)
+    assert (back.positions, back.metadata) == (chunk().positions, chunk().metadata)
 
 
 def test_the_key_depends_on_all_that_decides_about_the_features(
@@ -67,7 +67,7 @@ def test_every_flipped_byte_is_noticed(tmp_path: Path) -> None:
         back = cache.get(key(0))
         if back is None:
             assert not path.exists()  # a broken chunk is taken out
-        elif not (back.features == chunk().features).all() or back.facts != chunk().facts:
+        elif not (back.features == chunk().features).all() or back.metadata != chunk().metadata:
             silent.append(at)
     assert silent == []
 

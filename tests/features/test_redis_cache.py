@@ -99,7 +99,7 @@ def test_what_is_kept_comes_back_image_by_image(server: Server, shape: tuple[int
     assert back is not None
     assert (back.positions, back.failed) == ((2, 3, 4), ())
     np.testing.assert_array_equal(back.features, before.features[::-1])
-    assert back.facts == before.facts
+    assert back.metadata == before.metadata
     for other in (FeatureSpec("inception", "192"), SPEC):
         decoding = Decoding() if other is not SPEC else Decoding(alpha="white")
         assert cache.look_up(other, decoding, digests(3)) is None
@@ -114,7 +114,7 @@ def test_the_network_never_runs_twice_for_an_image(
     again = network.extract(folder, cache=RedisCache(server.url))
     assert network.embedded == before
     np.testing.assert_array_equal(again.array, first.array)
-    assert (again.names, again.digest, again.tally) == (first.names, first.digest, first.tally)
+    assert (again.names, again.digest, again.metadata) == (first.names, first.digest, first.metadata)
     # Another order, other company, some new ones: only those run.
     mixed = write_folder(folder.parent / "mixed", crops(3, seed=77))
     for name in ("0007.png", "0002.png", "0011.png"):
