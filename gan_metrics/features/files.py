@@ -249,8 +249,8 @@ def _check_range(path: Path, array: npt.NDArray[Any]) -> None:
         largest = max(largest, float(block.max(initial=0.0, where=np.isfinite(block))))
     if largest > float(_FLOAT32.max) or 0 < largest < float(_FLOAT32.tiny):
         raise InputError(
-            f"{path} contains values of up to {largest:g}, too large or small for float32; multiply the "
-            "features of all sets by one constant"
+            f"{path} contains values of up to {largest:g}, too large or small for float32; "
+            "multiply the features of all sets by one constant"
         )
 
 

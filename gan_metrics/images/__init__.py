@@ -1,1 +1,1 @@
-"""From where images lie to decoded ``uint8`` RGB."""
+"""Images: sources, decoding to ``uint8`` RGB, resizing and preprocessing, labels."""

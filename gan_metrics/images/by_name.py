@@ -1,4 +1,4 @@
-"""Images of a source by their names."""
+"""Read images of a source by their names."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def images_by_name(
 
     Args:
         source: The images.
-        names: Of those that are wanted.
-        decoding: What to do with alpha and orientation.
+        names: Names of the images to decode.
+        decoding: Handling of alpha and orientation.
 
     Yields:
         ``uint8``, 3 × H × W, in the order of the names.
 
     Raises:
-        ImageError: When one cannot be decoded.
+        ImageError: If an image cannot be decoded.
     """
     places = {name: i for i, name in enumerate(source.names)}
     for name in names:

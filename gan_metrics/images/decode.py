@@ -1,17 +1,17 @@
-"""From the bytes of a file to ``uint8`` RGB, and the metadata about it. Only here is Pillow touched.
+"""Decode the bytes of a file to ``uint8`` RGB and its metadata, with Pillow.
 
-What is done, on purpose, with what does not fit into 8-bit RGB (see ``docs/decoding.md``):
+How everything else than 8-bit RGB is handled (see ``docs/decoding.md``):
 
 =================== =========================================================================
-grayscale, bilevel  the value three times
-palette             looked up
-alpha               see :class:`~gan_metrics.protocols.spec.Decoding`; ``drop`` keeps the colours
-CMYK, YCbCr, HSV    converted by Pillow, without colour management
-12 or 16 bits       the highest 8, so that 0–65535 becomes 0–255; nothing is clipped
-32 bits, float      refused: the range is unknown
+grayscale, bilevel  the value is repeated in three channels
+palette             converted to RGB
+alpha               see :class:`~gan_metrics.protocols.spec.Decoding`; ``drop`` uses stored colors
+CMYK, YCbCr, HSV    converted by Pillow, without color management
+12 or 16 bits       the highest 8 bits, so that 0–65535 becomes 0–255; nothing is clipped
+32 bits, float      an error: the range is unknown
 several frames      the first one
-EXIF orientation    as :class:`~gan_metrics.protocols.spec.Decoding` says
-ICC profile         not applied, as in every peer
+EXIF orientation    see :class:`~gan_metrics.protocols.spec.Decoding`
+ICC profile         not applied, as in all compared tools
 =================== =========================================================================
 """
 
@@ -50,20 +50,20 @@ EXTENSIONS = frozenset(
         *(".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
     )
 )
-"""Lower-case file name extensions that are taken for images."""
+"""Lower-case extensions of image files."""
 
 MAX_PIXELS = 178_956_970
-"""An image that claims more than this is refused as a decompression bomb."""
+"""Images with more pixels are refused as decompression bombs."""
 
 DECODER = " ".join(
     [f"pillow={PIL.__version__}"]
     + [f"{name}={features.version(name)}" for name in ("jpg", "libjpeg_turbo", "webp", "libtiff")]
 )
-"""What turns bytes into pixels here; another version of it may give other pixels."""
+"""The decoders and their versions; another version may give other pixels."""
 
 _FEW_PIXELS = 1 << 13
 
-# What Pillow may choose among; EPS, for one, would start Ghostscript. JPEG brings MPO with it.
+# Formats that Pillow may use; EPS, for one, would start Ghostscript. JPEG includes MPO.
 _FORMATS = tuple(
     plugin.format
     for plugin in (
@@ -86,22 +86,22 @@ def decode(data: bytes, decoding: Decoding) -> tuple[npt.NDArray[np.uint8], Imag
 
     Args:
         data: The bytes of the file.
-        decoding: What to do with alpha and orientation.
+        decoding: Handling of alpha and orientation.
 
     Returns:
         The pixels, ``uint8`` of shape ``3 × H × W``, RGB, 0–255, C-contiguous; and the metadata.
 
     Raises:
-        ImageError: When the bytes are no image of a known format, are truncated or broken, claim
-            more than :data:`MAX_PIXELS` pixels, or hold values of unknown range.
-        UsageError: When this process has told Pillow to let truncated images pass.
+        ImageError: If the bytes are not an image of a known format, are truncated or broken, claim
+            more than :data:`MAX_PIXELS` pixels, or have values of unknown range.
+        UsageError: If this process has set Pillow to accept truncated images.
     """
     if not data:
         raise ImageError("the file is empty (0 bytes)")
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise UsageError(
-            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set in this process, so a broken image would "
-            "pass for a whole one; unset it"
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set in this process, so broken images would be "
+            "accepted; unset it"
         )
     plain = read_plain(data)
     if plain is not None and plain.metadata.width * plain.metadata.height <= MAX_PIXELS:
@@ -117,7 +117,7 @@ def decode(data: bytes, decoding: Decoding) -> tuple[npt.NDArray[np.uint8], Imag
         raise
     except UnidentifiedImageError:
         raise ImageError(
-            f"its bytes are no image of a known format ({', '.join(_FORMATS)}); "
+            f"its bytes are not an image of a known format ({', '.join(_FORMATS)}); "
             f"they start with {data[:8]!r}"
         ) from None
     except Image.DecompressionBombError:
@@ -129,7 +129,7 @@ def decode(data: bytes, decoding: Decoding) -> tuple[npt.NDArray[np.uint8], Imag
 
 
 def _plain_pixels(plain: Plain) -> npt.NDArray[np.uint8] | None:
-    """The same pixels by the same C code, without Pillow's own way through the file."""
+    """Return the pixels from the same C decoder, without parsing the file by Pillow."""
     metadata = plain.metadata
     size = metadata.width, metadata.height
     try:
@@ -149,7 +149,7 @@ def _channels_first(image: Image.Image) -> npt.NDArray[np.uint8]:
 
 
 def _bomb(claim: str) -> str:
-    return f"it claims {claim} the {MAX_PIXELS:,} that are accepted: a decompression bomb?"
+    return f"it claims {claim} the allowed {MAX_PIXELS:,}; it may be a decompression bomb"
 
 
 def _to_rgb(image: Image.Image, decoding: Decoding) -> tuple[npt.NDArray[np.uint8], ImageMetadata]:
@@ -157,8 +157,8 @@ def _to_rgb(image: Image.Image, decoding: Decoding) -> tuple[npt.NDArray[np.uint
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         flags.append("frames")
     depth = _depth(image)
-    # Pillow turns a TIFF as it loads it. Of a PNG it loads the pixels to find the EXIF block, and
-    # what is wrong with them would then be taken for a fault of that block.
+    # Pillow rotates a TIFF while loading it. For a PNG it loads the pixels to find the EXIF block,
+    # so errors in the pixels would be mistaken for a broken block.
     orientation = _orientation(image) if image.format == "TIFF" else None
     icc = image.info.get("icc_profile") or b""
     keyed = "transparency" in image.info
@@ -169,7 +169,7 @@ def _to_rgb(image: Image.Image, decoding: Decoding) -> tuple[npt.NDArray[np.uint
         orientation = _orientation(image)
     if depth > 8:
         flags.append("sixteen-bit")
-    if depth > 8 and image.mode.startswith("I"):  # elsewhere Pillow keeps the high byte by itself
+    if depth > 8 and image.mode.startswith("I"):  # in other modes Pillow keeps the high byte
         image = _high_byte(image, depth, white_is_zero=white_is_zero)
     elif image.mode not in _PLAIN_MODES:
         raise ImageError(
@@ -180,10 +180,10 @@ def _to_rgb(image: Image.Image, decoding: Decoding) -> tuple[npt.NDArray[np.uint
         flags.append("colour-space")
     if icc and b"sRGB" not in icc.replace(b"\0", b""):
         flags.append("icc")
-    if depth > 8 and keyed:  # the colour was named by 16 bits, of which 8 are left
+    if depth > 8 and keyed:  # the color has 16 bits, the pixels 8
         if decoding.alpha != "drop":
             raise ImageError(
-                "it names one colour of 16 bits as transparent, which cannot be composited; "
+                "it marks one 16-bit color as transparent, which cannot be composited; "
                 "save it with an alpha channel, or use --alpha drop"
             )
         flags.append("alpha")
@@ -195,9 +195,9 @@ def _to_rgb(image: Image.Image, decoding: Decoding) -> tuple[npt.NDArray[np.uint
                 image = Image.alpha_composite(Image.new("RGBA", rgba.size, decoding.alpha), rgba)
     if orientation is None:
         if decoding.exif == "apply":
-            raise ImageError("its EXIF block cannot be read, so its orientation is unknown")
+            raise ImageError("its EXIF block is unreadable, so its orientation is unknown")
         flags.append("exif-broken")
-    elif orientation in _UPRIGHT and format_ == "TIFF":  # Pillow turned it while it loaded it
+    elif orientation in _UPRIGHT and format_ == "TIFF":  # Pillow rotated it while loading
         flags.append("orientation-applied")
     elif orientation in _UPRIGHT:
         flags.append("orientation")
@@ -215,23 +215,23 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF orientation to what turns the stored pixels upright; 1 is upright already."""
+"""Operation that makes the stored pixels upright, by EXIF orientation; 1 is upright already."""
 
 
 def _orientation(image: Image.Image) -> int | None:
-    """The EXIF orientation, 1 where there is none, ``None`` where the block is broken."""
+    """Return the EXIF orientation; 1 if there is none, ``None`` if the block is broken."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # the pixels may be whole all the same
+    except Exception:  # the pixels may still be good
         return None
 
 
 def _depth(image: Image.Image) -> int:
-    """Bits per channel as stored, also where Pillow calls the image ``RGB``: 8, 12 or 16."""
+    """Return the stored bits per channel, 8, 12 or 16, even if Pillow's mode is ``RGB``."""
     if image.format == "TIFF":
         tags = getattr(image, "tag_v2", {})
         if _SIGNED in np.atleast_1d(tags.get(_SAMPLE_FORMAT, 1)):
-            raise ImageError("its values are signed, whose range is unknown; save it unsigned")
+            raise ImageError("its values are signed, with unknown range; save it unsigned")
     for codec, *_, arguments in getattr(image, "tile", ()):
         first = arguments if isinstance(arguments, str | int) else (arguments or ("",))[0]
         if image.format == "PPM":
@@ -250,14 +250,14 @@ _SAMPLE_FORMAT, _SIGNED, _PHOTOMETRIC = 339, 2, 262
 
 
 def _is_pgm_beyond_8_bits(image: Image.Image) -> bool:
-    """Pillow's mode is then ``I``, which also 16-bit PNG had before Pillow 11."""
+    """Whether Pillow uses mode ``I`` for a PGM; before Pillow 11 also for a 16-bit PNG."""
     return image.mode == "I" and image.format in ("PNG", "PPM")
 
 
 def _high_byte(image: Image.Image, depth: int, *, white_is_zero: bool) -> Image.Image:
     values = np.asarray(image).astype(np.int64)
     if values.min(initial=0) < 0 or values.max(initial=0) >= 1 << depth:
-        raise ImageError(f"its values leave the range of {depth} bits")
-    if white_is_zero:  # Pillow turns this around for 8 bits only
+        raise ImageError(f"its values exceed the range of {depth} bits")
+    if white_is_zero:  # Pillow inverts this only for 8 bits
         values = (1 << depth) - 1 - values
     return Image.fromarray((values >> (depth - 8)).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""From arrays to PNG and JPEG."""
+"""Encode arrays as PNG and JPEG."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ __all__ = [
 
 
 def save_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
-    """Write an image.
+    """Write an image as PNG.
 
     Args:
-        path: Where to.
+        path: The file to write.
         pixels: ``uint8``, ``H × W`` or ``H × W × 3``.
 
     Raises:
-        ResourceError: When it cannot be written.
+        ResourceError: If it cannot be written.
     """
     with atomic_path(path) as temporary:
         Image.fromarray(pixels).save(temporary, "PNG")
 
 
 def enlarge(pixels: npt.NDArray[np.uint8], factor: int) -> npt.NDArray[np.uint8]:
-    """An image of ``H × W`` as one of ``factor·H × factor·W``, by Pillow's bicubic filter."""
+    """Enlarge an image of ``H × W`` to ``factor·H × factor·W`` with Pillow's bicubic filter."""
     height, width = pixels.shape
     size = (width * factor, height * factor)
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
@@ -51,11 +51,11 @@ def enlarge(pixels: npt.NDArray[np.uint8], factor: int) -> npt.NDArray[np.uint8]
 def overlay(
     pixels: npt.NDArray[np.uint8], places: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.uint8]:
-    """An image in grey, with red where a map is above 0 and blue where it is below.
+    """Draw a map over a gray image: red where it is positive, blue where it is negative.
 
     Args:
         pixels: ``uint8``, ``H × W × 3``.
-        places: Shape ``(h, w)``, from −1 to 1; stretched over the image.
+        places: The map, shape ``(h, w)``, from −1 to 1; scaled to the size of the image.
     """
     height, width = pixels.shape[:2]
     stretched = Image.fromarray(places.astype(np.float32)).resize(
@@ -70,16 +70,16 @@ def overlay(
 
 
 _RED, _BLUE = (178.0, 24.0, 43.0), (33.0, 102.0, 172.0)
-"""Told apart with any kind of colour vision."""
+"""Colors that people with any kind of color vision can distinguish."""
 
 
 def thumbnail(pixels: npt.NDArray[np.uint8], size: int, quality: int = 80) -> bytes:
-    """A small JPEG of an image.
+    """Return a small JPEG of an image.
 
     Args:
         pixels: ``uint8``, ``3 × H × W``, RGB.
-        size: Of its longer side, in pixels, at most.
-        quality: Of the JPEG, 1–95.
+        size: Longest side in pixels.
+        quality: Quality of the JPEG, 1–95.
     """
     image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
     image.thumbnail((size, size), Image.Resampling.LANCZOS)
@@ -89,23 +89,23 @@ def thumbnail(pixels: npt.NDArray[np.uint8], size: int, quality: int = 80) -> by
 
 
 Cell = tuple[npt.NDArray[np.uint8], str]
-"""An image, ``uint8``, ``H × W`` or ``H × W × 3``, and what is written under it."""
+"""An image, ``uint8``, ``H × W`` or ``H × W × 3``, and the text below it."""
 
 
 def save_sheet(
     path: Path, rows: Sequence[tuple[str, Sequence[Cell]]], *, cell: int | None = None, gap: int = 4
 ) -> None:
-    """Write a picture of labelled rows of images.
+    """Write a picture with labeled rows of images.
 
     Args:
-        path: Where to.
+        path: The file to write.
         rows: Pairs of a label and cells.
-        cell: Height and width that images are fitted into, in pixels; ``None``: they are all of
-            one size, and stay as they are.
+        cell: Height and width in pixels to which images are scaled; ``None``: all images have one
+            size, which is kept.
         gap: Pixels between images.
 
     Raises:
-        ResourceError: When it cannot be written.
+        ResourceError: If it cannot be written.
     """
     font, small = ImageFont.load_default(size=15), ImageFont.load_default(size=11)
     height, width = (cell, cell) if cell else rows[0][1][0][0].shape[:2]
@@ -134,7 +134,7 @@ def save_sheet(
 
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """As much of a text as fits, its end marked where it was cut."""
+    """Return the part of a text that fits, with an ellipsis if it was cut."""
     text = as_text(text)
     if font.getlength(text) <= width:
         return text
@@ -144,12 +144,12 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, wi
 
 
 def is_pillow(given: object) -> TypeGuard[Image.Image]:
-    """Whether something is an image of Pillow's."""
+    """Whether an object is a Pillow image."""
     return isinstance(given, Image.Image)
 
 
 def rgba_file(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """An image with an alpha channel as a PNG.
+    """Return an image with an alpha channel as a PNG.
 
     Args:
         pixels: ``uint8``, ``H × W × 4``, C-contiguous.
@@ -160,16 +160,16 @@ def rgba_file(pixels: npt.NDArray[np.uint8]) -> bytes:
 
 
 def file_of(image: object) -> bytes | None:
-    """A Pillow image as a file, without loss and with its mode.
+    """Return a Pillow image as a file, without loss and with its mode.
 
     Args:
-        image: Of any type; ``None`` is returned for what is no image of Pillow's.
+        image: Any object; the result is ``None`` if it is not a Pillow image.
     """
     if not isinstance(image, Image.Image):
         return None
     file = io.BytesIO()
     try:
         image.save(file, "PNG", compress_level=1)
-    except (OSError, ValueError):  # a mode that a PNG does not have
+    except (OSError, ValueError):  # PNG does not support this mode
         image.save(file, "TIFF")
     return file.getvalue()

@@ -1,11 +1,11 @@
-"""Where the pixels lie in a plain PNG or JPEG file, so that they can be decoded without detours.
+"""Find the pixels in a plain PNG or JPEG file, to pass them directly to Pillow's decoder.
 
-Of decoding a small image, finding one's way through the file costs more than its pixels do. A file
-is plain if nothing about it calls for a decision of :mod:`gan_metrics.images.decode`:
+Parsing a small image file with Pillow takes longer than decoding its pixels. A file is plain if
+none of the cases of :mod:`gan_metrics.images.decode` applies:
 
 ==== ===========================================================================================
-PNG  8 bits per channel, gray or RGB, not interlaced, no chunks but those of :data:`_CHUNKS`
-JPEG baseline or progressive, 8 bits, gray or three channels; no EXIF block, no colour profile
+PNG  8 bits per channel, gray or RGB, not interlaced, only chunks of :data:`_CHUNKS`
+JPEG baseline or progressive, 8 bits, gray or three channels; no EXIF block, no color profile
 ==== ===========================================================================================
 """
 
@@ -25,17 +25,17 @@ _PNG_MODES = {0: "L", 2: "RGB"}
 _JPEG_MODES = {1: "L", 3: "RGB"}
 _HEADER, _CHUNK, _SEGMENT = map(struct.Struct, (">I4sIIBBBBB", ">I4s", ">BBH"))
 _TABLES = frozenset((0xC4, 0xDB, 0xDD, 0xFE))
-"""Segments of Huffman codes, of quantisation, of restarts; and comments."""
+"""Segments of Huffman codes, quantization and restarts; and comments."""
 
 
 class Plain(NamedTuple):
     """A plain file.
 
     Attributes:
-        metadata: About it.
-        data: What its decoder needs of it.
-        decoder: Pillow's name of that.
-        arguments: What Pillow's reader of such files tells it.
+        metadata: Metadata of the image.
+        data: The part of the file for the decoder.
+        decoder: Pillow's name of the decoder.
+        arguments: Arguments that Pillow passes to the decoder.
     """
 
     metadata: ImageMetadata
@@ -45,13 +45,13 @@ class Plain(NamedTuple):
 
 
 def read_plain(data: bytes) -> Plain | None:
-    """Look through a file.
+    """Parse a file.
 
     Args:
-        data: All bytes of it.
+        data: All bytes of the file.
 
     Returns:
-        ``None`` where the file is not plain, or not whole.
+        The plain file; ``None`` if it is not plain or not complete.
     """
     try:
         if data.startswith(_PNG):
@@ -65,7 +65,7 @@ def _png(data: bytes) -> Plain | None:
     length, kind, width, height, depth, colour, *method = _HEADER.unpack_from(data, 8)
     if (length, kind, depth, method) != (13, b"IHDR", 8, [0, 0, 0]):
         return None
-    if colour not in _PNG_MODES or not width or not height or not _sound(data, 12, 17):
+    if colour not in _PNG_MODES or not width or not height or not _is_intact(data, 12, 17):
         return None
     place, parts = 33, []
     while True:
@@ -77,15 +77,15 @@ def _png(data: bytes) -> Plain | None:
             break
         elif parts or kind not in _CHUNKS:
             return None
-        if place > len(data) or not _sound(data, place - 8 - length, length + 4):
+        if place > len(data) or not _is_intact(data, place - 8 - length, length + 4):
             return None
     metadata = ImageMetadata(width, height, "PNG", _PNG_MODES[colour])
     pixels = parts[0] if len(parts) == 1 else b"".join(parts)
     return Plain(metadata, pixels, "zip", (metadata.mode, 0))
 
 
-def _sound(data: bytes, start: int, length: int) -> bool:
-    """Whether a chunk is as it was written."""
+def _is_intact(data: bytes, start: int, length: int) -> bool:
+    """Whether the checksum of a chunk is right."""
     end = start + length
     return zlib.crc32(memoryview(data)[start:end]) == int.from_bytes(data[end : end + 4], "big")
 
@@ -105,10 +105,10 @@ def _jpeg(data: bytes) -> Plain | None:
             metadata = ImageMetadata(width, height, "JPEG", mode)
         elif kind == 0xDA:  # the first scan
             return None if metadata is None else Plain(metadata, data, "jpeg", (metadata.mode, ""))
-        elif kind == 0xE0:  # JFIF, and not its extension with a small picture in it
+        elif kind == 0xE0:  # JFIF, but not its extension with a thumbnail
             if not data.startswith(b"JFIF\0", start):
                 return None
-        elif kind == 0xEE:  # Adobe's: which colours the three channels are
+        elif kind == 0xEE:  # Adobe: the color space of three channels
             if not data.startswith(b"Adobe", start):
                 return None
         elif kind not in _TABLES:

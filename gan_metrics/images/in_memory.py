@@ -6,19 +6,19 @@ generators and training objects.
 ===============  ===================================  ============================================
 dtype            without ``value_range``              with ``value_range=(low, high)``
 ===============  ===================================  ============================================
-uint8            taken as 0–255                       taken as 0–255: the range concerns others
-bool, complex    refused                              refused
-other integers   refused; the message shows the       low … high becomes 0 … 255, rounded
+uint8            interpreted as 0–255                 interpreted as 0–255
+bool, complex    an error                             an error
+other integers   an error; the message shows the      low … high becomes 0 … 255, rounded
                  values and asks for the range
-floating point   refused; the same, with a range if   low … high becomes 0 … 255, rounded as the
-                 the values leave no doubt            protocol says; what lies outside is clipped
+floating point   an error; it suggests a range if     low … high becomes 0 … 255, rounded as the
+                 the values are unmistakable          protocol defines; values outside are clipped
                                                       and counted
-NaN, infinity    refused                              refused
+NaN, infinity    an error                             an error
 ===============  ===================================  ============================================
 
-Shapes: N × C × H × W and N × H × W × C with 1 (grey), 3 (RGB) or 4 (RGBA) channels, and
-N × H × W (grey). Where a shape can be read in two ways, ``layout`` decides, and without it the
-images are refused.
+Shapes: N × C × H × W and N × H × W × C with 1 (gray), 3 (RGB) or 4 (RGBA) channels, and
+N × H × W (gray). If a shape has two possible meanings, ``layout`` decides; without it the images
+are refused.
 """
 
 from __future__ import annotations
@@ -47,21 +47,21 @@ __all__ = [
 ]
 
 CHANNELS = (1, 3, 4)
-"""Numbers of channels that images have: grey, RGB, RGBA."""
+"""Supported numbers of channels: gray, RGB, RGBA."""
 _MANY = 0.1
-"""Share of the values outside of the declared range from which another usual range is meant."""
+"""Share of values outside of the declared range above which another range is assumed."""
 
 _FEW = 1e-3
-"""Share of clipped values that is not warned of."""
+"""Share of clipped values up to which there is no warning."""
 
 
 class Arrangement(NamedTuple):
-    """How an array holds a batch of images.
+    """The layout of a batch of images in an array.
 
     Attributes:
         n: Number of images.
-        height: In pixels.
-        width: In pixels.
+        height: Height in pixels.
+        width: Width in pixels.
         channels: 1, 3 or 4.
         layout: One of :data:`~gan_metrics.protocols.spec.LAYOUTS`.
     """
@@ -74,10 +74,10 @@ class Arrangement(NamedTuple):
 
 
 def check_layout(given: str | None) -> str | None:
-    """The order of the axes as it is declared.
+    """Return a declared layout, after checking it.
 
     Raises:
-        UsageError: When it is none of :data:`~gan_metrics.protocols.spec.LAYOUTS`.
+        UsageError: If it is not one of :data:`~gan_metrics.protocols.spec.LAYOUTS`.
     """
     if given is not None and given not in LAYOUTS:
         raise UsageError(f"layout={given!r}: expected {', '.join(LAYOUTS[:-1])} or {LAYOUTS[-1]}")
@@ -85,13 +85,13 @@ def check_layout(given: str | None) -> str | None:
 
 
 def check_value_range(given: Sequence[float] | None) -> tuple[float, float] | None:
-    """The values of black and white as they are declared.
+    """Return a declared value range, after checking it.
 
     Args:
-        given: ``(low, high)``; ``None``: images are ``uint8``.
+        given: ``(black, white)``; ``None``: images are ``uint8``.
 
     Raises:
-        UsageError: When it is not such a pair.
+        UsageError: If it is not a pair of different numbers.
     """
     if given is None:
         return None
@@ -105,15 +105,15 @@ def check_value_range(given: Sequence[float] | None) -> tuple[float, float] | No
 
 
 def batch_arrangement(shape: Sequence[int], whose: str, layout: str | None = None) -> Arrangement:
-    """How an array of several images is to be read.
+    """Determine the layout of an array of several images.
 
     Args:
-        shape: Of the array.
-        whose: Whose array it is, for a message, such as ``"images.npy: arr_0"``.
-        layout: One of :data:`~gan_metrics.protocols.spec.LAYOUTS`, if it was declared.
+        shape: Shape of the array.
+        whose: Name of the array for messages, such as ``"images.npy: arr_0"``.
+        layout: A declared layout, or ``None``.
 
     Raises:
-        InputError: When it holds no images, is one image, or can be read in two ways.
+        InputError: If it does not hold images, is a single image, or is ambiguous.
     """
     shape = tuple(map(int, shape))
     if len(shape) not in (3, 4) or 0 in shape:
@@ -125,12 +125,12 @@ def batch_arrangement(shape: Sequence[int], whose: str, layout: str | None = Non
         return _arranged(shape, layout)
     if len(shape) == 3 and shape[0] != 1 and (shape[0] in CHANNELS or shape[2] <= max(CHANNELS)):
         raise InputError(
-            f"{whose} have the shape {shape}: is it one image, or {shape[0]} grey ones? Give "
+            f"{whose} have the shape {shape}, which may be one image or {shape[0]} gray ones; give "
             "several images, N × H × W × 3, or declare layout='NHW' (--layout NHW)"
         )
     if len(possible) > 1:
         raise InputError(
-            f"{whose} have the shape {shape}, which is N × {shape[1]} × H × W or N × H × W × "
+            f"{whose} have the shape {shape}, which may be N × {shape[1]} × H × W or N × H × W × "
             f"{shape[3]}; declare layout='NCHW' or 'NHWC' (--layout NCHW)"
         )
     if not possible:
@@ -139,15 +139,15 @@ def batch_arrangement(shape: Sequence[int], whose: str, layout: str | None = Non
 
 
 def image_arrangement(shape: Sequence[int], whose: str, layout: str | None = None) -> Arrangement:
-    """How an array of one image is to be read: H × W, H × W × C, C × H × W, or a batch of one.
+    """Determine the layout of one image: H × W, H × W × C, C × H × W, or a batch of one.
 
     Args:
-        shape: Of the array.
-        whose: Whose array it is, for a message.
-        layout: One of :data:`~gan_metrics.protocols.spec.LAYOUTS`, if it was declared.
+        shape: Shape of the array.
+        whose: Name of the array for messages.
+        layout: A declared layout, or ``None``.
 
     Raises:
-        InputError: When it is not an image, or can be read in two ways.
+        InputError: If it is not a single image, or is ambiguous.
     """
     found = sample_arrangement(shape, whose, layout)
     if found.n != 1:
@@ -158,18 +158,18 @@ def image_arrangement(shape: Sequence[int], whose: str, layout: str | None = Non
 
 
 def sample_arrangement(shape: Sequence[int], whose: str, layout: str | None = None) -> Arrangement:
-    """How an array of a loader is to be read, which is one image or a batch.
+    """Determine the layout of an array from a loader: one image or a batch.
 
-    Three axes are one image where the first or the last has a number of channels, else a batch of
-    grey images.
+    Three axes mean one image if the first or the last one has a supported number of channels, and a
+    batch of gray images otherwise.
 
     Args:
-        shape: Of the array.
-        whose: Whose array it is, for a message.
-        layout: One of :data:`~gan_metrics.protocols.spec.LAYOUTS`, if it was declared.
+        shape: Shape of the array.
+        whose: Name of the array for messages.
+        layout: A declared layout, or ``None``.
 
     Raises:
-        InputError: When it holds no images, or can be read in two ways.
+        InputError: If it does not hold images, or is ambiguous.
     """
     shape = tuple(map(int, shape))
     if len(shape) == 2 and 0 not in shape:
@@ -181,11 +181,11 @@ def sample_arrangement(shape: Sequence[int], whose: str, layout: str | None = No
 
 
 def channels_first(array: AnyArray, found: Arrangement) -> AnyArray:
-    """A view of an array as N × C × H × W.
+    """Return a view of an array as N × C × H × W.
 
     Args:
-        array: A NumPy array or a torch tensor of the shape that ``found`` was made from.
-        found: How it is to be read.
+        array: A NumPy array or a torch tensor.
+        found: Its layout.
     """
     if found.layout == "NCHW":
         return array.reshape((found.n, found.channels, found.height, found.width))
@@ -193,11 +193,11 @@ def channels_first(array: AnyArray, found: Arrangement) -> AnyArray:
     return array_namespace(array).permute_dims(shaped, (0, 3, 1, 2))
 
 
-_EXPECTED = "expected N × H × W × 3, N × 3 × H × W, or grey N × H × W"
+_EXPECTED = "expected N × H × W × 3, N × 3 × H × W, or gray N × H × W"
 
 
 def _batch_layouts(shape: tuple[int, ...]) -> list[str]:
-    """The layouts that a shape can have."""
+    """Return the layouts that a shape can have."""
     if len(shape) == 3:
         return ["NHW"]
     return [layout for layout, axis in (("NCHW", 1), ("NHWC", 3)) if shape[axis] in CHANNELS]
@@ -209,12 +209,12 @@ def _arranged(shape: tuple[int, ...], layout: str) -> Arrangement:
 
 
 class PixelConverter:
-    """Makes ``uint8`` of the values of images, and counts what it has to clip.
+    """Converts values of images to ``uint8``, and counts values that it clips.
 
     Args:
-        value_range: The values that are black and white; ``None``: images must be ``uint8``.
-        floor: Cut off what a floating-point image has behind the point, rather than round it.
-        whose: Whose images they are, for messages.
+        value_range: Values of black and white; ``None``: images must be ``uint8``.
+        floor: Whether to truncate floating-point values instead of rounding them.
+        whose: Name of the images for messages.
     """
 
     def __init__(
@@ -230,10 +230,10 @@ class PixelConverter:
 
     @property
     def warnings(self) -> Sequence[tuple[str, str]]:
-        """Pairs of a code and a message about the values of all images so far.
+        """Warnings about the values of all images so far.
 
-        ``clipped-values``: many were outside of the range. ``half-of-range``: all are in its upper
-        half, as images in 0 … 1 do that are declared as −1 … 1.
+        ``clipped-values``: many values were outside of the range. ``half-of-range``: all values are
+        in its upper half, as for images in 0 … 1 that are declared as −1 … 1.
         """
         if self.value_range is None or not self._values:
             return ()
@@ -244,9 +244,9 @@ class PixelConverter:
             found.append(
                 (
                     "clipped-values",
-                    f"{self.whose}: {self._outside:,} of {self._values:,} values ({share:.1%}) are "
-                    f"outside of {low:g} … {high:g} and were clipped; they range from "
-                    f"{self._least:g} to {self._greatest:g}",
+                    f"{self.whose}: {self._outside:,} of {self._values:,} values ({share:.1%}) "
+                    f"were clipped to {low:g} … {high:g}, because they range from {self._least:g} to "
+                    f"{self._greatest:g}",
                 )
             )
         if low == -high and self._least >= 0 and self._greatest > 0:
@@ -254,23 +254,23 @@ class PixelConverter:
                 (
                     "half-of-range",
                     f"{self.whose}: all values are in {self._least:g} … {self._greatest:g}, the "
-                    f"upper half of the declared {low:g} … {high:g}; images in 0 … {high:g} are "
-                    f"declared as value_range=(0, {high:g}) (--value-range=0,{high:g})",
+                    f"upper half of the declared {low:g} … {high:g}; for images in 0 … {high:g} "
+                    f"use value_range=(0, {high:g}) (--value-range=0,{high:g})",
                 )
             )
         return found
 
     def convert(self, array: AnyArray) -> AnyArray:
-        """Images as ``uint8``, 0–255.
+        """Convert images to ``uint8``, 0–255.
 
         Args:
             array: A NumPy array or a torch tensor of any shape.
 
         Returns:
-            An array of the same library, device and shape; the given one if it is ``uint8``.
+            An array of the same library, device and shape; the same array if it is ``uint8``.
 
         Raises:
-            InputError: As :meth:`check`.
+            InputError: As for :meth:`check`.
         """
         self.check(array)
         return self.map(array)
@@ -280,30 +280,30 @@ class PixelConverter:
 
         Args:
             array: Images, N × C × H × W.
-            start: Number of the first of them, for a message.
+            start: Number of the first image, for messages.
 
         Raises:
-            InputError: For another dtype than ``uint8`` without a declared range; for bool,
-                complex numbers and objects; for NaN and infinity; and for values that are in
-                another range that images usually have than the declared one.
+            InputError: For a dtype other than ``uint8`` without a declared range; for bool, complex
+                numbers and objects; for NaN and infinity; and for values that fit another usual
+                range than the declared one.
         """
         kind = _kind(array)
         if kind == "uint8" or not math.prod(array.shape):
             return
         if kind not in ("integer", "float"):
             raise InputError(
-                f"{self.whose} are of type {_dtype(array)}; expected uint8, 0–255, or numbers in a "
-                "declared range (value_range)"
+                f"{self.whose} have the type {_dtype(array)}; expected uint8, 0–255, or numbers in "
+                "a declared range (value_range)"
             )
         xp = array_namespace(array)
         wide = _wide(array, xp)
         least, greatest = float(xp.min(wide)), float(xp.max(wide))
         if not (math.isfinite(least) and math.isfinite(greatest)):
-            raise InputError(f"{self.whose} hold {_first_not_finite(wide, xp, start)}")
+            raise InputError(f"{self.whose} contain {_first_not_finite(wide, xp, start)}")
         if self.value_range is None:
             raise InputError(
-                f"{self.whose} are of type {_dtype(array)}, with values from {least:g} to "
-                f"{greatest:g}; expected uint8, 0–255: declare which values are black and white, "
+                f"{self.whose} have the type {_dtype(array)}, with values from {least:g} to "
+                f"{greatest:g}; expected uint8, 0–255: declare the values of black and white, "
                 f"{_advice(least, greatest, kind)}"
             )
         low, high = self.value_range
@@ -316,8 +316,8 @@ class PixelConverter:
         if meant is not None:
             a, b = meant
             raise InputError(
-                f"{self.whose} have values from {least:g} to {greatest:g}, and the declared range "
-                f"is {low:g} … {high:g}: is it {a:g} … {b:g}, value_range=({a:g}, {b:g}) "
+                f"{self.whose} have values from {least:g} to {greatest:g}, but the declared range "
+                f"is {low:g} … {high:g}; if it is {a:g} … {b:g}, use value_range=({a:g}, {b:g}) "
                 f"(--value-range={a:g},{b:g})?"
             )
         self._values += count
@@ -325,7 +325,7 @@ class PixelConverter:
         self._least, self._greatest = min(self._least, least), max(self._greatest, greatest)
 
     def map(self, array: AnyArray) -> AnyArray:
-        """What :meth:`convert` returns, of images that were checked before."""
+        """Convert images that were checked before; see :meth:`convert`."""
         kind = _kind(array)
         if kind == "uint8":
             return array
@@ -344,7 +344,7 @@ def _dtype(array: AnyArray) -> str:
 
 
 def _kind(array: AnyArray) -> str:
-    """``"uint8"``, ``"integer"``, ``"float"`` or ``"other"``."""
+    """Return ``"uint8"``, ``"integer"``, ``"float"`` or ``"other"``."""
     name = _dtype(array)
     if name == "uint8":
         return name
@@ -354,13 +354,13 @@ def _kind(array: AnyArray) -> str:
 
 
 def _wide(array: AnyArray, xp: AnyArray) -> AnyArray:
-    """Its numbers in float32, or in float64 where float32 does not hold them."""
+    """Return the numbers in float32, or in float64 if float32 cannot represent them."""
     large = _dtype(array) in ("int32", "uint32", "int64", "uint64")
     return xp.astype(array, xp.float64 if large else xp.float32)
 
 
 def _first_not_finite(wide: AnyArray, xp: AnyArray, start: int) -> str:
-    """The first value that is NaN or infinite, and its place."""
+    """Describe the first value that is NaN or infinite, and its position."""
     bad = ~xp.isfinite(wide)
     flat = bad.reshape(-1).cpu().numpy() if hasattr(bad, "detach") else bad.reshape(-1)
     position = int(np.flatnonzero(flat)[0])
@@ -373,7 +373,7 @@ def _first_not_finite(wide: AnyArray, xp: AnyArray, start: int) -> str:
 
 
 def _advice(least: float, greatest: float, kind: str) -> str:
-    """The range to declare: by its numbers only where the values leave no doubt."""
+    """Return the range to declare; with numbers only if the values are unmistakable."""
     declared = "BLACK", "WHITE"
     if kind == "float":
         if least >= 0 and 0.9 <= greatest <= 1:
@@ -389,11 +389,11 @@ def _advice(least: float, greatest: float, kind: str) -> str:
 def _meant(
     least: float, greatest: float, declared: tuple[float, float], outside: float, *, whole: bool
 ) -> tuple[float, float] | None:
-    """Another usual range that the values have, if it is hardly the declared one.
+    """Return another usual range that fits the values, if the declared range hardly does.
 
     Args:
-        least: The least value.
-        greatest: The greatest value.
+        least: The smallest value.
+        greatest: The largest value.
         declared: The declared range.
         outside: Share of the values outside of it.
         whole: Whether all values are whole numbers.

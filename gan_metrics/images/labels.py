@@ -1,4 +1,4 @@
-"""Which class each image is of: by its folder, or by a file of labels."""
+"""Classes of images: from folders, or from a file of labels."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from gan_metrics.images.sources.file_list import COLUMNS
 __all__ = ["Labels", "LabelsLike", "classes_of", "folder_classes", "labels_of_both", "read_labels"]
 
 Labels = Mapping[str, str]
-"""Name of an image to its class."""
+"""Classes by image name."""
 
 _OfOneSet = Labels | str | os.PathLike[str] | None
 
 LabelsLike = _OfOneSet | Sequence[_OfOneSet]
-"""Labels as users give them: a mapping or a file for both sets, or a pair of these."""
+"""Labels from a user: a mapping or a file for both sets, or a pair of these."""
 
 _CLASS_HEADS = ("label", "class", "category", "target", "class_name", "label_name")
 
 
 def folder_classes(names: Sequence[str]) -> list[str] | None:
-    """The first folder of each name; ``None`` where some image lies in no folder."""
+    """Return the first folder of each name; ``None`` if an image is not in a folder."""
     found = [name.partition("/")[0] if "/" in name else "" for name in names]
     return None if "" in found else found
 
 
 def read_labels(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Name of each image to its class, from a file.
+    """Read the class of each image from a file.
 
     Args:
-        path: A ``.csv`` (or ``.tsv``) of two columns, name and class, with or without a head; or a
-            ``.json``: an object from name to class, a list of pairs, or either of these under the
-            key ``"labels"``, as StyleGAN's ``dataset.json`` has it.
+        path: A ``.csv`` (or ``.tsv``) with two columns, name and class, with or without a header;
+            or a ``.json``: an object of names to classes, a list of pairs, or either of these under
+            the key ``"labels"``, as in StyleGAN's ``dataset.json``.
 
     Raises:
-        InputError: When it cannot be read, is of another form, or names an image twice.
+        InputError: If it is unreadable, has another form, or gives an image two classes.
     """
     path = Path(path)
     try:
@@ -49,28 +49,28 @@ def read_labels(path: str | os.PathLike[str]) -> dict[str, str]:
     except OSError as error:
         raise unreadable(path, error) from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+        raise InputError(f"cannot read {path}: {error}") from None
     pairs = _of_json(path, text) if path.suffix.lower() == ".json" else _of_table(path, text)
     found: dict[str, str] = {}
     for name, label in pairs:
         key, label = str(name).replace("\\", "/").removeprefix("./"), str(label)
         if found.setdefault(key, label) != label:
-            raise InputError(f"{path} says that {key} is of {found[key]} and of {label}")
+            raise InputError(f"{path} gives {key} two classes, {found[key]} and {label}")
     if not found:
-        raise InputError(f"{path} holds no labels")
+        raise InputError(f"{path} contains no labels; expected names and classes")
     return found
 
 
 def labels_of_both(given: LabelsLike) -> tuple[Labels | None, Labels | None]:
-    """The labels of the real and of the fake images.
+    """Return the labels of the real and of the generated images.
 
     Args:
-        given: A mapping from name to class, or what :func:`read_labels` reads, for both sets;
-            ``None``: they lie in class folders; or a pair of these.
+        given: A mapping of names to classes, or a file for :func:`read_labels`, for both sets;
+            ``None``: class folders; or a pair of these.
 
     Raises:
-        InputError: When a file cannot be read.
-        UsageError: When they are of another type or number.
+        InputError: If a file cannot be read.
+        UsageError: If they have another type or number.
     """
     pair = given if isinstance(given, tuple | list) else (given, given)
     if len(pair) != 2:
@@ -78,28 +78,28 @@ def labels_of_both(given: LabelsLike) -> tuple[Labels | None, Labels | None]:
     real, fake = (read_labels(one) if isinstance(one, str | os.PathLike) else one for one in pair)
     for one in (real, fake):
         if not isinstance(one, Mapping | None):
-            raise UsageError(f"labels must be a file or a mapping from name to class, not {one!r}")
+            raise UsageError(f"labels must be a file or a mapping of names to classes, not {one!r}")
     return real, fake
 
 
 def classes_of(names: Sequence[str], labels: Labels | None, where: str) -> list[str]:
-    """The class of each image.
+    """Return the class of each image.
 
     Args:
-        names: Of the images.
-        labels: Name to class; names are paths below the folder, or file names where these are
+        names: Names of the images.
+        labels: Classes by name; names are paths below the folder, or file names if these are
             unique. ``None``: the first folder of each name.
-        where: Whose images, for a message.
+        where: Name of the set for messages.
 
     Raises:
-        InputError: When an image has no label, or lies in no folder.
+        InputError: If an image has no label, or is not in a folder.
     """
     if labels is None:
         found = folder_classes(names)
         if found is None:
             lost = next(name for name in names if not name.partition("/")[0] or "/" not in name)
             raise InputError(
-                f"{where}: {lost} lies in no class folder; give a folder for each class, or "
+                f"{where}: {lost} is not in a class folder; use one folder for each class, or "
                 "--labels FILE"
             )
         return found
@@ -116,9 +116,9 @@ def classes_of(names: Sequence[str], labels: Labels | None, where: str) -> list[
             of_images.append(short[base])
         else:
             missing = sum(n not in known for n in names)
-            why = "its file name stands there more than once" if bare[base] > 1 else "first"
+            why = "its file name is not unique" if bare[base] > 1 else "first"
             raise InputError(
-                f"{where}: {missing} of {len(names)} images have no label by their path, {why}: "
+                f"{where}: {missing} of {len(names)} images have no label for their path, {why}: "
                 f"{name}"
             )
     return of_images
@@ -137,7 +137,7 @@ def _of_table(path: Path, text: str) -> Iterable[tuple[str, str]]:
     for number, row in enumerate(rows, 1):
         if len(row) <= max(names, classes):
             raise InputError(
-                f"{path}, row {number}: expected a name and a class, such as cat/1.png,cat; "
+                f"{path}, row {number}: expected a name and a class, for example cat/1.png,cat; "
                 f"received {','.join(row)!r}"
             )
         yield row[names].strip(), row[classes].strip()
@@ -152,7 +152,7 @@ def _of_json(path: Path, text: str) -> Iterable[tuple[str, str]]:
     try:
         document: Any = json.loads(text)
     except ValueError as error:
-        raise InputError(f"{path} is no JSON ({error})") from None
+        raise InputError(f"{path} is not valid JSON ({error})") from None
     if isinstance(document, dict) and isinstance(document.get("labels"), dict | list):
         document = document["labels"]
     pairs = list(document.items()) if isinstance(document, dict) else document
@@ -161,5 +161,5 @@ def _of_json(path: Path, text: str) -> Iterable[tuple[str, str]]:
         for pair in pairs
     )
     if not plain:
-        raise InputError(f"{path}: expected an object from name to class, or a list of such pairs")
+        raise InputError(f"{path}: expected an object of names to classes, or a list of such pairs")
     return [(str(name), str(label)) for name, label in pairs]

@@ -1,4 +1,4 @@
-"""From a source to batches: decoded ahead of the network, in threads or in processes."""
+"""Load batches of a source: images are decoded ahead of the network, in threads or processes."""
 
 from __future__ import annotations
 
@@ -29,28 +29,27 @@ from gan_metrics.protocols.spec import Decoding
 __all__ = ["Batch", "load"]
 
 _TINY = 1 << 11
-"""Pixels of an image below which two threads take longer than one: they wait for the lock."""
+"""Pixels of an image below which two threads are slower than one, waiting for the GIL."""
 
 _WAITING = 1e-3
-"""Seconds for a tiny image from which on they go by with waiting, say for a server."""
+"""Seconds per tiny image above which the time is spent waiting, for example for a server."""
 
 _PIECE = 8
-"""Images that a thread takes at a time, unless they are tiny: handing over takes time as well."""
+"""Images per task of a thread, unless they are tiny: starting a task takes time too."""
 
 _AHEAD = 2
-"""Batches that wait decoded, so that the network never does."""
+"""Batches that are decoded ahead, so that the network never waits."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Decoded images, those of one size beside each other.
+    """Decoded images, grouped by size.
 
     Attributes:
-        indices: The index in the source of each image that was decoded, in the order of
-            :meth:`groups`.
-        metadata: Of each of these.
-        failures: Index to what went wrong, for the images that could not be decoded.
-        digests: Index to SHA-256 of the encoded bytes, for every image that could be read.
+        indices: Index in the source of each decoded image, in the order of :meth:`groups`.
+        metadata: Metadata of each of these.
+        failures: Error messages by index, for images that could not be decoded.
+        digests: SHA-256 of the encoded bytes by index, for readable images.
     """
 
     indices: tuple[int, ...]
@@ -61,13 +60,13 @@ class Batch:
     _sizes: tuple[tuple[int, int], ...]
 
     def pin_memory(self) -> Batch:
-        """The same in pinned memory; called by torch's loader, in a thread of its own."""
+        """Return the batch in pinned memory; called by torch's loader in its own thread."""
         return replace(self, _buffer=self._buffer.pin_memory())
 
     def groups(self, device: torch.device) -> list[torch.Tensor]:
-        """The pixels on a device: tensors ``uint8``, ``N × 3 × H × W``, one for each size.
+        """Return the pixels on a device: tensors ``uint8``, ``N × 3 × H × W``, one for each size.
 
-        All sizes cross the bus as one transfer, from pinned memory where the device is a GPU.
+        All sizes are copied in one transfer, from pinned memory if the device is a GPU.
         """
         buffer = self._buffer
         if device.type == "cuda":
@@ -95,18 +94,18 @@ def load(
 
     Args:
         source: The set.
-        images: Which images of it, in this order, by their indices or already read; iterated as
+        images: Indices of images, or images that were already read, in this order; iterated as
             they are needed.
-        decoding: What to do with alpha and orientation.
+        decoding: Handling of alpha and orientation.
         batch_size: Images per batch, ≥ 1.
-        workers: Processes that decode; 0 decodes in threads of this process.
-        pin: Whether the worker processes' batches are put into pinned memory.
+        workers: Number of decoding processes; 0 uses threads of this process.
+        pin: Whether batches of worker processes are put into pinned memory.
 
     Yields:
-        The batches, in order. An image that fails is in ``failures``; nothing is raised for it.
+        The batches, in order. Images that fail are in ``failures``; no error is raised for them.
 
     Raises:
-        ResourceError: When a worker process dies.
+        ResourceError: If a worker process dies.
     """
     remaining = iter(images)
     if workers == 0:
@@ -127,27 +126,27 @@ def load(
             raise
         _unlock(batches)
         raise ResourceError(
-            f"a decoding process died (killed for lack of memory?): {error}; "
+            f"a decoding process died, perhaps for lack of memory: {error}; "
             "try fewer --workers, or --workers 0"
         ) from error
 
 
 def _unlock(batches: object) -> None:
-    """Give back the locks of a loader one of whose processes died, so that it can be ended.
+    """Release the locks of a loader whose process died, so that it can end.
 
-    torch tells of the death by raising from a signal's handler, wherever this thread happens to be:
-    perhaps where it has just taken the lock of a queue, which then nobody gives back, and for which
-    the loader's end, and that of Python, would wait for ever.
+    torch reports the death by raising from a signal handler, at any point of this thread, possibly
+    just after it acquired the lock of a queue. Then nobody would release the lock, and the end of
+    the loader and of Python would wait forever.
     """
     for queue in getattr(batches, "_index_queues", ()):
         lock = getattr(queue, "_notempty", None)
         if lock is not None:
-            lock.acquire(timeout=1)  # whoever is alive gives it back within that
+            lock.acquire(timeout=1)  # a living thread releases it within this time
             lock.release()
 
 
 class _Decoder(Dataset[DecodedImage]):
-    """What torch's worker processes run."""
+    """The dataset that torch's worker processes run."""
 
     def __init__(self, source: ImageSource, decoding: Decoding) -> None:
         self._source = source
@@ -158,10 +157,10 @@ class _Decoder(Dataset[DecodedImage]):
 
 
 def _collate(images: list[DecodedImage]) -> Batch | None:
-    """Put images of one size beside each other, all pixels into one flat buffer.
+    """Group images by size, with all pixels in one flat buffer.
 
     Returns:
-        ``None`` where there are no images.
+        The batch; ``None`` without images.
     """
     if not images:
         return None
@@ -190,9 +189,9 @@ def _in_threads(
     decoding: Decoding,
     batch_size: int,
 ) -> Iterator[Batch]:
-    """Batches that threads of this process decode; the first images decide how they share them.
+    """Yield batches decoded by threads; the first images decide how they are distributed.
 
-    No reference to an image is kept here once its batch is given out.
+    No reference to an image is kept here once its batch is yielded.
     """
     begun, tiny = _first(source, images, decoding, min(_PIECE, batch_size))
     size = batch_size if tiny else min(_PIECE, batch_size)
@@ -224,7 +223,7 @@ def _in_threads(
 def _first(
     source: ImageSource, images: Iterator[int | EncodedImage], decoding: Decoding, n: int
 ) -> tuple[deque[DecodedImage], bool]:
-    """The first images, and whether they are so small that two threads take longer than one."""
+    """Return the first images, and whether they are so small that one thread is faster."""
     found: deque[DecodedImage] = deque()
     quickest = math.inf
     for image in itertools.islice(images, n):

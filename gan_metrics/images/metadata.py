@@ -1,4 +1,4 @@
-"""What files were before they became arrays, and what a reader of the number should know of it."""
+"""Metadata of image files, and the warnings that follow from it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["ImageMetadata", "MetadataSummary"]
 
 @dataclass(frozen=True)
 class ImageMetadata:
-    """What a file was before it became an array.
+    """Metadata of an image file.
 
     Attributes:
-        width: In pixels, as stored (before any turning).
-        height: In pixels, as stored.
-        format: Such as ``"PNG"``, from the content and not from the name.
+        width: Stored width in pixels (before any rotation).
+        height: Stored height in pixels.
+        format: Format such as ``"PNG"``, determined from the content.
         mode: Pillow's mode, such as ``"RGB"``.
-        flags: Keys of :data:`_MESSAGES` that hold.
+        flags: Keys of :data:`_MESSAGES` that apply.
     """
 
     width: int
@@ -31,39 +31,39 @@ class ImageMetadata:
     flags: tuple[str, ...] = ()
 
     def to_json(self) -> list[Any]:
-        """A compact list of plain JSON values."""
+        """Return a compact list of plain JSON values."""
         return [self.width, self.height, self.format, self.mode, list(self.flags)]
 
     @classmethod
     def from_json(cls, data: Iterable[Any]) -> ImageMetadata:
-        """The inverse of :meth:`to_json`."""
+        """Return the metadata of the result of :meth:`to_json`."""
         width, height, format_, mode, flags = data
         return cls(int(width), int(height), str(format_), str(mode), tuple(flags))
 
 
 _MESSAGES = {
-    "alpha": "{n} with transparent pixels, of which the stored colours were kept, as the "
-    "protocol's tool does; --alpha white|black composites",
-    "orientation": "{n} with an EXIF orientation that was ignored, as the protocol's tool does; "
-    "--exif apply turns them upright",
-    "exif-broken": "{n} with an EXIF block that cannot be read, taken as upright",
+    "alpha": "{n} with transparent pixels, whose stored colors were used, as in the protocol's "
+    "tool; use --alpha white or black to composite",
+    "orientation": "{n} with an EXIF orientation that was ignored, as in the protocol's tool; use "
+    "--exif apply to rotate them upright",
+    "exif-broken": "{n} with an unreadable EXIF block, treated as upright",
     "orientation-applied": "{n} TIFF with an orientation tag, which Pillow applies while decoding",
-    "sixteen-bit": "{n} with more than 8 bits per channel, scaled to 8 (the highest ones)",
-    "frames": "{n} with several frames or pages, of which the first was taken",
-    "colour-space": "{n} in CMYK, YCbCr or HSV, converted without colour management",
-    "icc": "{n} with a colour profile other than sRGB, which was not applied",
+    "sixteen-bit": "{n} with more than 8 bits per channel, reduced to the highest 8 bits",
+    "frames": "{n} with several frames or pages, of which only the first was used",
+    "colour-space": "{n} in CMYK, YCbCr or HSV, converted without color management",
+    "icc": "{n} with a color profile other than sRGB, which was not applied",
 }
 _CODES = {"alpha": "alpha-dropped", "orientation": "orientation-ignored", "frames": "first-frame"}
 
 
 @dataclass
 class MetadataSummary:
-    """Counts of the metadata about a set of images.
+    """Counts of the metadata of a set of images.
 
     Attributes:
-        flags: How many images each flag of :class:`ImageMetadata` holds for.
-        formats: How many images there are of each format.
-        sizes: How many images there are of each ``(width, height)``.
+        flags: Number of images for each flag of :class:`ImageMetadata`.
+        formats: Number of images for each format.
+        sizes: Number of images for each ``(width, height)``.
     """
 
     flags: Counter[str] = field(default_factory=Counter)
@@ -77,12 +77,12 @@ class MetadataSummary:
         self.sizes[metadata.width, metadata.height] += 1
 
     def warnings(self, decoding: Decoding) -> list[tuple[str, str]]:
-        """Pairs of a code and a message for all that a reader of the number should know."""
-        settled = {"alpha": decoding.alpha != "drop", "orientation": decoding.exif == "apply"}
+        """Return warnings about images that were not decoded exactly as stored."""
+        handled = {"alpha": decoding.alpha != "drop", "orientation": decoding.exif == "apply"}
         return [
             (_CODES.get(flag, flag), text.format(n=_images(self.flags[flag])))
             for flag, text in _MESSAGES.items()
-            if self.flags[flag] and not settled.get(flag, False)
+            if self.flags[flag] and not handled.get(flag, False)
         ]
 
 

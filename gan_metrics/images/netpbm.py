@@ -1,4 +1,4 @@
-"""Pixels as the plainest of image files."""
+"""Encode pixels as netpbm, the simplest image format."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["netpbm"]
 
 
 def netpbm(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """An image as a binary PPM, or PGM where it is grey.
+    """Return an image as a binary PPM, or PGM if it is gray.
 
     Args:
         pixels: ``uint8``, H × W × 3 or H × W × 1.

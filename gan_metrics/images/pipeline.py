@@ -1,4 +1,4 @@
-"""Read, hash and decode images: one function for one image, one pool of threads for many."""
+"""Read, hash and decode images: a function for one image, and a pool of threads for many."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ __all__ = [
 ]
 
 THREADS = 2
-"""Threads of a pool; Pillow and hashlib release the interpreter lock for most of their work."""
+"""Threads of a pool; Pillow and hashlib release the GIL for most of their work."""
 
 _HELD_BYTES = 256 << 20
 """Encoded bytes held between hashing and decoding: more than a chunk of most sets."""
 
 _READ_AHEAD = 128
-"""Images that are read ahead of the one that is asked for."""
+"""Images that are read ahead."""
 
 _FIRST = 8
-"""Images that are read ahead while no size is known."""
+"""Images that are read ahead before any size is known."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -49,13 +49,13 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """One image of a source as it is stored.
+    """One image of a source as stored.
 
     Attributes:
         index: Its index in the source.
-        data: Its bytes; ``None``: it cannot be read, or its bytes are not held in memory.
-        digest: SHA-256 of its bytes; ``None``: it cannot be read.
-        failure: Why it cannot be read; ``None``: it can.
+        data: Its bytes; ``None`` if it is unreadable, or its bytes are not held in memory.
+        digest: SHA-256 of its bytes; ``None`` if it is unreadable.
+        failure: Why it is unreadable; ``None`` if it is readable.
     """
 
     index: int
@@ -70,11 +70,11 @@ class DecodedImage:
 
     Attributes:
         index: Its index in the source.
-        size: Length of the encoded bytes, 0 where it cannot be read.
-        digest: SHA-256 of the bytes that were decoded; ``None``: it cannot be read.
-        pixels: ``uint8``, 3 × H × W, RGB; ``None``: it cannot be decoded.
-        metadata: Format, mode and size; ``None``: it cannot be decoded.
-        failure: Why it cannot be read or decoded; ``None``: it can.
+        size: Length of the encoded bytes, 0 if it is unreadable.
+        digest: SHA-256 of the decoded bytes; ``None`` if it is unreadable.
+        pixels: ``uint8``, 3 × H × W, RGB; ``None`` if it cannot be decoded.
+        metadata: Format, mode and size; ``None`` if it cannot be decoded.
+        failure: Why it cannot be read or decoded; ``None`` if it can.
     """
 
     index: int
@@ -89,7 +89,7 @@ def read_image(source: ImageSource, index: int) -> EncodedImage:
     """Read and hash one image. A failure is recorded in the result.
 
     Raises:
-        ResourceError: When the failure is not the fault of the image.
+        ResourceError: If the failure is not caused by the image.
     """
     try:
         data = source.read(index)
@@ -103,12 +103,12 @@ def load_image(source: ImageSource, image: int | EncodedImage, decoding: Decodin
 
     Args:
         source: The images.
-        image: The index of the image, or what :func:`read_image` returned. It is read again only
+        image: The index of the image, or the result of :func:`read_image`. It is read again only
             if its bytes are not held.
-        decoding: What to do with alpha and orientation.
+        decoding: Handling of alpha and orientation.
 
     Raises:
-        ResourceError: When the failure is not the fault of the image.
+        ResourceError: If the failure is not caused by the image.
     """
     if not isinstance(image, EncodedImage):
         image = read_image(source, image)
@@ -133,20 +133,20 @@ def work_ahead(
     threads: int = THREADS,
     name: str = "images",
 ) -> Generator[_Result, None, None]:
-    """Apply a function to items in threads, some items ahead of the one that is asked for.
+    """Apply a function to items in threads, some items ahead of the requested one.
 
     Args:
-        source: What the function reads. Where reading runs a generator of the user (attribute
-            ``draws``), the end waits for the threads: a generator that still runs would change
-            random states that belong to its owner.
+        source: The source that the function reads. If reading runs a user's generator (attribute
+            ``draws``), the end waits for the threads, because a running generator would change
+            the user's random states.
         function: Called in the threads.
-        items: Iterated in the thread of the caller, as the results are taken.
-        ahead: Returns how many items are in work beside the one that is asked for.
-        threads: How many threads.
-        name: The prefix of the threads' names.
+        items: Iterated in the caller's thread, as results are requested.
+        ahead: Function that returns how many items may be processed ahead.
+        threads: Number of threads.
+        name: Prefix of the threads' names.
 
     Yields:
-        The results, in the order of the items. An exception of the function is raised in its place.
+        The results, in the order of the items. An exception of the function is raised at its item.
     """
     pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
     waiting: deque[Future[_Result]] = deque()
@@ -165,15 +165,15 @@ def work_ahead(
 
 
 class HashedImages:
-    """Images that are read and hashed ahead, in order, and whose bytes are held to be decoded.
+    """Images that are read and hashed ahead, in order, with their bytes kept for decoding.
 
-    An image is so read once although its hash is needed before it is known whether it must be
-    decoded. At most 256 MiB are held; of images beyond that only the hash is kept, and
-    whoever decodes them reads them again.
+    So an image is read once, although its hash is needed before it is known whether it must be
+    decoded. At most 256 MiB are held; beyond that only hashes are kept, and images are read again
+    for decoding.
 
     Args:
         source: The images.
-        indices: Which of them, in this order.
+        indices: Indices of the images, in this order.
     """
 
     def __init__(self, source: ImageSource, indices: Iterable[int]) -> None:
@@ -185,15 +185,15 @@ class HashedImages:
         )
 
     def take(self, n: int) -> list[EncodedImage]:
-        """The next ``n`` images, each with its bytes unless the limit is reached.
+        """Return the next ``n`` images, with their bytes unless the limit is reached.
 
         Raises:
-            ResourceError: When an image cannot be read, and not for its own fault.
+            ResourceError: If an image is unreadable for a reason outside of the image.
         """
         return [self._hold(image) for image in itertools.islice(self._images, n)]
 
     def release(self, index: int) -> None:
-        """Note that the bytes of an image are no longer needed."""
+        """Release the bytes of an image."""
         self._held -= self._sizes.pop(index, 0)
 
     def close(self) -> None:
@@ -211,7 +211,7 @@ class HashedImages:
         return image
 
     def _room(self) -> int:
-        """How many images of the mean size so far fit beside those that are held."""
+        """Return how many more images of the mean size so far can be held."""
         if not self._count:
             return _FIRST
         fitting = (_HELD_BYTES - self._held) * self._count // max(1, self._bytes)

@@ -1,4 +1,4 @@
-"""From ``uint8`` pixels to what a network takes in, as a :class:`Preprocess` says."""
+"""Convert ``uint8`` pixels to the input of a network, as defined by a :class:`Preprocess`."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ __all__ = ["RESAMPLERS", "apply"]
 
 
 def apply(pixels: torch.Tensor, preprocess: Preprocess) -> torch.Tensor:
-    """Resize, cut off what the resize overshoots if so wished, crop and normalise.
+    """Resize, clip overshoot if requested, crop and normalize.
 
     Args:
-        pixels: ``N × 3 × H × W``, RGB, 0–255; ``uint8``, or floating point where gradients are
-            wanted.
-        preprocess: What to do.
+        pixels: ``N × 3 × H × W``, RGB, 0–255; ``uint8``, or floating point for gradients.
+        preprocess: The preprocessing.
 
     Returns:
         ``float32``, ``N × 3 × h × w``, on the device of ``pixels``.
 
     Raises:
-        InputError: When the shape is wrong, or the image is smaller than the crop.
+        InputError: If the shape is wrong, or the image is smaller than the crop.
         UsageError: For an interpolation that is not in :data:`RESAMPLERS`.
     """
     if pixels.ndim != 4 or pixels.shape[1] != 3 or 0 in pixels.shape[2:]:
@@ -51,13 +50,13 @@ def apply(pixels: torch.Tensor, preprocess: Preprocess) -> torch.Tensor:
 
 @functools.lru_cache(maxsize=64)
 def _per_channel(values: tuple[float, float, float], device: torch.device) -> torch.Tensor:
-    """One value per channel, put on the device once."""
+    """Return one value per channel as a tensor on the device; cached."""
     with torch.inference_mode(False):
         return torch.tensor(values, device=device).view(1, 3, 1, 1)
 
 
 def _largest_square(pixels: torch.Tensor) -> torch.Tensor:
-    """The largest centred square; the offset is rounded down."""
+    """Return the largest centered square; the offset is rounded down."""
     height, width = pixels.shape[2:]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -65,7 +64,7 @@ def _largest_square(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def _resized(preprocess: Preprocess, height: int, width: int) -> tuple[int, int]:
-    """Height and width after the resize; the long side is rounded down, as torchvision does."""
+    """Return height and width after the resize; the long side is rounded down as in torchvision."""
     size = preprocess.size
     if preprocess.resize in ("exact", "square"):
         return size, size
@@ -77,10 +76,10 @@ def _resized(preprocess: Preprocess, height: int, width: int) -> tuple[int, int]
 
 
 def _window(preprocess: Preprocess, height: int, width: int) -> Window:
-    """The centre crop; the offset is rounded half to even, as torchvision does."""
+    """Return the center crop; the offset is rounded half to even, as in torchvision."""
     crop = preprocess.crop
     if crop is None:
         return 0, 0, height, width
     if min(height, width) < crop:
-        raise InputError(f"an image of {width}×{height} is smaller than the centre crop of {crop}")
+        raise InputError(f"an image of {width}×{height} is smaller than the center crop of {crop}")
     return round((height - crop) / 2), round((width - crop) / 2), crop, crop

@@ -1,4 +1,4 @@
-"""Resizing as the field's tools do it: one function per convention.
+"""Resizing as in other tools: one function per convention.
 
 Every convention is linear and separable, rounding aside:
 
@@ -6,13 +6,13 @@ Every convention is linear and separable, rounding aside:
 ``torch-*``             torch's ``interpolate`` with ``align_corners=False``, which is also the
                         implementation. ``-antialias`` widens the kernel when shrinking.
 ``tf1-bilinear``        TensorFlow 1: no half-pixel offset and no antialiasing, by gathers.
-``tf1-bilinear-grid``   The same by torch's ``affine_grid`` and ``grid_sample``, as in StyleGAN's
-                        tools; it differs from ``tf1-bilinear`` by float32 rounding.
+``tf1-bilinear-grid``   As ``tf1-bilinear``, with torch's ``affine_grid`` and ``grid_sample``, as in
+                        StyleGAN's tools; differs from ``tf1-bilinear`` by float32 rounding.
 ``pil-*``               Pillow's ``F`` images: each channel ``float32``, overshoot kept.
-``pil-*-uint8``         Pillow's 8-bit images: rounded and cut to 0–255 after each of two passes.
+``pil-*-uint8``         Pillow's 8-bit images: rounded and clipped after each of two passes.
 ======================  ===========================================================================
 
-Each works on any device, lets gradients through and computes a crop as the crop of the whole.
+Every function works on any device, is differentiable, and computes a crop as part of the whole.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ import torch.nn.functional as F  # noqa: N812
 __all__ = ["RESAMPLERS", "Resampler", "Window"]
 
 Window = tuple[int, int, int, int]
-"""Of the resized image, the part that is wanted: top, left, height, width."""
+"""Part of the resized image: top, left, height, width."""
 
 Resampler = Callable[[torch.Tensor, float, int, int, Window], torch.Tensor]
-"""A function of (pixels, divisor, height, width, window) that gives ``float32``."""
+"""A function of (pixels, divisor, height, width, window) that returns ``float32``."""
 
 
 def _torch(
@@ -44,7 +44,7 @@ def _torch(
     width: int,
     window: Window,
 ) -> torch.Tensor:
-    """``interpolate(mode=…, align_corners=False, antialias=…)``."""
+    """Resize with ``interpolate(mode=…, align_corners=False, antialias=…)``."""
     top, left, h, w = window
     scaled, size = pixels.float() / divisor, (height, width)
     out = F.interpolate(scaled, size=size, mode=mode, align_corners=False, antialias=antialias)
@@ -59,7 +59,7 @@ def _in_parts(
     width: int,
     window: Window,
 ) -> torch.Tensor:
-    """A few images at a time on a CPU, whose caches hold no more; all at once elsewhere."""
+    """Resize a few images at a time on a CPU, to stay in its caches; all at once on a GPU."""
     largest = max(pixels.shape[2] * pixels.shape[3], height * width)
     rows = max(1, _PIXELS_IN_CACHE // largest) if pixels.device.type == "cpu" else len(pixels)
     if rows >= len(pixels):
@@ -69,15 +69,16 @@ def _in_parts(
 
 
 _PIXELS_IN_CACHE = 1 << 19
-"""Measured: of 1024 × 1024 pixels, one image at a time takes 0.2 to 0.4 of the time of eight."""
+"""Pixels per step. Measured: 1024 × 1024 pixels, one image at a time, take 0.2 to 0.4 of the time
+of eight."""
 
 
 def _tf1(
     pixels: torch.Tensor, divisor: float, height: int, width: int, window: Window
 ) -> torch.Tensor:
-    """TensorFlow 1's ``resize_bilinear(align_corners=False)``, rounded as it rounds on a CPU.
+    """Resize like TensorFlow 1's ``resize_bilinear(align_corners=False)`` on a CPU.
 
-    Along each axis, the horizontal one first, with c = i · (in / out) in float32::
+    Along each axis, horizontal first, with c = i · (in / out) in float32::
 
         out[i] = x[⌊c⌋] + (x[min(⌊c⌋ + 1, in − 1)] − x[⌊c⌋]) · (c − ⌊c⌋)
     """
@@ -97,12 +98,12 @@ def _tf1(
 
 @dataclass(frozen=True)
 class _Taps:
-    """The two neighbours of each output pixel along an axis.
+    """The two neighboring input pixels of each output pixel along an axis.
 
     Attributes:
-        used: Every input index that is a neighbour, ascending.
+        used: Every input index that is a neighbor, ascending.
         low, high: Positions in ``used``, one per output pixel.
-        fraction: Of the way from low to high, ``float32``.
+        fraction: Position between low and high, ``float32``.
     """
 
     used: torch.Tensor
@@ -113,7 +114,7 @@ class _Taps:
 
 @functools.lru_cache(maxsize=64)
 def _tf1_taps(in_size: int, out_size: int, start: int, count: int, device: torch.device) -> _Taps:
-    """The taps of output pixels ``start … start+count``."""
+    """Return the taps of output pixels ``start … start+count``."""
     with torch.inference_mode(False):
         scale = torch.tensor(in_size / out_size, dtype=torch.float32)
         source = torch.arange(start, start + count, dtype=torch.float32) * scale
@@ -126,7 +127,7 @@ def _tf1_taps(in_size: int, out_size: int, start: int, count: int, device: torch
 def _tf1_grid(
     pixels: torch.Tensor, divisor: float, height: int, width: int, window: Window
 ) -> torch.Tensor:
-    """The positions of :func:`_tf1` as ``grid_sample`` takes them, in −1 … 1."""
+    """Return the positions of :func:`_tf1` for ``grid_sample``, in −1 … 1."""
     top, left, h, w = window
     grid = _grid(pixels.shape[2], pixels.shape[3], height, width, pixels.device)
     part = grid[:, top : top + h, left : left + w].expand(len(pixels), -1, -1, -1)
@@ -138,9 +139,9 @@ def _tf1_grid(
 def _grid(
     in_height: int, in_width: int, height: int, width: int, device: torch.device
 ) -> torch.Tensor:
-    """The grid of the identity, moved by 1/in − 1/out; ``1 × height × width × 2``.
+    """Return the identity grid, shifted by 1/in − 1/out; ``1 × height × width × 2``.
 
-    Made on the CPU, where no TF32 can touch its matrix product.
+    Computed on the CPU, where TF32 cannot affect its matrix product.
     """
     with torch.inference_mode(False), torch.no_grad():
         one = torch.ones((), dtype=torch.float32)
@@ -160,17 +161,16 @@ def _pil(
     width: int,
     window: Window,
 ) -> torch.Tensor:
-    """Pillow's resampling, of 8-bit images to the last bit, of ``F`` images to float32 rounding.
+    """Resize like Pillow: 8-bit images identically, ``F`` images up to float32 rounding.
 
-    The horizontal pass comes first, as in every Pillow up to 12 and so in every published number;
-    Pillow 13 starts with the vertical one where that is cheaper (images much taller than wide),
-    which moves single values of 8-bit images by a few units. An axis whose size does not change
-    is left alone.
+    The horizontal pass comes first, as in every Pillow up to 12 and thus in every published number.
+    Pillow 13 starts with the vertical pass if that is cheaper (images much taller than wide), which
+    changes single values of 8-bit images by a few units. An axis of unchanged size is skipped.
 
-    Gradients pass through as if nothing were rounded or cut off.
+    Gradients ignore rounding and clipping.
     """
-    # 8-bit sums are exact, so what the window does not see need not be computed. In `F` images a
-    # smaller product may sum in another order, which can move the last bit.
+    # 8-bit sums are exact, so pixels outside of the window need not be computed. In `F` images a
+    # smaller product may sum in another order and change the last bit.
     top, left, h, w = window if eight_bits else (0, 0, height, width)
     device = torch.device("cpu") if pixels.device.type == "mps" else pixels.device  # no float64
     rows = _pil_bands(kernel, eight_bits, pixels.shape[2], height, top, h, device)
@@ -188,8 +188,8 @@ def _pil(
 
 
 def _banded(x: torch.Tensor, bands: tuple[_Band, ...], axis: int, offset: int) -> torch.Tensor:
-    """The matrix that the bands make up, times one axis of ``x`` less its first ``offset``."""
-    # float64 holds every sum of 8-bit pixels exactly, so the order of summation is free there.
+    """Multiply the banded matrix with one axis of ``x`` without its first ``offset`` elements."""
+    # float64 represents every sum of 8-bit pixels exactly, so the order of summation is irrelevant.
     x = x.to(torch.float64)
     parts = ((x.narrow(axis, b.first - offset, b.reach), b.weights) for b in bands)
     if axis == -1:
@@ -198,7 +198,7 @@ def _banded(x: torch.Tensor, bands: tuple[_Band, ...], axis: int, offset: int) -
 
 
 def _stored(sums: torch.Tensor, eight_bits: bool) -> torch.Tensor:
-    """What Pillow stores after a pass, as ``float32``."""
+    """Return what Pillow stores after a pass, as ``float32``."""
     if not eight_bits:
         return sums.float()
     if not sums.requires_grad:
@@ -208,20 +208,20 @@ def _stored(sums: torch.Tensor, eight_bits: bool) -> torch.Tensor:
 
 
 _PIL_BITS = 22
-"""Pillow rounds its 8-bit coefficients to this many bits after the point."""
+"""Fractional bits to which Pillow rounds its 8-bit coefficients."""
 
 _BAND = 24
-"""Output pixels to a band. Measured: 16 to 24 are the fastest on a CPU, a seventh of the time of
-one whole matrix at 500 → 299."""
+"""Output pixels per band. Measured: 16 to 24 are the fastest on a CPU, a seventh of the time of one
+whole matrix at 500 → 299."""
 
 
 @dataclass(frozen=True)
 class _Band:
-    """Some consecutive rows of a resampling matrix, without the zeros beside them.
+    """Consecutive rows of a resampling matrix, without the zeros on both sides.
 
     Attributes:
-        first: The first input pixel that counts.
-        reach: How many do, from there on.
+        first: The first input pixel with a weight.
+        reach: Number of input pixels with a weight.
         weights: ``rows × reach``, ``float64``.
     """
 
@@ -240,10 +240,10 @@ def _pil_bands(
     count: int,
     device: torch.device,
 ) -> tuple[_Band, ...]:
-    """Rows ``start … start+count`` of Pillow's resampling matrix; empty when the size stays.
+    """Return rows ``start … start+count`` of Pillow's resampling matrix; empty if nothing changes.
 
     The kernel is widened by in/out when shrinking, and the coefficients of each output pixel are
-    normalised to 1. Those for 8-bit images are rounded to 22 bits, half away from zero.
+    normalized to 1. Those of 8-bit images are rounded to 22 bits, half away from zero.
     """
     if in_size == out_size:
         return ()
@@ -281,7 +281,7 @@ def _triangle(x: np.ndarray) -> np.ndarray:
 
 
 def _cubic(x: np.ndarray, a: float = -0.5) -> np.ndarray:
-    """The cubic of Keys (1981)."""
+    """The cubic kernel of Keys (1981)."""
     x = np.abs(x)
     near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
     far = (((x - 5.0) * x + 8.0) * x - 4.0) * a
@@ -324,4 +324,4 @@ _CONVENTIONS: dict[str, Resampler] = {
 RESAMPLERS: Mapping[str, Resampler] = MappingProxyType(
     {name: functools.partial(_in_parts, resample) for name, resample in _CONVENTIONS.items()}
 )
-"""Name of a convention to its function of (pixels, divisor, height, width, window)."""
+"""Functions of (pixels, divisor, height, width, window) by the name of the convention."""

@@ -148,7 +148,7 @@ def _open_remote(place: Location, options: Options) -> AnySet:
             return ImageSet(_several(place.url, options.recursive), kind="the matches of a pattern")
         return ImageSet(_remote_images(place, options.recursive))
     copy = place.fetch()
-    with place.speaks_for(copy):
+    with place.named_in_errors(copy):
         found = open_set(copy.path, options)
     if isinstance(found, ImageSet):
         stored = {k: replace(one, description=place.url) for k, one in found.stored.items()}
@@ -185,10 +185,12 @@ class DownloadedSource:
 
     def __init__(self, place: Location, copy: Temporary, source: ImageSource | None = None) -> None:
         self._place, self._copy = place, copy
-        with place.speaks_for(copy):
+        with place.named_in_errors(copy):
             self._source = source or open_source(copy.path, recursive=False)
         self.description, self.names = place.url, self._source.names
-        self.warnings = [(code, place.as_of(copy, told)) for code, told in self._source.warnings]
+        self.warnings = [
+            (code, place.replace_path(copy, text)) for code, text in self._source.warnings
+        ]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

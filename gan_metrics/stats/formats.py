@@ -348,5 +348,5 @@ FORMATS: Mapping[str, StatisticsFormat] = {
     )
 }
 """Formats by name, in the order in which a file is compared with them. pytorch-fid, TTUR,
-clean-fid, EDM and EDM2 can also read the ``npz`` of gan-metrics. A ``torch-fidelity`` file is an entry of its
-cache, which it looks up as ``INPUT-inception-v3-compat-stat-fid-LAYER.pt``."""
+clean-fid, EDM and EDM2 can also read the ``npz`` of gan-metrics. A ``torch-fidelity`` file is an
+entry of its cache, which it looks up as ``INPUT-inception-v3-compat-stat-fid-LAYER.pt``."""

@@ -1,4 +1,4 @@
-"""Where images come from: one module per family, each an :class:`ImageSource`."""
+"""Image sources: one module per kind, each with an :class:`ImageSource`."""
 
 from gan_metrics.images.sources.array_file import ArraySource, is_image_batch
 from gan_metrics.images.sources.base import ImageSource

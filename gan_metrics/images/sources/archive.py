@@ -1,4 +1,4 @@
-"""Zip and tar archives, read in place; compressed tars are read through once."""
+"""Zip and tar archives, read in place; compressed tars are unpacked once."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from gan_metrics.images.sources.location import Location
 __all__ = ["TarSource", "ZipSource", "archive_kind"]
 
 _LARGEST = 1 << 30
-"""Bytes of an encoded image; what claims more is refused."""
+"""Most bytes of an encoded image; larger ones are refused."""
 
 _RATIO = 100
 _FREE = 1 << 30
-"""A compressed tar may unpack to so many times its size and these bytes."""
+"""A compressed tar may unpack to this many times its size plus these bytes."""
 
 _READERS: dict[str, Any] = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
 _BLOCK = 512
 _FACTS = ("header_offset", "compress_size", "file_size", "CRC", "compress_type", "flag_bits")
-"""What must be known of an entry of a zip to read it."""
+"""Fields of a zip entry that reading it needs."""
 
 _PIECE = 1 << 20
 
@@ -55,10 +55,10 @@ _BROKEN = (
 
 
 def archive_kind(place: Location) -> str | None:
-    """``"zip"``, ``"tar"``, ``"gz"``, ``"bz2"``, ``"xz"`` (a compressed tar), by the first bytes.
+    """Return ``"zip"``, ``"tar"``, ``"gz"``, ``"bz2"`` or ``"xz"`` (a compressed tar), or ``None``.
 
     Args:
-        place: A file. ``None``: it is no archive of these kinds.
+        place: A file; its first bytes decide.
 
     Raises:
         InputError, ResourceError: As for :meth:`Location.read`.
@@ -76,27 +76,27 @@ def archive_kind(place: Location) -> str | None:
             except GanMetricsError:
                 raise
             except (OSError, *_BROKEN):
-                return kind  # which reading it will explain
+                return kind  # the reader reports the error
     return None
 
 
 class ZipSource:
-    """The images of a zip archive, sorted by name, read where they lie.
+    """The images of a zip archive, sorted by name, read in place.
 
-    Nothing is unpacked to the disk, and names are names only. A member's checksum is checked each
-    time that it is read.
+    Nothing is unpacked to the disk, and names are only names. The checksum of a member is checked
+    at every read.
 
     Args:
         place: The archive.
 
     Attributes:
         description: Its path.
-        names: Of the images in it, sorted by their bytes.
-        warnings: A pair ``("other-files", message)`` if it holds other things.
+        names: Names of the images in it, sorted by their bytes.
+        warnings: A pair ``("other-files", message)`` if it contains other files.
 
     Raises:
-        InputError: When it is broken or encrypted, or holds no image.
-        ResourceError: When the network gives out.
+        InputError: If it is broken or encrypted, or contains no image.
+        ResourceError: If the network fails.
     """
 
     def __init__(self, place: Location) -> None:
@@ -123,13 +123,13 @@ class ZipSource:
             )
         self.names = sorted(found, key=_as_bytes)
         self.warnings = listing.warnings
-        # A million of zipfile's entries fill half a gigabyte, their numbers a tenth of that.
+        # A million entries of zipfile need half a gigabyte, their numbers a tenth of that.
         facts = operator.attrgetter(*_FACTS)
         try:
             self._facts = np.array([facts(found[name]) for name in self.names], np.int64)
-        except OverflowError as error:  # sizes that no file has
+        except OverflowError as error:  # impossible sizes
             raise _unreadable(place, error) from None
-        # A name that ends at a NUL, or stands in a field of its own, is another in the header.
+        # The header has another name if a name contains NUL or is stored in an extra field.
         self._written = {
             name: found[name].orig_filename
             for name in self.names
@@ -144,10 +144,10 @@ class ZipSource:
         vars(self).update(state, _open=None)
 
     def read(self, index: int) -> bytes:
-        """The bytes of one image; see :meth:`ImageSource.read`."""
+        """Return the bytes of one image; see :meth:`ImageSource.read`."""
         info = self._entry(index)
         if info.file_size > _LARGEST:
-            raise ImageError(f"it claims to be {info.file_size} bytes long, which no image is")
+            raise ImageError(f"it claims {info.file_size} bytes, too many for an image")
         try:
             opened = self._opened()
             with opened.lock:
@@ -159,11 +159,11 @@ class ZipSource:
                     member.close()
         except ResourceError:
             raise
-        except InputError as error:  # the archive itself is gone
+        except InputError as error:  # the archive itself is missing
             raise ImageError(str(error)) from None
         except (OSError, KeyError, *_BROKEN) as error:
             check_files_left(error)
-            raise ImageError(f"it cannot be unpacked: {error}") from None
+            raise ImageError(f"cannot unpack it: {error}") from None
 
     def _entry(self, index: int) -> zipfile.ZipInfo:
         name = self.names[index]
@@ -174,11 +174,11 @@ class ZipSource:
         return info
 
     def _opened(self) -> _Opened:
-        """One for each process: two share no position in the file."""
+        """Return the archive opened by this process; processes must not share a file position."""
         found = self._open
         if found is None or found.process != os.getpid():
             archive = zipfile.ZipFile(self._place.open())
-            archive.filelist.clear()  # it is told of each entry
+            archive.filelist.clear()  # entries are passed explicitly
             archive.NameToInfo.clear()
             found = self._open = _Opened(os.getpid(), archive)
         return found
@@ -186,7 +186,7 @@ class ZipSource:
 
 @dataclass(frozen=True)
 class _Opened:
-    """An archive counts its open members, and no two threads may count at a time."""
+    """An open archive with a lock, because its count of open members is not thread-safe."""
 
     process: int
     archive: zipfile.ZipFile
@@ -194,22 +194,22 @@ class _Opened:
 
 
 class TarSource:
-    """The images of a tar archive, sorted by name, read where they lie.
+    """The images of a tar archive, sorted by name, read in place.
 
-    A compressed one is unpacked first, into a temporary file that is removed with this object.
+    A compressed archive is first unpacked into a temporary file, deleted with this object.
 
     Args:
         place: The archive.
 
     Attributes:
         description: Its path.
-        names: Of the images in it, sorted by their bytes; of one that is there twice, the last
-            counts, as when it is unpacked.
-        warnings: A pair ``("other-files", message)`` if it holds other things.
+        names: Names of the images in it, sorted by their bytes; of repeated names the last one
+            counts, as when the archive is unpacked.
+        warnings: A pair ``("other-files", message)`` if it contains other files.
 
     Raises:
-        InputError: When it is broken or cut off, unpacks without end, or holds no image.
-        ResourceError: When the disk is full, or the network gives out.
+        InputError: If it is broken or truncated, unpacks to too many bytes, or has no image.
+        ResourceError: If the disk is full, or the network fails.
     """
 
     def __init__(self, place: Location) -> None:
@@ -240,22 +240,22 @@ class TarSource:
             self.__init__(self._archive)  # type: ignore[misc]
 
     def read(self, index: int) -> bytes:
-        """The bytes of one image; see :meth:`ImageSource.read`."""
+        """Return the bytes of one image; see :meth:`ImageSource.read`."""
         start, size = self._places[self.names[index]]
         if size > _LARGEST:
-            raise ImageError(f"it claims to be {size} bytes long, which no image is")
+            raise ImageError(f"it claims {size} bytes, too many for an image")
         try:
             data = self._place.read(start, size)
         except InputError as error:
             raise ImageError(str(error)) from None
         if len(data) < size:
-            raise ImageError(f"it is cut off: {len(data)} of its {size} bytes are there")
+            raise ImageError(f"it is truncated: {len(data)} of {size} bytes")
         return data
 
     def _look_up(self, file: BinaryIO, listing: Listing) -> None:
         with tarfile.open(fileobj=file, mode="r:") as archive:
             while (member := archive.next()) is not None:
-                archive.members.clear()  # type: ignore[attr-defined]  # which it would keep
+                archive.members.clear()  # type: ignore[attr-defined]  # to save memory
                 name = member.name.removeprefix("./")
                 if member.isdir():
                     continue
@@ -266,17 +266,17 @@ class TarSource:
                     self._places[name] = (member.offset_data, member.size)
             listing.others = +listing.others
             end = archive.offset
-        # A header that is broken, and a file that is cut off, look like the end of the archive.
+        # tarfile treats a broken header and a truncated file like the end of the archive.
         file.seek(end)
         block = file.read(_BLOCK)
         if block.strip(b"\0") or len(block) < _BLOCK:
             raise tarfile.ReadError(f"no end mark at byte {end}")
         if file.read(_BLOCK * 40).strip(b"\0"):
-            raise tarfile.ReadError(f"something else follows its end at byte {end}")
+            raise tarfile.ReadError(f"there is data after its end at byte {end}")
 
 
 def _unpacked(place: Location, kind: str) -> Temporary:
-    """A compressed archive without its compression."""
+    """Return the archive without its compression, as a temporary file."""
     most = _RATIO * place.size() + _FREE
     found = Temporary("unpacked.tar")
     with place.open() as file, _READERS[kind](file) as packed, found.create() as out:
@@ -286,7 +286,7 @@ def _unpacked(place: Location, kind: str) -> Temporary:
             if done > most:
                 raise InputError(
                     f"{place.url} unpacks to more than {most} bytes, {_RATIO} times its size; "
-                    "unpack it yourself if it is what it says"
+                    "if this is right, unpack it yourself"
                 )
             try:
                 out.write(data)
@@ -297,7 +297,7 @@ def _unpacked(place: Location, kind: str) -> Temporary:
 
 def _unreadable(place: Location, error: Exception) -> InputError:
     return InputError(
-        f"{place.url} is broken or cut off ({type(error).__name__}: {error}); get it again"
+        f"{place.url} is broken or truncated ({type(error).__name__}: {error}); get it again"
     )
 
 

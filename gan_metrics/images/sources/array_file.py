@@ -1,4 +1,4 @@
-"""Batches of images in one array, in ``.npy`` and ``.npz`` files."""
+"""Batches of images in ``.npy`` and ``.npz`` files."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ from gan_metrics.images.sources.samples import image_file
 __all__ = ["EXTENSIONS", "ArraySource", "image_size", "is_image_batch"]
 
 EXTENSIONS = frozenset((".npy", ".npz"))
-"""Lower-case file name extensions that arrays have."""
+"""Lower-case extensions of array files."""
 
 _FIRST = "arr_0"
-"""The name that ``np.savez`` gives an array without one: that of the images in ADM's files."""
+"""The default array name of ``np.savez``, which ADM's files use for images."""
 
 _NO_IMAGES = {"features", "header", "mu", "sigma", "ref_mu", "ref_sigma"}
-"""Names of arrays in files of features and of statistics."""
+"""Names of arrays in feature and statistics files."""
 
 _PIECE = 1 << 20
 _CHECKED = 1 << 26
-"""Bytes of an array whose values are checked at once."""
+"""Bytes of values that are checked at a time."""
 
 _EXPECTED = "expected uint8, N × H × W × 3 (or × 1, or N × H × W), as np.savez(path, images) saves"
 
 
 def is_image_batch(found: Probe) -> bool:
-    """Whether a file is, or holds, a batch of images: by its headers alone.
+    """Whether a file is, or contains, a batch of images, from its headers only.
 
-    It does when it is an ``.npy`` of ``uint8`` with three axes or more, or an ``.npz`` with such an
-    array; see :class:`ArraySource`. The file may hold other things besides, but an array of another
-    type is only one of images where there are neither features nor moments.
+    It is one if it is an ``.npy`` of ``uint8`` with three or more axes, or an ``.npz`` with such an
+    array; see :class:`ArraySource`. The file may contain other arrays, but an array of another type
+    counts as images only if there are neither features nor moments.
 
     Args:
         found: The probe of the file.
@@ -65,13 +65,13 @@ def is_image_batch(found: Probe) -> bool:
 
 
 def image_size(found: Probe) -> tuple[int, int] | None:
-    """Width and height of the images of a file, in pixels, from its headers alone.
+    """Return width and height of the images of a file in pixels, from its headers only.
 
     Args:
         found: The probe of the file.
 
     Returns:
-        ``None`` where it holds no batch of images, or several.
+        Width and height; ``None`` if it does not contain exactly one batch of images.
     """
     with contextlib.suppress(InputError):
         chosen = _choose(found.path, found.arrays)
@@ -82,33 +82,33 @@ def image_size(found: Probe) -> tuple[int, int] | None:
 
 
 class ArraySource:
-    """The images of an array; its type and shape: see :mod:`gan_metrics.images.in_memory`.
+    """The images of an array; for its type and shape see :mod:`gan_metrics.images.in_memory`.
 
-    In an ``.npz`` it is ``arr_0``, or the one array of such a type and shape, whatever it is
-    called; all others (labels, moments) are left alone.
+    In an ``.npz`` it is ``arr_0``, or the only array of a suitable type and shape, whatever its
+    name; other arrays (labels, moments) are ignored.
 
-    Each image is read from its place in the file when it is asked for, so memory does not grow
-    with N. Before the first one, a compressed member of an ``.npz`` is written out to a temporary
-    file, which goes when this object does, and one that is stored as it is is read through once,
-    for its checksum. The file is opened once in each process and stays open with this object.
-    Worker processes are given the place of the values, not the values.
+    Each image is read from the file when it is needed, so memory does not grow with N. Before the
+    first image, a compressed member of an ``.npz`` is unpacked to a temporary file, deleted with
+    this object, and an uncompressed one is read once for its checksum. The file is opened once in
+    each process and stays open with this object. Worker processes receive the position of the
+    values, not the values.
 
     Args:
-        given: The file, or the probe of it; a file that the probe holds open is used, and closed
-            with this object.
-        value_range: The values that are black and white; ``None``: they are ``uint8``.
-        layout: The order of the axes; ``None``: by the shape.
+        given: The file, or its probe; if the probe holds the file open, it is used and closed with
+            this object.
+        value_range: Values of black and white; ``None``: the images are ``uint8``.
+        layout: Order of the axes; ``None``: determined from the shape.
 
     Attributes:
         description: The file's path.
-        names: ``"000000"``, ``"000001"``, …: the places along the first axis.
-        warnings: Of values that were clipped, or are all in half of the range.
+        names: ``"000000"``, ``"000001"``, …: positions along the first axis.
+        warnings: Warnings about values that were clipped, or are all in half of the range.
         size: Width and height of the images, in pixels.
 
     Raises:
-        InputError: When the file is missing or broken, holds no batch of images or several, or
-            values of unknown range.
-        ResourceError: When the disk is too full for the temporary file.
+        InputError: If the file is missing or broken, does not contain exactly one batch of images,
+            or has values of unknown range.
+        ResourceError: If the disk is too full for the temporary file.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class ArraySource:
 
     @property
     def warnings(self) -> Sequence[tuple[str, str]]:
-        """Those of the values."""
+        """Warnings about the values."""
         return self._converter.warnings
 
     def __getstate__(self) -> dict[str, Any]:
@@ -155,16 +155,16 @@ class ArraySource:
         self._file: BinaryIO | None = None
 
     def prepare(self) -> tuple[Path, int]:
-        """Check the values against their checksum, so that single images can be read.
+        """Verify the checksum of the values, so that single images can be read.
 
-        Done at the first read by itself; before processes are forked, better at once.
+        Done automatically at the first read; call it before forking processes.
 
         Returns:
-            The file that the values are read from, and where in it they begin.
+            The file from which values are read, and their position in it.
 
         Raises:
-            InputError: When the values do not have their checksum.
-            ResourceError: When the disk is too full for the temporary file.
+            InputError: If the checksum is wrong.
+            ResourceError: If the disk is too full for the temporary file.
         """
         with self._lock:
             if self._place is None:
@@ -180,22 +180,22 @@ class ArraySource:
             return self._place
 
     def _keep(self, file: BinaryIO) -> BinaryIO:
-        """Close a file when this object is gone, and not before."""
+        """Keep a file open until this object is deleted."""
         self._file = file
         weakref.finalize(self, file.close)
         return file
 
     def pixels(self, index: int) -> npt.NDArray[np.uint8]:
-        """One image as an array.
+        """Return one image as an array.
 
         Args:
-            index: Its place, 0 … N − 1.
+            index: Its position, 0 … N − 1.
 
         Returns:
             ``uint8``, H × W × C with 1, 3 or 4 channels.
 
         Raises:
-            ImageError: When it cannot be read.
+            ImageError: If it cannot be read.
         """
         index = range(self._arrangement.n)[index]
         length = self._length
@@ -205,31 +205,31 @@ class ArraySource:
                 file = self._file or self._keep(open(place, "rb"))  # noqa: SIM115
             data = os.pread(file.fileno(), length, offset + index * length)
         except OSError as error:
-            raise ImageError(f"it cannot be read: {error.strerror or error}") from None
+            raise ImageError(f"cannot read it: {error.strerror or error}") from None
         if len(data) < length:
-            raise ImageError(f"it is cut off: {len(data)} of its {length} bytes are there")
+            raise ImageError(f"it is truncated: {len(data)} of {length} bytes")
         image = self._shaped(np.frombuffer(data, self._chosen.dtype), 1)[0]
         return np.moveaxis(np.asarray(self._converter.map(image)), 0, 2)
 
     def read(self, index: int) -> bytes:
-        """One image as an encoded file; see :meth:`ImageSource.read`."""
+        """Return one image as an encoded file; see :meth:`ImageSource.read`."""
         return image_file(np.moveaxis(self.pixels(index), 2, 0))
 
     @property
     def _length(self) -> int:
-        """Of one image, in bytes."""
+        """Return the bytes of one image."""
         found = self._arrangement
         return found.height * found.width * found.channels * self._chosen.dtype.itemsize
 
     def _shaped(self, values: npt.NDArray[Any], n: int) -> npt.NDArray[Any]:
-        """The values of some images as N × C × H × W."""
+        """Return the values of some images as N × C × H × W."""
         return np.asarray(channels_first(values, self._arrangement._replace(n=n)))
 
     def _check_values(self) -> None:
-        """Go through the values once, to know whether they can be images, and how many clip.
+        """Read all values once, to check that they can be images and to count clipped ones.
 
         Raises:
-            InputError: See :class:`~gan_metrics.images.in_memory.PixelConverter`.
+            InputError: As for :class:`~gan_metrics.images.in_memory.PixelConverter`.
         """
         place, offset = self.prepare()
         step = max(1, _CHECKED // self._length)
@@ -241,7 +241,7 @@ class ArraySource:
                 self._converter.check(self._shaped(values, n), start)
 
     def _unpacked(self, chosen: StoredArray) -> Path:
-        """The member's bytes in a file of their own, for as long as this object lives."""
+        """Unpack the member to its own file, which lives as long as this object."""
         assert chosen.member is not None  # noqa: S101
         self._copy = Temporary("images.npy")
         with self._copy.create() as target, contextlib.ExitStack() as stack:
@@ -252,10 +252,10 @@ class ArraySource:
 
 
 def _copy(archive: BinaryIO, member: zipfile.ZipInfo, target: BinaryIO | None) -> None:
-    """Read a member from end to end, which checks it, and write it out if wanted.
+    """Read a member completely, which verifies it, and write it to a file if requested.
 
     Raises:
-        ResourceError: When it cannot be written.
+        ResourceError: If it cannot be written.
     """
     with zipfile.ZipFile(archive) as opened, opened.open(member) as packed:
         while piece := packed.read(_PIECE):
@@ -271,7 +271,7 @@ def _is_batch(array: StoredArray) -> bool:
 
 
 def _choose(path: Path, found: Mapping[str, StoredArray]) -> StoredArray:
-    """The array that holds the images, or the one that comes nearest to it."""
+    """Return the array of images, or the most similar one."""
     if (first := found.get(_FIRST, found.get(""))) is not None and len(first.shape) >= 3:
         return first
     kinds = (
@@ -286,17 +286,17 @@ def _choose(path: Path, found: Mapping[str, StoredArray]) -> StoredArray:
         return candidates[0]
     if candidates:
         raise InputError(
-            f"{path} holds several batches of images ({', '.join(a.key for a in candidates)}); "
-            f"save the one that is meant alone, or as {_FIRST}"
+            f"{path} contains several batches of images ({', '.join(a.key for a in candidates)}); "
+            f"save one of them in its own file, or as {_FIRST}"
         )
     held = ", ".join(f"{a.key} ({a.dtype}, {a.shape})" for a in list(found.values())[:8])
-    raise InputError(f"{path} holds {held or 'no arrays'} and no batch of images; {_EXPECTED}")
+    raise InputError(f"{path} contains {held or 'no arrays'} but no batch of images; {_EXPECTED}")
 
 
 def _arrangement(array: StoredArray, layout: str | None) -> Arrangement:
     if array.fortran and len(array.shape) > 1:
         raise InputError(
-            f"{_named(array)} has the shape {array.shape}, and its first axis runs fastest; save "
+            f"{_named(array)} has the shape {array.shape} in Fortran order; save "
             "np.ascontiguousarray(images)"
         )
     return batch_arrangement(array.shape, _named(array), layout)

@@ -1,4 +1,4 @@
-"""What every source of images is."""
+"""The interface of image sources."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class ImageSource(Protocol):
     """A set of encoded images in a stable order.
 
     Attributes:
-        description: What it is, for a person.
+        description: Description of the source.
         names: The name of each image, unique within the source.
-        warnings: Pairs of a code and a message about what was and was not taken.
+        warnings: Pairs of a code and a message, for example about files that were not used.
 
-    A source whose :meth:`read` runs a generator of the user has an attribute ``draws``, ``True``.
+    A source whose :meth:`read` runs a user's generator has an attribute ``draws``, ``True``.
     """
 
     @property
@@ -29,10 +29,10 @@ class ImageSource(Protocol):
     def warnings(self) -> Sequence[tuple[str, str]]: ...  # noqa: D102
 
     def read(self, index: int) -> bytes:
-        """The encoded bytes of one image.
+        """Return the encoded bytes of one image.
 
         Raises:
-            ImageError: When they cannot be read.
-            ResourceError: When this is no fault of the image.
+            ImageError: If they cannot be read.
+            ResourceError: If the failure is not caused by the image.
         """
         ...

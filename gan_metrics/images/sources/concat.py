@@ -1,4 +1,4 @@
-"""Several sources as one: shards, and whatever a pattern names."""
+"""Several sources as one: shards, or the matches of a pattern."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["ConcatSource"]
 
 
 class ConcatSource:
-    """Sources one after the other.
+    """Several sources in order.
 
     Args:
-        description: What they are together.
-        sources: Name of a part to the part; a part's name stands before those of its images.
+        description: Description of the whole.
+        sources: Pairs of a name and a source; the name is the prefix of its images' names.
 
     Attributes:
         names: ``part/name``.
-        warnings: Those of all parts.
+        warnings: Warnings of all parts.
     """
 
     def __init__(self, description: str, sources: Sequence[tuple[str, ImageSource]]) -> None:
@@ -31,7 +31,7 @@ class ConcatSource:
         self.warnings = [warning for part in self._parts for warning in part.warnings]
 
     def read(self, index: int) -> bytes:
-        """The bytes of one image; see :meth:`ImageSource.read`."""
+        """Return the bytes of one image; see :meth:`ImageSource.read`."""
         index = range(len(self.names))[index]
         which = bisect.bisect_right(self._ends, index)
         part = self._parts[which]

@@ -1,4 +1,4 @@
-"""Files that a text or a table lists, or that a pattern names."""
+"""Image files from a text file or table, or from a pattern."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ EXTENSIONS = frozenset((".csv", ".lst", ".tsv", ".txt"))
 """Lower-case extensions of files that list images."""
 
 COLUMNS = ("path", "file", "file_name", "filename", "image", "name")
-"""Of a table, those that may hold the paths."""
+"""Names of table columns that can hold paths."""
 
 
 class FilesSource:
-    """Image files in the order in which they are given.
+    """Image files in a given order.
 
     Args:
-        description: What they are together.
-        root: The folder that relative paths begin at.
-        names: Their paths.
+        description: Description of the list.
+        root: The folder of relative paths.
+        names: The paths.
 
     Attributes:
-        names: The same.
-        warnings: None.
+        names: The paths.
+        warnings: Always empty.
 
     Raises:
-        InputError: When a path is there twice, or there is none.
+        InputError: If a path is repeated, or there are no paths.
     """
 
     warnings = ()
@@ -42,32 +42,32 @@ class FilesSource:
     def __init__(self, description: str, root: Path, names: Sequence[str]) -> None:
         self.description, self._root, self.names = description, root, list(names)
         if not self.names:
-            raise InputError(f"{description} names no image")
+            raise InputError(f"{description} contains no image")
         if len(set(self.names)) < len(self.names):
             twice = next(name for name in self.names if self.names.count(name) > 1)
-            raise InputError(f"{description} names {twice!r} twice; an image counts once")
+            raise InputError(f"{description} contains {twice!r} twice; list each image once")
 
     def read(self, index: int) -> bytes:
-        """The bytes of one file; see :meth:`ImageSource.read`."""
+        """Return the bytes of one file; see :meth:`ImageSource.read`."""
         return read_file(self._root / self.names[index])
 
 
 def list_files(path: Path) -> FilesSource:
-    """The images that a text names line by line, or a table in a column.
+    """Return the images listed in a text file, line by line, or in a column of a table.
 
     Args:
-        path: A text (lines that are empty or begin with ``#`` are left out), or a ``.csv`` or
-            ``.tsv`` whose first line names its columns. Paths are relative to its folder.
+        path: A text file (empty lines and lines starting with ``#`` are skipped), or a ``.csv`` or
+            ``.tsv`` with a header line. Paths are relative to its folder.
 
     Raises:
-        InputError: When it cannot be read, has no such column, or names no image.
+        InputError: If it is unreadable, has no such column, or lists no image.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
     except OSError as error:
         raise unreadable(path, error) from None
     if "\0" in text:
-        raise InputError(f"{path} is no text, and so no list of images")
+        raise InputError(f"{path} is not text, so it cannot be a list of images")
     if path.suffix.lower() not in (".csv", ".tsv"):
         lines = (line.strip("\r") for line in text.split("\n"))
         names = [line for line in lines if line.strip() and not line.startswith("#")]
@@ -76,19 +76,19 @@ def list_files(path: Path) -> FilesSource:
     try:
         rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
-        raise InputError(f"{path} is no table: {error}") from None
+        raise InputError(f"{path} is not a valid table: {error}") from None
     header = list(rows[0]) if rows else []
     column = next((name for name in COLUMNS if name in header), None)
     if column is None:
         raise InputError(
-            f"{path} has the columns {', '.join(map(str, header)) or 'none'}; expected one named "
+            f"{path} has the columns {', '.join(map(str, header)) or 'none'}; expected a column "
             f"{', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}"
         )
     if empty := next((i for i, row in enumerate(rows, 2) if not row[column]), None):
-        raise InputError(f"{path}, line {empty}: there is no {column}")
+        raise InputError(f"{path}, line {empty}: the column {column} is empty")
     return FilesSource(str(path), path.parent, [row[column] for row in rows])
 
 
 def matches(pattern: str) -> list[str]:
-    """What a pattern with ``*``, ``?``, ``[…]`` or ``**`` names, sorted by bytes."""
+    """Return the files that match a pattern with ``*``, ``?``, ``[…]`` or ``**``, sorted."""
     return sorted(glob.glob(pattern, recursive=True), key=os.fsencode)

@@ -1,4 +1,4 @@
-"""Which names in a folder, an archive or a bucket are those of images."""
+"""Select the names of images in a folder, an archive or a bucket."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from gan_metrics.images.decode import EXTENSIONS
 __all__ = ["Listing", "is_image_name", "numbered"]
 
 _LITTER = "__MACOSX"
-"""A folder that one system's archiver puts beside the images."""
+"""A folder that macOS adds to archives."""
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a name ends like that of an image, whatever the case."""
+    """Whether a name has the extension of an image, in upper or lower case."""
     return os.path.splitext(name)[1].lower() in EXTENSIONS
 
 
 def numbered(n: int, stride: int = 1) -> list[str]:
-    """Names of images that have none: ``"000000"``, ``"000001"``, …, in the order of their bytes.
+    """Return names for images without names: ``"000000"``, ``"000001"``, …, in byte order.
 
     Args:
-        n: How many numbers there are.
-        stride: From one name to the next.
+        n: Number of names.
+        stride: Difference between consecutive numbers.
     """
     digits = max(6, len(str(n - 1)))
     return [f"{i:0{digits}d}" for i in range(0, n, stride)]
 
 
 class Listing:
-    """Sorts names into images and others, which are counted.
+    """Separates names of images from other names, which are counted.
 
     Args:
-        where: What is listed, for a person.
+        where: Description of the listed place.
 
     Attributes:
-        others: Kind of what is not taken, to how many there were.
+        others: Number of other files by kind.
     """
 
     def __init__(self, where: str) -> None:
@@ -46,7 +46,7 @@ class Listing:
         self.others: Counter[str] = Counter()
 
     def takes(self, name: str) -> bool:
-        """Whether a name, with ``/``, is that of an image; counts it if not."""
+        """Whether a name, with ``/``, is that of an image; other names are counted."""
         parts = [part for part in name.split("/") if part not in (".", "..")]
         if any(part.startswith(".") for part in parts):
             self.others["hidden"] += 1
@@ -61,27 +61,27 @@ class Listing:
 
     @property
     def seen(self) -> str:
-        """What is not taken, in words."""
+        """Description of the files that are not images."""
         return ", ".join(f"{n} {kind}" for kind, n in self.others.most_common(8))
 
     @property
     def warnings(self) -> list[tuple[str, str]]:
-        """A pair of a code and a message, if there is something that is not taken."""
+        """A warning if some files are not images."""
         if not self.others:
             return []
-        return [("other-files", f"{self._where}: not taken for images: {self.seen}")]
+        return [("other-files", f"{self._where}: files that are not images: {self.seen}")]
 
     def nothing_found(self, also: str = "") -> InputError:
-        """The error where there is no image.
+        """Return the error for a place without images.
 
         Args:
-            also: What else was seen there.
+            also: Further description of what was found.
         """
         if not self.others and not also:
             return InputError(f"{self._where} is empty; expected images")
-        seen = [f"it holds {self.seen}"] if self.others else []
+        seen = [f"it contains {self.seen}"] if self.others else []
         seen += [also] if also else []
         return InputError(
-            f"{self._where} holds no images: {'; '.join(seen)}. "
-            f"Taken for images are {' '.join(sorted(EXTENSIONS))}"
+            f"{self._where} contains no images: {'; '.join(seen)}. "
+            f"Images have the extensions {' '.join(sorted(EXTENSIONS))}"
         )

@@ -14,23 +14,23 @@ __all__ = ["FolderSource", "read_file"]
 
 
 class FolderSource:
-    """Every file below a folder whose extension is that of an image, sorted by relative path.
+    """Every file in a folder with the extension of an image, sorted by relative path.
 
-    Links are followed; a link that leads back to a folder above itself is not entered again.
-    Hidden files and folders (``.name``) are not images; they and files with other extensions are
-    counted in :attr:`warnings`.
+    Links are followed; a link to a parent folder is not followed twice. Hidden files and folders
+    (``.name``) are not images; they and files with other extensions are counted in
+    :attr:`warnings`.
 
     Args:
         root: The folder.
-        recursive: Whether to go into the folders below it.
+        recursive: Whether to read subfolders.
 
     Attributes:
         description: The folder's path.
         names: Paths relative to ``root``, with ``/``, sorted by their bytes.
-        warnings: A pair ``("other-files", message)`` if there were files that are not taken.
+        warnings: A pair ``("other-files", message)`` if there are other files.
 
     Raises:
-        InputError: When the folder cannot be listed or holds no image.
+        InputError: If the folder cannot be listed or contains no image.
     """
 
     def __init__(self, root: Path, *, recursive: bool = True) -> None:
@@ -42,12 +42,12 @@ class FolderSource:
         self._list("", found, frozenset(), recursive, listing)
         self.names = sorted(found, key=os.fsencode)
         if not self.names:
-            unentered = f"{self._unentered} folders were not entered (--no-recursive)"
+            unentered = f"{self._unentered} subfolders were not read (--no-recursive)"
             raise listing.nothing_found(unentered if self._unentered else "")
         self.warnings = listing.warnings
 
     def read(self, index: int) -> bytes:
-        """The bytes of one file; see :meth:`ImageSource.read`."""
+        """Return the bytes of one file; see :meth:`ImageSource.read`."""
         return read_file(os.path.join(self.root, self.names[index]))
 
     def _list(
@@ -63,7 +63,7 @@ class FolderSource:
             status = folder.stat()
             entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
         except OSError as error:
-            raise InputError(f"{folder} cannot be listed: {error.strerror or error}") from None
+            raise InputError(f"cannot list {folder}: {error.strerror or error}") from None
         here = (status.st_dev, status.st_ino)
         if here in above:
             return
@@ -79,10 +79,10 @@ class FolderSource:
 
 
 def read_file(path: str | Path) -> bytes:
-    """The bytes of a regular file.
+    """Return the bytes of a regular file.
 
     Raises:
-        ImageError: When it is none, or cannot be read.
+        ImageError: If it is not a regular file, or cannot be read.
     """
     try:
         file = os.open(path, _TO_READ)
@@ -97,7 +97,7 @@ def read_file(path: str | Path) -> bytes:
             os.close(file)
     except OSError as error:
         check_files_left(error)
-        raise ImageError(f"it cannot be read: {error.strerror or error}") from None
+        raise ImageError(f"cannot read it: {error.strerror or error}") from None
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
@@ -105,12 +105,12 @@ _TO_READ = (
     os.O_RDONLY
     | getattr(os, "O_BINARY", 0)
     | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for a writer
+    | getattr(os, "O_NONBLOCK", 0)  # opening a pipe would block
 )
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link in a circle, or out of bounds: reading it will say so, by its name
+    except OSError:  # a broken link: reading it reports the error
         return False

@@ -1,4 +1,4 @@
-"""A dataset in an HDF5 file."""
+"""Images in a dataset of an HDF5 file."""
 
 from __future__ import annotations
 
@@ -28,30 +28,29 @@ __all__ = ["EXTENSIONS", "Hdf5Source"]
 EXTENSIONS = frozenset((".h5", ".hdf5"))
 
 _CHECKED = 1 << 26
-"""Bytes of a dataset whose values are checked at once."""
+"""Bytes of values that are checked at a time."""
 
 
 class Hdf5Source:
-    """The images of a dataset: pixels, or one encoded file in each place.
+    """The images of a dataset: pixels, or one encoded file per entry.
 
-    The type and the shape of pixels: see :mod:`gan_metrics.images.in_memory`.
+    For the type and shape of pixels see :mod:`gan_metrics.images.in_memory`.
 
-    What leads out of the file, by a link, a virtual dataset or storage elsewhere, is not followed.
+    External links, virtual datasets and external storage are not followed.
 
     Args:
         path: The file.
         dataset: The dataset's path in it; ``None``: the only one that can hold images.
-        value_range: The values that are black and white; ``None``: pixels are ``uint8``.
-        layout: The order of the axes; ``None``: by the shape.
+        value_range: Values of black and white; ``None``: pixels are ``uint8``.
+        layout: Order of the axes; ``None``: determined from the shape.
 
     Attributes:
-        description: The file's path, and the dataset's.
-        names: ``"000000"``, ``"000001"``, …: the places along the first axis.
-        warnings: Of values that were clipped, or are all in half of the range.
+        description: The paths of the file and of the dataset.
+        names: ``"000000"``, ``"000001"``, …: positions along the first axis.
+        warnings: Warnings about values that were clipped, or are all in half of the range.
 
     Raises:
-        InputError: When it is broken, or the dataset is not there, leads elsewhere or holds no
-            images.
+        InputError: If the file is broken, or the dataset is missing, external or without images.
     """
 
     _lock: ProcessLock
@@ -81,8 +80,8 @@ class Hdf5Source:
                 count = int(file[chosen].shape[0])
         except InputError:
             raise
-        except Exception as error:  # h5py has no kinds of its own
-            raise InputError(f"{path} is broken or no HDF5 file: {error}") from None
+        except Exception as error:  # h5py has no exceptions of its own
+            raise InputError(f"{path} is broken or not an HDF5 file: {error}") from None
         self._dataset, self._count = chosen, count
         self.description = f"{path}:{chosen}"
         self.names = numbered(count)
@@ -96,15 +95,15 @@ class Hdf5Source:
         self._reset()
 
     def read(self, index: int) -> bytes:
-        """The bytes of one image, as a PPM or PGM where it is pixels; see :class:`ImageSource`."""
+        """Return the bytes of one image, pixels as PPM or PGM; see :class:`ImageSource`."""
         index = range(self._count)[index]
         try:
             with self._lock:
-                if self._owner != os.getpid():  # a file that is open is not for two processes
+                if self._owner != os.getpid():  # processes must not share an open file
                     self._file, self._owner = self._opened(), os.getpid()
                 value = np.asarray(self._file[self._dataset][index])
-        except Exception as error:  # h5py has no kinds of its own
-            raise ImageError(f"it cannot be read: {error}") from None
+        except Exception as error:  # h5py has no exceptions of its own
+            raise ImageError(f"cannot read it: {error}") from None
         if self._arrangement is None:
             return value.tobytes()
         image = channels_first(value, self._arrangement._replace(n=1))[0]
@@ -112,11 +111,11 @@ class Hdf5Source:
 
     @property
     def warnings(self) -> Sequence[tuple[str, str]]:
-        """Those of the values."""
+        """Warnings about the values."""
         return self._converter.warnings
 
     def _check_values(self, dataset: Any, found: Arrangement) -> None:
-        """Go through values that are not ``uint8`` once, to know whether they can be images."""
+        """Read values that are not ``uint8`` once, to check that they can be images."""
         if dataset.dtype == np.uint8:
             return
         step = max(1, _CHECKED // max(1, dataset.dtype.itemsize * math.prod(dataset.shape[1:])))
@@ -135,7 +134,7 @@ class Hdf5Source:
 
 
 def _datasets(group: Any, path: Path, prefix: str = "") -> dict[str, Any]:
-    """Every dataset of a file by its path, without following links that lead out of it."""
+    """Return the datasets of a file by path, without following external links."""
     h5py = require("h5py", "formats")
     found: dict[str, Any] = {}
     for name in group:
@@ -143,7 +142,7 @@ def _datasets(group: Any, path: Path, prefix: str = "") -> dict[str, Any]:
             continue
         child = group[name]
         if isinstance(child, h5py.Group):
-            if len(prefix.split("/")) < 16:  # hard links can make circles
+            if len(prefix.split("/")) < 16:  # hard links can form cycles
                 found.update(_datasets(child, path, f"{prefix}{name}/"))
         elif isinstance(child, h5py.Dataset):
             found[prefix + name] = child
@@ -151,28 +150,28 @@ def _datasets(group: Any, path: Path, prefix: str = "") -> dict[str, Any]:
 
 
 def _choose(path: Path, found: dict[str, Any], wanted: str | None) -> str:
-    """The path of the dataset that is wanted, or of the only one that can hold images.
+    """Return the path of the requested dataset, or of the only one that can hold images.
 
     Args:
-        path: Of the file.
-        found: Path to dataset.
-        wanted: The path that was named.
+        path: Path of the file.
+        found: Datasets by path.
+        wanted: The requested path, or ``None``.
     """
     if wanted is not None:
         wanted = wanted.strip("/")
         if wanted not in found:
             raise InputError(
-                f"{path} has no dataset {wanted!r} in itself (links to other files are not "
+                f"{path} does not contain the dataset {wanted!r} (links to other files are not "
                 f"followed); it has {', '.join(list(found)[:8]) or 'none'}"
             )
         return wanted
     possible = [name for name, one in found.items() if _holds_images(one)]
-    if not possible:  # whose type or shape is explained when it is opened
+    if not possible:  # opening it reports its type or shape
         possible = [name for name, one in found.items() if one.ndim > 2]
     if len(possible) != 1:
         held = ", ".join(f"{name} ({one.dtype}, {one.shape})" for name, one in found.items())
         raise InputError(
-            f"{path} holds {held or 'nothing'}; name the dataset of images, as in {path}:images"
+            f"{path} contains {held or 'nothing'}; name the dataset of images, as in {path}:images"
         )
     return possible[0]
 
@@ -193,7 +192,7 @@ def _holds_files(dataset: Any) -> bool:
 
 
 def _is_encoded(kind: Any) -> bool:
-    """Whether an entry is a piece of bytes."""
+    """Whether entries of this type are encoded files."""
     base = require("h5py", "formats").check_vlen_dtype(kind)
     return bool(base == np.uint8 or kind.kind == "V")
 
@@ -202,5 +201,6 @@ def _refuse_elsewhere(path: Path, file: Any, name: str) -> None:
     dataset = file[name]
     if dataset.is_virtual or dataset.external:
         raise InputError(
-            f"{path}:{name} has its values in other files, which are not read; copy them into one"
+            f"{path}:{name} stores its values in other files, which are not read; copy them into "
+            "one file"
         )

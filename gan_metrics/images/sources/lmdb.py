@@ -1,4 +1,4 @@
-"""An LMDB database of encoded images."""
+"""Encoded images in an LMDB database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gan_metrics.utils.optional import require
 __all__ = ["LmdbSource", "is_lmdb"]
 
 _MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*", b"P5", b"P6")
-"""What encoded images begin with."""
+"""First bytes of encoded images."""
 
 
 def is_lmdb(path: Path) -> bool:
@@ -24,7 +24,7 @@ def is_lmdb(path: Path) -> bool:
 
 
 class LmdbSource:
-    """Every entry of a database that begins as an image does, sorted by key.
+    """Every entry of a database that starts like an image, sorted by key.
 
     Args:
         path: Its folder or file.
@@ -32,10 +32,10 @@ class LmdbSource:
     Attributes:
         description: The path.
         names: The keys, as text.
-        warnings: A pair ``("other-files", message)`` if there were entries that are no images.
+        warnings: A pair ``("other-files", message)`` if some entries are not images.
 
     Raises:
-        InputError: When it is broken or holds no image.
+        InputError: If it is broken or contains no image.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,29 +50,29 @@ class LmdbSource:
                         self._keys.append(bytes(key))
                     else:
                         others += 1
-        except Exception as error:  # lmdb's own kinds
-            raise InputError(f"{path} is broken or no LMDB database: {error}") from None
+        except Exception as error:  # lmdb has exceptions of its own
+            raise InputError(f"{path} is broken or not an LMDB database: {error}") from None
         if not self._keys:
-            raise InputError(f"{path} holds no images, and {others} other entries")
+            raise InputError(f"{path} contains no images, but {others} other entries")
         self.names = [key.decode("utf-8", "backslashreplace") for key in self._keys]
-        told = f"{path}: {others} entries are not taken for images"
-        self.warnings = [("other-files", told)] if others else []
+        message = f"{path}: {others} entries are not images"
+        self.warnings = [("other-files", message)] if others else []
 
     def read(self, index: int) -> bytes:
-        """The bytes of one image; see :meth:`ImageSource.read`."""
+        """Return the bytes of one image; see :meth:`ImageSource.read`."""
         key = self._keys[index]
         try:
             with _opened(self._path, os.getpid()).begin() as transaction:
                 data = transaction.get(key)
-        except Exception as error:  # lmdb's own kinds
-            raise ImageError(f"it cannot be read: {error}") from None
+        except Exception as error:  # lmdb has exceptions of its own
+            raise ImageError(f"cannot read it: {error}") from None
         if data is None:
-            raise ImageError("it is gone from the database")
+            raise ImageError("it was deleted from the database")
         return bytes(data)
 
 
 def _check_length(path: Path) -> None:
-    """The library maps the file, and a page that is not there would end the process."""
+    """Check the file's length, because reading a missing page would crash the process."""
     database = _opened(path, os.getpid())
     needs = (database.info()["last_pgno"] + 1) * database.stat()["psize"]
     has = os.path.getsize(path / "data.mdb" if path.is_dir() else path)
@@ -82,7 +82,7 @@ def _check_length(path: Path) -> None:
 
 @functools.lru_cache(maxsize=16)
 def _opened(path: Path, process: int) -> Any:
-    """A database; a process must not open it twice, nor use what its parent has opened."""
+    """Open a database once per process; it must not be opened twice, nor inherited by a fork."""
     del process
     return require("lmdb", "formats").open(
         os.fspath(path), subdir=path.is_dir(), readonly=True, lock=False, create=False

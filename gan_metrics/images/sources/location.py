@@ -1,4 +1,4 @@
-"""Where bytes lie: a file of this machine, or one that fsspec reaches."""
+"""Locations of files and folders: local paths, and URLs that fsspec can open."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _SCHEMES = frozenset(
     ("abfs", "abfss", "az", "gcs", "gs", "hf", "http", "https", "memory", "oss", "r2", "s3")
 )
-"""Those of stores. Others run programs or read other files of this machine."""
+"""Supported URL schemes. Others execute programs or read local files."""
 
 
 def is_remote(path: object) -> bool:
-    """Whether a path is the URL of a place that fsspec reaches.
+    """Whether a path is a supported URL.
 
     Raises:
-        UsageError: When it is a URL of another kind.
+        UsageError: If it is another kind of URL.
     """
     if not isinstance(path, str):
         return False
@@ -47,15 +47,15 @@ def is_remote(path: object) -> bool:
         return False
     if found.start() or found[1].lower() not in _SCHEMES or "::" in path:
         raise UsageError(
-            f"{path}: images are read from {', '.join(sorted(_SCHEMES))} and from files; "
-            "not from other URLs, nor from chains of them"
+            f"{path}: supported are local files and the URL schemes {', '.join(sorted(_SCHEMES))}; "
+            "other URLs and chains of URLs are not read"
         )
     return True
 
 
 @dataclass(frozen=True)
 class Location:
-    """A file or folder, here or remote.
+    """A local or remote file or folder.
 
     Attributes:
         url: A path, or a URL.
@@ -77,26 +77,26 @@ class Location:
         """Whether it is a folder."""
         if not self.remote:
             return os.path.isdir(self.url)
-        if self.url.lower().startswith("http"):  # a page is no folder, but that of one may be
+        if self.url.lower().startswith("http"):  # web servers list folders as pages
             return self.url.endswith("/")
         system, path = self._system()
         return bool(_reached(self.url, lambda: system.isdir(path)))
 
     def exists(self) -> bool:
-        """Whether something is there; of a web page only reading it can tell."""
+        """Whether it exists; for a web page only reading it can tell."""
         if not self.remote:
             return os.path.lexists(self.url)
         system, path = self._system()
-        if self.url.lower().startswith("http"):  # fsspec takes a server's fault for absence
+        if self.url.lower().startswith("http"):  # fsspec reports server errors as missing files
             return True
         return bool(_reached(self.url, lambda: system.exists(path)))
 
     def files(self) -> list[str]:
-        """Of a remote folder, the names of all files below it, in no order.
+        """Return the names of all files in a remote folder, unsorted.
 
         Raises:
-            InputError: When it cannot be listed.
-            ResourceError: When the network gives out.
+            InputError: If it cannot be listed.
+            ResourceError: If the network fails.
         """
         system, path = self._system()
         found = _reached(self.url, lambda: system.find(path))
@@ -105,7 +105,7 @@ class Location:
         return [name.removeprefix(root) for name in names if name.startswith(root)]
 
     def matches(self) -> list[str]:
-        """The URLs that a remote pattern with ``*`` names, sorted by their bytes.
+        """Return the URLs that match a remote pattern with ``*``, sorted by their bytes.
 
         Raises:
             InputError, ResourceError: As for :meth:`files`.
@@ -114,26 +114,26 @@ class Location:
         found = _reached(self.url, lambda: system.glob(path))
         return sorted((str(system.unstrip_protocol(one)) for one in found), key=str.encode)
 
-    def below(self, name: str) -> Location:
-        """A file in this folder."""
+    def child(self, name: str) -> Location:
+        """Return a file in this folder."""
         return Location(self.url.rstrip("/") + "/" + name)
 
     def size(self) -> int:
-        """The length in bytes."""
+        """Return the length in bytes."""
         if not self.remote:
             return os.path.getsize(self.url)
         system, path = self._system()
         size = _reached(self.url, lambda: system.size(path))
         if size is None:
-            raise InputError(f"{self.url}: its server does not say how long it is; download it")
+            raise InputError(f"{self.url}: its server does not state its length; download it")
         return int(size)
 
     def open(self) -> BinaryIO:
-        """The bytes, as a file that can be sought in.
+        """Open it as a seekable file.
 
         Raises:
-            InputError: When it is not there, or must not be read.
-            ResourceError: When the network gives out.
+            InputError: If it does not exist, or access is denied.
+            ResourceError: If the network fails.
         """
         if not self.remote:
             try:
@@ -146,7 +146,7 @@ class Location:
         return cast("BinaryIO", found)
 
     def read(self, start: int | None = None, size: int | None = None) -> bytes:
-        """Some bytes, or all of them; fewer where it ends before.
+        """Return some of its bytes, or all; fewer at its end.
 
         Raises:
             InputError, ResourceError: As for :meth:`open`.
@@ -165,18 +165,18 @@ class Location:
             return bytes(_reached(self.url, lambda: system.cat_file(path)))
         data = bytes(_reached(self.url, lambda: system.cat_file(path, start=start, end=end)))
         if size is not None and len(data) > size:
-            raise InputError(f"{self.url}: its server gives no parts of a file; download it")
+            raise InputError(f"{self.url}: its server does not send parts of files; download it")
         return data
 
     def has_parts(self) -> bool:
-        """Whether parts of it can be read, and not only all of it."""
+        """Whether parts of it can be read."""
         try:
             return not self.remote or len(self.read(0, 1)) <= 1
         except InputError:
             return False
 
     def fetch(self) -> Temporary:
-        """A copy of a remote file, under the same name.
+        """Download a remote file to a temporary copy of the same name.
 
         Raises:
             InputError, ResourceError: As for :meth:`open`.
@@ -187,31 +187,31 @@ class Location:
         return copy
 
     @contextlib.contextmanager
-    def speaks_for(self, copy: Temporary) -> Iterator[None]:
-        """Errors about a copy name the place that it is of."""
+    def named_in_errors(self, copy: Temporary) -> Iterator[None]:
+        """Replace the path of a copy by this location in errors of this block."""
         try:
             yield
         except GanMetricsError as error:
-            raise type(error)(self.as_of(copy, str(error))) from None
+            raise type(error)(self.replace_path(copy, str(error))) from None
 
-    def as_of(self, copy: Temporary, text: str) -> str:
-        """A text about a copy, as one about the place that it is of."""
+    def replace_path(self, copy: Temporary, text: str) -> str:
+        """Return a text with the path of a copy replaced by this location."""
         return text.replace(os.fspath(copy.path), self.url)
 
     def _system(self) -> tuple[Any, str]:
         if settings.offline() and not self.url.startswith("memory:"):
             raise InputError(
-                f"{self.url} is remote, and GAN_METRICS_OFFLINE forbids connections; unset it, or "
-                "copy the images here"
+                f"{self.url} is remote, but GAN_METRICS_OFFLINE forbids connections; unset it, or "
+                "copy the images to this machine"
             )
         fsspec = require("fsspec", "remote")
-        web = self.url.lower().startswith("http")  # where proxies are not asked unless told to
+        web = self.url.lower().startswith("http")  # proxies must be enabled explicitly
         options = {"client_kwargs": {"trust_env": True}} if web else {}
         try:
             system, path = fsspec.core.url_to_fs(self.url, **options)
         except ImportError as error:
             raise UsageError(
-                f"{self.url}: {error}; pip install 'gan-metrics[remote]' brings what most need"
+                f"{self.url}: {error}; pip install 'gan-metrics[remote]' installs most libraries"
             ) from None
         except ValueError as error:
             raise UsageError(f"{self.url}: {error}") from None
@@ -219,10 +219,10 @@ class Location:
 
 
 class _RemoteFile:
-    """A file of fsspec; what the web answers to a read is told, and asked again, as elsewhere here.
+    """A file of fsspec whose failing reads are retried and reported like other web requests.
 
     Args:
-        url: Where it is.
+        url: Its URL.
         file: The file.
     """
 
@@ -230,12 +230,12 @@ class _RemoteFile:
         self._url, self._file = url, file
 
     def read(self, size: int = -1) -> bytes:
-        """So many bytes from here on, or all that follow."""
+        """Return this many bytes from the current position, or all that follow."""
         try:
             return bytes(self._file.read(size))
         except Exception as error:
             if not type(error).__module__.startswith("aiohttp"):
-                raise  # of what is in the file, not of the way to it
+                raise  # an error in the file, not of the network
             return bytes(_reached(self._url, lambda: self._file.read(size)))
 
     def __getattr__(self, name: str) -> object:
@@ -249,10 +249,10 @@ class _RemoteFile:
 
 
 def _reached(url: str, ask: Callable[[], _T]) -> _T:
-    """What a store answers; one that is busy or breaks off is asked again, as it says itself.
+    """Call a function that contacts a store, and retry if the store is busy or disconnects.
 
-    What is not there is told from a network that gives out: only the first is a fault of the
-    input, and neither is a broken image that can be left out.
+    Missing files are distinguished from network failures: only the former are errors of the input,
+    and neither is a broken image that can be skipped.
     """
     try:
         return download.with_retries(ask, _passes)
@@ -261,19 +261,20 @@ def _reached(url: str, ask: Callable[[], _T]) -> _T:
     except FileNotFoundError:
         raise NotFoundError(f"{url} does not exist") from None
     except PermissionError as error:
-        raise InputError(f"{url} must not be read: {error}") from None
-    except Exception as error:  # each store has its own
+        raise InputError(f"{url} is not accessible: {error}") from None
+    except Exception as error:  # each store has its own exceptions
         first = str(error).strip().partition("\n")[0]
         raise ResourceError(
-            f"{url} cannot be reached: {type(error).__name__}: {first}; run again, nothing is lost"
+            f"cannot reach {url}: {type(error).__name__}: {first}; run again, finished chunks are "
+            "in the cache"
         ) from None
 
 
 def _passes(error: Exception) -> bool:
-    """Whether a fault of the web may be gone the next time; other stores try again themselves."""
+    """Whether a web error may pass on retry; other stores retry themselves."""
     if not type(error).__module__.startswith("aiohttp"):
         return isinstance(error, ConnectionError | TimeoutError)
     status = getattr(error, "status", None)
-    if "Bad status line" in str(error):  # what was left on the line by the answer before this one
+    if "Bad status line" in str(error):  # rest of the previous answer
         return True
     return status in download.RETRIED if isinstance(status, int) and status >= 400 else True

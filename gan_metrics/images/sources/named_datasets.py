@@ -1,4 +1,4 @@
-"""Data sets by name: torchvision's, and those of Hugging Face's library."""
+"""Named data sets of torchvision and of Hugging Face's ``datasets``."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from gan_metrics.utils.validation import whole_number
 __all__ = ["PREFIXES", "is_saved_dataset", "named_dataset", "saved_dataset"]
 
 PREFIXES = ("torchvision:", "datasets:")
-"""Before the names of data sets."""
+"""Prefixes of named data sets."""
 
 
 def named_dataset(text: str) -> ImageSource:
-    """A data set by its name.
+    """Open a named data set.
 
     Args:
         text: ``torchvision:CIFAR10?root=data&train=false``: a class of ``torchvision.datasets``
-            and its arguments; or ``datasets:NAME?split=test&config=…&column=…&streaming=true&
-            take=1000``: one of the Hugging Face hub.
+            with its arguments; or ``datasets:NAME?split=test&config=…&column=…&streaming=true&
+            take=1000``: a data set from the Hugging Face hub.
 
     Raises:
         UsageError: For an unknown name or argument, or a missing extra.
-        InputError: When it is not there, or cannot be read.
+        InputError: If it does not exist, or cannot be read.
     """
     kind, _, rest = text.partition(":")
     name, _, query = rest.partition("?")
@@ -37,26 +37,26 @@ def named_dataset(text: str) -> ImageSource:
     if kind == "torchvision":
         return _of_torchvision(text, name, given)
     if any(part in ("", ".", "..") for part in name.split("/")) or name.count("/") > 1:
-        raise UsageError(f"{text}: expected NAME or OWNER/NAME of a data set of the hub")
+        raise UsageError(f"{text}: expected NAME or OWNER/NAME of a data set on the hub")
     return _of_hub(text, name, given)
 
 
 def is_saved_dataset(path: Path) -> bool:
-    """Whether a folder is what ``save_to_disk`` of Hugging Face's library wrote."""
+    """Whether a folder was written by ``save_to_disk`` of ``datasets``."""
     return (path / "dataset_info.json").is_file() and (path / "state.json").is_file()
 
 
 def saved_dataset(path: Path) -> ImageSource:
-    """What ``save_to_disk`` wrote.
+    """Open a folder written by ``save_to_disk``.
 
     Raises:
-        InputError: When it is broken, or has no column of images or several.
+        InputError: If it is broken, or does not have exactly one column of images.
     """
     datasets = require("datasets", "formats")
     try:
         data = datasets.load_from_disk(str(path))
-    except Exception as error:  # of many kinds
-        raise InputError(f"{path} cannot be read: {type(error).__name__}: {error}") from None
+    except Exception as error:  # it may raise anything
+        raise InputError(f"cannot read {path}: {type(error).__name__}: {error}") from None
     return DatasetSource(_images_of(str(path), data, None), str(path))
 
 
@@ -65,14 +65,14 @@ def _of_torchvision(text: str, name: str, given: dict[str, Any]) -> ImageSource:
     if name not in datasets.__all__:
         raise UsageError(f"{text}: torchvision.datasets has no {name!r}")
     if given.get("download") and settings.offline():
-        raise InputError(f"{text}: GAN_METRICS_OFFLINE forbids the download")
+        raise InputError(f"{text}: GAN_METRICS_OFFLINE forbids the download; unset it")
     try:
         data = getattr(datasets, name)(**given)
     except TypeError as error:
-        raise UsageError(f"{text}: {error}; arguments stand after ?, joined by &") from None
-    except Exception as error:  # each has its own
+        raise UsageError(f"{text}: {error}; arguments follow ?, separated by &") from None
+    except Exception as error:  # each class has its own exceptions
         raise InputError(
-            f"{text}: {error} — root=FOLDER says where it lies, and download=true fetches it"
+            f"{text}: {error} — root=FOLDER sets its folder, and download=true downloads it"
         ) from None
     return DatasetSource(data, text)
 
@@ -88,12 +88,12 @@ def _of_hub(text: str, name: str, given: dict[str, Any]) -> ImageSource:
         "data_files" in given or "data_dir" in given
     )
     if settings.offline() and not local:
-        raise InputError(f"{text} is on the hub, and GAN_METRICS_OFFLINE forbids connections")
+        raise InputError(f"{text} is on the hub, but GAN_METRICS_OFFLINE forbids connections")
     datasets = require("datasets", "formats")
     split = str(given.pop("split", "test"))
     try:
         data = datasets.load_dataset(name, given.pop("config", None), split=split, **given)
-    except Exception as error:  # of many kinds
+    except Exception as error:  # it may raise anything
         raise InputError(f"{text}: {type(error).__name__}: {error}") from None
     images = _images_of(text, data, column)
     if given.get("streaming"):
@@ -102,24 +102,24 @@ def _of_hub(text: str, name: str, given: dict[str, Any]) -> ImageSource:
 
 
 def _images_of(where: str, data: Any, column: str | None) -> Any:
-    """The data with its column of images alone, as the files' bytes or paths, under one name."""
+    """Return the data with only its column of images, as encoded bytes or paths, named image."""
     datasets = require("datasets", "formats")
     if isinstance(data, dict):
-        raise InputError(f"{where} has the splits {', '.join(data)}; name one of their folders")
+        raise InputError(f"{where} has the splits {', '.join(data)}; give one of their folders")
     found = [n for n, kind in (data.features or {}).items() if isinstance(kind, datasets.Image)]
     chosen = column or (found[0] if len(found) == 1 else None)
     if chosen not in (data.features or ()):
         raise InputError(
             f"{where} has the columns of images {', '.join(found) or 'none'}"
-            + (f", and not {column!r}" if column else "; name one with column=…")
+            + (f", but not {column!r}" if column else "; choose one with column=…")
         )
     data = data.select_columns([chosen])
     data = data if chosen == "image" else data.rename_column(chosen, "image")
-    return data.cast_column("image", datasets.Image(decode=False))  # to be decoded as all others
+    return data.cast_column("image", datasets.Image(decode=False))  # keep files encoded
 
 
 def _value(text: str) -> Any:
-    """A word of a query as a number or a truth value, if it is one."""
+    """Convert a word of a query to a number or truth value, if possible."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     return int(text) if text.lstrip("-").isdigit() else text

@@ -18,25 +18,25 @@ __all__ = ["ParquetSource"]
 
 _BYTES = "bytes"
 _KEPT = 2
-"""Row groups that are kept: threads read ahead of each other."""
+"""Row groups that are kept, because threads read ahead of each other."""
 
 
 class ParquetSource:
-    """The images of a column: bytes, or a struct with ``bytes`` as ``datasets`` writes it.
+    """The images of a column: bytes, or a struct with ``bytes`` as written by ``datasets``.
 
     Memory does not grow with the file: two of its row groups are held.
 
     Args:
-        given: The file, or the probe of it.
-        column: The column; ``None``: the only one of such a type, or that named ``image``.
+        given: The file, or its probe.
+        column: The column; ``None``: the only one of a suitable type, or the one named ``image``.
 
     Attributes:
         description: The file's path.
         names: ``"000000"``, ``"000001"``, …: the rows.
-        warnings: None.
+        warnings: Always empty.
 
     Raises:
-        InputError: When it is broken, or the column is not there or not the only one.
+        InputError: If it is broken, or the column is missing or ambiguous.
     """
 
     warnings = ()
@@ -58,8 +58,8 @@ class ParquetSource:
         column = found[0] if column is None and found else column
         if column not in found:
             raise InputError(
-                f"{path} has no column of images{f' named {column!r}' if column else ''}; those of "
-                f"bytes are: {', '.join(found) or 'none'}"
+                f"{path} has no column of images{f' named {column!r}' if column else ''}; columns "
+                f"of bytes: {', '.join(found) or 'none'}"
             )
         self._column = column
         about = _open(path).metadata
@@ -82,7 +82,7 @@ class ParquetSource:
         self._groups: OrderedDict[int, Any] = OrderedDict()
 
     def read(self, index: int) -> bytes:
-        """The bytes of one image; see :meth:`ImageSource.read`."""
+        """Return the bytes of one image; see :meth:`ImageSource.read`."""
         index = range(len(self.names))[index]
         which = bisect.bisect_right(self._ends, index)
         start = self._ends[which - 1] if which else 0
@@ -90,8 +90,8 @@ class ParquetSource:
             if which not in self._groups:
                 try:
                     table = _open(self._path).read_row_group(which, columns=[self._column])
-                except Exception as error:  # of pyarrow's kinds, and OSError
-                    raise ImageError(f"row group {which} cannot be read: {error}") from None
+                except Exception as error:  # pyarrow's exceptions, and OSError
+                    raise ImageError(f"cannot read row group {which}: {error}") from None
                 self._groups[which] = table.column(0)
                 if len(self._groups) > _KEPT:
                     self._groups.popitem(last=False)
@@ -99,7 +99,7 @@ class ParquetSource:
             cell = self._groups[which][index - start].as_py()
         data = cell.get(_BYTES) if isinstance(cell, dict) else cell
         if not data:
-            raise ImageError("there are no bytes in this row")
+            raise ImageError("this row has no bytes")
         return bytes(data)
 
 
@@ -107,5 +107,5 @@ def _open(path: Path) -> Any:
     parquet = require("pyarrow.parquet", "formats")
     try:
         return parquet.ParquetFile(path)
-    except Exception as error:  # of pyarrow's kinds, and OSError
-        raise InputError(f"{path} is broken or no Parquet file: {error}") from None
+    except Exception as error:  # pyarrow's exceptions, and OSError
+        raise InputError(f"{path} is broken or not a Parquet file: {error}") from None

@@ -1,4 +1,4 @@
-"""Images that are there as objects: arrays, tensors, Pillow's, and datasets and loaders of them."""
+"""Images in Python objects: arrays, tensors, Pillow images, and datasets and loaders of them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from gan_metrics.utils.array_types import AnyArray
 __all__ = ["ArrayImages", "DatasetSource", "IteratedSource", "is_dataset"]
 
 _CHECKED = 1 << 26
-"""Bytes of an array whose values are checked at once."""
+"""Bytes of values that are checked at a time."""
 
 
 def is_dataset(given: object) -> bool:
-    """Whether something has a length and gives samples by their number."""
+    """Whether an object has a length and returns samples by number."""
     return hasattr(given, "__getitem__") and hasattr(given, "__len__")
 
 
@@ -33,16 +33,16 @@ class ArrayImages:
 
     Args:
         array: Several images.
-        value_range: The values that are black and white; ``None``: they are ``uint8``.
-        layout: The order of the axes; ``None``: by the shape.
-        description: What it is, for a person.
+        value_range: Values of black and white; ``None``: they are ``uint8``.
+        layout: Order of the axes; ``None``: determined from the shape.
+        description: Description for messages.
 
     Attributes:
         names: ``"000000"``, ``"000001"``, ….
-        warnings: Of values that were clipped, or are all in half of the range.
+        warnings: Warnings about values that were clipped, or are all in half of the range.
 
     Raises:
-        InputError: When it holds no images, one image, or values of unknown range.
+        InputError: If it does not hold several images, or has values of unknown range.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class ArrayImages:
         if images.ndim < 3:
             raise InputError(
                 f"{self.description} has the shape {images.shape}, which is not a set of images; "
-                "features go into gan_metrics.Features(names, array, spec), or to the functions "
-                "of gan_metrics.metrics"
+                "for features use gan_metrics.Features(names, array, spec), or the functions of "
+                "gan_metrics.metrics"
             )
         whose = f"the images of {self.description}"
         found = batch_arrangement(images.shape, whose, layout)
@@ -72,31 +72,31 @@ class ArrayImages:
 
     @property
     def warnings(self) -> Sequence[tuple[str, str]]:
-        """Those of the values."""
+        """Warnings about the values."""
         return self._converter.warnings
 
     def read(self, index: int) -> bytes:
-        """The bytes of one image; see :meth:`ImageSource.read`."""
+        """Return the bytes of one image; see :meth:`ImageSource.read`."""
         return image_file(np.asarray(self._converter.map(self._images[index])))
 
 
 class DatasetSource:
-    """The images of a sequence or of a map-style dataset, asked for when they are needed.
+    """The images of a sequence or of a map-style dataset, read when they are needed.
 
-    The dataset is asked for one sample at a time, also where several threads read.
+    Samples are read one at a time, even if several threads read images.
 
     Args:
-        data: Gives samples by number; see :mod:`gan_metrics.images.sources.samples`.
-        value_range: The values of arrays that are black and white; ``None``: they are ``uint8``.
-        layout: The order of the axes of arrays; ``None``: by their shape.
-        description: What it is, for a person.
+        data: Returns samples by number; see :mod:`gan_metrics.images.sources.samples`.
+        value_range: Values of black and white in arrays; ``None``: they are ``uint8``.
+        layout: Order of the axes of arrays; ``None``: determined from their shape.
+        description: Description for messages.
 
     Attributes:
         names: ``"000000"``, ``"000001"``, ….
-        warnings: Of values that were clipped so far, or are all in half of the range.
+        warnings: Warnings about values that were clipped so far, or are all in half of the range.
 
     Raises:
-        InputError: When it is empty, or its first sample has no image or several.
+        InputError: If it is empty, or its first sample does not have exactly one image.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class DatasetSource:
         self._lock = ProcessLock()
         self._how = (value_range, layout)
         self._reader = self._new_reader()
-        self._one(data[0])  # what is wrong with all of them is said now
+        self._one(data[0])  # report errors of all samples now
         self._reader = self._new_reader()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -128,18 +128,18 @@ class DatasetSource:
 
     @property
     def warnings(self) -> Sequence[tuple[str, str]]:
-        """Those of the values."""
+        """Warnings about the values."""
         return self._reader.converter.warnings
 
     def read(self, index: int) -> bytes:
-        """The bytes of one image; see :meth:`ImageSource.read`."""
+        """Return the bytes of one image; see :meth:`ImageSource.read`."""
         index = range(len(self.names))[index]
         with self._lock:
             try:
                 return self._one(self._data[index])
             except InputError as error:
                 raise ImageError(str(error)) from None
-            except Exception as error:  # the user's code may raise anything
+            except Exception as error:  # user code may raise anything
                 raise ImageError(f"{type(error).__name__}: {error}") from None
 
     def _new_reader(self) -> SampleReader:
@@ -151,29 +151,29 @@ class DatasetSource:
         found = list(self._reader.files(sample))
         if len(found) != 1:
             raise InputError(
-                f"{self.description} gives {len(found)} images in one sample; a loader or an "
-                "iterator gives batches, a dataset one image for each number"
+                f"{self.description} returns {len(found)} images in one sample; expected one image "
+                "for each number (only loaders and iterators may return batches)"
             )
         return found[0]
 
 
 class IteratedSource:
-    """The images of what can be gone through once: they are kept in a temporary file.
+    """The images of an iterable that can be read only once, kept in a temporary file.
 
     Args:
-        data: Gives samples or batches; see :mod:`gan_metrics.images.sources.samples`.
-        description: What it is, for a person.
-        most: Take so many images at most.
-        value_range: The values of arrays that are black and white; ``None``: they are ``uint8``.
-        layout: The order of the axes of arrays; ``None``: by their shape.
+        data: Yields samples or batches; see :mod:`gan_metrics.images.sources.samples`.
+        description: Description for messages.
+        most: Most images to read.
+        value_range: Values of black and white in arrays; ``None``: they are ``uint8``.
+        layout: Order of the axes of arrays; ``None``: determined from their shape.
 
     Attributes:
         names: ``"000000"``, ``"000001"``, ….
-        warnings: Of values that were clipped, or are all in half of the range.
+        warnings: Warnings about values that were clipped, or are all in half of the range.
 
     Raises:
-        InputError: When there is none, or a sample is no image.
-        ResourceError: When the disk is full.
+        InputError: If there are no images, or a sample is not an image.
+        ResourceError: If the disk is full.
     """
 
     def __init__(
@@ -197,10 +197,10 @@ class IteratedSource:
                 break
         self._spool.close()
         if not len(self._spool):
-            raise InputError(f"{self.description} gives no image")
+            raise InputError(f"{self.description} yields no image")
         self.names = numbered(len(self._spool))
         self.warnings = reader.converter.warnings
 
     def read(self, index: int) -> bytes:
-        """The bytes of one image; see :meth:`ImageSource.read`."""
+        """Return the bytes of one image; see :meth:`ImageSource.read`."""
         return self._spool.read(index)

@@ -1,4 +1,4 @@
-"""Images in a store that fsspec reaches."""
+"""Images in a remote folder, read with fsspec."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ __all__ = ["RemoteFiles", "remote_folder"]
 
 
 class RemoteFiles:
-    """Remote image files, each asked for when it is needed.
+    """Remote image files, each read when it is needed.
 
-    A network that gives out ends the run: it does not make an image a broken one.
+    A network failure stops the run; it does not count as a broken image.
 
     Args:
-        description: What they are together.
-        places: Name of an image to where it is.
+        description: Description of the folder.
+        places: Locations by image name.
         warnings: Pairs of a code and a message.
 
     Attributes:
-        names: Sorted by their bytes.
+        names: Names sorted by their bytes.
     """
 
     def __init__(
@@ -36,31 +36,31 @@ class RemoteFiles:
         self._places = [places[name] for name in self.names]
 
     def read(self, index: int) -> bytes:
-        """The bytes of one image; see :meth:`ImageSource.read`."""
+        """Return the bytes of one image; see :meth:`ImageSource.read`."""
         place = self._places[index]
         try:
             return place.read()
-        except InputError as error:  # it was there when it was listed
+        except InputError as error:  # it was deleted after it was listed
             raise ImageError(str(error)) from None
 
 
 def remote_folder(place: Location, *, recursive: bool = True) -> RemoteFiles:
-    """Every file below a remote folder whose extension is that of an image.
+    """Return every file in a remote folder with the extension of an image.
 
     Args:
         place: The folder.
-        recursive: Whether folders below are entered.
+        recursive: Whether to read subfolders.
 
     Returns:
         The files, named by their paths in the folder, with ``/``.
 
     Raises:
-        InputError: When it is not there or holds no image.
-        ResourceError: When the network gives out.
+        InputError: If it does not exist or contains no image.
+        ResourceError: If the network fails.
     """
     listing = Listing(place.url)
     names = [name for name in place.files() if recursive or "/" not in name]
-    found = {name: place.below(name) for name in names if listing.takes(name)}
+    found = {name: place.child(name) for name in names if listing.takes(name)}
     if not found:
         raise listing.nothing_found()
     return RemoteFiles(place.url, found, listing.warnings)

@@ -1,18 +1,18 @@
-"""The images in what a dataset, a loader or a generator gives: one image, or a batch of them.
+"""Find the images in a sample of a dataset, loader or generator: one image, or a batch.
 
 ==========================================  ===================================================
-what is given                               its images
+sample                                      its images
 ==========================================  ===================================================
-an image of Pillow's, encoded bytes         itself
+a Pillow image, encoded bytes               the image itself
 an array or a tensor                        see :mod:`gan_metrics.images.in_memory`
 a mapping with ``image``, ``images``,       those of that value
 ``img`` or ``pixel_values``
-an object with ``images``                   those of that attribute, as diffusers' pipelines give
+an object with ``images``                   those of that attribute, as in diffusers' pipelines
 a list or a tuple of images                 each of them
-a list or a tuple that begins with images   those of its first member: labels come after them
+a list or a tuple that begins with images   those of its first member; labels follow them
 ==========================================  ===================================================
 
-What can be read in two ways, such as a pair of two batches, is refused.
+Ambiguous samples, such as a pair of two batches, are errors.
 """
 
 from __future__ import annotations
@@ -41,25 +41,25 @@ from gan_metrics.utils.array_types import AnyArray
 __all__ = ["KEYS", "SampleReader", "holds_batch", "image_file", "on_host"]
 
 KEYS = ("image", "images", "img", "pixel_values")
-"""Where a sample that is a mapping has its image."""
+"""Keys of the image in a sample that is a mapping."""
 
 _ENCODED = {"bytes", "path"}
-"""The keys of an encoded image in Hugging Face's library ``datasets``."""
+"""Keys of an encoded image in Hugging Face's ``datasets``."""
 
 _EXPECTED = (
-    "expected images of Pillow's, encoded bytes, arrays or tensors, a list of these, (images, "
+    "expected Pillow images, encoded bytes, arrays or tensors, a list of these, (images, "
     f"labels), or a mapping with {', '.join(map(repr, KEYS[:-1]))} or {KEYS[-1]!r}"
 )
 
 
 class SampleReader:
-    """Finds the images in samples, and makes encoded files of them without loss.
+    """Finds the images in samples, and encodes them as files without loss.
 
     Args:
-        converter: Makes ``uint8`` of the values of arrays.
-        layout: The order of the axes of arrays, one of
-            :data:`~gan_metrics.protocols.spec.LAYOUTS`; ``None``: by their shape. What the shape
-            of the first array said holds for all later ones with three axes.
+        converter: Converts the values of arrays to ``uint8``.
+        layout: Order of the axes of arrays, one of
+            :data:`~gan_metrics.protocols.spec.LAYOUTS`; ``None``: determined from their shape. The
+            reading of the first array with three axes applies to all later ones.
     """
 
     def __init__(self, converter: PixelConverter, layout: str | None = None) -> None:
@@ -67,10 +67,10 @@ class SampleReader:
         self._gray_batches: bool | None = None
 
     def files(self, sample: Any) -> Iterator[bytes]:
-        """Each image of a sample as an encoded file.
+        """Yield each image of a sample as an encoded file.
 
         Raises:
-            InputError: When it holds something else than images.
+            InputError: If it contains something other than images.
         """
         for one in self.parts(sample):
             if isinstance(one, bytes):
@@ -83,13 +83,13 @@ class SampleReader:
                     yield image_file(image)
 
     def batch(self, sample: Any) -> AnyArray:
-        """The images of a sample as one array of N × C × H × W, its values as they are.
+        """Return the images of a sample as one array N × C × H × W, with unchanged values.
 
         Returns:
-            A tensor where the sample holds one, on its device; else a NumPy array.
+            A tensor on its device if the sample contains one; otherwise a NumPy array.
 
         Raises:
-            InputError: When it holds something else than images, or images of several sizes.
+            InputError: If it contains something other than images, or images of several sizes.
         """
         parts = [self._as_array(one) for one in self.parts(sample)]
         if len(parts) == 1:
@@ -98,7 +98,7 @@ class SampleReader:
         if len(shapes) > 1:
             a, b = ("×".join(map(str, shape)) for shape in shapes[:2])
             raise InputError(
-                f"{self.converter.whose} are of the shapes {a} and {b} in one list; expected one"
+                f"{self.converter.whose} have the shapes {a} and {b} in one list; expected one"
             )
         if any(hasattr(one, "detach") for one in parts):
             import torch
@@ -107,10 +107,10 @@ class SampleReader:
         return np.concatenate(parts)
 
     def parts(self, sample: Any) -> list[Any]:
-        """The images of a sample: Pillow's, bytes, and arrays of N × C × H × W.
+        """Return the images of a sample: Pillow images, bytes, and arrays N × C × H × W.
 
         Raises:
-            InputError: When it holds something else than images.
+            InputError: If it contains something other than images.
         """
         if isinstance(sample, bytes | bytearray | memoryview):
             return [bytes(sample)]
@@ -144,18 +144,18 @@ class SampleReader:
         others = [one for one in sample[1:] if _holds_images(one) and _axes(one) != 2]
         if others:
             raise InputError(
-                f"{self.converter.whose} are {_named(sample)}: which of them are the images? Give "
-                "them alone, or as a mapping with 'image'"
+                f"{self.converter.whose} are {_named(sample)}, which is ambiguous; give only the "
+                "images, or a mapping with 'image'"
             )
         return self.parts(sample[0])
 
     def _arranged(self, array: AnyArray) -> AnyArray:
-        """An array as N × C × H × W."""
+        """Return an array as N × C × H × W."""
         array = array.detach() if hasattr(array, "detach") else array
         whose, shape = self.converter.whose, tuple(array.shape)
         if len(shape) < 2:
             raise InputError(
-                f"{whose} are arrays of shape {shape}, which cannot be images; features go into "
+                f"{whose} are arrays of shape {shape}, which cannot be images; for features use "
                 "gan_metrics.Features(names, array, spec), or to the functions of "
                 "gan_metrics.metrics"
             )
@@ -165,14 +165,14 @@ class SampleReader:
             gray = found.layout == "NHW"
             if self._gray_batches is False and gray:
                 raise InputError(
-                    f"{whose} are of the shape {shape}, which is a batch of grey images, and "
-                    "those before were single images; declare layout='NHW' (--layout NHW)"
+                    f"{whose} have the shape {shape}, a batch of gray images, but earlier ones "
+                    "were single images; declare layout='NHW' (--layout NHW)"
                 )
             self._gray_batches = gray
         return channels_first(array, found)
 
     def _as_array(self, part: Any) -> AnyArray:
-        """A part as an array of N × C × H × W."""
+        """Return a part of a sample as an array N × C × H × W."""
         if isinstance(part, bytes):
             return decode(part, Decoding())[0][None]
         if is_pillow(part):
@@ -186,7 +186,7 @@ class SampleReader:
 
 
 def image_file(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """An image as an encoded file: PPM, PGM where it is grey, PNG where it has an alpha channel.
+    """Encode an image as a file: PPM, PGM if it is gray, PNG if it has an alpha channel.
 
     Args:
         pixels: ``uint8``, C × H × W with 1, 3 or 4 channels.
@@ -198,7 +198,7 @@ def image_file(pixels: npt.NDArray[np.uint8]) -> bytes:
 
 
 def on_host(array: AnyArray) -> npt.NDArray[Any]:
-    """An array or a tensor as a NumPy array; bfloat16, which NumPy does not have, as float32."""
+    """Return an array or a tensor as a NumPy array; bfloat16, missing in NumPy, as float32."""
     if not hasattr(array, "detach"):
         return np.asarray(array)
     array = array.cpu()
@@ -211,12 +211,12 @@ def _is_array(given: Any) -> bool:
 
 
 def _axes(given: Any) -> int | None:
-    """Number of axes of an array; ``None`` for anything else."""
+    """Return the number of axes of an array; ``None`` for other objects."""
     return len(given.shape) if _is_array(given) else None
 
 
 def _is_image(given: Any) -> bool:
-    """Whether something is one image, as far as its type and its axes tell."""
+    """Whether an object is one image, according to its type and axes."""
     if isinstance(given, Mapping):
         return set(given) >= _ENCODED or any(key in given for key in KEYS)
     if _is_array(given):
@@ -225,14 +225,14 @@ def _is_image(given: Any) -> bool:
 
 
 def _holds_images(given: Any) -> bool:
-    """Whether something is an image or a batch, as far as its type and its axes tell."""
+    """Whether an object is an image or a batch, according to its type and axes."""
     if isinstance(given, list | tuple):
         return bool(given) and all(map(_is_image, given))
     return _is_image(given) or _axes(given) == 4 or hasattr(given, "images")
 
 
 def holds_batch(sample: object) -> bool:
-    """Whether a sample holds several images, as far as its type and its axes tell."""
+    """Whether a sample contains several images, according to its type and axes."""
     if isinstance(sample, Mapping) and not set(sample) >= _ENCODED:
         return any(holds_batch(sample[key]) for key in KEYS if key in sample)
     if isinstance(sample, list | tuple):
@@ -244,12 +244,12 @@ def holds_batch(sample: object) -> bool:
 
 
 def _of_one_kind(images: list[Any] | tuple[Any, ...]) -> bool:
-    """Whether arrays among images have equally many axes: an image and its mask do not."""
+    """Whether arrays among images have equally many axes, unlike an image and its mask."""
     return len({axes for one in images if (axes := _axes(one)) is not None}) <= 1
 
 
 def _named(given: Any) -> str:
-    """What something is, for a message."""
+    """Describe an object for a message."""
     if isinstance(given, Mapping):
         return f"a mapping of {', '.join(map(str, list(given)[:8])) or 'nothing'}"
     if isinstance(given, list | tuple):

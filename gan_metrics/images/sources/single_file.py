@@ -1,4 +1,4 @@
-"""One image file."""
+"""A single image file as a source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["SingleFileSource", "is_image"]
 
 
 def is_image(path: str | os.PathLike[str]) -> bool:
-    """Whether a path names an image file, by its extension and by not being a folder."""
+    """Whether a path has the extension of an image and is not a folder."""
     return is_image_name(os.fspath(path)) and not os.path.isdir(path)
 
 
@@ -24,12 +24,12 @@ class SingleFileSource:
         path: The file.
 
     Attributes:
-        description: The folder it lies in.
+        description: The folder of the file.
         names: Its name.
-        warnings: None.
+        warnings: Always empty.
 
     Raises:
-        NotFoundError: When it does not exist.
+        NotFoundError: If it does not exist.
     """
 
     warnings = ()
@@ -42,6 +42,6 @@ class SingleFileSource:
         self.names = [path.name]
 
     def read(self, index: int) -> bytes:
-        """The bytes of the file; see :meth:`ImageSource.read`."""
+        """Return the bytes of the file; see :meth:`ImageSource.read`."""
         del index
         return read_file(self._path)

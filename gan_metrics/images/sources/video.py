@@ -21,30 +21,30 @@ from gan_metrics.utils.validation import whole_number
 __all__ = ["EXTENSIONS", "VideoSource"]
 
 EXTENSIONS = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"))
-"""Lower-case extensions of files that are taken for videos."""
+"""Lower-case extensions of video files."""
 
 _KEPT = 32
-"""Frames that a reader keeps: threads read ahead of each other."""
+"""Frames that a reader keeps, because threads read ahead of each other."""
 
 _READERS = 2
-"""Readers of one video: its files are hashed ahead of being decoded, and each wants its place."""
+"""Readers of one video: hashing is ahead of decoding, and each needs its own position."""
 
 
 class VideoSource:
-    """Every so many frames of the first video stream, from the first one on, as PyAV decodes them.
+    """Every n-th frame of the first video stream, starting with the first one, decoded by PyAV.
 
     Args:
         path: The file.
-        stride: So many frames from one to the next.
+        stride: Number of frames from one image to the next.
 
     Attributes:
         description: The file's path.
         names: ``"000000"``, …: the number of the frame in the video.
-        warnings: None.
+        warnings: Always empty.
 
     Raises:
-        InputError: When it is broken or has no frame.
-        UsageError: When the stride is below 1.
+        InputError: If it is broken or has no frame.
+        UsageError: If the stride is below 1.
     """
 
     warnings = ()
@@ -57,8 +57,8 @@ class VideoSource:
         try:
             with self._container() as container:
                 frames = sum(1 for _ in container.decode(video=0))
-        except Exception as error:  # PyAV's own kinds
-            raise InputError(f"{path} is broken or no video: {error}") from None
+        except Exception as error:  # PyAV has exceptions of its own
+            raise InputError(f"{path} is broken or not a video: {error}") from None
         if not frames:
             raise InputError(f"{path} has no frames")
         self.names = numbered(frames, stride)
@@ -71,7 +71,7 @@ class VideoSource:
         self._reset()
 
     def read(self, index: int) -> bytes:
-        """One frame as a PPM; see :meth:`ImageSource.read`."""
+        """Return one frame as a PPM; see :meth:`ImageSource.read`."""
         index = range(len(self.names))[index]
         with self._lock:
             if self._owner != os.getpid():
@@ -80,11 +80,11 @@ class VideoSource:
                 return netpbm(self._reader_for(index).read(index))
             except StopIteration:
                 raise ImageError("the video ends before this frame") from None
-            except Exception as error:  # PyAV's own kinds
-                raise ImageError(f"it cannot be decoded: {error}") from None
+            except Exception as error:  # PyAV has exceptions of its own
+                raise ImageError(f"cannot decode it: {error}") from None
 
     def _reader_for(self, index: int) -> _Reader:
-        """The one that has the frame, or is the nearest before it; else one that begins anew."""
+        """Return the reader that has the frame or is closest before it; else a new one."""
         able = [reader for reader in self._readers if reader.reaches(index)]
         if able:
             found = max(able, key=lambda reader: (index in reader.kept, reader.next))
@@ -92,7 +92,7 @@ class VideoSource:
         else:
             found = _Reader(self._decoded())
             del self._readers[: max(0, len(self._readers) - _READERS + 1)]
-        self._readers.append(found)  # the one that was used last is the last to go
+        self._readers.append(found)  # least recently used readers come first
         return found
 
     def _container(self) -> Any:
@@ -114,14 +114,14 @@ class VideoSource:
 
 
 class _Reader:
-    """Goes through the frames once, and keeps the last ones.
+    """Reads the frames once, in order, and keeps the last ones.
 
     Args:
-        frames: All of them, in order.
+        frames: All frames, in order.
 
     Attributes:
-        next: The number of the frame that comes next.
-        kept: Number to frame.
+        next: Number of the next frame.
+        kept: Frames by number.
     """
 
     def __init__(self, frames: Iterator[npt.NDArray[np.uint8]]) -> None:
@@ -130,14 +130,14 @@ class _Reader:
         self.kept: OrderedDict[int, npt.NDArray[np.uint8]] = OrderedDict()
 
     def reaches(self, index: int) -> bool:
-        """Whether a frame is kept, or still to come."""
+        """Whether a frame is kept, or not read yet."""
         return index in self.kept or index >= self.next
 
     def read(self, index: int) -> npt.NDArray[np.uint8]:
-        """A frame.
+        """Return a frame.
 
         Raises:
-            StopIteration: When there are no more.
+            StopIteration: If there are no more frames.
         """
         while index not in self.kept:
             self.kept[self.next] = next(self._frames)
