@@ -1,1 +1,1 @@
-"""Networks that turn images into features, cut at a layer."""
+"""Backbones: networks that turn images into features, cut at a layer."""

@@ -1,4 +1,4 @@
-"""BatchNorm folded into the convolution before it: the same function, fewer passes over memory."""
+"""Fold BatchNorm into the preceding convolution: the same function with fewer memory passes."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _BatchNorm = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class _Tracer(fx.Tracer):
-    """Enters every module but convolutions, normalisations and those without children."""
+    """Traces into every module except convolutions, normalizations and those without children."""
 
     def is_leaf_module(self, module: nn.Module, _name: str) -> bool:
         return isinstance(module, _Conv + _BatchNorm) or not any(module.children())
 
 
 def touches(path: str, conv: str, norm: str) -> bool:
-    """Whether a cut sees what lies between a convolution and its normalisation, or inside that.
+    """Whether a cut is between a convolution and its normalization, or inside the pair.
 
-    That is the output of what holds the convolution and not the normalisation, and the input of
-    what holds the normalisation and not the convolution.
+    Such a cut is the output of a module that contains the convolution but not the normalization, or
+    the input of a module that contains the normalization but not the convolution.
     """
     module = path.removesuffix(INPUT)
     if module.startswith(f"{norm}."):
@@ -41,24 +41,24 @@ def _holds(module: str, part: str) -> bool:
 
 
 def fold_batchnorm(module: nn.Module, keep: Sequence[str] = ()) -> set[tuple[str, str]]:
-    """Fold, in place, each BatchNorm that is the only reader of a convolution's output.
+    """Fold, in place, each BatchNorm that is the only consumer of a convolution's output.
 
-    In eval mode BatchNorm multiplies each channel by γ/√(σ²+ε) and adds β − μγ/√(σ²+ε); both go
-    into the convolution's weight and bias, computed in float64. The normalisation's module then
-    passes its input on (through its activation, for timm's ``BatchNormAct2d``).
+    In eval mode BatchNorm multiplies each channel by γ/√(σ²+ε) and adds β − μγ/√(σ²+ε). Both are
+    multiplied into the convolution's weight and bias in float64. The normalization's module then
+    returns its input (after its activation, for timm's ``BatchNormAct2d``).
 
     Args:
         module: A module in eval mode.
-        keep: Cuts that must go on giving what they give.
+        keep: Cuts whose outputs must not change.
 
     Returns:
-        Pairs of the names of a convolution, whose output is now the normalised one, and of its
-        normalisation, which passes it on. Empty when the module's
-        forward pass cannot be traced; it is left as it is then.
+        Pairs of the names of a convolution, whose output is now the normalized one, and of its
+        normalization, which passes it on. Empty if the forward pass of the module cannot be traced;
+        the module is then unchanged.
     """
     try:
         graph = _Tracer().trace(module)
-    except Exception:  # data-dependent control flow and the like: nothing is folded
+    except Exception:  # such as data-dependent control flow: fold nothing
         return set()
     modules = dict(module.named_modules())
     calls = [str(node.target) for node in graph.nodes if node.op == "call_module"]
@@ -84,11 +84,11 @@ def fold_batchnorm(module: nn.Module, keep: Sequence[str] = ()) -> set[tuple[str
 _CONVOLUTIONS = {kind.forward for kind in _Conv}
 _NORMS = {kind.forward for kind in _BatchNorm}
 _OF_TIMM = {"Conv2dSame", "BatchNormAct2d"}
-"""Subclasses that do with their weights what torch's own do, and pad or activate besides."""
+"""Subclasses that use their weights like torch's classes, with padding or activation added."""
 
 
 def _is_plain(module: Any, forwards: set[Any]) -> bool:
-    """Whether a module does what its class in torch does, by the weights that it shows."""
+    """Whether a module computes what torch's class computes from its visible weights."""
     kind = type(module)
     known = getattr(kind, "forward", None) in forwards or (
         kind.__name__ in _OF_TIMM and kind.__module__.startswith("timm.")

@@ -1,4 +1,4 @@
-"""From a recipe to a network: built, and its weights loaded."""
+"""Build a network from a recipe and load its weights."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _T = TypeVar("_T")
 
 
 def build_network(choice: FeatureSpace) -> nn.Module:
-    """The network of a choice, with its weights, on the CPU, in eval mode.
+    """Return the network of a feature space with its weights, on the CPU, in eval mode.
 
     Raises:
-        WeightsError: When the weights do not fit the network.
+        WeightsError: If the weights do not match the network.
     """
     recipe = choice.recipe
     with _defaults_of(recipe):
@@ -43,32 +43,32 @@ def build_network(choice: FeatureSpace) -> nn.Module:
 
 
 def _defaults_of(recipe: Recipe) -> AbstractContextManager[None]:
-    """Built-in networks are float32 whatever the process's default is; a user's own keeps it."""
+    """Return a context in which built-in networks are float32; custom ones use torch's default."""
     return float32_default(recipe.weights is not None)
 
 
 def skeleton(recipe: Recipe) -> nn.Module:
-    """The network on the meta device, in eval mode: its modules and shapes, without numbers."""
+    """Return the network on the meta device, in eval mode: modules and shapes without values."""
     with _defaults_of(recipe):
         try:
             with torch.device("meta"):
                 return _build(recipe).eval().to("meta")
-        except (NotImplementedError, RuntimeError):  # it computes with numbers while it is built
+        except (NotImplementedError, RuntimeError):  # its constructor computes with values
             return _build(recipe).eval().to("meta")
 
 
 def list_cuts(recipe: Recipe) -> list[CutPoint]:
-    """Every module that a forward pass goes through, in order; see :func:`~cut.cut_points`.
+    """Return every module of a forward pass, in order; see :func:`~cut.cut_points`.
 
     Raises:
-        UsageError: When the network cannot take images of the size that its recipe says.
+        UsageError: If the network cannot process images of the size in its recipe.
     """
     try:
         with _defaults_of(recipe):
             return cut_points(skeleton(recipe), recipe.input_size)
     except UsageError:
         raise
-    except (Exception, SystemExit):  # it looks at numbers on its way
+    except (Exception, SystemExit):  # the forward pass depends on values
         points: list[CutPoint] = _guarded(
             recipe, lambda: cut_points(_build(recipe).eval(), recipe.input_size, "cpu")
         )
@@ -76,15 +76,15 @@ def list_cuts(recipe: Recipe) -> list[CutPoint]:
 
 
 def find_cut(recipe: Recipe, path: str) -> tuple[str, str]:
-    """The default pool and the layout of a cut, from the shape of what is there.
+    """Return the default pooling and the layout of a cut, from the shape of its output.
 
     Args:
         recipe: The backbone.
-        path: Of a module; with ``:in`` at its end, what goes into it; ``""``: the output.
+        path: Path of a module; with ``:in`` at the end, its input; ``""``: the output.
 
     Raises:
-        UsageError: When there is no such module, it does not run, it gives no tensor, or the
-            network cannot take images of the size that its recipe says.
+        UsageError: If the module does not exist, is not executed, does not return a tensor, or the
+            network cannot process images of the size in its recipe.
     """
     module = skeleton(recipe)
     modules = dict(module.named_modules())
@@ -98,14 +98,14 @@ def find_cut(recipe: Recipe, path: str) -> tuple[str, str]:
             torch.inference_mode(),
             prints_to_stderr(),
             _defaults_of(recipe),
-        ):  # two images, so that their axis can be told
+        ):  # two images, to identify the batch axis
             return run_until(network, torch.zeros(2, 3, size, size, device=device), [path])[path]
 
     try:
         output = run(module, "meta")
     except UsageError:
         raise
-    except (Exception, SystemExit):  # it looks at numbers on its way
+    except (Exception, SystemExit):  # the forward pass depends on values
         output = _guarded(recipe, lambda: run(_build(recipe).eval(), "cpu"))
     point = CutPoint(path, "", tuple(output.shape[1:]), 0)
     return point.pool, point.layout
@@ -116,18 +116,18 @@ def _guarded(recipe: Recipe, run: Callable[[], _T]) -> _T:
         return run()
     except UsageError:
         raise
-    except (Exception, SystemExit) as error:  # a user's network may raise anything
+    except (Exception, SystemExit) as error:  # custom networks may raise anything
         size = recipe.input_size
         raise UsageError(
             f"{recipe.name} fails on a blank image of {size}×{size} ({type(error).__name__}: "
-            f"{error}); a network of your own says what it takes by its attribute 'preprocess'"
+            f"{error}); a custom network defines its input by its attribute 'preprocess'"
         ) from error
 
 
 def _build(recipe: Recipe, seed: int = 0) -> nn.Module:
-    """The network, freshly initialised from a seed; the caller's random state stays as it is."""
+    """Return the network, initialized from a seed; the caller's random state is unchanged."""
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # and not that of the GPUs
+        torch.default_generator.manual_seed(seed)  # not the GPUs' generators
         build: Any = recipe.build
         module: nn.Module = (
             import_object(build)(recipe.model) if isinstance(build, str) else build()
@@ -138,12 +138,12 @@ def _build(recipe: Recipe, seed: int = 0) -> nn.Module:
 def _loaded(recipe: Recipe, path: Path) -> nn.Module:
     found = read_state_dict(path)
     try:
-        with torch.device("meta"):  # no time is spent on weights that are replaced at once
+        with torch.device("meta"):  # do not initialize weights that are replaced
             module = _build(recipe)
     except (NotImplementedError, RuntimeError):
         module = _build(recipe)
     _load(recipe, path, module, found)
-    if any(tensor.is_meta for tensor in _tensors(module)):  # what is computed and not loaded
+    if any(tensor.is_meta for tensor in _tensors(module)):  # computed buffers, not in the file
         module = _build(recipe)
         _load(recipe, path, module, found)
     return module
@@ -166,17 +166,17 @@ def _load(recipe: Recipe, path: Path, module: nn.Module, found: dict[str, torch.
         for key in expected
         if key in state and state[key].shape != expected[key].shape
     ]
-    fitting = (
+    loadable = (
         state if not shapes else OrderedDict((k, v) for k, v in state.items() if k not in expected)
-    )  # only to name the rest
-    # The versions of the layouts, by which some modules recognise and convert older files.
+    )  # only to report the others
+    # Layout versions, by which some modules recognize and convert older files.
     versions = getattr(found, "_metadata", None) or getattr(expected, "_metadata", None)
-    fitting._metadata = versions  # type: ignore[attr-defined]
-    result = module.load_state_dict(fitting, strict=False, assign=True)
+    loadable._metadata = versions  # type: ignore[attr-defined]
+    result = module.load_state_dict(loadable, strict=False, assign=True)
     missing = sorted(set(result.missing_keys) - set(state))
     if missing or result.unexpected_keys or shapes:
         raise WeightsError(
-            f"{path} does not fit {recipe.name}: "
+            f"{path} does not match {recipe.name}: "
             f"{_some('missing', missing)}; {_some('unexpected', sorted(result.unexpected_keys))}; "
             f"{_some('of another shape', shapes)}"
         )
@@ -188,10 +188,10 @@ def _tensors(module: nn.Module) -> Iterator[torch.Tensor]:
 
 
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """Read weights without ever running code from the file.
+    """Read weights without executing code from the file.
 
     Raises:
-        WeightsError: When the file is no state dict, or would have to be unpickled.
+        WeightsError: If the file is not a state dict, or contains pickled objects.
     """
     try:
         if path.suffix == ".safetensors":
@@ -202,13 +202,13 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise WeightsError(
-            f"{path} is no plain state dict: it is damaged, or holds pickled objects, which are "
-            "never loaded. Save it again with torch.save(model.state_dict(), path)"
+            f"{path} is not a plain state dict: it is damaged, or contains pickled objects, which "
+            "are never loaded. Save it again with torch.save(model.state_dict(), path)"
         ) from None
     except Exception as error:
         reason = (str(error) or "?").splitlines()[0]
         raise WeightsError(
-            f"{path} is no weights file: expected a state dict by torch.save or safetensors "
+            f"{path} is not a weights file: expected a state dict from torch.save or safetensors "
             f"({type(error).__name__}: {reason})"
         ) from None
     for wrapper in ("state_dict", "model", "encoder"):
@@ -217,7 +217,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     if not isinstance(state, dict) or not all(
         isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
     ):
-        raise WeightsError(f"{path} holds {type(state).__name__}, not a state dict of tensors")
+        raise WeightsError(f"{path} contains {type(state).__name__}, not a state dict of tensors")
     for key, value in state.items():
         if value.is_meta or value.layout != torch.strided or value.is_complex():
             raise WeightsError(

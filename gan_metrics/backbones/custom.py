@@ -1,4 +1,4 @@
-"""A network of the user's own: a module from Python, or ``package.module:factory``."""
+"""Custom networks: a module from Python, or ``package.module:factory``."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ _IMAGENET = Preprocess(
 
 
 def recipe_of_module(module: nn.Module) -> Recipe:
-    """The recipe of a module, which is copied: what becomes of the original changes nothing.
+    """Return the recipe of a module, which is copied: later changes of the original have no effect.
 
-    An attribute ``preprocess`` of the module, a :class:`~gan_metrics.protocols.spec.Preprocess`,
-    states the preprocessing that its weights were trained with; ``default_layer``, the dotted name
-    of a submodule, states where it is cut. By default the module's own output is taken.
+    The module's attribute ``preprocess``, a :class:`~gan_metrics.protocols.spec.Preprocess`, states
+    the preprocessing that its weights were trained with; ``default_layer``, the dotted name of a
+    submodule, states the default layer. By default the module's own output is used.
     """
     name = f"module:{type(module).__module__}.{type(module).__qualname__}"
     try:
         return _recipe(name, copy.deepcopy(module).cpu().float())
     except Exception as error:
         raise UsageError(
-            f"{name} cannot be copied or read ({type(error).__name__}: {error}); give "
+            f"cannot copy or read {name} ({type(error).__name__}: {error}); give "
             "package.module:function that makes it instead"
         ) from error
 
 
 def recipe_from_factory(name: str) -> Recipe:
-    """The recipe of what a function of the user's makes. It is imported and called.
+    """Return the recipe of the network from a user's function, which is imported and called.
 
     Args:
-        name: ``package.module:function``, importable from here or from the current folder.
+        name: ``package.module:function``, importable from the installation or current folder.
 
     Raises:
-        UsageError: When there is no such function, it fails, or it makes no module.
+        UsageError: If the function does not exist, fails, or does not return a module.
     """
     try:
         factory = import_object(name, current_folder=True)
@@ -64,26 +64,28 @@ def recipe_from_factory(name: str) -> Recipe:
         if callable(factory) and not isinstance(factory, nn.Module):
             with torch.random.fork_rng(devices=[]), prints_to_stderr():
                 module = factory()
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # user code may raise anything
         raise UsageError(
             f"--backbone {name}: {type(error).__name__}: {error}. Expected "
-            "package.module:function, importable from here, that gives a torch.nn.Module"
+            "package.module:function, importable from here, that returns a torch.nn.Module"
         ) from error
     if not isinstance(module, nn.Module):
-        raise UsageError(f"--backbone {name} gives {type(module).__name__}, not a torch.nn.Module")
+        raise UsageError(
+            f"--backbone {name} returns {type(module).__name__}, not a torch.nn.Module"
+        )
     try:
         return _recipe(name, module.cpu().float())
     except Exception as error:
         raise UsageError(
-            f"--backbone {name}: its weights cannot be read ({type(error).__name__}: {error})"
+            f"--backbone {name}: cannot read its weights ({type(error).__name__}: {error})"
         ) from error
 
 
 def identified(recipe: Recipe) -> Recipe:
-    """The recipe of a plug-in's network without a weights file, with the hash of the network.
+    """Return the recipe of a plug-in's network without a weights file, with the network's hash.
 
     Raises:
-        UsageError: When the network cannot be built.
+        UsageError: If the network cannot be built.
     """
     build: Any = recipe.build
     try:
@@ -97,7 +99,7 @@ def identified(recipe: Recipe) -> Recipe:
         ) from error
     note = (
         "own-backbone",
-        f"{recipe.name} has no weights file: what its code reads from elsewhere is not part of "
+        f"{recipe.name} has no weights file, so data that its code reads from elsewhere is not in "
         "the fingerprint, and its features are not cached",
     )
     return replace(
@@ -109,7 +111,7 @@ def identified(recipe: Recipe) -> Recipe:
 
 
 def _identity(module: nn.Module) -> str:
-    """SHA-256 over what a module is made of: its state, its structure, its classes' source."""
+    """Return the SHA-256 of a module's state, structure and source code of its classes."""
     digest = hashlib.sha256(repr(module).encode())
     tensors = {**dict(module.named_buffers()), **module.state_dict()}
     for key, value in sorted(tensors.items()):
@@ -117,7 +119,7 @@ def _identity(module: nn.Module) -> str:
     kinds = {kind for part in module.modules() for kind in type(part).__mro__}
     for kind in sorted(kinds, key=lambda k: f"{k.__module__}.{k.__qualname__}"):
         if kind.__module__.partition(".")[0] not in _LIBRARIES:
-            with contextlib.suppress(OSError, TypeError):  # typed in at a prompt
+            with contextlib.suppress(OSError, TypeError):  # defined at a prompt
                 digest.update(inspect.getsource(kind).encode())
     for path, part in module.named_modules():
         for key, value in sorted(vars(part).items()):
@@ -127,7 +129,7 @@ def _identity(module: nn.Module) -> str:
 
 
 def _content(value: object) -> bytes:
-    """What an attribute holds, as far as that can be told."""
+    """Return the content of an attribute as bytes, as far as possible."""
     if isinstance(value, torch.Tensor):
         flat = value.detach().cpu().contiguous().flatten()
         return f"{value.dtype} {tuple(value.shape)} ".encode() + (
@@ -150,8 +152,8 @@ def _recipe(name: str, module: nn.Module) -> Recipe:
     notes = [
         (
             "own-backbone",
-            f"{name} is a network of your own: what its code reads from elsewhere is not part of "
-            "the fingerprint, and its features are not cached",
+            f"{name} is a custom network, so data that its code reads from elsewhere is not in the "
+            "fingerprint, and its features are not cached",
         )
     ]
     if not isinstance(preprocess, Preprocess):
@@ -159,14 +161,14 @@ def _recipe(name: str, module: nn.Module) -> Recipe:
         notes.append(
             (
                 "assumed-preprocess",
-                f"{name} has no attribute 'preprocess' (a gan_metrics.Preprocess): its images are "
-                "prepared as torchvision does for ImageNet (256, 224, bilinear)",
+                f"{name} has no attribute 'preprocess' (a gan_metrics.Preprocess): torchvision's "
+                "preprocessing for ImageNet is used (256, 224, bilinear)",
             )
         )
     layer = getattr(module, "default_layer", None)
     return Recipe(
         name=name,
-        summary="a network of your own",
+        summary="a custom network",
         build=functools.partial(copy.deepcopy, module),
         layers={},
         default_layer=layer if isinstance(layer, str) else OUTPUT,

@@ -1,4 +1,4 @@
-"""Cut any module at named layers: one pass, stopped after the last of them."""
+"""Cut any module at named layers: one forward pass, stopped after the last of them."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ __all__ = ["CutPoint", "cut_points", "pool_output", "run_until"]
 
 
 class _AllSeenError(Exception):
-    """Leaves the forward pass once every layer that is wanted has been seen."""
+    """Raised to stop the forward pass after the last requested layer."""
 
 
 def run_until(
     module: nn.Module, inputs: torch.Tensor, layers: Sequence[str]
 ) -> dict[str, torch.Tensor]:
-    """The outputs of some layers, from one forward pass that goes no further than it must.
+    """Return the outputs of some layers from one forward pass, stopped as early as possible.
 
     Args:
         module: Any module.
         inputs: Its input.
-        layers: Dotted names of submodules; with ``:in`` at the end, what goes into the submodule;
-            ``""``: the module's own output. Of one that runs several times, the first run counts.
+        layers: Dotted names of submodules; with ``:in`` at the end, the input of the submodule;
+            ``""``: the module's own output. If a module runs several times, the first run counts.
 
     Returns:
-        Name to output, in the order asked for.
+        Outputs by name, in the requested order.
 
     Raises:
-        UsageError: For a name that is no submodule or did not run, or an output that is no tensor
-            or has another first axis than the input.
+        UsageError: If a name is not a submodule or did not run, or an output is not a tensor or
+            has another first axis than the input.
     """
     modules = dict(module.named_modules())
     seen: dict[str, torch.Tensor] = {}
@@ -48,19 +48,19 @@ def run_until(
         if not isinstance(value, torch.Tensor):
             where = f"layer {name!r}" if name else "the network"
             raise UsageError(
-                f"{where} gives {type(value).__name__}, not a tensor; cut it at another layer"
+                f"{where} returns {type(value).__name__}, not a tensor; choose another layer"
             )
         if value.is_complex():
-            raise UsageError(f"layer {name!r} gives complex numbers; features must be real")
+            raise UsageError(f"layer {name!r} returns complex numbers; features must be real")
         if value.ndim < 2 or value.shape[0] != inputs.shape[0]:
             raise UsageError(
-                f"layer {name!r} gives {tuple(value.shape)} for {inputs.shape[0]} images: its "
-                "first axis does not count them; cut the network at another layer"
+                f"layer {name!r} returns {tuple(value.shape)} for {inputs.shape[0]} images, so its "
+                "first axis does not count images; choose another layer"
             )
         if name in seen:
             return
         last = len(seen) + 1 == len(set(layers))
-        # What runs after this layer may overwrite its output in place.
+        # Modules after this layer may overwrite its output in place.
         seen[name] = value if last else value.clone()
         if last:
             raise _AllSeenError
@@ -79,7 +79,7 @@ def run_until(
         for handle in handles:
             handle.remove()
     if missing := [name for name in layers if name not in seen]:
-        raise UsageError(f"the forward pass does not go through {', '.join(missing)}")
+        raise UsageError(f"the forward pass does not run {', '.join(missing)}")
     return {name: seen[name] for name in layers}
 
 
@@ -93,7 +93,7 @@ def _register(module: nn.Module, name: str, keep: Callable[[str, Any], None]) ->
 
 @contextlib.contextmanager
 def _plain_transformers() -> Iterator[None]:
-    """Without torch's fused encoder layers, which never call the modules inside them."""
+    """Turn off torch's fused encoder layers, which never call the modules inside them."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -104,14 +104,14 @@ def _plain_transformers() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class CutPoint:
-    """A module that a forward pass goes through.
+    """A module that runs in a forward pass.
 
     Attributes:
         path: Its dotted name; empty for the network itself.
         kind: Its class.
-        shape: Of its output for one image, without the batch; empty when it is no tensor.
-        input_shape: Of what goes into it, likewise.
-        parameters: In all that the pass has gone through when it ends, itself included.
+        shape: Shape of its output for one image, without the batch; empty if not a tensor.
+        input_shape: Shape of its input, likewise.
+        parameters: Number of parameters of all modules run so far, including itself.
     """
 
     path: str
@@ -122,16 +122,16 @@ class CutPoint:
 
     @property
     def layout(self) -> str:
-        """``"NHWC"`` for a map whose last axis alone differs from a square, else ``"NCHW"``."""
+        """``"NHWC"`` for a map whose last axis differs from two equal ones, else ``"NCHW"``."""
         square = len(self.shape) == 3 and self.shape[0] == self.shape[1] != self.shape[2]
         return "NHWC" if square else "NCHW"
 
     @property
     def pool(self) -> str:
-        """How the output becomes a vector by default.
+        """Default pooling of the output.
 
-        Maps are averaged over places. Of tokens whose number is that of a square grid and one, the
-        first is taken to be the class token; of others, the average.
+        Maps are averaged over positions. If the number of tokens is a square number plus one, the
+        first is assumed to be the class token; other tokens are averaged.
         """
         if len(self.shape) == 3:
             return "avg"
@@ -143,12 +143,12 @@ class CutPoint:
 
 
 def cut_points(module: nn.Module, size: int, device: str = "meta") -> list[CutPoint]:
-    """Every module that a forward pass goes through, in the order in which they end.
+    """Return every module of a forward pass, in the order in which they finish.
 
     Args:
         module: A network in eval mode.
         size: Height and width of its input, in pixels.
-        device: Where the network is; on ``"meta"`` shapes are computed, and no numbers.
+        device: Device of the network; on ``"meta"`` only shapes are computed.
     """
     points: dict[str, CutPoint] = {}
     names = {m: name for name, m in module.named_modules()}
@@ -170,7 +170,7 @@ def cut_points(module: nn.Module, size: int, device: str = "meta") -> list[CutPo
             count(part)
         taken = inputs[0] if inputs else None
         point = CutPoint(names[owner], type(owner).__name__, shape(output), total, shape(taken))
-        points.setdefault(point.path, point)  # of one that runs several times, the first
+        points.setdefault(point.path, point)  # the first run counts
 
     handles = [m.register_forward_hook(hook) for m in names]
     try:
@@ -187,15 +187,15 @@ def pool_output(output: torch.Tensor, cut: Layer) -> torch.Tensor:
 
     Args:
         output: ``N × C × H × W`` (a map), ``N × T × C`` (tokens) or ``N × C`` (vectors).
-        cut: ``pool``: ``"avg"`` or ``"max"`` over places or tokens; ``"cls"``: the first token;
-            ``"flatten"``; ``"none"``: as it is. ``layout``: ``"NHWC"`` for a map that has its
-            channels last. ``channels``: of a map, the first so many alone, put last; 0: all.
+        cut: ``pool``: ``"avg"`` or ``"max"`` over positions or tokens; ``"cls"``: the first token;
+            ``"flatten"``; ``"none"``: unchanged. ``layout``: ``"NHWC"`` for a map with its channels
+            last. ``channels``: of a map, only this many first channels, put last; 0: all.
 
     Returns:
         ``N × D``, or the output's own shape for ``"none"``.
 
     Raises:
-        UsageError: When the output has no places or tokens to pool over.
+        UsageError: If the output has no positions or tokens to pool over.
     """
     pool, layout = cut.pool, cut.layout
     if cut.channels:

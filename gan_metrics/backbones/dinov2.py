@@ -1,8 +1,8 @@
-"""DINOv2 as its authors' own code runs it on images of 224 × 224 pixels, in timm's modules.
+"""DINOv2 for images of 224 × 224 pixels, as in its authors' code, built from timm's modules.
 
-The published files hold one position embedding for each patch of a 518 × 518 image, 37 × 37 of
-them. DINOv2's code resamples them to the patches of the image at hand in every pass; here that is
-done once, when a file is loaded. timm resamples by another convention: see :func:`resample_table`.
+The published files contain 37 × 37 position embeddings, one for each patch of a 518 × 518 image.
+DINOv2's code resamples them to the patches of the actual image in every pass; here this is done
+once, when a file is loaded. timm resamples by another convention: see :func:`resample_table`.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ SIDE = 224
 """Height and width of the images, in pixels: 16 × 16 patches of 14 × 14."""
 
 _GRID = SIDE // 14
-"""Patches along a side of the image."""
+"""Patches per side of the image."""
 
 _PUBLISHED_GRID = 518 // 14
-"""Patches along a side of the images that the published files were trained for."""
+"""Patches per side of the images in training of the published files."""
 
 _OFFSET = 0.1
-"""What DINOv2's code adds to the patches along a side before it divides by those of the table."""
+"""Added by DINOv2's code to the number of patches per side before it computes the scale."""
 
 _RENAMED = ((r"(blocks\.\d+\.mlp\.)w12\.", r"\1fc1."), (r"(blocks\.\d+\.mlp\.)w3\.", r"\1fc2."))
-"""From the published keys of the gated layers (ViT-g alone has them) to timm's."""
+"""Published keys of the gated layers (only in ViT-g) and timm's."""
 
 
 def build(model: str) -> nn.Module:
-    """The network, freshly initialised; its input is ``N × 3 × 224 × 224``, normalised.
+    """Return the network, newly initialized; its input is ``N × 3 × 224 × 224``, normalized.
 
-    The layer scales begin at 1, as torch hub's do: at timm's 1e-5, random weights would tell no
-    two images apart.
+    The layer scales start at 1, like torch hub's: with timm's 1e-5, random weights would give all
+    images almost the same features.
 
     Args:
         model: ``vit_*_patch14_dinov2`` in timm.
@@ -50,14 +50,14 @@ def build(model: str) -> nn.Module:
 def adapt(
     state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], model: str = ""
 ) -> dict[str, torch.Tensor]:
-    """From the published file's keys, or timm's, to those of :func:`build`.
+    """Convert the keys of the published file, or timm's, to those of :func:`build`.
 
-    The mask token, which only training uses, is left out. A table of 37 × 37 position embeddings
-    is resampled; one of 16 × 16 stays as it is; any other is left for the caller to refuse.
+    The mask token, used only in training, is dropped. A table of 37 × 37 position embeddings is
+    resampled, one of 16 × 16 is unchanged, and any other is left for the caller to refuse.
 
     Args:
-        state: What the file holds.
-        expected: What the network holds.
+        state: State dict of the file.
+        expected: State dict of the network.
         model: Not used.
     """
     del model
@@ -69,13 +69,13 @@ def adapt(
 
 
 def resample_table(table: torch.Tensor) -> torch.Tensor:
-    """Position embeddings for 37 × 37 patches, resampled to 16 × 16 as DINOv2's code does it.
+    """Resample position embeddings for 37 × 37 patches to 16 × 16 like DINOv2's code.
 
     Bicubic (Keys' kernel, a = −0.75), without antialiasing, in float32. Patch i of an axis is read
-    at place (i + ½) / s − ½ of the table, where s = (16 + 0.1) / 37: DINOv2's code adds 0.1 so that
-    rounding never loses a patch, and hands s to ``interpolate``, which takes its places from it.
-    The last patch is so read a fifth of a place before where 16 / 37 would put it. The embedding
-    of the class token stays as it is.
+    at position (i + ½) / s − ½ of the table, with s = (16 + 0.1) / 37: DINOv2's code adds 0.1 so
+    that rounding never loses a patch, and passes s to ``interpolate``, which computes its positions
+    from it. So the last patch is read a fifth of a position before the one of 16 / 37. The
+    embedding of the class token is unchanged.
 
     Source: ``interpolate_pos_encoding`` in https://github.com/facebookresearch/dinov2, with the
     ``interpolate_offset`` 0.1 and no ``interpolate_antialias`` of the models without registers.

@@ -1,4 +1,4 @@
-"""Engines: what runs the networks, and what distributes the images to them. Imports no torch."""
+"""Engines, which run the networks or distribute images to workers. Does not import torch."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ __all__ = ["ENGINES", "Engine"]
 
 @dataclass(frozen=True)
 class Engine:
-    """One engine, as in ``--engine``. Functions may be strings ``"module:function"``.
+    """One engine of ``--engine``. Functions may be strings ``"module:function"``.
 
     Attributes:
         name: Its name.
-        compile: Takes a network (a ``torch.nn.Module`` in eval mode), the dotted names of layers
-            and the shape of one input, and returns a callable from inputs ``N × C × H × W`` to the
-            layers' outputs by name; ``None``: torch runs the network.
-        check: Takes the choice of the backbone and the device, and raises
-            :class:`~gan_metrics.errors.UsageError` where ``compile`` cannot be used.
-        stream: Takes a source of images, the feature spaces, the options of the extraction, the
-            indices of each chunk and the number of images, and returns an object like
-            :class:`~gan_metrics.features.chunks.ChunkStream`, which distributes the chunks;
+        compile: Function of a network (a ``torch.nn.Module`` in eval mode), the dotted names of
+            layers and the shape of one input. Returns a callable from inputs ``N × C × H × W`` to
+            the layers' outputs by name. ``None``: torch runs the network.
+        check: Function of the feature space and the device that raises
+            :class:`~gan_metrics.errors.UsageError` if ``compile`` does not support them.
+        stream: Function of an image source, the feature spaces, the extraction options, the
+            indices of each chunk and the number of images. Returns an object like
+            :class:`~gan_metrics.features.chunks.ChunkStream` that distributes the chunks.
             ``None``: this process computes them.
     """
 
@@ -35,7 +35,7 @@ class Engine:
     stream: str | Callable[..., Any] | None = None
 
     def load(self, part: str) -> Callable[..., Any] | None:
-        """One of the functions, imported; ``None``: the engine does not have it."""
+        """Return one of the functions, imported; ``None`` if the engine does not have it."""
         found = getattr(self, part)
         loaded: Callable[..., Any] | None = (
             import_object(found) if isinstance(found, str) else found
@@ -58,4 +58,4 @@ ENGINES: Registry[Engine] = Registry(
         )
     },
 )
-"""Name to engine."""
+"""Engines by name."""

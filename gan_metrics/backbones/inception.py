@@ -1,7 +1,7 @@
 """The 2015 Inception, from the blocks of ``pytorch_fid``.
 
-It is not torchvision's Inception v3: 1008 outputs, no auxiliary head, average pools that do not
-count their padding, a max pool in the last block, and weights of its own.
+It differs from torchvision's Inception v3: 1008 outputs, no auxiliary head, average pools without
+counted padding, a max pool in the last block, and its own weights.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["build", "rename_keys"]
 
 
 class _Logits(nn.Module):
-    """The last layer in two steps, so that the logits can also be had without the bias."""
+    """The last layer in two steps, so that the logits are also available without the bias."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class _Logits(nn.Module):
 
 
 def build(model: str = "") -> nn.Module:
-    """The network, freshly initialised; its input is ``N × 3 × 299 × 299`` in −1 … 1."""
+    """Return the network, newly initialized; its input is ``N × 3 × 299 × 299`` in −1 … 1."""
     del model
     net = torchvision.models.inception_v3(
         weights=None, num_classes=1008, aux_logits=False, init_weights=False
@@ -55,7 +55,7 @@ def build(model: str = "") -> nn.Module:
 def rename_keys(
     state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], model: str = ""
 ) -> dict[str, torch.Tensor]:
-    """From the keys of the published file to those of :func:`build`."""
+    """Convert the keys of the published file to those of :func:`build`."""
     del expected, model
     names = {"fc.weight": "fc.unbiased.weight"}
     return {names.get(key, key): value for key, value in state.items()}

@@ -1,4 +1,4 @@
-"""Linear layers in 8 bits, for CPUs: weights once, activations as they come."""
+"""Dynamic 8-bit quantization of linear layers, for CPUs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["quantize_linear"]
 
 
 def quantize_linear(module: nn.Module, size: int, cut: str) -> nn.Module:
-    """The module with its linear layers in dynamic int8 (per tensor, symmetric weights).
+    """Return the module with its linear layers in dynamic int8 (per tensor, symmetric weights).
 
     Args:
         module: A network in eval mode, on the CPU.
         size: Height and width of its input, in pixels.
-        cut: Path of the layer up to which it runs.
+        cut: Path of the last layer that is needed.
 
     Raises:
-        UsageError: When no linear layer comes before the cut, or torch has no such arithmetic
-            for this machine.
+        UsageError: If there is no linear layer before the cut, or torch does not support this
+            arithmetic on this machine.
     """
     ran: set[str] = set()
     linear = {name: m for name, m in module.named_modules() if type(m) is nn.Linear}
@@ -39,7 +39,7 @@ def quantize_linear(module: nn.Module, size: int, cut: str) -> nn.Module:
             handle.remove()
     if not ran:
         raise UsageError(
-            "--precision int8 speeds up linear layers, and none comes before this cut; "
+            "--precision int8 speeds up linear layers, but this layer comes before all of them; "
             "transformers have them, most convolutional networks do not"
         )
     engines = torch.backends.quantized.supported_engines
@@ -47,13 +47,13 @@ def quantize_linear(module: nn.Module, size: int, cut: str) -> nn.Module:
         raise UsageError("--precision int8: this build of torch has no 8-bit arithmetic")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch announces another package for this
+            warnings.simplefilter("ignore")  # torch recommends another package
             quantization: Any = torch.ao.quantization
             quantized: nn.Module = quantization.quantize_dynamic(
                 module, {nn.Linear}, dtype=torch.qint8
             )
     except AttributeError:
         raise UsageError(
-            f"--precision int8: torch {torch.__version__} no longer quantises dynamically"
+            f"--precision int8: torch {torch.__version__} no longer has dynamic quantization"
         ) from None
     return quantized

@@ -1,4 +1,4 @@
-"""Where a network can be cut: from a name to a cut. Imports torch for names that are not listed."""
+"""Find the cut of a layer's name. Imports torch only for names that are not listed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["cut_of"]
 
 
 def cut_of(recipe: Recipe, name: str) -> tuple[str, Layer]:
-    """A layer's own name and its cut.
+    """Return a layer's own name and its cut.
 
     Args:
         recipe: The backbone.
-        name: A short name, an alias, the dotted name of a module, that with ``:in`` at its end
-            for what goes into the module, or ``"output"``.
+        name: A short name, an alias, the dotted name of a module, with ``:in`` at the end for its
+            input, or ``"output"``.
 
     Raises:
-        UsageError: When the backbone has no such layer, naming the nearest.
+        UsageError: If the backbone has no such layer; the message suggests the nearest names.
     """
     short = recipe.short_name(name)
     if short is not None:
@@ -31,12 +31,12 @@ def cut_of(recipe: Recipe, name: str) -> tuple[str, Layer]:
         building = importlib.import_module("gan_metrics.backbones.build")
         return list(building.find_cut(recipe, "" if name == OUTPUT else name))
 
-    own = recipe.weights is None  # the code of a network of the user's may change
+    own = recipe.weights is None  # the code of a custom network may change
 
     def parse(value: Any) -> Layer:
         pool, layout = value
         if pool not in POOLS or layout not in LAYOUTS:
-            raise ValueError(f"no cut is {value!r}")
+            raise ValueError(f"{value!r} is not a cut")
         return Layer("" if name == OUTPUT else name, pool, layout)
 
     if own:

@@ -1,6 +1,6 @@
-"""Networks of whole libraries, by prefix: ``timm:NAME`` and ``clip:MODEL/WEIGHTS``. No torch.
+"""Recipes of networks from libraries: ``timm:NAME`` and ``clip:MODEL/WEIGHTS``. No torch.
 
-What timm and open_clip say of a model is worked out once and cached_json; here it becomes a recipe.
+A model's description by timm or open_clip is computed once and cached; here it becomes a recipe.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ __all__ = ["CLIP", "TIMM", "clip_recipe", "timm_recipe"]
 
 
 _MODULES = {"timm": "gan_metrics.backbones.timm", "clip": "gan_metrics.backbones.open_clip"}
-"""Library to the module that builds its networks."""
+"""Modules that build a library's networks, by library."""
 
 
 def timm_recipe(model: str) -> Recipe:
-    """The recipe of a timm model.
+    """Return the recipe of a timm model.
 
-    Its default cut ``pre_logits`` is what goes into its classifier: for a convolutional network
-    the pooled map, for a transformer what timm pools the tokens to.
+    Its default layer ``pre_logits`` is the input of its classifier: the pooled map of a
+    convolutional network, the tokens of a transformer pooled by timm.
 
     Args:
         model: ``NAME`` or ``NAME.WEIGHTS`` in timm.
 
     Raises:
-        UsageError: When there is none of that name.
+        UsageError: If there is no such model.
     """
     return _described("timm", model, _timm)
 
@@ -45,13 +45,13 @@ def _timm(facts: dict[str, Any]) -> Recipe:
 
 
 def clip_recipe(model: str) -> Recipe:
-    """The recipe of a CLIP's image tower; its default cut is the image embedding.
+    """Return the recipe of a CLIP image encoder; its default layer is the image embedding.
 
     Args:
         model: ``MODEL/WEIGHTS`` in open_clip, such as ``ViT-L-14-336/openai``.
 
     Raises:
-        UsageError: When there is none of that name, or open_clip is not installed.
+        UsageError: If there is no such model, or open_clip is not installed.
     """
     return _described("clip", model, _clip)
 
@@ -73,7 +73,7 @@ def _recipe(
 ) -> Recipe:
     module = _MODULES[library]
     name = f"{library}:{facts['name']}"
-    # A hub's copy goes before the original: it is safetensors, and of one layout.
+    # Prefer the hub's copy to the original: it is safetensors, with one layout.
     url = None if facts["hub"] else facts["url"]
     filename = url.rpartition("/")[2] if url else None
     hashed = re.search(r"-([0-9a-f]{8,})\.[a-z]+$", filename or "")

@@ -1,4 +1,4 @@
-"""The cuts of a network, for a person to choose from."""
+"""List the layers of a network."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _BATCH, _REPEATS = 4, 3
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """One cut.
+    """One layer.
 
     Attributes:
         path: Dotted name of the module; empty: the network's own output.
         names: Short names and aliases.
-        shape: Of what is there for one image, without the batch.
-        pool: How it becomes a vector by default.
-        parameters: Up to this cut, itself included.
-        parameters_above: Of the rest of the network, which a pass that ends here does not touch.
-        seconds: Measured, per image, of a pass that ends here.
-        share: Of the time of a whole pass.
+        shape: Shape of its output for one image, without the batch.
+        pool: Default pooling.
+        parameters: Number of parameters up to this layer, including it.
+        parameters_above: Number of parameters of the rest, which a pass to this layer does not use.
+        seconds: Measured time per image of a pass to this layer.
+        share: Share of the time of a full pass.
     """
 
     path: str
@@ -44,7 +44,7 @@ class LayerFacts:
     share: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {
             "layer": self.path,
             "names": list(self.names),
@@ -58,14 +58,14 @@ class LayerFacts:
 
 
 def list_layers(backbone: str, *, time: bool = False) -> list[LayerFacts]:
-    """Every cut of a network, in the order of a forward pass.
+    """Return every layer of a network, in the order of a forward pass.
 
     Args:
         backbone: A name, as for :func:`gan_metrics.load_backbone`.
-        time: Whether to measure the passes that end at the cuts with a short name.
+        time: Whether to measure passes that end at layers with a short name.
 
     Raises:
-        UsageError: When there is no such backbone.
+        UsageError: If there is no such backbone.
     """
     recipe = recipe_of(backbone)
     points = list_cuts(recipe)
@@ -102,7 +102,7 @@ def _insert_input(
     pool: str,
     points: dict[str, CutPoint],
 ) -> None:
-    """Put the row of what goes into a module before that of the first module inside it."""
+    """Insert the row of a module's input before the first module inside it."""
     module = path.removesuffix(INPUT)
     inside = (module, f"{module}.")
     at = next(i for i, r in enumerate(rows) if r.path == inside[0] or r.path.startswith(inside[1]))
@@ -112,7 +112,7 @@ def _insert_input(
 
 
 def _timed(recipe: Recipe, rows: list[LayerFacts]) -> list[LayerFacts]:
-    """With the time of the passes that end at the named cuts, by random weights on the CPU."""
+    """Add the time of passes that end at named layers, with random weights on the CPU."""
     weights = None if recipe.weights is None else "random"
     backbone = Backbone(choose_backbone(recipe.name, weights=weights), "cpu")
     size = recipe.input_size
@@ -125,7 +125,7 @@ def _timed(recipe: Recipe, rows: list[LayerFacts]) -> list[LayerFacts]:
             with torch.inference_mode():
                 run_until(backbone.module, images, [path])
             taken.append(clock.perf_counter() - start)
-        return min(taken[1:]) / _BATCH  # what else the machine does only adds
+        return min(taken[1:]) / _BATCH  # other programs can only add time
 
     whole = measure("")
     timed = []

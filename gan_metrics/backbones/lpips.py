@@ -1,9 +1,9 @@
 """LPIPS: a learned distance between two images.
 
 Zhang et al. (2018), arXiv 1801.03924. Five (or seven) feature maps of an ImageNet classifier are
-normalised over channels, their squared differences weighed by learned heads, averaged over places
-and added up. Network code and heads are those of the package ``lpips``, version 0.1 of the heads;
-the classifier's weights are torchvision's.
+normalized over channels; their squared differences are weighted by learned linear layers, averaged
+over positions and summed. Network code and linear layers are those of the package ``lpips``,
+version 0.1; the classifier's weights are torchvision's.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ __all__ = ["NETS", "Lpips"]
 NETS = MappingProxyType(
     {"alex": "torchvision:alexnet", "vgg": "vgg16", "squeeze": "torchvision:squeezenet1_1"}
 )
-"""Name of a kind of LPIPS to the backbone whose weights it takes."""
+"""Backbones whose weights LPIPS uses, by kind of LPIPS."""
 
 _TOO_SMALL = ("too small", "Kernel size can't be greater")
-"""What torch says of images that a convolution or a pooling has nothing left of."""
+"""Beginnings of torch's messages about images that are too small."""
 
 
 class Lpips:
-    """The distance between images of one size.
+    """The distance between images of equal size.
 
     Args:
         net: ``"alex"``, ``"vgg"`` or ``"squeeze"``.
         weights: A file of the classifier's weights, ``"random"``, or ``None``: the registered ones
             (``torchvision:alexnet``, ``vgg16``, ``torchvision:squeezenet1_1``).
         device: As for :func:`gan_metrics.load_backbone`.
-        seed: Of random weights.
-        progress: Told of the bytes, should the weights be downloaded.
+        seed: Seed of random weights.
+        progress: Called with the number of bytes if the weights are downloaded.
 
     Attributes:
-        spec: What it is, for a record.
+        spec: Its identity in results.
         warnings: Pairs of a code and a message.
 
     Raises:
         UsageError: For an unknown name, or without the extra ``lpips``.
-        WeightsError: When the weights cannot be had.
+        WeightsError: If the weights are unavailable.
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class Lpips:
             departures=(),
         )
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), float32_default():
-            warnings.simplefilter("ignore")  # torchvision's, of how lpips calls it
+            warnings.simplefilter("ignore")  # torchvision's, about lpips' calls
             module: nn.Module = package.LPIPS(net=net, pnet_rand=True, verbose=False)
         trunk = build_network(choice).state_dict()
-        # Its slices keep the numbers that the layers have in torchvision's `features`.
+        # Its slices keep the numbers of the layers in torchvision's `features`.
         slices: Any = module.net
         own = {n: trunk[f"features.{n.partition('.')[2]}"] for n in slices.state_dict()}
         slices.load_state_dict(own)
@@ -93,11 +93,11 @@ class Lpips:
 
     @torch.no_grad()
     def __call__(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """The distance between each image and its partner.
+        """Return the distance between each image and its partner.
 
         Args:
-            x: ``N × 3 × H × W``, RGB, 0–255, ``uint8`` or floating point; ``N × 1 × H × W``: grey.
-            y: The same of their partners.
+            x: ``N × 3 × H × W``, RGB, 0–255, ``uint8`` or floating point; ``N × 1 × H × W``: gray.
+            y: The partners, of the same shape and type.
 
         Returns:
             ``float32``, ``(N,)``, ≥ 0.
@@ -107,7 +107,7 @@ class Lpips:
         """
         if x.shape != y.shape or x.ndim != 4 or x.shape[1] not in (1, 3):
             raise InputError(
-                f"LPIPS takes two batches of images of one shape, N × 3 × H × W, not "
+                f"LPIPS needs two batches of images of equal shape, N × 3 × H × W, not "
                 f"{tuple(x.shape)} and {tuple(y.shape)}"
             )
         pair = [
@@ -121,6 +121,6 @@ class Lpips:
                     raise
                 raise InputError(
                     f"images of {x.shape[3]} × {x.shape[2]} pixels are too small for LPIPS "
-                    f"({self.spec.backbone}); resize=64 (--resize 64) enlarges them"
+                    f"({self.spec.backbone}); use resize=64 (--resize 64) to enlarge them"
                 ) from None
         return found.flatten()

@@ -1,7 +1,7 @@
-"""What was once worked out about a network, so that it need not be built to be known again.
+"""Cache of facts about networks, so that they need not be built again to be known.
 
-Notes are JSON: preprocessing, cuts and where weights lie; never anything that is run. A note is
-keyed by the versions of the libraries that it was worked out with.
+Entries are JSON: preprocessing, layers and locations of weights, never code. An entry is keyed by
+the versions of the libraries that computed it.
 """
 
 from __future__ import annotations
@@ -27,17 +27,18 @@ _Value = TypeVar("_Value")
 def cached_json(
     key: tuple[str, ...], compute: Callable[[], Any], parse: Callable[[Any], _Value]
 ) -> _Value:
-    """What was worked out before by the same versions, or is now.
+    """Return a value that was computed before by the same versions, or compute it.
 
     Args:
-        key: What it is about.
-        compute: Gives a JSON value; called if there is no note, or one that is not understood.
-        parse: Makes of the JSON value what is wanted; raises for one of another shape.
+        key: Key of the value.
+        compute: Function that returns a JSON value; called without an entry, or with an invalid
+            one.
+        parse: Function that converts the JSON value; raises if it is invalid.
     """
     used = installed_versions("gan-metrics", "torch", "torchvision", "timm", "open-clip-torch")
     hashed = hashlib.sha256("\n".join([_REVISION, *used, *key]).encode()).hexdigest()
     path = settings.home_dir() / "networks" / f"{hashed}.json"
-    with contextlib.suppress(Exception):  # not there, not readable, or not what was written
+    with contextlib.suppress(Exception):  # missing, unreadable or changed
         note = json.loads(path.read_text())
         if note["sha256"] == _checksum(key, note["value"]):
             return parse(note["value"])

@@ -1,4 +1,4 @@
-"""Several feature spaces from one pass of each network."""
+"""Embed images in several feature spaces with one pass of each network."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["Embedder"]
 
 
 class Embedder:
-    """Images in, their features in some spaces out; spaces of one network share its pass.
+    """Embeds images in several spaces; spaces of one network share its pass.
 
     A network is built when it is first needed.
 
     Args:
-        device: See :class:`~gan_metrics.backbones.network.Backbone`.
-        engine: The same.
+        device: Device, as for :class:`~gan_metrics.backbones.network.Backbone`.
+        engine: Engine, as for :class:`~gan_metrics.backbones.network.Backbone`.
 
     Raises:
         GanMetricsError: As for :class:`~gan_metrics.backbones.network.Backbone`.
@@ -38,26 +38,26 @@ class Embedder:
 
     @property
     def most(self) -> int | None:
-        """Images per pass that the device has had room for, once a batch was too many for it."""
+        """Largest batch that fits into the device's memory, once a batch did not fit."""
         return self._most
 
     def embed(
         self, groups: Sequence[torch.Tensor], wanted: Sequence[FeatureSpace]
     ) -> list[torch.Tensor]:
-        """Features of images of several sizes.
+        """Return the features of images of several sizes.
 
-        Where the device has no room for a batch, halves of it pass one after the other, and so do
-        all batches after it.
+        If the device lacks memory for a batch, its halves are computed one after the other, and so
+        are all later batches.
 
         Args:
             groups: ``uint8``, ``N × 3 × H × W``, one tensor for each size.
-            wanted: The spaces.
+            wanted: The feature spaces.
 
         Returns:
-            For each of these ``float32`` features, ``N × D``, on the device.
+            For each space, ``float32`` features, ``N × D``, on the device.
 
         Raises:
-            torch.OutOfMemoryError: When there is no room for a single image.
+            torch.OutOfMemoryError: If a single image does not fit.
         """
         import torch
 
@@ -88,7 +88,7 @@ class Embedder:
         return [found[i] for i in range(len(wanted))]
 
     def network(self, space: FeatureSpace) -> Backbone:
-        """The network of a space, which is built when it is first needed."""
+        """Return the network of a space, built when it is first needed."""
         key = _network_of(space)
         if key not in self._networks:
             self._networks[key] = Backbone(space, self._wanted, self._engine)
@@ -96,12 +96,12 @@ class Embedder:
 
 
 def _network_of(space: FeatureSpace) -> FeatureSpec:
-    """What two spaces have in common that are cuts of one network, fed with the same pixels."""
+    """Return the part of a spec that is equal for all spaces of one network and preprocessing."""
     return replace(space.spec, layer=None, pool=None)
 
 
 def _halves(groups: Sequence[torch.Tensor], first: int) -> list[list[torch.Tensor]]:
-    """The first so many images, and the rest."""
+    """Split the images after the first ``first`` ones."""
     found: list[list[torch.Tensor]] = [[], []]
     for group in groups:
         for half, part in zip(found, (group[:first], group[first:]), strict=True):

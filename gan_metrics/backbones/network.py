@@ -1,4 +1,4 @@
-"""A network on a device, cut at a layer: the one callable that features come from."""
+"""A network on a device, cut at a layer: the callable that computes features."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ __all__ = ["Backbone", "pick_device"]
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 _PIXELS_AT_ONCE = 1 << 24
-"""Of one size group, so many source pixels are prepared in one go; bounds the memory."""
+"""Source pixels of one size that are preprocessed at a time; limits the memory."""
 
 _Compiled = Callable[[torch.Tensor], dict[str, torch.Tensor]]
-"""From inputs to the outputs of layers, by name."""
+"""A function from inputs to the outputs of layers, by name."""
 
 
 class Backbone:
-    """``uint8`` images in, ``float32`` features out.
+    """A network that maps ``uint8`` images to ``float32`` features.
 
-    Three doors: call it for the features at its own cut; :meth:`outputs` reads several layers
-    from one pass; :meth:`differentiable` takes float images and keeps the gradients.
+    It has three methods: calling it returns the features at its own layer; :meth:`outputs` reads
+    several layers in one pass; :meth:`differentiable` accepts float images and keeps gradients.
 
     Args:
         choice: The feature space; see :func:`~gan_metrics.backbones.registry.choose_backbone`.
         device: ``"auto"`` (the first GPU, else the CPU), ``"cpu"``, ``"cuda[:i]"``, ``"mps"``.
-        engine: What runs the network: a key of :data:`~gan_metrics.backbones.engines.ENGINES`.
+        engine: A key of :data:`~gan_metrics.backbones.engines.ENGINES`.
 
     Attributes:
-        choice: The same.
-        device: Where the network is.
-        module: The network itself, in eval mode, BatchNorm folded into its convolutions where the
-            precision allows it.
+        choice: The feature space.
+        device: Device of the network.
+        module: The network in eval mode, with BatchNorm folded into convolutions if the precision
+            allows it.
 
     Raises:
-        UsageError: When the device, the precision or the engine is not to be had.
-        WeightsError: When the weights do not fit the network.
+        UsageError: If the device, the precision or the engine is unavailable.
+        WeightsError: If the weights do not match the network.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class Backbone:
         if check := known.load("check"):
             check(choice, self.device)
         self._compile = known.load("compile")
-        # Without tensor cores a GPU prefers the plain layout; everything else gains by this one.
-        # A network of the user's own may count on it, by view() and the like.
+        # channels_last is faster, except on GPUs without tensor cores. A custom network may depend
+        # on the plain layout, for example by view().
         self._own = choice.recipe.weights is None
         self._channels_last = not self._own and (
             self.device.type != "cuda" or choice.spec.precision != "fp32"
@@ -81,12 +81,12 @@ class Backbone:
 
     @property
     def spec(self) -> FeatureSpec:
-        """The identity of the features."""
+        """The feature space of the features."""
         return self.choice.spec
 
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Features of images of one size.
+        """Return the features of images of equal size.
 
         Args:
             images: ``uint8``, ``N × 3 × H × W``, RGB, 0–255, on any device.
@@ -95,23 +95,23 @@ class Backbone:
             ``float32``, ``N × D``, on the network's device.
 
         Raises:
-            InputError: When the dtype or the shape is another.
+            InputError: If the dtype or the shape is wrong.
         """
         return self.embed([images])
 
     def embed(self, groups: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Features of images of several sizes: one tensor for each size, one forward pass."""
+        """Return the features of images of several sizes (one tensor each) in one forward pass."""
         return self.read(groups, [self.choice])[0]
 
     @torch.inference_mode()
     def read(
         self, groups: Sequence[torch.Tensor], spaces: Sequence[FeatureSpace]
     ) -> list[torch.Tensor]:
-        """Several feature spaces of this network from one forward pass.
+        """Return features in several spaces of this network from one forward pass.
 
         Args:
             groups: As for :meth:`embed`.
-            spaces: Cuts of this network.
+            spaces: Feature spaces with layers of this network.
 
         Returns:
             ``float32`` features in each space.
@@ -119,22 +119,22 @@ class Backbone:
         inputs = [self._prepare(group) for group in groups]
         if len({tuple(part.shape[1:]) for part in inputs}) > 1:
             raise UsageError(
-                f"{self.spec.backbone} does not resize its images, and they are of several sizes; "
-                "its preprocess must bring them to one, by resize or crop"
+                f"{self.spec.backbone} does not resize images, but they have several sizes; its "
+                "preprocess must resize or crop them to one size"
             )
         cuts = [replace(space.layer, pool=str(space.spec.pool)) for space in spaces]
         return self._pooled(torch.cat(inputs), cuts)
 
     @torch.inference_mode()
     def outputs(self, images: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
-        """Several layers from one forward pass, each pooled as it is by default.
+        """Return several layers from one forward pass, each with its default pooling.
 
         Args:
             images: As for a call.
             layers: Short names, aliases, or dotted names of modules.
 
         Returns:
-            Name, as it was given, to ``float32`` features.
+            ``float32`` features by the given names.
 
         Raises:
             UsageError: For a layer that the backbone does not have.
@@ -143,9 +143,9 @@ class Backbone:
         return dict(zip(layers, self._pooled(self._prepare(images), cuts), strict=True))
 
     def differentiable(self, images: torch.Tensor) -> torch.Tensor:
-        """Features with gradients back to the pixels, for losses and attribution.
+        """Return features with gradients back to the pixels, for losses and attribution.
 
-        The backward pass runs when the caller says, so in the caller's TF32 settings.
+        The backward pass runs later and uses the caller's TF32 settings.
 
         Args:
             images: Floating point, ``N × 3 × H × W``, RGB, 0–255.
@@ -154,7 +154,7 @@ class Backbone:
             ``float32``, ``N × D``.
 
         Raises:
-            InputError: When the dtype or the shape is another.
+            InputError: If the dtype or the shape is wrong.
         """
         if not images.is_floating_point():
             raise InputError(f"gradients need floating-point images in 0–255, not {images.dtype}")
@@ -173,7 +173,7 @@ class Backbone:
                 "backbone.differentiable for floating point"
             )
         if images.ndim != 4:
-            return preprocess.apply(images, self._preprocess)  # which says what is wrong
+            return preprocess.apply(images, self._preprocess)  # raises the error
         images = images.to(self.device)
         rows = max(1, _PIXELS_AT_ONCE // max(images.shape[2] * images.shape[3], 1))
         with torch.no_grad(), self._arithmetic("fp32"):
@@ -182,16 +182,16 @@ class Backbone:
             )
 
     def _cut(self, name: str) -> Layer:
-        """A cut by its name; the backbone's own one is pooled as it was chosen."""
+        """Return a cut by its name; the backbone's own layer has the chosen pooling."""
         name, cut = cut_of(self.choice.recipe, name)
         own = name == self.spec.layer
         return replace(cut, pool=str(self.spec.pool)) if own else cut
 
     def _pooled(self, inputs: torch.Tensor, cuts: Sequence[Layer]) -> list[torch.Tensor]:
-        """What the cuts give, as vectors. A cut that was folded away has the network built anew."""
+        """Return the cuts' outputs as vectors; rebuild the network if a cut was folded away."""
         paths = [cut.path for cut in cuts]
         if self.spec.precision == "int8":
-            for path in {*paths} - self._cuts:  # refuses a cut that 8 bits do not reach
+            for path in {*paths} - self._cuts:  # raises if int8 does not apply
                 quantize_linear(build_network(self.choice), self.choice.recipe.input_size, path)
                 self._cuts.add(path)
         if any(touches(path, *pair) for path in paths for pair in self._folded):
@@ -206,7 +206,7 @@ class Backbone:
             return self._compiled_for(paths, inputs)(inputs)
         layout = torch.channels_last if self._channels_last else torch.contiguous_format
         inputs = inputs.contiguous(memory_format=layout)
-        # Dynamic quantisation scales what it is given as a whole: one image must not see another.
+        # Dynamic quantization scales its whole input, so images run one by one.
         parts = torch.split(inputs, 1) if self.spec.precision == "int8" else [inputs]
         try:
             with self._surroundings():
@@ -236,7 +236,7 @@ class Backbone:
 
     @contextlib.contextmanager
     def _surroundings(self) -> Iterator[None]:
-        """The arithmetic that was asked for; what a user's own network prints goes to stderr."""
+        """Set the requested arithmetic; prints of custom networks go to stderr."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._arithmetic(str(self.spec.precision)))
             if self._own:
@@ -245,7 +245,7 @@ class Backbone:
 
     @contextlib.contextmanager
     def _arithmetic(self, precision: str) -> Iterator[None]:
-        """What the precision's name says, whatever the process has set, for this block only."""
+        """Set the arithmetic of a precision in this block, whatever the process has set."""
         short = _AUTOCAST.get(precision)
         casting = torch.autocast(
             self.device.type, short or torch.bfloat16, enabled=short is not None
@@ -254,13 +254,13 @@ class Backbone:
             yield
 
     def _built(self) -> nn.Module:
-        """The network, as fast as its precision allows with its cuts left as they are."""
+        """Return the network, as fast as its precision allows, with its cuts unchanged."""
         with float32_default(not self._own):
             return self._prepared(build_network(self.choice))
 
     def _prepared(self, module: nn.Module) -> nn.Module:
         if self.spec.precision not in _AUTOCAST and not self._own:
-            # A folded bias holds mean/deviation, which can be large: 8 bits are too few for it.
+            # A folded bias contains mean/deviation, which can be too large for 8 bits.
             self._folded = fold_batchnorm(module, keep=sorted(self._cuts))
         module.requires_grad_(False)
         if self._channels_last:
@@ -271,10 +271,10 @@ class Backbone:
 
 
 def pick_device(name: str | torch.device) -> torch.device:
-    """The device of that name.
+    """Return a device by its name.
 
     Raises:
-        UsageError: When there is no such device here.
+        UsageError: If the device does not exist on this machine.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -285,14 +285,14 @@ def pick_device(name: str | torch.device) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            raise UsageError(f"--device {name}: there are {count} CUDA devices here; try auto")
+            raise UsageError(f"--device {name}: this machine has {count} CUDA devices; try auto")
         index = torch.cuda.current_device() if device.index is None else device.index
         return torch.device("cuda", index)
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise UsageError("--device mps: there is no such device here; try auto")
+        raise UsageError("--device mps: this machine has no such device; try auto")
     if device.type not in ("cpu", "mps"):
         raise UsageError(f"unknown device {name!r}; expected auto, cpu, cuda, cuda:1, mps")
-    return torch.device(device.type)  # and not cpu:0, which is no other
+    return torch.device(device.type)  # not cpu:0, the same device
 
 
 def _check_precision(precision: str, device: torch.device) -> None:
@@ -302,6 +302,6 @@ def _check_precision(precision: str, device: torch.device) -> None:
             f"--precision tf32 needs a CUDA device of capability 8.0 or more, not {device}"
         )
     if precision == "int8" and device.type != "cpu":
-        raise UsageError(f"--precision int8 runs on a CPU, not on {device}; bf16 is the short one")
+        raise UsageError(f"--precision int8 runs on a CPU, not on {device}; use bf16 instead")
     if precision == "fp16" and device.type == "cpu":
-        raise UsageError("--precision fp16 needs a GPU; on a CPU, bf16 is the short one")
+        raise UsageError("--precision fp16 needs a GPU; use bf16 on a CPU")

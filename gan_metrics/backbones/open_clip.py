@@ -1,4 +1,4 @@
-"""Image towers of CLIP, from open_clip."""
+"""Image encoders of CLIP, from open_clip."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _RESIZE = {"shortest": "shorter", "squash": "exact"}
 
 
 def all_names(pattern: str = "*") -> list[str]:
-    """Every ``clip:MODEL/PRETRAINED`` that matches a pattern with ``*``."""
+    """Return every ``clip:MODEL/PRETRAINED`` that matches a pattern with ``*``."""
     names = (f"clip:{model}/{weights}" for model, weights in _open_clip().list_pretrained())
     return [name for name in names if fnmatch.fnmatch(name, pattern)]
 
 
 def build(model: str) -> nn.Module:
-    """The image tower of ``MODEL/PRETRAINED``, freshly initialised."""
+    """Return the image encoder of ``MODEL/PRETRAINED``, newly initialized."""
     name, _, weights = model.partition("/")
     config = _open_clip().get_pretrained_cfg(name, weights)
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # it warns of having no weights yet
+    logging.disable(logging.WARNING)  # it warns that no weights are loaded
     try:
         whole = _open_clip().create_model(
             name,
@@ -42,23 +42,24 @@ def build(model: str) -> nn.Module:
         if "transformers" not in str(error).lower():
             raise
         raise UsageError(
-            f"clip:{model} has a text tower that needs transformers ({error}); pip install "
-            "transformers, or choose another"
+            f"clip:{model} has a text encoder that needs transformers ({error}); pip install "
+            "transformers, or choose another model"
         ) from error
     finally:
         logging.disable(before)
     visual: Any = whole.visual
-    if getattr(visual, "output_tokens", False):  # of the embedding and the tokens, the first
+    if getattr(visual, "output_tokens", False):  # the embedding, without the tokens
         visual.output_tokens = False
     tower: nn.Module = visual
     return tower
 
 
 def describe(model: str) -> dict[str, Any]:
-    """What open_clip says of ``MODEL/PRETRAINED``, as JSON: pixels and places of its weights.
+    """Return open_clip's description of ``MODEL/PRETRAINED`` as JSON: preprocessing and weights.
 
     Raises:
-        UsageError: When there is none of that name, its pixels are prepared in a way that is not
+        UsageError: If there is no such model, its preprocessing is not supported, or open_clip is
+            not installed.
             provided for, or open_clip is not installed.
     """
     open_clip = _open_clip()
@@ -70,8 +71,8 @@ def describe(model: str) -> dict[str, Any]:
     mode = config.get("resize_mode") or "shortest"
     if not isinstance(size, int) or mode not in _RESIZE:
         raise UsageError(
-            f"clip:{model} wants images of {size} by {mode!r}; provided for are square images, "
-            "cropped at the centre or squashed"
+            f"clip:{model} needs images of {size} by {mode!r}; supported are square images, "
+            "cropped at the center or squashed"
         )
     hub, _, file = (config.get("hf_hub") or "").rpartition("/")
     return {
@@ -92,7 +93,7 @@ def describe(model: str) -> dict[str, Any]:
 def image_tower(
     state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], model: str
 ) -> dict[str, torch.Tensor]:
-    """The image tower's part of a whole CLIP's weights."""
+    """Return the image encoder's part of the weights of a whole CLIP."""
     del model
     if state.keys() >= expected.keys():
         return {key: state[key] for key in expected}

