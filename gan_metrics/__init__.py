@@ -1,4 +1,4 @@
-"""How good are generated images? FID and its relatives, with error bars and provenance.
+"""Evaluate image generators: FID and 27 other metrics, with error bars and provenance.
 
 >>> import gan_metrics as gm
 >>> list(gm.PROTOCOLS)[:3]

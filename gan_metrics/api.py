@@ -26,7 +26,7 @@ from gan_metrics.inputs.opening import open_set
 from gan_metrics.inputs.options import Options, takes_options
 from gan_metrics.inputs.sets import ImageSet, Input
 from gan_metrics.metrics import registry
-from gan_metrics.protocols.table import several
+from gan_metrics.protocols.table import split_names
 from gan_metrics.results.result import EvaluationResult, MetricResult
 from gan_metrics.stats.files import choose_format, write_statistics
 from gan_metrics.stats.formats import Images, StatisticsFormat
@@ -134,7 +134,7 @@ def evaluate(
         GanMetricsError: As for :func:`fid`, except what is impossible for one metric only.
     """
     request = registry.expand(metrics)
-    protocols = [] if protocol is None else several(protocol)
+    protocols = [] if protocol is None else split_names(protocol)
     if len(protocols) == 1:
         options = replace(options, protocol=protocols.pop())
     top = whole_number("top", top, least=0)

@@ -1,9 +1,8 @@
-"""The main job on real images, offline: fitted models of rising quality against real digits.
+"""The demo: the Fréchet distance of three models of increasing quality, on real images, offline.
 
 The images are scikit-learn's handwritten digits (1797 of 8×8 pixels; Alpaydin & Kaynak 1998, UCI),
-enlarged to 32×32.
-One half is the real set and what the models are fitted on; the other half is what a perfect model
-would draw, and so the floor of the distance at this sample size.
+enlarged to 32×32. The models are fitted to one half, which is also the real set; the other half is
+the output of a perfect model, so its distance is the floor at this number of images.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ _ENLARGE = 4
 
 
 def _independent_pixels(data: Array, n: int, rng: np.random.Generator) -> Array:
-    """Every pixel drawn from its own values, without regard to its neighbours."""
+    """Draw every pixel from its own values, independently of its neighbors."""
     return np.stack([rng.choice(column, n) for column in data.T], axis=1)
 
 
 def _pca_gaussian(data: Array, n: int, rng: np.random.Generator) -> Array:
-    """One Gaussian in the span of the leading 20 principal components."""
+    """Draw from one Gaussian in the span of the first 20 principal components."""
     from sklearn.decomposition import PCA
 
     pca = PCA(20, random_state=0).fit(data)
@@ -48,7 +47,7 @@ def _pca_gaussian(data: Array, n: int, rng: np.random.Generator) -> Array:
 
 
 def _gaussian_mixture(data: Array, n: int, rng: np.random.Generator) -> Array:
-    """Thirty Gaussians in the span of the leading 40 principal components."""
+    """Draw from thirty Gaussians in the span of the first 40 principal components."""
     from sklearn.decomposition import PCA
     from sklearn.mixture import GaussianMixture
 
@@ -64,12 +63,12 @@ MODELS: dict[str, Callable[[Array, int, np.random.Generator], Array]] = {
     "pca-gaussian": _pca_gaussian,
     "gaussian-mixture": _gaussian_mixture,
 }
-"""Folder name to a function of (data ``N × 64`` in 0–16, count, generator)."""
+"""Functions of (data ``N × 64`` in 0–16, count, generator) by folder name."""
 
 
 @dataclass(frozen=True)
 class DemoRow:
-    """One line of the demo's table: a folder of fakes and its distance to the real ones."""
+    """One line of the demo's table: a folder of images and its distance to the real ones."""
 
     name: str
     folder: Path
@@ -81,21 +80,21 @@ def run_demo(folder: Path, *, options: Options) -> Iterator[DemoRow]:
     """Write the sets and the picture, then compare each set with the real one.
 
     Args:
-        folder: Where the sets go, one folder each, and ``samples.png``.
+        folder: Folder for the sets, one subfolder each, and ``samples.png``.
         options: As for :func:`gan_metrics.fid`; the backbone is the embedded one.
 
     Yields:
-        A row for each set, worst model first, the held-out real half last.
+        A row for each set, the worst model first, the held-out real images last.
 
     Raises:
-        UsageError: When the folder holds something else.
-        ResourceError: When it cannot be written.
+        UsageError: If the folder contains other files.
+        ResourceError: If it cannot be written.
     """
     options = replace(options, backbone="efficientnet-lite0")
     sets = _draw_sets()
     if folder.exists() and (not folder.is_dir() or _holds_other_things(folder, set(sets))):
         raise UsageError(
-            f"{folder} is there already and holds something else; choose another with --output"
+            f"{folder} exists and contains other files; choose another folder with --output"
         )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _MARK).touch()
@@ -125,7 +124,7 @@ def _draw_sets() -> dict[str, list[npt.NDArray[np.uint8]]]:
 
 
 def _to_image(row: Array) -> npt.NDArray[np.uint8]:
-    """From 64 values to an image: whole numbers in 0–16 as the digits are, then 32×32 pixels."""
+    """Convert 64 values to an image: rounded to 0–16 like the digits, then 32×32 pixels."""
     levels = np.clip(np.rint(row), 0, 16) * (255 / 16)
     return enlarge(np.rint(levels).astype(np.uint8).reshape(8, 8), _ENLARGE)
 

@@ -1,14 +1,14 @@
 """Add metrics, backbones, protocols, readers, caches and engines from another distribution.
 
-A distribution names a function without arguments as an entry point in the group
-``gan_metrics.plugins``; the function calls what is below:
+A distribution declares a function without arguments as an entry point in the group
+``gan_metrics.plugins``; the function calls the functions below:
 
 .. code-block:: toml
 
     [project.entry-points."gan_metrics.plugins"]
     energy = "gan_metrics_energy:register"
 
-The entry points are loaded when a name is not built in, or names are listed. A name can be used
+Entry points are loaded if a name is not built in, or if names are listed. A name can be used only
 once. The functions can also be called in a script, for that process.
 """
 
@@ -56,21 +56,21 @@ def register_metric(
     """Register a metric, for ``evaluate``, ``compare``, ``gan-metrics metrics`` and training.
 
     Args:
-        name: As in ``--metrics``: lower case, no spaces, commas, dots or ``@``.
-        function: The function or ``"module:function"``. It takes the real features ``X`` (without
-            them for ``n_sets=1``) and the generated features ``Y``, ``float32``, ``n × D``, of
-            NumPy, then ``seed``, ``error_bar`` and the arguments as keywords. It returns a number
-            or a :class:`~gan_metrics.metrics.estimate.Estimate`. For ``needs="images"`` and
-            ``"generator"`` it takes one
+        name: The name for ``--metrics``: lower case, no spaces, commas, dots or ``@``.
+        function: The function or ``"module:function"``. Its arguments are the real features ``X``
+            (omitted for ``n_sets=1``) and the generated features ``Y``, NumPy ``float32``, ``n ×
+            D``, then the keywords ``seed``, ``error_bar`` and the metric's arguments. It returns a
+            number or a :class:`~gan_metrics.metrics.estimate.Estimate`. For ``needs="images"`` and
+            ``"generator"`` its only argument is an
             :class:`~gan_metrics.evaluation.image_metrics.ImageMetricInput`.
         summary: One line for the listing.
         source: The paper.
-        needs: ``"features"``: of the layer in use; ``"logits"``: class predictions before the
-            softmax; ``"spatial"``, ``"clip"``, ``"dinov2"``: of those networks; ``"images"``;
-            ``"generator"``.
+        needs: ``"features"``: features of the layer in use; ``"logits"``: class logits before the
+            softmax; ``"spatial"``, ``"clip"``, ``"dinov2"``: features of these networks;
+            ``"images"``; ``"generator"``.
         n_sets: 2: real and generated images; 1: generated images only.
-        arguments: Keyword arguments of the function to their checks: functions of a name and a
-            value that raise :class:`~gan_metrics.UsageError` for a wrong value.
+        arguments: Checks of the function's keyword arguments, by name: functions of a name and a
+            value that raise :class:`~gan_metrics.UsageError` for an invalid value.
         bounds: The lowest and the highest possible value; ``None``: unbounded.
         better: ``"lower"``, ``"higher"`` or ``"zero"``.
         error_bar: How the standard error is computed.
@@ -78,7 +78,7 @@ def register_metric(
         cite: BibTeX entries, or keys of the package's own.
 
     Raises:
-        UsageError: When the name is taken, or a value is not one of those above.
+        UsageError: If the name is in use, or a value is invalid.
 
     Examples:
         >>> import numpy as np
@@ -135,23 +135,23 @@ def register_backbone(
     """Register a backbone, for ``--backbone``, ``load_backbone`` and ``gan-metrics backbones``.
 
     Args:
-        name: As in ``--backbone``: no colon.
-        build: Returns a ``torch.nn.Module`` from ``float32`` images ``N × 3 × H × W``, prepared as
-            ``preprocess`` says, to features: a function without arguments, or
-            ``"module:function"`` of a function that takes ``model``.
-        preprocess: From ``uint8`` pixels to what the network takes.
+        name: The name for ``--backbone``, without a colon.
+        build: Returns a ``torch.nn.Module`` from ``float32`` images ``N × 3 × H × W``, prepared by
+            ``preprocess``, to features: a function without arguments, or ``"module:function"`` of a
+            function of ``model``.
+        preprocess: The preprocessing from ``uint8`` pixels to the network's input.
         summary: One line for the listing.
-        layers: Short names to layers. Every dotted name of a submodule is a layer in addition.
+        layers: Layers by short name. Every dotted name of a submodule is also a layer.
         default_layer: A short name, the dotted name of a submodule, or ``"output"``.
         weights: Where the weights file is; ``None``: ``build`` loads the weights itself. The
             network is then hashed at each use, and its features are not cached.
-        model: The name of the network, for a ``build`` that is a string.
-        adapt: ``"module:function"`` of (the state dict of the file, that of the network, ``model``)
-            that returns the first one with the keys of the second; empty: the keys are the same.
+        model: Name of the network, for a ``build`` that is a string.
+        adapt: ``"module:function"`` of (the file's state dict, the network's, ``model``) that
+            converts the file's keys to the network's; empty if they are the same.
         cite: BibTeX entries, or keys of the package's own.
 
     Raises:
-        UsageError: When the name is taken or has a colon.
+        UsageError: If the name is in use or has a colon.
 
     Examples:
         >>> import gan_metrics as gm
@@ -167,7 +167,7 @@ def register_backbone(
     from gan_metrics.backbones.registry import REGISTRY
 
     if not isinstance(name, str) or ":" in name:
-        raise UsageError(f"the name of a backbone has no colon; expected such as 'mynet': {name!r}")
+        raise UsageError(f"a backbone's name has no colon, for example 'mynet'; received {name!r}")
     recipe = Recipe(
         name=name,
         summary=summary,
@@ -196,17 +196,17 @@ def register_protocol(
     """Register a protocol, for ``--protocol`` and ``gan-metrics protocols``.
 
     Args:
-        name: As in ``--protocol``: lower case, no commas.
-        metrics: Names of metrics to their feature space and arguments; fields of a space that are
-            ``None`` are those of the backbone in use. The first one is the protocol's own.
+        name: The name for ``--protocol``: lower case, no commas.
+        metrics: Feature space and arguments by metric name; fields of a space that are ``None`` are
+            those of the backbone in use. The first metric is the protocol's main one.
         summary: One line for the listing.
-        source: Where the behavior of the tool can be read.
-        decoding: What is done with transparency and orientation; dropped and ignored by default.
+        source: Where the tool's behavior is documented.
+        decoding: Handling of transparency and orientation; default: dropped and ignored.
         aliases: Other names.
         cite: BibTeX entries, or keys of the package's own.
 
     Raises:
-        UsageError: When a name is taken, not in lower case, or no metric is given.
+        UsageError: If a name is in use or not in lower case, or there is no metric.
 
     Examples:
         >>> import gan_metrics as gm
@@ -236,20 +236,20 @@ def register_protocol(
 def register_reader(
     name: str, claims: Callable[[Any], bool], opener: Callable[[Any, Any], Any]
 ) -> None:
-    """Register a reader of a kind of file or folder that the package does not read.
+    """Register a reader for a kind of file or folder that the package does not read.
 
     Args:
-        name: The kind, as in a list of what is accepted, such as ``"a stack of slices (.stack)"``.
-        claims: Takes a probe with ``path`` (a :class:`pathlib.Path`) and ``suffix`` (in lower case,
-            such as ``".stack"``), and returns whether the file is of this kind. It looks at the
-            name and the first bytes only.
-        opener: Takes the probe and the options, and returns a source of images: an object with
+        name: The kind, as shown in messages, such as ``"a stack of slices (.stack)"``.
+        claims: Function of a probe with ``path`` (a :class:`pathlib.Path`) and ``suffix`` (lower
+            case, such as ``".stack"``) that returns whether the file is of this kind, from its name
+            and first bytes only.
+        opener: Function of the probe and the options that returns an image source: an object with
             ``description``, ``names``, ``warnings`` (pairs of a code and a message) and
-            ``read(index)``, the encoded bytes of one image. It can be pickled. Or it returns
+            ``read(index)``, the encoded bytes of one image; it must be picklable. Or it returns
             :class:`~gan_metrics.Statistics` or :class:`~gan_metrics.Features`.
 
     Raises:
-        UsageError: When the name is taken.
+        UsageError: If the name is in use.
 
     Examples:
         >>> from gan_metrics.images.sources.folder import FolderSource
@@ -268,12 +268,12 @@ def register_cache(scheme: str, opener: Callable[[str], Cache]) -> None:
     """Register a feature cache, for ``--cache SCHEME://…``.
 
     Args:
-        scheme: What a URL begins with, before ``://``.
-        opener: Takes the whole URL and returns a
-            :class:`~gan_metrics.features.cache.Cache`. It can be pickled.
+        scheme: Scheme of the URL, before ``://``.
+        opener: Function of the whole URL that returns a
+            :class:`~gan_metrics.features.cache.Cache`, which must be picklable.
 
     Raises:
-        UsageError: When the scheme is taken.
+        UsageError: If the scheme is in use.
 
     Examples:
         >>> from pathlib import Path
@@ -292,23 +292,23 @@ def register_engine(
     check: str | Callable[..., None] | None = None,
     stream: str | Callable[..., Any] | None = None,
 ) -> None:
-    """Register an engine, for ``--engine``: one that runs networks, or distributes images.
+    """Register an engine for ``--engine``: it runs networks, or distributes images to workers.
 
     Functions may be strings ``"module:function"``.
 
     Args:
-        name: As in ``--engine``.
-        compiler: Takes a ``torch.nn.Module`` in eval mode, the dotted names of layers and the shape
-            of one input, such as ``(3, 299, 299)``; returns a callable from ``float32`` inputs
-            ``N × 3 × H × W`` to a dict from layer to its output.
-        check: Takes the choice of the backbone and the device, and raises
-            :class:`~gan_metrics.UsageError` where ``compiler`` cannot be used.
-        stream: Takes a source of images, the feature spaces, the options of the extraction, the
-            indices of each chunk and the number of images; returns an object like
+        name: The name for ``--engine``.
+        compiler: Function of a ``torch.nn.Module`` in eval mode, the dotted names of layers and the
+            shape of one input, such as ``(3, 299, 299)``. Returns a callable from ``float32``
+            inputs ``N × 3 × H × W`` to the outputs by layer.
+        check: Function of the feature space and the device that raises
+            :class:`~gan_metrics.UsageError` if ``compiler`` does not support them.
+        stream: Function of an image source, the feature spaces, the extraction options, the indices
+            of each chunk and the number of images. Returns an object like
             :class:`~gan_metrics.features.chunks.ChunkStream`.
 
     Raises:
-        UsageError: When the name is taken, or neither ``compiler`` nor ``stream`` is given.
+        UsageError: If the name is in use, or neither ``compiler`` nor ``stream`` is given.
 
     Examples:
         >>> register_engine("compiled", compiler="mypackage.compiled:compile_network")
@@ -321,6 +321,6 @@ def register_engine(
 
 
 def _origin() -> Origin:
-    """The distribution that is being loaded; else the module that called the function above."""
+    """Return the distribution whose entry point is being loaded; else the caller's module."""
     caller = sys._getframe(2).f_globals.get("__name__", "__main__")
     return origin_of_call(str(caller))

@@ -1,1 +1,1 @@
-"""Generators of images: loading them, calling them, and their images as a source."""
+"""Generators of images: load them, call them, and use their images as a source."""

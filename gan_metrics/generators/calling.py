@@ -1,4 +1,4 @@
-"""What makes images in memory: a callable, a function by its name, TorchScript or ONNX."""
+"""Load and call a generator: a callable, a function by name, TorchScript or ONNX."""
 
 from __future__ import annotations
 
@@ -32,33 +32,33 @@ _ONNX = ".onnx"
 
 
 GeneratorLike: TypeAlias = "Generator | Callable[..., Any] | str | os.PathLike[str]"
-"""What :func:`load_generator` takes."""
+"""Types that :func:`load_generator` accepts."""
 
 
 class Generator:
-    """A generator and how it is called.
+    """A generator, and how to call it.
 
     Args:
         function: Called with latents ``z`` (N × z_size, standard normal, in ``float32`` or the
             dtype of its parameters), and class labels (``int64``, N) if there are classes; or with
-            ``n=`` and ``seed=`` if it has parameters of these names. Gives N images.
-        name: What it is, for a person.
-        z_size: Length of a latent, or its shape; by default its attribute ``z_size`` (or
-            ``z_dim``, ``latent_dim``, ``latent_size``, ``nz``).
-        num_classes: How many classes it is told apart by; by default its attribute
-            ``num_classes`` (or ``n_classes``, ``c_dim``); 0: none.
-        value_range: What stands for black and white in floating-point images; by default its
-            attribute ``value_range``.
-        device: Where latents are put; ``None``: where its parameters are.
+            ``n=`` and ``seed=`` if it has parameters of these names. Returns N images.
+        name: Description for messages.
+        z_size: Length of a latent, or its shape; default: its attribute ``z_size`` (or ``z_dim``,
+            ``latent_dim``, ``latent_size``, ``nz``).
+        num_classes: Number of classes of its labels; default: its attribute ``num_classes`` (or
+            ``n_classes``, ``c_dim``); 0: no labels.
+        value_range: Values of black and white in floating-point images; default: its attribute
+            ``value_range``.
+        device: Device of the latents; ``None``: that of its parameters.
 
     Attributes:
-        name: The same.
-        z_shape: Of one latent; empty where it takes ``n`` and ``seed``.
-        num_classes: The same.
-        class_names: Of the classes, by its attribute ``class_names``, else their numbers.
+        name: Description for messages.
+        z_shape: Shape of a latent; empty if it is called with ``n`` and ``seed``.
+        num_classes: Number of classes; 0: no labels.
+        class_names: Names of the classes, from its attribute ``class_names``, else their numbers.
 
     Raises:
-        UsageError: When it is not callable, or what it does not say of itself is not given.
+        UsageError: If it is not callable, or a value is neither given nor an attribute.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Generator:
         device: torch.device | None = None,
     ) -> None:
         if not callable(function):
-            raise UsageError(f"a generator must be callable, and {function!r} is not")
+            raise UsageError(f"a generator must be callable, but {function!r} is not")
         self.function = function
         self.name = name or f"generator {getattr(function, '__name__', type(function).__name__)}"
         self.takes_number = _takes_number(function)
@@ -83,17 +83,19 @@ class Generator:
         )  # fmt: skip
         if len(self.class_names) != self.num_classes:
             raise UsageError(
-                f"{self.name}: it has {self.num_classes} classes and names of "
+                f"{self.name}: it has {self.num_classes} classes but names of "
                 f"{len(self.class_names)}"
             )
         bad = [name for name in self.class_names if "/" in name or not name.strip()]
         if bad or len({*self.class_names}) < self.num_classes:
             raise UsageError(
-                f"{self.name}: names of classes must be different, not empty and without '/', "
-                f"since they stand before the images' numbers as folders do: {self.class_names}"
+                f"{self.name}: class names must be different, not empty and without '/', because "
+                f"they are used as folders in the images' names: {self.class_names}"
             )
         if self.takes_number and self.num_classes:
-            raise UsageError(f"{self.name}: what is called with n and seed is not told classes")
+            raise UsageError(
+                f"{self.name}: a generator with parameters n and seed cannot receive class labels"
+            )
         stated = getattr(function, "value_range", None)
         self.value_range = check_value_range(stated if value_range is None else value_range)
         self.z_shape = () if self.takes_number else self._z_shape(z_size)
@@ -104,21 +106,21 @@ class Generator:
 
     @property
     def warnings(self) -> Sequence[tuple[str, str]]:
-        """Of values that were clipped so far, or are all in half of the range."""
+        """Warnings about values that were clipped so far, or are all in half of the range."""
         return self._reader.converter.warnings
 
     def latents(
         self, seed: int, indices: Sequence[int], stream: int = 0
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The latents and labels of some images, each by a generator of its own.
+        """Return the latents and labels of some images, each from its own random generator.
 
-        Image ``i`` is made of the same latent whatever the number of images, their order, the
-        batch and the device are.
+        Image ``i`` always has the same latent, whatever the number of images, their order, the
+        batch and the device.
 
         Args:
-            seed: Of all of them.
-            indices: Which.
-            stream: Other latents for another number.
+            seed: Seed of all latents.
+            indices: Numbers of the images.
+            stream: Another number gives other latents.
 
         Returns:
             N × z_size, and ``int64``, N, on the generator's device and in its precision.
@@ -134,17 +136,17 @@ class Generator:
         return z.to(self.device, self.dtype), y.to(self.device)
 
     def draw(self, seed: int, indices: Sequence[int]) -> npt.NDArray[np.uint8]:
-        """Images from their latents, on the host.
+        """Draw images and return them on the host.
 
         Args:
-            seed: Of the latents, and of what the generator draws itself.
-            indices: Which images.
+            seed: Seed of the latents, and of the generator's own random numbers.
+            indices: Numbers of the images.
 
         Returns:
             ``uint8``, N × H × W × 3, or N × H × W × 1.
 
         Raises:
-            InputError: When the generator fails, or gives something else than so many images.
+            InputError: If the generator fails, or does not return N images.
         """
         images = self.images(seed, indices)
         return np.ascontiguousarray(images.permute(0, 2, 3, 1).cpu().numpy())
@@ -152,18 +154,18 @@ class Generator:
     def images(
         self, seed: int, indices: Sequence[int], z: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Images from their latents, where the generator is.
+        """Draw images and return them on the generator's device.
 
         Args:
-            seed: Of the latents, and of what the generator draws itself.
-            indices: Which images.
+            seed: Seed of the latents, and of the generator's own random numbers.
+            indices: Numbers of the images.
             z: Their latents; ``None``: those of :meth:`latents`.
 
         Returns:
             ``uint8``, N × 3 × H × W, or N × 1 × H × W.
 
         Raises:
-            InputError: When the generator fails, or gives something else than so many images.
+            InputError: If the generator fails, or does not return N images.
         """
         if self.takes_number:
             own = int(np.random.SeedSequence([seed, *indices[:1]]).generate_state(1)[0])
@@ -177,16 +179,16 @@ class Generator:
         return self.pixels(self.tensor(found, len(indices)))
 
     def call(self, function: Callable[..., Any], chance: int, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        """Call it, without gradients, in eval mode, and leave modes and random states as they were.
+        """Call the generator without gradients, in eval mode; restore modes and random states.
 
         Args:
             function: The generator, or a part of it.
-            chance: Seed of what it draws itself.
-            args: What it is called with.
-            kwargs: The same.
+            chance: Seed of its own random numbers.
+            args: Positional arguments of the call.
+            kwargs: Keyword arguments of the call.
 
         Raises:
-            InputError: When it fails.
+            InputError: If it fails.
         """
         gpus = [self.device] if self.device.type == "cuda" else []
         try:
@@ -196,7 +198,7 @@ class Generator:
                 torch.no_grad(),
                 prints_to_stderr(),
             ):
-                torch.default_generator.manual_seed(chance)  # and not those of other GPUs
+                torch.default_generator.manual_seed(chance)  # not the GPUs' generators
                 if gpus:
                     with torch.cuda.device(self.device):
                         torch.cuda.manual_seed(chance)
@@ -205,7 +207,7 @@ class Generator:
             raise
         except (torch.OutOfMemoryError, MemoryError):
             raise
-        except (Exception, SystemExit, GeneratorExit) as error:  # the user's code may raise any
+        except (Exception, SystemExit, GeneratorExit) as error:  # user code may raise anything
             shape = f" with latents of shape {tuple(args[0].shape)}" if args else ""
             lines = [line for line in str(error).splitlines() if line.strip()] or [""]
             raise InputError(
@@ -213,26 +215,26 @@ class Generator:
             ) from error
 
     def tensor(self, found: object, n: int) -> torch.Tensor:
-        """What it gave as N × C × H × W, its values as they are.
+        """Return the generator's output as N × C × H × W, with unchanged values.
 
         Raises:
-            InputError: When it is of another form, or not of ``n`` images.
+            InputError: If it has another form, or is not ``n`` images.
         """
         if isinstance(found, np.ndarray | torch.Tensor) and found.ndim == 3 and len(found) == n > 1:
-            found = found[:, None]  # grey
+            found = found[:, None]  # gray
         images = torch.as_tensor(self._reader.batch(found))
         if len(images) != n:
             raise InputError(
-                f"{self.name} gives {len(images)} images (of the shape {tuple(images.shape)}) for "
+                f"{self.name} returned {len(images)} images (of shape {tuple(images.shape)}) for "
                 f"{n} latents; expected {n} × 3 × height × width"
             )
         return images
 
     def pixels(self, images: torch.Tensor) -> torch.Tensor:
-        """Its images as ``uint8``; counts what had to be clipped.
+        """Convert its images to ``uint8``, and count clipped values.
 
         Raises:
-            InputError: When their values cannot be images; see
+            InputError: If the values cannot be images; see
                 :class:`~gan_metrics.images.in_memory.PixelConverter`.
         """
         pixels: torch.Tensor = self._reader.converter.convert(images)
@@ -242,9 +244,9 @@ class Generator:
         found = _first(self.function, _SIZES, given)
         if found is None:
             raise UsageError(
-                f"{self.name} does not say how long its latents are; give --z-size N "
-                f"(z_size=N), or set its attribute {_SIZES[0]}; a function of your own that draws "
-                "them itself takes n and seed"
+                f"{self.name} does not define the length of its latents; give --z-size N "
+                f"(z_size=N), or set its attribute {_SIZES[0]}; a function that draws its own "
+                "latents has parameters n and seed"
             )
         try:
             shape = tuple(int(n) for n in (found if isinstance(found, Sequence) else [found]))
@@ -258,19 +260,19 @@ class Generator:
 def load_generator(
     given: GeneratorLike, *, device: str = "auto", num_classes: int | None = None, **said: Any
 ) -> Generator:
-    """A generator from what was given.
+    """Return a generator for a user's input.
 
     Args:
-        given: A callable; ``"package.module:function"``, importable from here or from the current
-            folder, which is a generator itself, or makes one where it takes no arguments; a
-            TorchScript file (``.pt``); an ONNX file. Code of any of them is run.
-        device: Where one that is loaded is put; an object is left where it is.
+        given: A callable; ``"package.module:function"``, importable from the installation or the
+            current folder, which is a generator, or makes one if it has no parameters; a
+            TorchScript file (``.pt``); an ONNX file. Their code is executed.
+        device: Device of a loaded generator; an object stays on its device.
         num_classes: See :class:`Generator`.
-        said: What else it does not say of itself; see :class:`Generator`.
+        said: Further arguments of :class:`Generator`.
 
     Raises:
-        UsageError: When it cannot be loaded, or does not say enough of itself.
-        InputError: When a file is missing or broken.
+        UsageError: If it cannot be loaded, or a value is neither given nor an attribute.
+        InputError: If a file is missing or broken.
     """
     if isinstance(given, Generator):
         return given
@@ -306,14 +308,16 @@ def _imported(text: str) -> Any:  # noqa: ANN401
             with torch.random.fork_rng(devices=[]), prints_to_stderr():
                 torch.default_generator.manual_seed(0)
                 found = found()
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # user code may raise anything
         raise UsageError(
             f"--generator {text}: {type(error).__name__}: {error}. Expected "
-            "package.module:function, importable from here, that is a generator or, where it needs "
-            "no argument and has no attribute z_size, makes one"
+            "package.module:function, importable from here: a generator or, without parameters and "
+            "attribute z_size, a function that makes one"
         ) from error
     if not callable(found):
-        raise UsageError(f"--generator {text} gives {type(found).__name__}, which is not callable")
+        raise UsageError(
+            f"--generator {text} is of type {type(found).__name__}, which is not callable"
+        )
     return found
 
 
@@ -322,20 +326,20 @@ def _torchscript(path: Path, device: torch.device) -> nn.Module:
         raise NotFoundError(f"{path} does not exist")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that TorchScript is deprecated
+            warnings.simplefilter("ignore")  # TorchScript is deprecated
             module: nn.Module = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, OSError) as error:
         first = str(error).strip().partition("\n")[0]
         raise InputError(
-            f"{path} holds no TorchScript module ({first}); save one by "
-            "torch.jit.trace(generator, z).save(path), or name the code that makes it as "
+            f"{path} is not a TorchScript module ({first}); save one with "
+            "torch.jit.trace(generator, z).save(path), or give the code that makes it as "
             "package.module:function"
         ) from None
     return module
 
 
 class _Onnx:
-    """An ONNX file as a callable of latents and, where it has a second input, labels."""
+    """An ONNX file as a callable of latents and, if it has a second input, labels."""
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
@@ -345,8 +349,8 @@ class _Onnx:
             self._session = runtime.InferenceSession(
                 str(path), providers=runtime.get_available_providers()
             )
-        except Exception as error:  # of onnxruntime's own kinds
-            raise InputError(f"{path} is no ONNX model that can be run ({error})") from None
+        except Exception as error:  # onnxruntime has exceptions of its own
+            raise InputError(f"{path} is not a usable ONNX model ({error})") from None
         self._inputs = self._session.get_inputs()
         shape = self._inputs[0].shape[1:]
         if shape and all(isinstance(n, int) for n in shape):
@@ -357,15 +361,15 @@ class _Onnx:
         if len(given) != len(self._inputs):
             names = ", ".join(one.name for one in self._inputs)
             raise UsageError(
-                f"the ONNX model takes {len(self._inputs)} inputs ({names}): the latents, and the "
-                "labels of classes where --num-classes says that there are some"
+                f"the ONNX model has {len(self._inputs)} inputs ({names}); expected latents, and "
+                "class labels if --num-classes is given"
             )
         feed = {one.name: array for one, array in zip(self._inputs, given, strict=True)}
         return np.asarray(self._session.run(None, feed)[0])
 
 
 def _first(owner: object, names: Sequence[str], given: object) -> Any:  # noqa: ANN401
-    """What was given, else the first of some attributes that there is."""
+    """Return a given value, else the first existing attribute of a list."""
     if given is not None:
         return given
     for name in names:
@@ -399,14 +403,14 @@ def _device_of(function: object) -> torch.device:
 
 
 def _dtype_of(function: object) -> torch.dtype:
-    """That of its floating-point parameters; ``float32`` where it has none."""
+    """Return the dtype of its floating-point parameters; ``float32`` without parameters."""
     parameters = function.parameters() if isinstance(function, nn.Module) else iter(())
     return next((p.dtype for p in parameters if p.is_floating_point()), torch.float32)
 
 
 @contextlib.contextmanager
 def _in_eval_mode(function: object) -> Iterator[None]:
-    """A module, and each part of it, in eval mode, and then as it was."""
+    """Put all modules into eval mode in this block, and restore their modes afterwards."""
     parts = list(function.modules()) if isinstance(function, nn.Module) else []
     training = [part for part in parts if part.training]
     for part in training:

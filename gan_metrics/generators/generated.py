@@ -1,4 +1,4 @@
-"""Images that a generator draws in memory."""
+"""Images of a generator as an image source."""
 
 from __future__ import annotations
 
@@ -22,40 +22,41 @@ if TYPE_CHECKING:
 __all__ = ["Generated"]
 
 _KEPT = 3
-"""Batches that are kept: threads read ahead of each other."""
+"""Batches that are kept, because threads read ahead of each other."""
 
 
 class Generated:
-    """Images drawn from a generator, in memory: a set that can be given wherever a folder can.
+    """Images drawn from a generator in memory: a set that can be used like a folder.
 
-    Image ``i`` is made of a latent of its own, by ``seed`` and ``i``: the same whatever ``n``, the
-    batches and the device are. What a generator draws itself is seeded batch by batch. It runs
-    without gradients and in eval mode; modes and random states are afterwards as before.
+    Image ``i`` has its own latent, drawn from ``seed`` and i: it is the same for any ``n``, batch
+    size and device. The generator's own random numbers are seeded for each batch. It runs without
+    gradients and in eval mode; modes and random states are restored afterwards.
 
     Args:
         generator: A callable or module, called with latents ``z`` (``float32``, N × z_size,
             standard normal), or with ``n=`` and ``seed=`` if it has parameters of these names;
-            ``"package.module:function"``, a TorchScript file or an ONNX file, whose code is run.
-            It gives N images: a tensor or array, N × 3 × H × W (or N × H × W × 3), ``uint8`` or
-            floating point in ``value_range``, or a list of images.
-        n: How many images.
-        z_size: Length of a latent, or its shape; by default the generator's attribute ``z_size``.
-        num_classes: Of a generator that is called with ``z`` and labels, drawn alike; by default
-            its attribute ``num_classes``. The images' names then begin with their class.
-        value_range: What stands for black and white in floating-point images, such as
-            ``(-1, 1)``; by default its attribute ``value_range``. What lies outside is clipped.
-        seed: Of the latents.
+            ``"package.module:function"``, a TorchScript file or an ONNX file, whose code is
+            executed. It returns N images: a tensor or array, N × 3 × H × W (or N × H × W × 3),
+            ``uint8`` or floating point in ``value_range``, or a list of images.
+        n: Number of images.
+        z_size: Length of a latent, or its shape; default: the generator's attribute ``z_size``.
+        num_classes: Number of classes of a generator that is called with ``z`` and labels, which
+            are drawn with equal probability; default: its attribute ``num_classes``. The images'
+            names then begin with their class.
+        value_range: Values of black and white in floating-point images, such as ``(-1, 1)``;
+            default: its attribute ``value_range``. Values outside are clipped.
+        seed: Seed of the latents.
         batch_size: Images per call.
-        device: Where a generator that is loaded is put; an object is left where it is.
+        device: Device of a loaded generator; an object stays on its device.
 
     Attributes:
         description: The generator's name.
-        names: ``"000000"``, ``"000001"``, …; ``"class/000000"`` where there are classes.
+        names: ``"000000"``, ``"000001"``, …; ``"class/000000"`` if there are classes.
         draws: ``True``: reading an image runs the user's generator.
 
     Raises:
-        UsageError: When the generator cannot be loaded, or does not say enough of itself.
-        InputError: When its file is missing or broken.
+        UsageError: If the generator cannot be loaded, or a value is neither given nor an attribute.
+        InputError: If its file is missing or broken.
     """
 
     draws = True
@@ -98,30 +99,30 @@ class Generated:
 
     @property
     def warnings(self) -> Sequence[tuple[str, str]]:
-        """Those of the generator."""
+        """Warnings of the generator."""
         return self.generator.warnings
 
     def redrawn(self, n: int, seed: int) -> Generated:
-        """Other images of the same generator: so many, with this seed."""
+        """Return ``n`` other images of the same generator, drawn with another seed."""
         return Generated(self.generator, n, seed=seed, batch_size=self.batch_size)  # type: ignore[arg-type]
 
     def pixels(self, index: int) -> npt.NDArray[np.uint8]:
-        """One image as an array.
+        """Return one image as an array.
 
         Args:
-            index: Its place, 0 … n − 1.
+            index: Its number, 0 … n − 1.
 
         Returns:
             ``uint8``, H × W × C with 1, 3 or 4 channels.
 
         Raises:
-            InputError: When the generator fails, or gives something else than images.
+            InputError: If the generator fails, or returns something other than images.
         """
         index = range(len(self.names))[index]
         number, place = divmod(index, self.batch_size)
         with self._lock:
             if number not in self._batches:
-                if self._failed is not None:  # other threads have asked for more meanwhile
+                if self._failed is not None:  # set by another thread
                     raise self._failed
                 start = number * self.batch_size
                 indices = range(start, min(start + self.batch_size, len(self.names)))
@@ -137,5 +138,5 @@ class Generated:
             return found
 
     def read(self, index: int) -> bytes:
-        """One image as an encoded file; see :meth:`ImageSource.read`."""
+        """Return one image as an encoded file; see :meth:`ImageSource.read`."""
         return image_file(np.moveaxis(self.pixels(index), 2, 0))

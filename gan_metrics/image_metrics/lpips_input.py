@@ -1,4 +1,4 @@
-"""What perceptual distances of pairs and of paths have in common."""
+"""Functions shared by the perceptual metrics of pairs and of paths."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ Floats = npt.NDArray[np.float64]
 
 
 def check_finite(values: Floats) -> None:
-    """Refuse distances that are none.
+    """Check that distances are finite.
 
     Raises:
-        ComputationError: When one is NaN or infinite.
+        ComputationError: If one is NaN or infinite.
     """
     if not np.isfinite(values).all():
         raise ComputationError(
             f"{int((~np.isfinite(values)).sum())} of {len(values)} perceptual distances are not "
-            "finite; look at the images, or at the weights"
+            "finite; check the images and the weights"
         )
 
 
 def resized(images: torch.Tensor, size: int | None, *, enlarge: bool = True) -> torch.Tensor:
-    """Images as a square of that size: by the mean over areas, or bilinear if not larger."""
+    """Resize images to a square: by area averaging, or bilinear if they are not larger."""
     from torch.nn.functional import interpolate
 
     height, width = images.shape[2:]

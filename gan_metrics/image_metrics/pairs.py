@@ -1,4 +1,4 @@
-"""How different images are from each other: the mean LPIPS between pairs of them.
+"""LPIPS diversity: the mean LPIPS distance between pairs of images.
 
 Zhu et al. (2017), BicycleGAN, arXiv 1711.11586.
 """
@@ -33,11 +33,11 @@ __all__ = ["DecodedImages", "lpips_diversity"]
 
 _BATCH = 16
 _KEPT = 256
-"""Decoded images that are kept: a pair's partner may have been seen just before."""
+"""Decoded images that are kept, because an image can be in several pairs."""
 
 
 class DecodedImages:
-    """The decoded images of a source; a bad one is refused, or left out and listed."""
+    """The decoded images of a source; bad images raise an error, or are left out and listed."""
 
     def __init__(
         self,
@@ -60,11 +60,11 @@ class DecodedImages:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over those of the images that were looked at, in their order."""
+        """SHA-256 of the digests of the images that were used, in their order."""
         return hashlib.sha256(b"".join(h for _, h in sorted(self._hashes.items()))).hexdigest()
 
     def _pixels(self, index: int) -> npt.NDArray[np.uint8] | None:
-        """One image, ``uint8``, 3 × H × W; ``None`` where it is left out."""
+        """Return one image, ``uint8``, 3 × H × W; ``None`` if it is left out."""
         image = load_image(self._source, self._rows[index], self._decoding)
         if image.digest is not None:
             self._hashes[index] = image.digest
@@ -73,7 +73,7 @@ class DecodedImages:
             if not self._skip:
                 raise ImageError(
                     f"{os.path.join(self.description, name)!r}: {image.failure}. "
-                    "--on-error skip leaves bad images out and lists them"
+                    "--on-error skip leaves unreadable images out and lists them"
                 )
             self.skipped[name] = image.failure
         return image.pixels
@@ -90,27 +90,27 @@ def lpips_diversity(
     error_bar: bool = True,
     progress: Progress | None = None,
 ) -> Estimate:
-    """The mean LPIPS between pairs of images: 0 where they are all the same.
+    """Compute the mean LPIPS between pairs of images: 0 if they are all the same.
 
     Args:
         images: A source of images.
         lpips: The distance.
-        pairs: So many different pairs are drawn; all of them where there are no more.
-        within_class: Pairs of images of one class folder alone.
-        resize: Bring images to a square of this size first, in pixels; needed where their sizes
+        pairs: Number of different pairs to draw; all pairs if there are fewer.
+        within_class: Whether both images must be in the same class folder.
+        resize: Side of the square to which images are resized, in pixels; needed if their sizes
             differ.
-        seed: Of the draw.
-        error_bar: Whether the standard error is wanted.
-        progress: Told of the pairs as they are done.
+        seed: Seed of the draw.
+        error_bar: Whether to compute the standard error.
+        progress: Called with the number of finished pairs.
 
     Returns:
-        The mean. Its standard error, over redraws of images and pairs, adds up what pairs that
-        share an image have in common (Fafchamps & Gubert 2007).
+        The mean. Its standard error, for redrawing images and pairs, includes the covariance of
+        pairs that share an image (Fafchamps & Gubert 2007).
 
     Raises:
-        UsageError: For arguments that cannot be, or images of several sizes.
-        InputError: When ``within_class`` is asked for and there are no class folders.
-        ComputationError: For fewer than two images, or of one class.
+        UsageError: For invalid arguments, or images of several sizes.
+        InputError: If ``within_class`` is set and there are no class folders.
+        ComputationError: For fewer than two images, or classes of one image.
     """
     import torch
 
@@ -129,9 +129,8 @@ def lpips_diversity(
             if x.shape != y.shape:
                 sizes = " and ".join(f"{p.shape[3]} × {p.shape[2]}" for p in (x, y))
                 raise UsageError(
-                    f"{known.description} holds images of {sizes} pixels, and LPIPS compares those "
-                    "of one size; resize=256 (--resize 256, or --set lpips_diversity.resize=256) "
-                    "brings them to one"
+                    f"{known.description} has images of {sizes} pixels, but LPIPS needs equal "
+                    "sizes; use resize=256 (--resize 256, or --set lpips_diversity.resize=256)"
                 )
             batch.setdefault(tuple(x.shape), []).append((row, x, y))
         for same in batch.values():
@@ -154,7 +153,7 @@ def lpips_diversity(
 def _draw_pairs(
     images: DecodedImages, pairs: int, within_class: bool, seed: int
 ) -> npt.NDArray[np.int64]:
-    """Different pairs of images, ``(k, 2)``; all that there are if there are no more."""
+    """Return different pairs of images, ``(k, 2)``; all pairs if there are not more."""
     n = len(images)
     groups = [np.arange(n)]
     if within_class:
@@ -179,7 +178,7 @@ def _draw_pairs(
     for row, number in enumerate(chosen):
         at = int(np.searchsorted(ends, number, side="right"))
         left = int(number - (ends[at] - sizes[at]))
-        # The pair of that number, of those with a first image j < i counted by i.
+        # Convert a pair's number to its images j < i; pairs are counted by i.
         i = int((1 + np.sqrt(1 + 8 * left)) / 2)
         while i * (i - 1) // 2 > left:
             i -= 1
@@ -190,11 +189,11 @@ def _draw_pairs(
 
 
 def _pairs_error(values: Floats, pairs: npt.NDArray[np.int64], n: int) -> float | None:
-    """The standard error of a mean over pairs that share images; ``None`` of a single pair."""
+    """Return the standard error of a mean over pairs that share images; ``None`` for one pair."""
     if len(values) < 2:
         return None
     errors = values - values.mean()
     sums = np.bincount(pairs.ravel(), np.repeat(errors, 2), minlength=n)
     own = float((errors**2).sum())
-    together = float((sums**2).sum()) - own  # each pair with itself stands in two sums
+    together = float((sums**2).sum()) - own  # a pair with itself is in two sums
     return float(np.sqrt(max(together, own))) / len(values)

@@ -1,12 +1,12 @@
-"""How smoothly a generator's images follow its latents: the perceptual path length.
+"""The perceptual path length: how smoothly a generator's images follow its latents.
 
-Karras et al. (2019), arXiv 1812.04948: how far images move when latents do, squared and per squared
-step::
+Karras et al. (2019), arXiv 1812.04948: the distance between images of neighboring latents, per
+squared step::
 
     PPL = E LPIPS(G(z(t)), G(z(t + ε))) / ε²
 
-over paths between two latents, in the space of z or of w, at any place of a path (``full``) or at
-its beginning (``end``); distances outside the 1st and the 99th percentile are left out.
+over paths between two latents, in the space of z or of w, at a random position of a path (``full``)
+or at its start (``end``). Distances outside of the 1st to 99th percentile are left out.
 """
 
 from __future__ import annotations
@@ -59,37 +59,36 @@ def ppl(
     error_bar: bool = True,
     progress: Progress | None = None,
 ) -> Estimate:
-    """The perceptual path length of a generator.
+    """Compute the perceptual path length of a generator.
 
     Args:
-        drawn: What the generator draws; as many paths as it has images.
+        drawn: Images of the generator; their number is the number of paths.
         lpips: The distance.
         space: ``"z"``, or ``"w"`` for a generator with ``mapping(z)`` and ``synthesis(w)``.
-        sampling: ``"full"``: at a random place of each path; ``"end"``: where it begins.
-        interpolation: Of z: ``"lerp"``, ``"slerp"``, or ``"slerp_unit"`` on the unit sphere. Paths
+        sampling: ``"full"``: a random position of each path; ``"end"``: its start.
+        interpolation: In z: ``"lerp"``, ``"slerp"``, or ``"slerp_unit"`` on the unit sphere. Paths
             in w are straight.
         epsilon: The step ε.
-        resize: Bring images to a square of this size first, in pixels: by the mean over areas
-            where they are larger, else bilinear; ``None``: as they are.
-        enlarge: Whether smaller images are brought to it too.
-        discard: Distances below this percentile, and above that many from the top, are left out;
-            from 0, which keeps all, to below 50.
-        upper: Whether the upper percentile is the value below it or above, ``"lower"`` or
-            ``"higher"``; the lower one is that below.
-        draws: What draws latents: ``"numpy"``: one generator for each path; ``"numpy-legacy"`` and
-            ``"torch"``: one for all, as torch-fidelity and torchmetrics do.
-        seed: Of latents and places.
-        error_bar: Whether the standard error is wanted.
-        progress: Told of the paths as they are done.
+        resize: Side of the square to which images are resized, in pixels: by area averaging if
+            they are larger, else bilinear; ``None``: unchanged.
+        enlarge: Whether smaller images are resized too.
+        discard: Percentage of distances that is left out at both ends, from 0 (none) to below 50.
+        upper: Whether the upper percentile is the value below it or above it, ``"lower"`` or
+            ``"higher"``; the lower percentile is the value below it.
+        draws: Random generator of the latents: ``"numpy"``: one for each path; ``"numpy-legacy"``
+            and ``"torch"``: one for all, as in torch-fidelity and torchmetrics.
+        seed: Seed of latents and positions.
+        error_bar: Whether to compute the standard error.
+        progress: Called with the number of finished paths.
 
     Returns:
-        The mean of the distances that are kept, over ε². Its standard error is that of a trimmed
+        The mean of the remaining distances divided by ε². Its standard error is that of a trimmed
         mean.
 
     Raises:
-        UsageError: For arguments that cannot be, or a generator without latents.
-        InputError: When the generator fails.
-        ComputationError: For fewer than 10 paths, or where none is finite.
+        UsageError: For invalid arguments, or a generator without latents.
+        InputError: If the generator fails.
+        ComputationError: For fewer than 10 paths, or without finite distances.
     """
     import torch
 
@@ -102,11 +101,11 @@ def ppl(
     generator, n = drawn.generator, len(drawn.names)
     if generator.takes_number:
         raise UsageError(
-            f"{generator.name} draws its latents itself, and a path length goes between latents; "
-            "give a generator that is called with them"
+            f"{generator.name} draws its own latents, but a path length needs paths between "
+            "latents; give a generator that is called with latents"
         )
     if n < _LEAST:
-        raise ComputationError(f"a path length of {n} paths says nothing; give at least {_LEAST}")
+        raise ComputationError(f"a path length of {n} paths is meaningless; use at least {_LEAST}")
     walk = _in_w if space == "w" else functools.partial(_in_z, interpolation)
     paths = _paths(generator, n, seed, draws, full=sampling == "full")
     found: list[torch.Tensor] = []
@@ -137,32 +136,32 @@ def ppl(
 
 
 _LEAST = 10
-"""Paths, of which the percentiles leave some over."""
+"""Least number of paths, so that some remain between the percentiles."""
 
 
 def _rounded(generator: Generator, epsilon: float) -> ResultWarning:
     return (
         "rounded-images",
-        f"{generator.name} gives uint8: steps of ε = {epsilon:g} are far smaller than its "
-        "rounding, and the path length is mostly that of rounding; give floating point",
+        f"{generator.name} returns uint8: steps of ε = {epsilon:g} are far below its rounding, so "
+        "the path length mostly measures rounding; return floating point",
     )
 
 
 def _trimmed_error(values: Floats, low: float, high: float, kept: int) -> float:
-    """The standard error of a trimmed mean, by the winsorised deviation (Tukey & McLaughlin)."""
+    """Return the standard error of a trimmed mean, by winsorizing (Tukey & McLaughlin)."""
     winsorised = np.clip(values, low, high)
     n = len(values)
     return float(winsorised.std(ddof=1) * np.sqrt(n)) / kept
 
 
 def _in_bytes(generator: Generator, images: torch.Tensor) -> torch.Tensor:
-    """A generator's images in 0–255, neither rounded nor clipped."""
+    """Return a generator's images in 0–255, neither rounded nor clipped."""
     if images.shape[1] == 4:
         raise InputError(
-            f"{generator.name} gives images with an alpha channel, and a path length needs RGB: "
+            f"{generator.name} returns images with an alpha channel, but a path length needs RGB: "
             "drop or composite it"
         )
-    pixels = generator.pixels(images)  # refuses what lies far from the declared range
+    pixels = generator.pixels(images)  # raises if values are far outside of the range
     if not images.is_floating_point():
         return pixels.float()
     assert generator.value_range is not None  # noqa: S101
@@ -175,7 +174,7 @@ _Paths = Callable[[range], _Batch]
 
 
 def _paths(generator: Generator, n: int, seed: int, draws: str, *, full: bool) -> _Paths:
-    """Gives two latents, the label and the place of each path."""
+    """Return a function that gives two latents, the label and the position of each path."""
     import torch
 
     shape, classes = generator.z_shape, generator.num_classes
@@ -216,7 +215,7 @@ def _in_z(
     labels: Sequence[torch.Tensor],
     chance: int,
 ) -> AnyArray:
-    """The images at a place of paths in z."""
+    """Return the images at a position of paths in z."""
     z = _between(z0, z1, place, interpolation)
     return generator.call(generator.function, chance, z, *labels)
 
@@ -229,28 +228,28 @@ def _in_w(
     labels: Sequence[torch.Tensor],
     chance: int,
 ) -> AnyArray:
-    """The images at a place of straight paths in w."""
+    """Return the images at a position of straight paths in w."""
     import torch
 
     parts = [getattr(generator.function, name, None) for name in ("mapping", "synthesis")]
     mapping, synthesis = parts
     if not callable(mapping) or not callable(synthesis):
         raise UsageError(
-            f"{generator.name} has no mapping(z) and synthesis(w), which paths in w go between; "
-            "use space=z"
+            f"{generator.name} has no mapping(z) and synthesis(w), which paths in w need; use "
+            "space=z"
         )
     ends = [generator.call(mapping, chance, z, *labels) for z in (z0, z1)]
     if not all(isinstance(w, torch.Tensor) and len(w) == len(z0) for w in ends):
-        raise InputError(f"the mapping of {generator.name} does not give a tensor of {len(z0)} w")
+        raise InputError(f"the mapping of {generator.name} must return a tensor of {len(z0)} w")
     return generator.call(synthesis, chance, _between(ends[0], ends[1], place, "lerp"))
 
 
 def _between(
     a: torch.Tensor, b: torch.Tensor, place: torch.Tensor, interpolation: str
 ) -> torch.Tensor:
-    """The points at places of the paths from a to b, in their dtype and where they are.
+    """Return the points at positions of the paths from a to b, in their dtype and on their device.
 
-    Places are on the host, and so are arcs: not every device has float64.
+    Positions and arcs are computed on the host, because not every device has float64.
     """
     import torch
 

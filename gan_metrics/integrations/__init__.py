@@ -1,1 +1,1 @@
-"""What trainers and loggers of others take: an :class:`~gan_metrics.training.Evaluator` in each."""
+"""Integrations with trainers and loggers, based on :class:`~gan_metrics.training.Evaluator`."""

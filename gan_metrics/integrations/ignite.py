@@ -18,21 +18,21 @@ __all__ = ["GanMetricsHandler"]
 
 
 class GanMetricsHandler:
-    """Evaluates a generator at an event of an engine, and puts the values into its metrics.
+    """Evaluates a generator at an event of an engine, and stores the values in its metrics.
 
-    They stand in ``engine.state.metrics`` as ``fid``, ``fid_low`` and ``fid_high``, where ignite's
-    loggers, ``Checkpoint`` and ``EarlyStopping`` find them.
+    ``engine.state.metrics`` contains ``fid``, ``fid_low`` and ``fid_high``, which ignite's loggers,
+    ``Checkpoint`` and ``EarlyStopping`` can use.
 
     Args:
-        evaluator: What evaluates. Its ``every`` counts iterations.
-        generator: The generator, or a function without arguments that gives it.
+        evaluator: The evaluator. Its ``every`` counts iterations.
+        generator: The generator, or a function without arguments that returns it.
     """
 
     def __init__(self, evaluator: Evaluator, generator: nn.Module | Callable[[], Any]) -> None:
         self.evaluator, self._generator = evaluator, generator
 
     def attach(self, engine: Engine, event: Events | None = None) -> None:
-        """Let it run at an event; by default at the end of each epoch."""
+        """Run at an event; default: the end of each epoch."""
         events = require("ignite.engine", "ignite").Events
         engine.add_event_handler(events.EPOCH_COMPLETED if event is None else event, self)
 

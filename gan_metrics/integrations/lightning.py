@@ -20,32 +20,31 @@ if TYPE_CHECKING:
 
 __all__ = ["GanMetricsCallback"]
 
-# The same package has two names; that which the program uses is taken.
+# Lightning can be installed under two names; use the one that the program has imported.
 _NAME = "pytorch_lightning" if "pytorch_lightning" in sys.modules else "lightning.pytorch"
 _Callback: Any = require(_NAME, "lightning").Callback
 
 
 class GanMetricsCallback(_Callback):  # type: ignore[misc]
-    """Evaluates the generator of a ``LightningModule`` as it trains.
+    """Evaluates the generator of a ``LightningModule`` while it trains.
 
-    The trainer's loggers are told ``fid``, and ``fid_low`` and ``fid_high``, the ends of its error
-    bar; ``ModelCheckpoint(monitor="fid")`` and ``EarlyStopping`` can go by them. With several
-    devices each of them draws and embeds its share.
+    The trainer logs ``fid``, and ``fid_low`` and ``fid_high``, the ends of the 95 % interval;
+    ``ModelCheckpoint(monitor="fid")`` and ``EarlyStopping`` can monitor them. With several devices
+    each one draws and embeds its share.
 
     Args:
-        reference: The real side, as for :class:`~gan_metrics.training.Evaluator`.
+        reference: The real images, as for :class:`~gan_metrics.training.Evaluator`.
         metrics: Names of metrics or families.
-        generator: The name of the module's attribute that is the generator, such as an average of
-            weights; or a function that gives it for the module.
-        every_n_steps: Of the optimizers; ``None``: after each validation, and without one after
-            each epoch.
-        checkpoint: Where the trainer's checkpoint is written each time the first metric is better
-            than before.
-        options: Of :class:`~gan_metrics.training.Evaluator`: ``n_fake``, ``latent``,
+        generator: Name of the module's attribute with the generator, such as averaged weights; or
+            a function of the module that returns it.
+        every_n_steps: Number of optimizer steps; ``None``: after each validation, and without
+            validation after each epoch.
+        checkpoint: File for the trainer's checkpoint, written whenever the first metric improves.
+        options: Options of :class:`~gan_metrics.training.Evaluator`: ``n_fake``, ``latent``,
             ``value_range``, ``backbone`` and so on.
 
     Attributes:
-        evaluator: The evaluator, once the training was set up.
+        evaluator: The evaluator, after the training was set up.
     """
 
     def __init__(
@@ -62,7 +61,7 @@ class GanMetricsCallback(_Callback):  # type: ignore[misc]
         if every_n_steps is not None:
             every_n_steps = whole_number("every_n_steps", every_n_steps, least=1)
         if "every" in options:
-            raise UsageError("a callback takes every_n_steps, not every")
+            raise UsageError("use every_n_steps instead of every")
         self._arguments = (reference, metrics)
         self._options = options
         self._generator, self._every = generator, every_n_steps
@@ -72,8 +71,8 @@ class GanMetricsCallback(_Callback):  # type: ignore[misc]
         self._seen = -1
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Make the evaluator on this rank's device; looks at the reference."""
-        self._found(pl_module)  # a wrong name is said now, and not after an epoch
+        """Make the evaluator on this rank's device, and read the reference."""
+        self._found(pl_module)  # report a wrong name before the first epoch
         if self.evaluator is None:
             options = {"device": str(trainer.strategy.root_device), **self._options}
             self.evaluator = Evaluator(*self._arguments, **options)
@@ -81,7 +80,7 @@ class GanMetricsCallback(_Callback):  # type: ignore[misc]
                 self.evaluator.load_state_dict(self._saved)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Evaluate, if it is time."""
+        """Evaluate, if it is due."""
         if self._every is None and not trainer.sanity_checking:
             self._evaluate(trainer, pl_module)
 
@@ -98,17 +97,17 @@ class GanMetricsCallback(_Callback):  # type: ignore[misc]
         batch: object,
         batch_idx: int,
     ) -> None:
-        """Evaluate, if it is time."""
+        """Evaluate, if it is due."""
         step = trainer.global_step
         if self._every is not None and step // self._every > max(self._seen, 0) // self._every:
             self._evaluate(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it."""
+        """Return what a checkpoint stores."""
         return {} if self.evaluator is None else self.evaluator.state_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take up what a checkpoint kept."""
+        """Restore what a checkpoint stored."""
         if "best" not in state_dict:
             return
         self._saved = dict(state_dict)
@@ -122,7 +121,7 @@ class GanMetricsCallback(_Callback):  # type: ignore[misc]
         result = self.evaluator(self._found(pl_module), step)
         assert result is not None  # noqa: S101
         values = scalars(result)
-        # What a module logs in a step goes to the loggers again and again until the epoch ends.
+        # Values that a module logs in a step are sent to loggers repeatedly until the epoch ends.
         pl_module.log_dict(values, logger=False)
         for logger in trainer.loggers:
             logger.log_metrics(values, step)
@@ -134,7 +133,7 @@ class GanMetricsCallback(_Callback):  # type: ignore[misc]
             return self._generator(pl_module)
         if not hasattr(pl_module, self._generator):
             raise UsageError(
-                f"{type(pl_module).__name__} has no attribute {self._generator!r}; name that of "
-                "the generator, or give a function of the module"
+                f"{type(pl_module).__name__} has no attribute {self._generator!r}; give the "
+                "name of the generator's attribute, or a function of the module"
             )
         return getattr(pl_module, self._generator)

@@ -1,4 +1,4 @@
-"""Logs of an evaluator: values with their error bars, and a grid of samples."""
+"""Loggers for an evaluator: values with their error bars, and a grid of samples."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SAMPLES = 64
 
 
 def scalars(result: EvaluationResult) -> dict[str, float]:
-    """The values by name; where there is an error bar, its ends as ``name_low``, ``name_high``."""
+    """Return the values by name, and the ends of their intervals as ``name_low``, ``name_high``."""
     found = {}
     for name, one in result.items():
         found[name] = float(one)
@@ -32,15 +32,15 @@ def scalars(result: EvaluationResult) -> dict[str, float]:
 
 
 class TensorBoardLog:
-    """Writes to TensorBoard.
+    """Logs to TensorBoard.
 
-    The values stand under SCALARS; with their error bars, as bands, under CUSTOM SCALARS; the first
-    images under IMAGES.
+    Values are under SCALARS, intervals as bands under CUSTOM SCALARS, and the first images under
+    IMAGES.
 
     Args:
-        writer: A ``torch.utils.tensorboard.SummaryWriter``, or the folder of one.
-        prefix: Before each name.
-        samples: So many images at most.
+        writer: A ``torch.utils.tensorboard.SummaryWriter``, or its folder.
+        prefix: Prefix of each name.
+        samples: Largest number of images.
     """
 
     def __init__(
@@ -80,15 +80,15 @@ class TensorBoardLog:
 
 
 class WandbLog:
-    """Writes to Weights & Biases: the values, the ends of their error bars, and a grid of samples.
+    """Logs to Weights & Biases: values, the ends of their intervals, and a grid of samples.
 
     Args:
-        run: What ``wandb.init`` gave; by default the one that is running.
-        prefix: Before each name.
-        samples: So many images at most.
+        run: Result of ``wandb.init``; default: the current run.
+        prefix: Prefix of each name.
+        samples: Largest number of images.
 
     Raises:
-        UsageError: When no run was begun.
+        UsageError: If there is no run.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class WandbLog:
         self._wandb = require("wandb", "wandb")
         self.run = self._wandb.run if run is None else run
         if self.run is None:
-            raise UsageError("there is no run of Weights & Biases: call wandb.init first")
+            raise UsageError("Weights & Biases has no active run: call wandb.init first")
         self.prefix, self._samples = prefix, samples
 
     def __call__(self, step: int, result: EvaluationResult) -> None:
@@ -112,7 +112,7 @@ class WandbLog:
 
 
 def grid(images: torch.Tensor) -> torch.Tensor:
-    """One image of many, ``uint8``, 3 × H × W, about as many in a row as there are rows."""
+    """Arrange images in a grid, ``uint8``, 3 × H × W, about as wide as high."""
     columns = max(1, round(len(images) ** 0.5))
     found: torch.Tensor = make_grid(images.cpu(), nrow=columns, padding=2, pad_value=255)
     return found

@@ -1,4 +1,4 @@
-"""The training's objects as metrics of torchmetrics."""
+"""Use the objects of :mod:`gan_metrics.training` as torchmetrics metrics."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _Metric: Any = require("torchmetrics", "torchmetrics").Metric
 class TorchMetric(_Metric):  # type: ignore[misc]
     """An object of :mod:`gan_metrics.training` as a ``torchmetrics.Metric``.
 
-    For Lightning's ``self.log`` and for ``MetricCollection``. ``compute`` gives a scalar tensor, or
-    for :class:`~gan_metrics.training.Metrics` a dictionary of them; the whole results, with error
-    bars, stand in ``.result``. Ranks are joined by the object itself. ``forward`` takes images in
+    For Lightning's ``self.log`` and for ``MetricCollection``. ``compute`` returns a scalar tensor,
+    or for :class:`~gan_metrics.training.Metrics` a dictionary of them; the complete results, with
+    error bars, are in ``.result``. The object itself gathers over ranks. ``forward`` adds images
     and computes nothing.
 
     Args:
         metric: The object.
-        keep_real: Whether ``reset`` leaves fed real images.
+        keep_real: Whether ``reset`` keeps added real images.
 
     Attributes:
-        result: What the last ``compute`` found.
+        result: Result of the last ``compute``.
     """
 
     full_state_update = False
@@ -45,22 +45,22 @@ class TorchMetric(_Metric):  # type: ignore[misc]
         self.register_buffer("_place", torch.empty(0), persistent=False)
 
     def update(self, images: torch.Tensor, real: bool = False) -> None:
-        """Take a batch in; see :meth:`gan_metrics.training.FID.update`."""
+        """Add a batch; see :meth:`gan_metrics.training.FID.update`."""
         self.metric.update(images, real=real)
 
     def compute(self) -> torch.Tensor | dict[str, torch.Tensor]:
-        """The value of all images; a dictionary where there are several."""
+        """Return the value of all images; a dictionary if there are several metrics."""
         self.result = self.metric.compute()
         if isinstance(self.result, EvaluationResult):
             return {name: self._tensor(one) for name, one in self.result.items()}
         return self._tensor(self.result)
 
     def forward(self, images: torch.Tensor, real: bool = False) -> None:
-        """Take a batch in; a value of a single batch means nothing here."""
+        """Add a batch; the value of a single batch would be meaningless."""
         self.update(images, real=real)
 
     def reset(self) -> None:
-        """Forget the images."""
+        """Remove the images."""
         super().reset()
         self.metric.reset(keep_real=self._keep_real)
 

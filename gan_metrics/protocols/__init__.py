@@ -1,1 +1,1 @@
-"""Feature spaces, ways of decoding and resizing, and the protocols of published tools."""
+"""Feature spaces, decoding and preprocessing, and the protocols of published tools."""

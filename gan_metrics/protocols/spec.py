@@ -1,8 +1,8 @@
-"""What a feature is: the frozen description that travels with every number.
+"""The identity of features: backbone, layer, weights, preprocessing, decoding, precision.
 
-Two sets of features may be compared only when their :class:`FeatureSpec` is the same. Its
-:meth:`~FeatureSpec.fingerprint` stands in the cache key, in the header of a statistics file and
-in every result.
+Two sets of features can be compared only if they have the same :class:`FeatureSpec`. Its
+:meth:`~FeatureSpec.fingerprint` is part of the cache key, of a statistics file's header and of
+every result.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8")
 
 @dataclass(frozen=True)
 class Decoding:
-    """What is done with what an 8-bit RGB array cannot hold.
+    """Handling of what an 8-bit RGB array cannot represent.
 
     Attributes:
-        alpha: ``"drop"`` keeps the colour channels as they are stored, ``"white"`` and
-            ``"black"`` composite over that colour.
-        exif: ``"ignore"`` leaves the pixels as stored, ``"apply"`` turns them upright.
+        alpha: ``"drop"`` uses the stored colors, ``"white"`` and ``"black"`` composite over that
+            color.
+        exif: ``"ignore"`` uses the pixels as stored, ``"apply"`` rotates them upright.
     """
 
     alpha: str = "drop"
     exif: str = "ignore"
 
     def departures(self, from_: Decoding) -> tuple[tuple[str, str], ...]:
-        """The fields in which this way of decoding departs from another, as sorted pairs."""
+        """Return the fields in which this decoding differs from another one, as sorted pairs."""
         return tuple(
             (f.name, getattr(self, f.name))
             for f in fields(self)
@@ -63,19 +63,19 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Preprocess:
-    """From ``uint8`` pixels to what a network takes in, as data.
+    """The preprocessing from ``uint8`` pixels to the input of a network, as data.
 
     Attributes:
-        resize: ``"exact"`` to ``size × size``; ``"shorter"`` side to ``size``, the aspect kept;
-            ``"square"``: the largest centred square, to ``size × size``; ``"none"``.
-        size: The target of ``resize``, in pixels; 0 when there is none.
-        interpolation: A name of :data:`gan_metrics.images.preprocess.RESAMPLERS`.
-        crop: Side of the centre crop that follows, in pixels, or ``None``.
-        divisor: What pixels of 0–255 are divided by before they are resized: 255 or 1. In exact
-            arithmetic it would not matter; in float32 it decides the last bit.
-        mean: Subtracted, per channel (RGB), in the units after the division.
-        std: Divided by, per channel (RGB), in the same units.
-        clip: Whether what a resize overshoots is cut off at 0 and 255 (in units of the pixels).
+        resize: ``"exact"`` to ``size × size``; ``"shorter"`` side to ``size``, keeping the aspect
+            ratio; ``"square"``: the largest centered square, to ``size × size``; ``"none"``.
+        size: Target of ``resize``, in pixels; 0 if there is none.
+        interpolation: A name in :data:`gan_metrics.images.preprocess.RESAMPLERS`.
+        crop: Side of the center crop after the resize, in pixels, or ``None``.
+        divisor: Divisor of pixels of 0–255 before the resize: 255 or 1. It would not matter in
+            exact arithmetic; in float32 it decides the last bit.
+        mean: Subtracted per channel (RGB), in units after the division.
+        std: Divisor per channel (RGB), in the same units.
+        clip: Whether overshoot of the resize is clipped to 0–255 (in units of the pixels).
     """
 
     resize: Resize
@@ -88,10 +88,10 @@ class Preprocess:
     clip: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what no pixels could be prepared by.
+        """Check the values.
 
         Raises:
-            ValueError: Saying what was received and expected.
+            ValueError: If a value is invalid; the message states what was expected.
         """
         object.__setattr__(self, "mean", tuple(map(float, self.mean)))
         object.__setattr__(self, "std", tuple(map(float, self.std)))
@@ -108,12 +108,12 @@ class Preprocess:
         steps = {
             "exact": f"{self.interpolation} to {self.size}×{self.size}",
             "shorter": f"{self.interpolation}, shorter side to {self.size}",
-            "square": f"centre square, {self.interpolation} to {self.size}×{self.size}",
+            "square": f"center square, {self.interpolation} to {self.size}×{self.size}",
             "none": "not resized",
         }
         parts = [steps[self.resize]]
         parts += ["clipped to 0…255"] if self.clip else []
-        parts += [f"centre crop {self.crop}"] if self.crop else []
+        parts += [f"center crop {self.crop}"] if self.crop else []
         mean, std = (
             f"{v[0]:g}" if len(set(v)) == 1 else "(" + ", ".join(f"{x:g}" for x in v) + ")"
             for v in (self.mean, self.std)
@@ -122,7 +122,7 @@ class Preprocess:
         return ", ".join([*parts, f"({scaled} − {mean}) / {std}"])
 
     def to_json(self) -> dict[str, Any]:
-        """A dict of plain JSON values."""
+        """Return a dict of plain JSON values."""
         return {
             "resize": self.resize,
             "size": self.size,
@@ -136,10 +136,10 @@ class Preprocess:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Preprocess:
-        """The inverse of :meth:`to_json`.
+        """Return the preprocessing of the result of :meth:`to_json`.
 
         Raises:
-            KeyError, TypeError, ValueError: When ``data`` is no such dict.
+            KeyError, TypeError, ValueError: If ``data`` is not such a dict.
         """
         return cls(
             resize=data["resize"],
@@ -159,15 +159,15 @@ class FeatureSpec:
 
     Attributes:
         backbone: Name of the network, such as ``"inception"``.
-        layer: Where it is cut, such as ``"pool3"``.
-        pool: What turns the layer's output into a vector: one of :data:`POOLS`.
+        layer: Layer of the features, such as ``"pool3"``.
+        pool: Pooling of the layer's output: one of :data:`POOLS`.
         weights_sha256: SHA-256 of the weights file, in hex.
-        preprocess: What is done to the pixels before the network.
+        preprocess: Preprocessing of the pixels.
         precision: One of :data:`PRECISIONS`.
-        departures: Sorted pairs of what differs from the protocol's own way of decoding, such as
-            ``(("alpha", "white"),)``; empty when nothing does.
-        plugins: Sorted pairs of a distribution and its version: the plug-ins that the backbone,
-            the preprocessing or the reader are from; ``None``: all are from this package.
+        departures: Sorted pairs of settings that differ from the protocol's own decoding, such as
+            ``(("alpha", "white"),)``; empty if there are none.
+        plugins: Sorted pairs of a distribution and its version: the plug-ins of the backbone, the
+            preprocessing or the reader; ``None``: all are built in.
     """
 
     backbone: str | None = None
@@ -180,14 +180,14 @@ class FeatureSpec:
     plugins: tuple[tuple[str, str], ...] | None = None
 
     def fingerprint(self) -> str:
-        """SHA-256 over the canonical JSON of all fields, the first 32 hex digits of it."""
+        """Return the first 32 hex digits of the SHA-256 of all fields as canonical JSON."""
         canonical = json.dumps(self._fields(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
     def differences(self, other: FeatureSpec) -> tuple[str, ...]:
-        """Names of the fields that both state and in which they differ.
+        """Return the names of fields that both state differently.
 
-        Plug-ins differ where both name one in different versions.
+        Plug-ins differ if both name one plug-in in different versions.
         """
         one, two = dict(self.plugins or ()), dict(other.plugins or ())
         other_versions = any(one[name] != two[name] for name in one.keys() & two.keys())
@@ -200,34 +200,34 @@ class FeatureSpec:
         )
 
     def unstated(self) -> tuple[str, ...]:
-        """Names of the fields that are ``None``; that is no statement, except for ``plugins``."""
+        """Return the names of the fields that are ``None``, without ``plugins``."""
         names = (f.name for f in fields(self) if getattr(self, f.name) is None)
         return tuple(name for name in names if name != "plugins")
 
     def stated(self) -> tuple[str, ...]:
-        """Names of the fields that are not ``None``, without ``plugins``."""
+        """Return the names of the fields that are not ``None``, without ``plugins``."""
         names = (f.name for f in fields(self) if getattr(self, f.name) is not None)
         return tuple(name for name in names if name != "plugins")
 
     def with_plugins(self, plugins: Iterable[tuple[str, str]]) -> FeatureSpec:
-        """This spec, with more pairs of a distribution and its version."""
+        """Return this spec with further pairs of a distribution and its version."""
         return replace(self, plugins=tuple(sorted({*(self.plugins or ()), *plugins})) or None)
 
     def filled_from(self, other: FeatureSpec) -> FeatureSpec:
-        """This spec, with the fields that it leaves open taken from ``other``."""
+        """Return this spec with its open fields taken from ``other``."""
         taken = {name: getattr(other, name) for name in self.unstated()}
         return replace(self, **taken).with_plugins(other.plugins or ())
 
     def to_json(self) -> dict[str, Any]:
-        """All fields and the fingerprint, as plain JSON values."""
+        """Return all fields and the fingerprint as plain JSON values."""
         return {**self._fields(), "fingerprint": self.fingerprint()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> FeatureSpec:
-        """The inverse of :meth:`to_json`; the fingerprint, if there, must agree.
+        """Return the spec of the result of :meth:`to_json`; a fingerprint in it must match.
 
         Raises:
-            KeyError, TypeError, ValueError: When ``data`` is no such dict.
+            KeyError, TypeError, ValueError: If ``data`` is not such a dict.
         """
         texts = {}
         for name in ("backbone", "layer", "pool", "weights_sha256", "precision"):
@@ -249,7 +249,7 @@ class FeatureSpec:
             ),
         )
         if data.get("fingerprint", spec.fingerprint()) != spec.fingerprint():
-            raise ValueError("the fingerprint does not belong to the fields beside it")
+            raise ValueError("the fingerprint does not match the fields")
         return spec
 
     def _fields(self) -> dict[str, Any]:
@@ -266,10 +266,10 @@ class FeatureSpec:
 
 
 def require_same_space(one: FeatureSpec, other: FeatureSpec, name: str, other_name: str) -> None:
-    """Let two feature spaces pass only if they are the same in all that both state.
+    """Check that two feature spaces agree in all fields that both state.
 
     Raises:
-        MismatchError: Naming the fields that differ.
+        MismatchError: If they differ; the message lists the fields.
     """
     if fields := one.differences(other):
         lines = [
@@ -277,7 +277,7 @@ def require_same_space(one: FeatureSpec, other: FeatureSpec, name: str, other_na
             for field in fields
         ]
         raise MismatchError(
-            f"{name} and {other_name} are of different feature spaces and cannot be compared:\n"
+            f"{name} and {other_name} have different feature spaces and cannot be compared:\n"
             + "\n".join(lines)
             + "\nCompute both with the same --backbone, --layer, --protocol, --weights, "
             "--precision, --alpha and --exif."

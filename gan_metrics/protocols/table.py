@@ -1,10 +1,10 @@
 """Protocols: everything that a published number depends on, as rows of data.
 
-A protocol has no code of its own. Its row gives, for each metric that the tool it is named after
-has, a template of the :class:`~gan_metrics.protocols.spec.FeatureSpec` (the backbone in use fills
-the open fields) and the metric's arguments, and beside them the tool's way of decoding.
+A protocol has no code of its own. For each metric of its tool, its row has a template of the
+:class:`~gan_metrics.protocols.spec.FeatureSpec` (the backbone in use fills the open fields) and the
+metric's arguments; it also has the tool's decoding.
 
-How each row was held against its tool stands in ``docs/protocols.md``.
+``docs/protocols.md`` describes how each row was verified against its tool.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ __all__ = [
     "Protocol",
     "add_protocol",
     "protocol_for",
-    "several",
+    "split_names",
 ]
 
 CLIP = "clip:ViT-L-14-336/openai"
-"""What CMMD is defined on."""
+"""The backbone of CMMD."""
 
 DINOV2 = "dinov2-vitl14"
-"""What FD-DINOv2 is defined on."""
+"""The backbone of FD-DINOv2."""
 
 
 def _frozen(items: dict[Any, Any]) -> MappingProxyType[Any, Any]:
     return MappingProxyType(items)
 
 
-# What a protocol settles goes to other processes too.
+# Protocols are pickled to other processes.
 copyreg.pickle(MappingProxyType, lambda frozen: (_frozen, (dict(frozen),)))
 
 
@@ -54,7 +54,7 @@ class MetricRow:
     Attributes:
         template: The feature space; fields that are ``None`` are the backbone's own.
         arguments: Keyword arguments of the metric's function.
-        departure: In what the tool does otherwise all the same; empty: in nothing that is known.
+        departure: Details of the tool that are not reproduced; empty if none are known.
     """
 
     template: FeatureSpec
@@ -67,15 +67,16 @@ class Protocol:
     """One row of the table.
 
     Attributes:
-        name: As it is given to ``--protocol``.
+        name: The name for ``--protocol``.
         summary: One line for the listing.
-        source: Where the tool's behaviour can be read.
-        metrics: Metric name to :class:`MetricRow`; the first one is the protocol's own.
-        decoding: What the tool does with alpha and orientation.
-        floats: What it does with images that are no bytes yet, from 0 … 1 or −1 … 1 to 0 … 255:
+        source: Where the tool's behavior is documented.
+        metrics: :class:`MetricRow` by metric name; the first one is the protocol's main metric.
+        decoding: The tool's handling of alpha and orientation.
+        floats: Conversion of floating-point images to bytes, from 0 … 1 or −1 … 1 to 0 … 255:
             ``"round"`` to the nearest, or ``"floor"``.
-        files: Which files of a folder the tool takes; ours are those of ``docs/decoding.md``.
-        aliases: Other names for it.
+        files: Files of a folder that the tool reads; those of gan-metrics are in
+            ``docs/decoding.md``.
+        aliases: Other names of the protocol.
         cite: What to cite: keys of ``results/citations.bib``, or BibTeX entries.
     """
 
@@ -90,15 +91,15 @@ class Protocol:
     cite: tuple[str, ...] = ()
 
     def template(self, metric: str | None = None, backbone: str | None = None) -> FeatureSpec:
-        """The feature space of a metric, in a backbone.
+        """Return the feature space of a metric in a backbone.
 
         Args:
-            metric: Its name; one that the tool does not have is computed in the protocol's own
-                space, as is ``None``.
-            backbone: A name; ``None``: that of the protocol.
+            metric: Name of the metric; the main feature space is used for ``None`` and for a
+                metric that the protocol does not define.
+            backbone: Name of the backbone; ``None``: the protocol's.
 
         Raises:
-            MismatchError: When the protocol is not defined for the backbone.
+            MismatchError: If the protocol is not defined for the backbone.
         """
         rows = [self.metrics[metric]] if metric is not None and metric in self.metrics else []
         for row in [*rows, *self.metrics.values()]:
@@ -108,11 +109,11 @@ class Protocol:
         allowed = [name for name in names if not name.startswith("lpips-")]
         raise MismatchError(
             f"protocol {self.name!r} is defined for {' and '.join(allowed)}, not for {backbone!r}; "
-            "leave --protocol out, or choose imagenet"
+            "omit --protocol, or choose imagenet"
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The whole row as plain JSON values."""
+        """Return the whole row as plain JSON values."""
         return {
             "name": self.name,
             "summary": self.summary,
@@ -132,7 +133,7 @@ class Protocol:
         }
 
     def to_text(self) -> str:
-        """The whole row for a person."""
+        """Return the whole row as text."""
         decoding = self.decoding
         return "\n".join(
             [
@@ -141,24 +142,24 @@ class Protocol:
                 *([f"  also called  {', '.join(self.aliases)}"] if self.aliases else []),
                 f"  decoding     alpha: {decoding.alpha}, orientation: {decoding.exif}, "
                 f"floats to bytes: {self.floats}",
-                *([f"  its files    {self.files}"] if self.files else []),
+                *([f"  files        {self.files}"] if self.files else []),
                 *(line for name, row in self.metrics.items() for line in _shown(name, row)),
             ]
         )
 
 
 def _shown(name: str, row: MetricRow) -> list[str]:
-    """A metric of a protocol, for a person."""
+    """Describe a metric of a protocol as lines of text."""
     template = row.template
     where = [str(template.backbone or "the backbone in use"), template.layer, template.pool]
     lines = [f"  {name:<12} {' '.join(part for part in where if part)}"]
     pixels = template.preprocess
-    lines.append(f"{'':15}{'as its weights were trained' if pixels is None else pixels}")
+    lines.append(f"{'':15}{'the preprocessing of its weights' if pixels is None else pixels}")
     if row.arguments:
         given = ", ".join(f"{key}={value}" for key, value in row.arguments.items())
         lines.append(f"{'':15}{given}")
     if row.departure:
-        lines.append(f"{'':15}departs: {row.departure}")
+        lines.append(f"{'':15}not reproduced: {row.departure}")
     return lines
 
 
@@ -180,12 +181,12 @@ _MEAN_OF_BYTES, _STD_OF_BYTES = (123.675, 116.28, 103.53), (58.395, 57.12, 57.37
 _CLIP_MEAN, _CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 PYTORCH_FID_PREPROCESS = _pixels(299, "torch-bilinear", _HALF, _HALF, divisor=255.0)
-"""To 299×299 without antialiasing, then 2x − 1; also what the 2015 Inception takes by itself."""
+"""To 299×299 without antialiasing, then 2x − 1; the input of the 2015 Inception."""
 
 LPIPS_PREPROCESS = Preprocess(
     "none", 0, "none", None, 127.5, (0.97, 0.912, 0.812), (0.458, 0.448, 0.450)
 )
-"""x/127.5 − 1, and then as the networks of LPIPS were trained; sizes stay as they are."""
+"""x/127.5 − 1, then the normalization of LPIPS' networks; sizes are unchanged."""
 
 
 def _inception(pixels: Preprocess, layer: str = "pool3", pool: str | None = None) -> FeatureSpec:
@@ -212,8 +213,8 @@ _LPIPS = FeatureSpec(backbone="lpips-vgg", layer="v0.1", preprocess=LPIPS_PREPRO
 _SHORT_PATHS = {"space": "z", "sampling": "end", "interpolation": "lerp", "resize": 64}
 _LEGACY_KID = {"draws": "numpy-legacy", "draw_first": "fake"}
 _TEN_THOUSAND = {"k": 5, "strict": True, "most": 10_000}
-_OWN_VGG = "its VGG16 has the original weights, ours torchvision's; name a file with --weights"
-_UNSEEDED = "its draws are not seeded; ours are, by 0"
+_OWN_VGG = "the tool's VGG16 has the original weights, not torchvision's (use --weights FILE)"
+_UNSEEDED = "the tool's draws are not seeded; gan-metrics uses seed 0"
 
 
 def _rows(rows: Mapping[str, MetricRow]) -> Mapping[str, MetricRow]:
@@ -305,7 +306,7 @@ _ALL = (
     ),
     Protocol(
         name="edm2",
-        summary="pixels as stylegan3; FD-DINOv2 by torch's antialiased bicubic to 224×224",
+        summary="preprocessing as stylegan3; FD-DINOv2 with torch's antialiased bicubic to 224×224",
         source="https://github.com/NVlabs/edm2",
         cite=("karras2024analyzing",),
         metrics=_rows(
@@ -319,7 +320,7 @@ _ALL = (
     ),
     Protocol(
         name="adm",
-        summary="pixels as tf1; precision and recall in float16; IS over unshuffled 5000s",
+        summary="preprocessing as tf1; precision and recall in float16; IS over unshuffled 5000s",
         source="https://github.com/openai/guided-diffusion/tree/main/evaluations",
         cite=("dhariwal2021diffusion",),
         metrics=_rows(
@@ -364,11 +365,11 @@ _ALL = (
             }
         ),
         floats="floor",
-        files="none: it takes tensors",
+        files="none: it accepts tensors",
     ),
     Protocol(
         name="piq",
-        summary="pixels as pytorch-fid; KID of all images at once, precision and recall k=5",
+        summary="preprocessing as pytorch-fid; KID of all images at once, precision and recall k=5",
         source="https://github.com/photosynthesis-team/piq",
         cite=("kastryulin2022piq",),
         metrics=_rows(
@@ -381,15 +382,15 @@ _ALL = (
                 "recall": MetricRow(
                     _inception(PYTORCH_FID_PREPROCESS),
                     {"k": 5},
-                    "its recall takes images near the edge of a wrong ball for inside",
+                    "the tool's recall counts images near the edge of a ball as inside",
                 ),
             }
         ),
-        files="none: it takes tensors",
+        files="none: it accepts tensors",
     ),
     Protocol(
         name="dgm-eval",
-        summary="Pillow's bicubic to 224×224, DINOv2 ViT-L/14; neighbours of 10,000 images, k=5",
+        summary="Pillow's bicubic to 224×224, DINOv2 ViT-L/14; neighbors among 10,000 images, k=5",
         source="https://github.com/layer6ai-labs/dgm-eval",
         cite=("stein2023exposing",),
         metrics=_rows(
@@ -412,7 +413,7 @@ _ALL = (
     ),
     Protocol(
         name="cmmd",
-        summary="centre square, Pillow's bicubic to 336×336, CLIP ViT-L/14@336",
+        summary="center square, Pillow's bicubic to 336×336, CLIP ViT-L/14@336",
         source="https://github.com/google-research/google-research/tree/master/cmmd",
         cite=("jayasumana2024rethinking",),
         metrics=_rows(
@@ -427,7 +428,7 @@ _ALL = (
     ),
     Protocol(
         name="imagenet",
-        summary="what the backbone's weights were trained with (resize, centre crop)",
+        summary="the preprocessing of the backbone's weights (resize, center crop)",
         source="https://github.com/huggingface/pytorch-image-models",
         metrics=_rows({"fid": MetricRow(FeatureSpec())}),
     ),
@@ -437,31 +438,31 @@ REGISTRY: Registry[Protocol] = Registry("protocol", {row.name: row for row in _A
 """The protocols, in the order of the listing."""
 
 PROTOCOLS: Mapping[str, Protocol] = REGISTRY.view
-"""Name to row."""
+"""Protocols by name."""
 
 
 def add_protocol(row: Protocol, origin: Origin) -> None:
     """Add the protocol of a plug-in.
 
     Raises:
-        UsageError: When its name or an alias is taken, or not in lower case.
+        UsageError: If its name or an alias is in use, or not in lower case.
     """
     taken = [*REGISTRY.registered(), *_aliases(REGISTRY.registered())]
     for name in (row.name, *row.aliases):
         if name != name.lower() or "," in name:
-            raise UsageError(f"a protocol's name is in lower case, without commas, not {name!r}")
+            raise UsageError(f"a protocol's name is lower case, without commas, not {name!r}")
     if clash := sorted(set(taken) & set(row.aliases)):
         raise UsageError(f"the protocol {clash[0]!r} is registered already")
     REGISTRY.add(row.name, row, origin, _aliases(REGISTRY.registered()))
 
 
 def _aliases(names: Iterable[str]) -> dict[str, str]:
-    """Other names of protocols to names."""
+    """Return the names of protocols by alias."""
     return {alias: name for name in names for alias in REGISTRY[name].aliases}
 
 
 def protocol_for(name: str | None, backbone: str | None = None) -> Protocol:
-    """The protocol of that name, or the default one of a backbone.
+    """Return the protocol of a name, or the default protocol of a backbone.
 
     Args:
         name: A key of :data:`PROTOCOLS`, or an alias; ``None``: ``"pytorch-fid"`` for the 2015
@@ -469,29 +470,29 @@ def protocol_for(name: str | None, backbone: str | None = None) -> Protocol:
         backbone: Name of the backbone; ``None``: the 2015 Inception.
 
     Raises:
-        UsageError: When there is no such protocol, or several are named.
+        UsageError: If there is no such protocol, or several are named.
     """
     if name is None:
         name = "pytorch-fid" if backbone in (None, "inception") else "imagenet"
     if not isinstance(name, str):
         raise UsageError(f"a protocol is a name, such as 'tf1', not {name!r}")
     if "," in name:
-        raise UsageError(f"--protocol {name}: several protocols are compared by evaluate alone")
+        raise UsageError(f"--protocol {name}: only evaluate accepts several protocols")
     name = name.lower()
     name = _aliases(REGISTRY.registered()).get(name, name)
-    if name not in REGISTRY:  # which loads the plug-ins, and with them their aliases
+    if name not in REGISTRY:  # loads plug-ins and their aliases
         name = _aliases(REGISTRY).get(name, name)
     return REGISTRY.find(name, _aliases(REGISTRY.registered()))
 
 
-def several(names: str | Iterable[str]) -> list[str]:
-    """The names of one or several protocols, in order, each once.
+def split_names(names: str | Iterable[str]) -> list[str]:
+    """Return the names of one or several protocols, in order, each once.
 
     Args:
-        names: One text, with commas between, or several.
+        names: A comma-separated text, or several names.
 
     Raises:
-        UsageError: When there is no such protocol, or none at all.
+        UsageError: If there is no such protocol, or no name.
     """
     if not isinstance(names, Iterable):
         raise UsageError(f"a protocol is a name, such as 'tf1', not {names!r}")
@@ -499,5 +500,5 @@ def several(names: str | Iterable[str]) -> list[str]:
     stripped = [name.strip() if isinstance(name, str) else name for name in given]
     found = list(dict.fromkeys(protocol_for(name).name for name in stripped if name != ""))
     if not found:
-        raise UsageError(f"no protocol is named; there are {', '.join(PROTOCOLS)}")
+        raise UsageError(f"no protocol is named; known are {', '.join(PROTOCOLS)}")
     return found

@@ -23,7 +23,7 @@ from gan_metrics.errors import (
 )
 from gan_metrics.images.resize import RESAMPLERS
 from gan_metrics.metrics.registry import METRICS, check_arguments
-from gan_metrics.protocols.table import PROTOCOLS, protocol_for, several
+from gan_metrics.protocols.table import PROTOCOLS, protocol_for, split_names
 
 pytestmark = pytest.mark.usefixtures("coarse_lite0")
 
@@ -97,11 +97,11 @@ def test_names() -> None:
     assert protocol_for("edm").name == "edm2"
     assert protocol_for(None).name == "pytorch-fid"
     assert protocol_for(None, LITE0).name == "imagenet"
-    assert several("tf1, clean-fid,tf1") == ["tf1", "clean-fid"]
-    assert several(["torch-fidelity", "tf1"]) == ["tf1"]
+    assert split_names("tf1, clean-fid,tf1") == ["tf1", "clean-fid"]
+    assert split_names(["torch-fidelity", "tf1"]) == ["tf1"]
     for wrong in ("tf2", "", ",", 5, ["tf1", 5]):
         with pytest.raises(UsageError):
-            several(wrong)  # type: ignore[arg-type]
+            split_names(wrong)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="compared by evaluate alone"):
         protocol_for("tf1,adm")
 
