@@ -1,1 +1,1 @@
-"""What explains a score: single images, classes, attribution, nearest images, comparison."""
+"""Analyses that explain a score: single images, classes, attribution, search, comparison."""

@@ -1,4 +1,4 @@
-"""Where in an image its influence on the Fréchet distance comes from."""
+"""Attribution: which regions of an image contribute to its influence on the Fréchet distance."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ if TYPE_CHECKING:
 __all__ = ["Attribution", "ImageAttribution", "attribute", "attribute_embedded"]
 
 _TYPICAL = 32
-"""Real images whose mean is what a place is held against."""
+"""Number of real images whose mean activation is subtracted."""
 
 _ASPECT = 1.3
-"""Ratio by which a feature map may be wider or higher than the image is."""
+"""Largest ratio of a feature map's aspect ratio to the image's."""
 
 _REACHED = 0.5
-"""Share of the places that a gradient must reach."""
+"""Share of the positions that a gradient must reach."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageAttribution:
-    """Where in one image its influence comes from.
+    """The contributions of the regions of one image.
 
     Attributes:
-        name: Of the image.
-        influence: Leaving the image out lowers the distance by about ``influence / n``.
-        pixels: What the network sees of the image, ``uint8``, H × W × 3.
-        places: Shape ``(h, w)``, float64: what each place of the feature map adds to the
-            influence, to first order, beside the mean of real images; above 0 it raises it.
+        name: Name of the image.
+        influence: Without the image the distance is lower by about ``influence / n``.
+        pixels: The part of the image that the network receives, ``uint8``, H × W × 3.
+        places: Contribution of each position of the feature map to the influence, to first order,
+            relative to the mean of real images; shape ``(h, w)``, float64; positive ones raise it.
     """
 
     name: str
@@ -63,12 +63,12 @@ class ImageAttribution:
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
-    """Where in some images their influence comes from.
+    """The contributions of the regions of several images.
 
     Attributes:
-        images: Of each of them.
-        layer: The feature map that the gradients were propagated back to, by its module's name.
-        n_fake: Number of the fake images that the influences are of.
+        images: One entry for each image.
+        layer: Module name of the feature map to which gradients are propagated back.
+        n_fake: Number of generated images behind the influences.
         feature_spec: The feature space.
         warnings: Pairs of a code and a message.
     """
@@ -95,33 +95,31 @@ def attribute(
     names: Sequence[str] = (),
     options: Options,
 ) -> Attribution:
-    """Show where in fake images their influence on the Fréchet distance comes from.
+    """Compute which regions of generated images contribute to the Fréchet distance.
 
     The gradient of an image's influence with respect to its features
-    (:func:`~gan_metrics.metrics.frechet_sensitivity`) is propagated back to the last feature map
-    of the network, whose every place then counts with gradient × (activation − mean activation of
-    real images), summed over channels; after Kynkäänniemi et al. (2022), arXiv 2203.06026. The
-    map is the last one that the gradient reaches in more than one place: that before the pooling
-    of a convolutional network, the tokens before the last attention of a transformer.
+    (:func:`~gan_metrics.metrics.frechet_sensitivity`) is propagated back to the last feature map of
+    the network. Each position is weighted with gradient × (activation − mean activation of real
+    images), summed over channels; after Kynkäänniemi et al. (2022), arXiv 2203.06026. The map is
+    the last one with a gradient at more than one position: the map before the pooling of a
+    convolutional network, or the tokens before the last attention of a transformer.
 
     Args:
-        real: As for :func:`~gan_metrics.fid`.
-        fake: A folder or batch of images, or what a generator draws.
-        top: So many images with the highest influence.
-        names: These images instead, by their names.
-        options: See :class:`~gan_metrics.inputs.options.Options`; gradients are always in fp32.
+        real: Real images, as for :func:`~gan_metrics.fid`.
+        fake: A folder or batch of images, or a generator.
+        top: Number of images with the highest influence.
+        names: Names of images to use instead.
+        options: Keywords of :class:`~gan_metrics.inputs.options.Options`; gradients are in fp32.
 
     Raises:
-        UsageError: When an image is not there, or the network has no map that a gradient reaches.
-        InputError: When the fake side holds no images.
+        UsageError: If an image does not exist, or the network has no suitable map.
+        InputError: If the generated set does not hold images.
         GanMetricsError: As for :func:`~gan_metrics.fid`.
     """
     top = whole_number("top", top, least=1)
     sets = [open_set(one, options) for one in (real, fake)]
     if not isinstance(sets[1], ImageSet):
-        raise InputError(
-            f"{sets[1].description} holds no images, and where in an image is asked for"
-        )
+        raise InputError(f"{sets[1].description} does not hold images, which attribution needs")
     space = choose_feature_space(sets, options)
     assert space is not None  # noqa: S101  (there are images)
     reals, fakes = embed_in_one_space(sets, space, options)
@@ -137,25 +135,25 @@ def attribute_embedded(
     top: int = 8,
     names: Sequence[str] = (),
 ) -> Attribution:
-    """As :func:`attribute`, for sets whose features are there already.
+    """Do the same as :func:`attribute`, for sets that are embedded already.
 
     Args:
-        reals: The real images' features or statistics.
-        fakes: The generated images' features, with their source.
+        reals: Features or statistics of the real images.
+        fakes: Features of the generated images, with their source.
         space: The feature space.
-        options: The device; see :class:`~gan_metrics.inputs.options.Options`.
-        top: As many images with the highest influence.
-        names: These images instead, by their names.
+        options: The options; only the device is used.
+        top: Number of images with the highest influence.
+        names: Names of images to use instead.
 
     Raises:
         GanMetricsError: As for :func:`attribute`.
     """
     if not isinstance(fakes, Features) or fakes.source is None:
-        raise InputError(f"{fakes.description} holds no images, and where in an image is asked for")
+        raise InputError(f"{fakes.description} does not hold images, which attribution needs")
     spec, declared = common_space([reals, fakes], space, options)
     against = reals.moments if reals.array is None else reals.array
     influence = frechet_influence(fakes.array, against)
-    rows = _chosen(fakes.names, influence, top, names, fakes.description)
+    rows = _selected_rows(fakes.names, influence, top, names, fakes.description)
     gradients = frechet_sensitivity(fakes.array, against, rows)
     typical = reals if isinstance(reals, Features) and reals.source is not None else fakes
     mapper = _Mapper(space, options.device, _some_pixels(typical, space.decoding))
@@ -173,7 +171,7 @@ def attribute_embedded(
 
 
 class _Mapper:
-    """A network, and the map in it that gradients are propagated back to."""
+    """A network, and its feature map to which gradients are propagated back."""
 
     def __init__(
         self, choice: FeatureSpace, device: str, typical: Sequence[npt.NDArray[np.uint8]]
@@ -188,7 +186,7 @@ class _Mapper:
         self._mean: torch.Tensor | None = None
 
     def seen(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """What the network sees of an image, H × W × 3."""
+        """Return the part of an image that the network receives, H × W × 3."""
         import torch
 
         from gan_metrics.images import preprocess
@@ -205,7 +203,7 @@ class _Mapper:
     def places(
         self, pixels: npt.NDArray[np.uint8], gradient: npt.NDArray[np.float64]
     ) -> npt.NDArray[np.float64]:
-        """What each place of the map adds to (gradient · features)."""
+        """Return the contribution of each position of the map to (gradient · features)."""
         import torch
 
         recorded = self._forward(pixels)
@@ -222,7 +220,7 @@ class _Mapper:
         return share.double().cpu().numpy()
 
     def _forward(self, pixels: npt.NDArray[np.uint8]) -> dict[Any, torch.Tensor]:
-        """The features of one image (under ``None``), and what may be a map on the way to them."""
+        """Return the features of one image (key ``None``), and possible maps on the way to them."""
         import torch
 
         image = torch.tensor(pixels).float()[None].requires_grad_()
@@ -246,10 +244,10 @@ class _Mapper:
         return recorded
 
     def _last_map(self, score: torch.Tensor, recorded: dict[Any, torch.Tensor]) -> str:
-        """The last map that the gradient reaches in most of its places.
+        """Return the last map with a gradient at most of its positions.
 
         Raises:
-            UsageError: When there is none.
+            UsageError: If there is none.
         """
         import torch
 
@@ -268,12 +266,12 @@ class _Mapper:
                     return str(path)
         raise UsageError(
             f"{self._backbone.spec.backbone} has no feature map before its layer "
-            f"{self._backbone.spec.layer!r} that the gradient reaches in more than one place"
+            f"{self._backbone.spec.layer!r} with a gradient at more than one position"
         )
 
 
 def _is_map(module: torch.nn.Module, output: object) -> bool:
-    """Whether an output has places: N × C × H × W, N × H × W × C, or tokens of a square grid."""
+    """Whether an output is a map: N × C × H × W, N × H × W × C, or tokens of a square grid."""
     import torch
     from torch import nn
 
@@ -282,12 +280,12 @@ def _is_map(module: torch.nn.Module, output: object) -> bool:
     if output.ndim == 4:
         height, width = _places(output).shape[1:]
         return min(height, width) > 1 and max(height, width) < _ASPECT * min(height, width)
-    # A linear map alone is a part of a step, such as the queries, keys and values of attention.
+    # A linear layer is only part of a step, such as queries, keys and values of attention.
     return output.ndim == 3 and output.shape[1] >= 4 and not isinstance(module, nn.Linear)
 
 
 def _without_attention(recorded: dict[Any, torch.Tensor]) -> dict[Any, torch.Tensor]:
-    """The same without what goes on inside of attention: a side of it counts the tokens."""
+    """Remove outputs inside of attention layers, one axis of which counts tokens."""
     tokens = {output.shape[1] for output in recorded.values() if output.ndim == 3}
     return {
         path: output
@@ -297,7 +295,7 @@ def _without_attention(recorded: dict[Any, torch.Tensor]) -> dict[Any, torch.Ten
 
 
 def _places(output: torch.Tensor) -> torch.Tensor:
-    """The map of one image as C × h × w; of tokens, those of the largest square at their end."""
+    """Return the map of one image as C × h × w; tokens: the largest square grid at their end."""
     one = output[0]
     if one.ndim == 3:
         last = one.shape[0] == one.shape[1] != one.shape[2]
@@ -306,14 +304,14 @@ def _places(output: torch.Tensor) -> torch.Tensor:
     return one[len(one) - side * side :].T.reshape(-1, side, side)
 
 
-def _chosen(
+def _selected_rows(
     known: Sequence[str],
     influence: npt.NDArray[np.float64],
     top: int,
     names: Sequence[str],
     where: str,
 ) -> list[int]:
-    """The images that are shown, by their places."""
+    """Return the positions of the selected images."""
     if not names:
         return [int(i) for i in np.argsort(-influence, kind="stable")[:top]]
     places = {name: i for i, name in enumerate(known)}
@@ -324,8 +322,8 @@ def _chosen(
 
 
 def _some_pixels(features: Features, decoding: Decoding) -> list[npt.NDArray[np.uint8]]:
-    """Some images of a set, evenly over their order."""
-    assert features.source is not None  # noqa: S101  (the callers have seen to it)
+    """Return some images of a set, evenly over their order."""
+    assert features.source is not None  # noqa: S101  (checked by the callers)
     names = features.names
     rows = np.unique(np.linspace(0, len(names) - 1, _TYPICAL).round().astype(int))
     return list(images_by_name(features.source, [names[row] for row in rows], decoding))
@@ -334,5 +332,5 @@ def _some_pixels(features: Features, decoding: Decoding) -> list[npt.NDArray[np.
 def _without_reals(reals: EmbeddedSet) -> ResultWarning:
     return (
         "reference-has-no-images",
-        f"{reals.description} holds no images: places are held against the mean of fake ones",
+        f"{reals.description} does not hold images: the mean of generated ones is subtracted",
     )

@@ -1,4 +1,4 @@
-"""Several generators against one reference: which is better, and which cannot be told apart."""
+"""Compare generators: a ranking, and which differences are significant."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from gan_metrics.utils.text import as_text, dumps
 __all__ = ["Comparison", "Difference", "Standing", "compare", "names_of", "rank"]
 
 _LEVEL = 0.05
-"""Chance of telling two equal generators apart."""
+"""Significance level."""
 
 
 @dataclass(frozen=True)
 class Standing:
-    """One generator's place.
+    """One generator in the ranking.
 
     Attributes:
         name: The generator.
-        value: Of the metric that ranks; the mean over its runs, of the distances from zero where
-            that is best.
-        standard_error: Of that; ``None``: there is none.
-        results: For each run, name of a metric to result.
+        value: Value of the metric that ranks; with several runs their mean, of absolute values if
+            zero is best.
+        standard_error: Standard error of ``value``, or ``None``.
+        results: For each run, results by metric.
         spread: Standard deviation over runs, divisor R − 1; ``None`` for a single run.
     """
 
@@ -54,13 +54,13 @@ class Standing:
     spread: float | None = None
 
     def mean(self, metric: str) -> float | None:
-        """Of a metric over the runs; ``None`` where a run lacks it."""
+        """Return the mean of a metric over the runs; ``None`` if a run lacks it."""
         if not all(metric in run for run in self.results):
             return None
         return float(np.mean(_of_runs(metric, [run[metric].value for run in self.results])))
 
     def error(self, metric: str) -> float | None:
-        """The standard error of :meth:`mean`; ``None`` where a run lacks the metric."""
+        """Return the standard error of :meth:`mean`; ``None`` if a run lacks the metric."""
         runs = [run[metric] for run in self.results if metric in run]
         if len(runs) < len(self.results):
             return None
@@ -72,17 +72,17 @@ class Standing:
 
 @dataclass(frozen=True)
 class Difference:
-    """Two neighbours in the ranking.
+    """The difference between two neighbors in the ranking.
 
     Attributes:
         better: The generator with the better value.
-        worse: The other one.
-        difference: Of the values, ≥ 0.
-        standard_error: Of the difference, with what both have in common taken out; ``None``:
-            there is none.
-        p_value: The chance of a difference as large as this one if the two were equal; ``None``
+        worse: The other generator.
+        difference: Difference of the values, ≥ 0.
+        standard_error: Standard error of the difference, without the part that both generators
+            share; ``None`` if unknown.
+        p_value: Probability of a difference at least as large if the two were equal; ``None``
             without a standard error.
-        distinct: Whether they can be told apart, at the 5 % level; ``None``: not known.
+        distinct: Whether the difference is significant at the 5 % level; ``None``: unknown.
     """
 
     better: str
@@ -93,11 +93,11 @@ class Difference:
 
     @property
     def distinct(self) -> bool | None:
-        """Whether they can be told apart, at the 5 % level; ``None``: not known."""
+        """Whether the difference is significant at the 5 % level; ``None``: unknown."""
         return None if self.p_value is None else self.p_value < _LEVEL
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {
             "better": self.better,
             "worse": self.worse,
@@ -109,11 +109,13 @@ class Difference:
 
     def __str__(self) -> str:
         if self.distinct is None:
-            return "not known (no error bar of the difference)"
+            return "unknown (the difference has no error bar)"
         chance = (
             f"p = {self.p_value:.2g}" if self.p_value and self.p_value >= 1e-4 else "p < 0.0001"
         )
-        return f"{'better than' if self.distinct else 'tie with'} next ({chance})"
+        if self.distinct:
+            return f"significantly better than the next ({chance})"
+        return f"not significantly different from the next ({chance})"
 
 
 @dataclass(frozen=True)
@@ -121,10 +123,10 @@ class Comparison:
     """Generators, best first.
 
     Attributes:
-        metric: What ranks them, as it was asked for.
-        standings: Best first.
-        differences: Of each one to the next.
-        not_computed: Name of a metric to the reason why it is missing.
+        metric: The metric that ranks, as requested.
+        standings: The generators, best first.
+        differences: The difference of each generator to the next one.
+        not_computed: Reasons for missing metrics, by name.
         warnings: Pairs of a code and a message.
     """
 
@@ -136,12 +138,12 @@ class Comparison:
 
     @property
     def metrics(self) -> list[str]:
-        """Names of the metrics that there are values of, that which ranks first."""
+        """Names of the metrics with values; the one that ranks is first."""
         names = [name for s in self.standings for run in s.results for name in run]
         return list(dict.fromkeys([self.metric, *names]))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, as ``--json`` prints them."""
+        """Return plain JSON values, as printed by ``--json``."""
         return {
             "metric": self._label(self.metric),
             "ranking": [
@@ -162,34 +164,34 @@ class Comparison:
         }
 
     def methods(self) -> str:
-        """What was computed and how for the best generator, and how the others are ranked."""
+        """Return a methods paragraph for the best generator, and how the others are ranked."""
         best = self.standings[0]
         others = ", ".join(as_text(s.name) for s in self.standings[1:])
-        ranked = f", and those of {others} were computed alike" if others else ""
+        ranked = f"; those of {others} were computed in the same way" if others else ""
         return (
             f"{methods_of(list(best.results[0].values()))} These values are those of "
             f"{as_text(best.name)}{ranked}. "
-            "Two generators are told apart where redraws of equal ones would differ as much in "
-            f"less than {_LEVEL:.0%} of cases."
+            "A difference between two generators is significant if redraws of equal generators "
+            f"would differ as much in less than {_LEVEL:.0%} of cases."
         )
 
     def bibtex(self) -> str:
-        """What to cite for it."""
+        """Return BibTeX entries of everything to cite."""
         return bibtex_of(list(self.standings[0].results[0].values()))
 
     def dumps(self, indent: int | None = None) -> str:
-        """The JSON document as a string; NaN is never written."""
+        """Return the JSON document as a string; NaN is never written."""
         return dumps(self.to_json(), indent)
 
     def table(self) -> tuple[list[str], list[list[str]]]:
-        """Headings and rows, as text."""
+        """Return headings and rows of the table as text."""
         several = any(s.spread is not None for s in self.standings)
         labels = [self._label(metric) for metric in self.metrics]
         counts = [sum(r[self.metric].n_fake or 0 for r in s.results) for s in self.standings]
         unequal = len(set(counts)) > 1
         heads = ["rank", "generator", *(["images"] if unequal else []), *labels]
         heads += ["spread over runs"] if several else []
-        heads.append(f"told apart by {labels[0]}?")
+        heads.append(f"significant in {labels[0]}?")
         rows = []
         for rank, standing in enumerate(self.standings):
             row = [str(rank + 1), as_text(standing.name)]
@@ -204,7 +206,7 @@ class Comparison:
         return heads, rows
 
     def to_text(self) -> str:
-        """The table with aligned columns, what is missing, and what it was computed from."""
+        """Return the table with aligned columns, missing metrics, and the provenance."""
         heads, rows = self.table()
         results = [run[self.metric] for s in self.standings for run in s.results]
         images, *provenance = results[0].provenance()
@@ -213,15 +215,15 @@ class Comparison:
         return "\n".join([text_table(heads, rows, "plain"), *self._missing(), "", *provenance])
 
     def to_markdown(self) -> str:
-        """The table for a README."""
+        """Return the table in Markdown."""
         return text_table(*self.table(), "github")
 
     def to_latex(self) -> str:
-        """The table for a paper; needs ``booktabs``."""
+        """Return the table in LaTeX; needs the package ``booktabs``."""
         return text_table(*self.table(), "latex_booktabs")
 
     def to_csv(self) -> str:
-        """One line for each generator, numbers in full."""
+        """Return CSV with one line for each generator and full numbers."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         labels = [self._label(metric) for metric in self.metrics]
@@ -239,7 +241,7 @@ class Comparison:
         return self.to_text()
 
     def _label(self, metric: str) -> str:
-        """What a metric calls itself in this space, such as ``fd`` for ``fid``."""
+        """Return a metric's name in this feature space, such as ``fd`` for ``fid``."""
         runs = (run for s in self.standings for run in s.results if metric in run)
         return next((run[metric].metric for run in runs), metric)
 
@@ -257,25 +259,26 @@ def compare(
     arguments: Arguments | None = None,
     options: Options,
 ) -> Comparison:
-    """Rank generators, and say which neighbours cannot be told apart.
+    """Rank generators, and report which differences between neighbors are significant.
 
-    The difference of two values against one reference has a smaller error than two independent
-    ones: what the draw of the real images does to both is taken out (the influences of the real
-    images, or the half-samples, are subtracted one by one). Two generators are told apart when
-    chance alone would make a difference as large in less than 5 % of draws.
+    The difference of two values with the same real images has a smaller error than the difference
+    of independent values: the part of the error that both share through the real images is
+    excluded (influences, or values on half-samples, of the real images are subtracted one by one).
+    A difference is significant if chance alone would make one as large in less than 5 % of draws.
 
-    That is about redraws of these images. Training again with another seed moves the FID about
-    three times as much (arXiv 2606.20536); for that give several runs of each generator: then the
-    spread over runs is the error bar, by Welch's test; a single run beside several is taken to
-    have their spread.
+    This concerns redrawing the images. Training again with another seed changes FID about three
+    times as much (arXiv 2606.20536). To include this, give several runs of each generator: the
+    spread over runs is then the error bar, with Welch's test; a generator with one run is assumed
+    to have the spread of the others.
 
     Args:
-        real: The reference; see :func:`gan_metrics.fid`.
-        fakes: The generators' images; or name to images, or to those of several runs.
+        real: Real images, as for :func:`gan_metrics.fid`.
+        fakes: The generators' images: a sequence, or a mapping of names to images or to several
+            runs.
         metrics: Names of metrics or families; the first one ranks.
-        held_out: As for :func:`gan_metrics.evaluate`.
-        arguments: Name of a metric to keyword arguments of it.
-        options: See :class:`~gan_metrics.inputs.options.Options`.
+        held_out: Held-out real images, as for :func:`gan_metrics.evaluate`.
+        arguments: Keyword arguments by metric.
+        options: Keywords of :class:`~gan_metrics.inputs.options.Options`.
 
     Raises:
         UsageError: For fewer than two generators, or an unknown name.
@@ -291,14 +294,14 @@ def compare(
 
 
 def rank(groups: Mapping[str, Sequence[Evaluation]], rows: registry.Request) -> Comparison:
-    """Rank generators whose metrics have been computed, from one pass.
+    """Rank generators whose metrics were computed in one pass.
 
     Args:
-        groups: Name of a generator to what was measured of each of its runs.
-        rows: Name, as it was asked for, to metric; the first one ranks.
+        groups: Evaluations of the runs of each generator, by name.
+        rows: Metrics by name, as requested; the first one ranks.
 
     Raises:
-        GanMetricsError: Where it could not be computed.
+        GanMetricsError: If the first metric could not be computed.
     """
     leading = next(iter(rows))
     measured = [run for runs in groups.values() for run in runs]
@@ -332,7 +335,7 @@ def rank(groups: Mapping[str, Sequence[Evaluation]], rows: registry.Request) -> 
 def _models(
     fakes: Sequence[Input] | Mapping[str, Input | Sequence[Input]],
 ) -> dict[str, list[Input]]:
-    """Name to the runs of each generator."""
+    """Return the runs of each generator by name."""
     if isinstance(fakes, str | os.PathLike):
         fakes = [fakes]
     if isinstance(fakes, Mapping):
@@ -343,17 +346,17 @@ def _models(
     else:
         models = dict(zip(names_of(fakes), ([fake] for fake in fakes), strict=True))
     if empty := [name for name, runs in models.items() if not runs]:
-        raise UsageError(f"the generator {empty[0]!r} has no images; name at least one set of them")
+        raise UsageError(f"the generator {empty[0]!r} has no images; give at least one set")
     if len(models) < 2:
         raise UsageError(
-            f"a comparison needs at least two generators, and there are {len(models)}; for one, "
+            f"a comparison needs at least two generators, not {len(models)}; for a single one "
             "use evaluate"
         )
     return models
 
 
 def names_of(fakes: Sequence[Input]) -> list[str]:
-    """A name for each: the last part of its path; the whole path where those are the same."""
+    """Return a name for each set: the last part of its path, or the whole path if not unique."""
     paths = [
         os.fspath(f)
         if isinstance(f, str | os.PathLike)
@@ -367,7 +370,7 @@ def names_of(fakes: Sequence[Input]) -> list[str]:
     ]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise UsageError(f"{twice} is given twice; two names for one set are no comparison")
+        raise UsageError(f"{twice} is given twice; give each generator once")
     return names
 
 
@@ -382,7 +385,7 @@ def _standing(name: str, metric: str, runs: Sequence[Evaluation]) -> Standing:
 
 
 def _of_runs(metric: str, values: Sequence[float]) -> Sequence[float]:
-    """What is averaged over runs: of several, distances from zero where that is the best value."""
+    """Return the values to average over runs: distances from zero if zero is the best value."""
     row = registry.entry_of(metric.partition("@")[0])
     zero = row is not None and row.better == "zero" and len(values) > 1
     return [abs(value) for value in values] if zero else values
@@ -396,14 +399,14 @@ def _difference(
     *,
     zero: bool,
 ) -> Difference:
-    """Of two neighbours in the ranking.
+    """Compute the difference of two neighbors in the ranking.
 
     Args:
-        a: The better one.
-        b: The worse one.
+        a: The better generator.
+        b: The worse generator.
         metric: The metric that ranks.
-        groups: Name of a generator to its runs.
-        zero: Whether the best value is zero: distances from it are compared then.
+        groups: Runs of each generator by name.
+        zero: Whether zero is the best value, so that distances from it are compared.
     """
     first, second = groups[a.name], groups[b.name]
     gap = abs(abs(a.value) - abs(b.value)) if zero else abs(a.value - b.value)
@@ -420,9 +423,9 @@ def _difference(
 
 
 def _welch(a: Standing, b: Standing) -> tuple[float, float]:
-    """The error of a difference over runs, and its degrees of freedom (Welch, Satterthwaite).
+    """Return the error of a difference over runs and its degrees of freedom (Welch, Satterthwaite).
 
-    A single run shows no spread: it is taken to be that of the other generator's.
+    A generator with a single run is assumed to have the other generator's spread.
     """
     spreads = [s.spread for s in (a, b) if s.spread is not None]
     parts, weights = [], []
@@ -447,7 +450,7 @@ def _p_value(gap: float, error: float | None, freedom: float) -> float | None:
 
 
 def _same_sets(measured: Sequence[Evaluation]) -> list[tuple[int, int]]:
-    """Positions of sets that are one and the same, by the digest of their images."""
+    """Return pairs of positions of identical sets, by the digest of their images."""
     pairs = itertools.combinations(range(len(measured)), 2)
     return [
         (i, j)
@@ -459,17 +462,17 @@ def _same_sets(measured: Sequence[Evaluation]) -> list[tuple[int, int]]:
 def _refuse_repeated_runs(
     groups: Mapping[str, Sequence[Evaluation]], same: Sequence[tuple[int, int]]
 ) -> None:
-    """A run that stands twice among those of one generator would make its spread too small."""
+    """Refuse a generator with one run given twice, which would make its spread too small."""
     owner = [name for name, runs in groups.items() for _ in runs]
     for i, j in same:
         if owner[i] == owner[j]:
-            raise InputError(f"two runs of {owner[i]!r} are the same images; give each run once")
+            raise InputError(f"two runs of {owner[i]!r} have the same images; give each run once")
 
 
 def _repeated(same: Sequence[tuple[int, int]]) -> list[ResultWarning]:
     if not same:
         return []
-    return [("same-images", f"{len(same)} pairs of generators are one and the same set of images")]
+    return [("same-images", f"{len(same)} pairs of generators have exactly the same images")]
 
 
 def _unequal(measured: Sequence[Evaluation], metric: str) -> list[ResultWarning]:
@@ -479,8 +482,8 @@ def _unequal(measured: Sequence[Evaluation], metric: str) -> list[ResultWarning]
     return [
         (
             "unequal-counts",
-            f"the generators have from {counts[0]} to {counts[-1]} images; {metric} depends on "
-            "the number, so take equally many of each (--max-images)",
+            f"the generators have from {counts[0]} to {counts[-1]} images, but {metric} depends on "
+            "the number; use equal numbers (--max-images)",
         )
     ]
 

@@ -1,4 +1,4 @@
-"""What a set of images is made of: one look at each of them, and no network."""
+"""Inspect a set of images: sizes, formats, broken files, duplicates; without a network."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ _CELL = 96
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found.
+    """Description of a set of images.
 
     Attributes:
-        description: Where the images are.
-        kind: What it is, such as ``"a folder of images"``; empty for objects.
-        names: Of all images.
-        metadata: Counts of the metadata about those that can be decoded: sizes, formats, oddities.
-        modes: How many images there are of each of Pillow's modes.
-        broken: Name to the reason for those that cannot be decoded.
-        duplicates: Groups of names whose files have the same bytes.
-        classes: How many images lie in each first folder; ``None``: they are not in folders.
-        size: Of the encoded files together, in bytes.
-        digest: SHA-256, in hex, over the SHA-256 of each file, in order; what results name.
+        description: Location of the images.
+        kind: Kind of the source, such as ``"a folder of images"``; empty for objects.
+        names: Names of all images.
+        metadata: Counts of sizes, formats and unusual properties of decodable images.
+        modes: Number of images for each of Pillow's modes.
+        broken: Reasons by name, for images that cannot be decoded.
+        duplicates: Groups of names of identical files.
+        classes: Number of images in each first folder; ``None`` without folders.
+        size: Total size of the encoded files, in bytes.
+        digest: SHA-256 in hex of the SHA-256 of each file, in order, as stored in results.
         warnings: Pairs of a code and a message.
     """
 
@@ -70,7 +70,7 @@ class Inspection:
     warnings: Sequence[ResultWarning] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         sizes = self.metadata.sizes.most_common()
         return {
             "source": self.description,
@@ -89,14 +89,14 @@ class Inspection:
         }
 
     def dumps(self, indent: int | None = None) -> str:
-        """The JSON text."""
+        """Return the JSON text."""
         return dumps(self.to_json(), indent=indent)
 
     def __str__(self) -> str:
         return self.to_text()
 
     def to_text(self) -> str:
-        """Some lines for a person."""
+        """Return some lines of text."""
         sizes = [((f"{w}×{h}"), n) for (w, h), n in self.metadata.sizes.most_common()]
         lines = [
             f"{printable(self.description)}: {len(self.names)} images, {self.size / 2**20:.1f} MiB",
@@ -109,7 +109,7 @@ class Inspection:
             each = self.classes.most_common()
             lines.append(f"  classes     {len(each)}: {_counts(each)}")
         copies = sum(len(group) - 1 for group in self.duplicates)
-        lines.append(f"  duplicates  {copies} files repeat another one byte for byte")
+        lines.append(f"  duplicates  {copies} files are identical to another one")
         lines += [f"              {_listed(group)}" for group in self.duplicates[:_SHOWN]]
         lines.append(f"  broken      {len(self.broken)}")
         for name, why in list(self.broken.items())[:_SHOWN]:
@@ -120,15 +120,15 @@ class Inspection:
 
 @dataclass(frozen=True)
 class EmbeddedInspection:
-    """What was found of features or statistics, which hold no images.
+    """Description of features or statistics, which do not hold images.
 
     Attributes:
-        description: Where they are.
-        kind: What it is, such as ``"saved features (.npz, …)"``.
-        n: Number of images they are of; ``None``: not stated.
+        description: Location of the file.
+        kind: Kind of the file, such as ``"saved features (.npz, …)"``.
+        n: Number of images; ``None`` if not stated.
         dim: Number of dimensions.
-        spec: Their feature space.
-        protocol: The protocol they were made by, if it is stated.
+        spec: The feature space.
+        protocol: The protocol, or ``None``.
         warnings: Pairs of a code and a message.
     """
 
@@ -141,7 +141,7 @@ class EmbeddedInspection:
     warnings: Sequence[ResultWarning] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {
             "source": self.description,
             "kind": self.kind,
@@ -153,7 +153,7 @@ class EmbeddedInspection:
         }
 
     def to_text(self) -> str:
-        """Some lines for a person."""
+        """Return some lines of text."""
         n = "an unknown number of" if self.n is None else self.n
         lines = [
             f"{printable(self.description)}: {n} images, {self.dim} dimensions",
@@ -172,7 +172,7 @@ def inspect_set(
     recursive: bool = True,
     progress: Progress | None = None,
 ) -> Inspection | EmbeddedInspection:
-    """Look at a set of any kind: its images, or whose features or statistics it holds.
+    """Inspect a set of any kind: images, features or statistics.
 
     Args:
         source: A path, a URL or a name.
@@ -181,15 +181,15 @@ def inspect_set(
         progress: As for :func:`inspect_images`.
 
     Raises:
-        InputError: When nothing is there, or it is none of the kinds that are read.
-        UsageError: When a sheet is asked for, and the set holds no images.
-        ResourceError: When the disk or the network gives out.
+        InputError: If it does not exist, or is of an unknown kind.
+        UsageError: If a sheet is requested, but the set does not hold images.
+        ResourceError: If the disk or the network fails.
     """
     given = open_set(source, Options(recursive=recursive, progress=progress), single=True)
     if isinstance(given, ImageSet):
         return _inspected(given, sheet, progress)
     if sheet is not None:
-        raise UsageError(f"{given.description} holds no images, and there is nothing to draw")
+        raise UsageError(f"{given.description} does not hold images, so there is no sheet to draw")
     embedded = isinstance(given, Features)
     kind = kind_of(probe(source)) or ("saved features" if embedded else "reference statistics")
     return EmbeddedInspection(
@@ -210,31 +210,29 @@ def inspect_images(
     recursive: bool = True,
     progress: Progress | None = None,
 ) -> Inspection:
-    """Look at every image of a set.
+    """Inspect every image of a set.
 
     Args:
         source: A set of images.
-        sheet: Where a picture of up to 64 of them is written, drawn evenly from the set.
-        recursive: Whether folders below are entered.
-        progress: Told of the images as they are done.
+        sheet: File for a picture of up to 64 images, evenly from the set.
+        recursive: Whether to read subfolders.
+        progress: Called with the number of finished images.
 
     Raises:
-        InputError: When nothing is there, or no images.
-        ResourceError: When the disk or the network gives out.
+        InputError: If it does not exist, or does not hold images.
+        ResourceError: If the disk or the network fails.
     """
     options = Options(recursive=recursive, progress=progress)
     given = open_set(source, options, single=True)
     if not isinstance(given, ImageSet):
-        raise InputError(
-            f"{given.description} holds statistics or features, and no images to look at"
-        )
+        raise InputError(f"{given.description} holds statistics or features, not images")
     return _inspected(given, sheet, progress)
 
 
 def _inspected(
     given: ImageSet, sheet: str | os.PathLike[str] | None, progress: Progress | None
 ) -> Inspection:
-    """Look at every image of a set; see :func:`inspect_images`."""
+    """Inspect every image of a set; see :func:`inspect_images`."""
     images = given.source
     n = len(images.names)
     shown = set(np.linspace(0, n - 1, min(n, _SHEET)).round().astype(int)) if sheet else set()
@@ -263,7 +261,7 @@ def _inspected(
         rows = [("", cells[i : i + _SHOWN]) for i in range(0, len(cells), _SHOWN)]
         save_sheet(Path(sheet), rows, cell=_CELL)
     classes = folder_classes(images.names)
-    told = [(code, f"{images.description}: {text}") for code, text in summary.warnings(Decoding())]
+    notes = [(code, f"{images.description}: {text}") for code, text in summary.warnings(Decoding())]
     return Inspection(
         description=images.description,
         kind=given.kind,
@@ -275,12 +273,12 @@ def _inspected(
         classes=None if classes is None else Counter(classes),
         size=size,
         digest=whole.hexdigest(),
-        warnings=[*images.warnings, *told],
+        warnings=[*images.warnings, *notes],
     )
 
 
 def _decoded(images: ImageSource, shown: set[int]) -> Iterator[DecodedImage]:
-    """Every image, in order, with the pixels of those that are shown; threads decode ahead."""
+    """Yield every image, in order, with pixels of the shown ones; threads decode ahead."""
 
     def load(index: int) -> DecodedImage:
         image = load_image(images, index, Decoding())
@@ -292,7 +290,7 @@ def _decoded(images: ImageSource, shown: set[int]) -> Iterator[DecodedImage]:
 
 
 def _counts(pairs: Sequence[tuple[str, int]]) -> str:
-    """Names and how often they occur; the rest together."""
+    """Format names and their counts; the rest is summed."""
     found = [f"{printable(name)} ({n})" for name, n in pairs[:_SHOWN]]
     rest = sum(n for _, n in pairs[_SHOWN:])
     if rest:

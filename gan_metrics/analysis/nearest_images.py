@@ -1,4 +1,4 @@
-"""Nearest images by feature: for each image of one set, those of another that are most like it."""
+"""Search: for each image of one set, the images of another set with the nearest features."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ DISTANCES = ("cosine", "euclidean")
 INDEXES = ("exact", "ivf", "hnsw")
 
 _BLOCK = 2048
-"""Queries at a time."""
+"""Queries that are searched at a time."""
 
 _AT_ONCE = 64
 """Queries whose exact distances are computed at a time."""
 
 _SPARE = 8
-"""Neighbours fetched beyond those asked for, so that exact distances can put them in order."""
+"""Additional neighbors from the index, so that exact distances can order them."""
 
 _RECALL_QUERIES = 256
 
@@ -51,17 +51,17 @@ class SearchResult:
     Attributes:
         query: Names of the queries.
         gallery: Names of the gallery's images.
-        indices: ``int64``, ``n × k``: positions in ``gallery``; −1 where there are fewer than k.
-        distances: ``float64``, ``n × k``, rising along each row; infinite where there are fewer.
+        indices: ``int64``, ``n × k``: positions in ``gallery``; −1 if there are fewer than k.
+        distances: ``float64``, ``n × k``, rising along each row; infinite if there are fewer.
         distance: ``"cosine"`` (1 − cos, 0 … 2) or ``"euclidean"``.
         index: ``"exact"``, ``"ivf"`` or ``"hnsw"``.
-        recall: Of the exact neighbours, the share that the index found, on up to 256 queries;
-            ``None`` for the exact index.
+        recall: Share of the exact neighbors that the index found, for up to 256 queries; ``None``
+            for the exact index.
         feature_spec: The feature space.
-        same: Whether queries and gallery are one set; an image is not its own neighbour then.
-        flag_below: Pairs nearer than this are suspicious; ``None``: none are.
-        query_source: The queries' images, if they are at hand.
-        gallery_source: The gallery's images, if they are at hand.
+        same: Whether queries and gallery are one set; then an image is not its own neighbor.
+        flag_below: Pairs closer than this are suspicious; ``None``: none.
+        query_source: The queries' images, if available.
+        gallery_source: The gallery's images, if available.
         decoding: How they are decoded.
         warnings: Pairs of a code and a message.
     """
@@ -82,14 +82,14 @@ class SearchResult:
     warnings: Sequence[ResultWarning] = ()
 
     def of(self, query: int) -> list[tuple[str, float]]:
-        """Names and distances of the matches of one query."""
+        """Return names and distances of the matches of one query."""
         row = zip(self.indices[query], self.distances[query], strict=True)
         return [(self.gallery[i], float(d)) for i, d in row if i >= 0]
 
     def flagged(self) -> list[tuple[str, str, float]]:
-        """Of the matches, the pairs nearer than :attr:`flag_below`: query, match, distance.
+        """Return matches closer than :attr:`flag_below`: query, match, distance.
 
-        Nearest first; a pair of one set stands there once.
+        Closest first; a pair of one set is listed once.
         """
         if self.flag_below is None:
             return []
@@ -103,7 +103,7 @@ class SearchResult:
         return sorted(pairs, key=lambda pair: pair[2])
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, as ``--json`` prints them."""
+        """Return plain JSON values, as printed by ``--json``."""
         return {
             "matches": [
                 {
@@ -136,26 +136,26 @@ def search(
     flag_below: float | None = None,
     options: Options,
 ) -> SearchResult:
-    """For each image of one set, the nearest of another.
+    """Find the nearest images of another set for each image of a set.
 
-    Where both are the same set, an image is not its own neighbour. Needs FAISS, which the extra
-    ``search`` brings. Distances are recomputed from the features in float64, so that those of
-    near copies are right to the last bit that the features have.
+    If both are the same set, an image is not its own neighbor. Needs FAISS, from the extra
+    ``search``. Distances are computed again from the features in float64, so those of near copies
+    are exact.
 
     Args:
         query: An image file, a folder of images, or saved features.
-        gallery: The same.
-        top_k: SearchResult for each query.
+        gallery: A folder of images, or saved features.
+        top_k: Number of matches for each query.
         distance: ``"cosine"`` (1 − cos, 0 … 2) or ``"euclidean"``.
         index: ``"exact"``; ``"ivf"`` (cells) or ``"hnsw"`` (a graph), which are faster on large
-            galleries and miss some; their recall is measured.
-        flag_below: Of the matches, pairs nearer than this are listed as suspicious.
-        options: See :class:`~gan_metrics.inputs.options.Options`.
+            galleries but miss some neighbors; their recall is measured.
+        flag_below: Matches closer than this are listed as suspicious.
+        options: Keywords of :class:`~gan_metrics.inputs.options.Options`.
 
     Raises:
         UsageError: For an unknown name, a number out of range, or a missing extra.
-        MismatchError: When the two are of different feature spaces.
-        ComputationError: When the gallery has nothing to be found in it.
+        MismatchError: If the two have different feature spaces.
+        ComputationError: If the gallery contains only the query itself.
         GanMetricsError: As for :func:`gan_metrics.fid`.
     """
     for kind, value, known in (("distance", distance, DISTANCES), ("index", index, INDEXES)):
@@ -163,7 +163,7 @@ def search(
             raise unknown_name(kind, value, known)
     top_k = whole_number("top_k", top_k, least=1)
     if flag_below is not None and not 0 < flag_below < math.inf:
-        raise UsageError(f"flag_below={flag_below!r}: expected a distance above 0, and finite")
+        raise UsageError(f"flag_below={flag_below!r}: expected a finite distance above 0")
     require("faiss", "search")
     sets = [open_set(one, options, single=True) for one in (query, gallery)]
     space = choose_feature_space(sets, options)
@@ -172,7 +172,7 @@ def search(
     asked, given = map(_vectors, embedded)
     same = _same_set(asked, given)
     if len(given.array) <= same:
-        raise ComputationError(f"{given.description} has nothing besides the query itself")
+        raise ComputationError(f"{given.description} contains only the query itself")
     k = min(top_k, len(given.array) - same)
     found = _Finder(given.array, distance, index)
     indices, distances = found.nearest(
@@ -212,14 +212,14 @@ def search(
 
 
 def _more_below(distances: _Array, k: int, limit: float | None) -> list[ResultWarning]:
-    """Said where a query's last match is still suspicious: there may be more beyond it."""
+    """Return a warning if all matches of a query are suspicious, so that there may be more."""
     crowded = 0 if limit is None else int((distances[:, -1] < limit).sum())
     if not crowded:
         return []
     return [
         (
             "more-below",
-            f"of {crowded} queries all {k} matches are nearer than {limit:g}; there may be more: "
+            f"all {k} matches of {crowded} queries are closer than {limit:g}; there may be more: "
             "raise --top-k",
         )
     ]
@@ -230,8 +230,8 @@ def _vectors(given: EmbeddedSet) -> Features:
         raise UsageError(f"{given.description} holds statistics; a search needs features or images")
     if given.array.ndim != 2:
         raise UsageError(
-            f"{given.description} has maps of shape {given.array.shape[1:]}; a search needs "
-            "vectors: choose another --pool"
+            f"{given.description} has feature maps of shape {given.array.shape[1:]}, but a search "
+            "needs vectors: choose another --pool"
         )
     return given
 
@@ -239,7 +239,7 @@ def _vectors(given: EmbeddedSet) -> Features:
 def _same_set(first: Features, second: Features) -> bool:
     if first is second:
         return True
-    # Parquet holds names as text, so those that are none are compared as they are written there.
+    # Parquet stores names as valid text, so invalid names are compared in that form.
     if [*map(as_text, first.names)] != [*map(as_text, second.names)]:
         return False
     if first.digest and second.digest:
@@ -255,7 +255,7 @@ class _Finder:
         self._rows, self._distance = rows, distance
         n, dim = rows.shape
         self._centre, self._scale = np.zeros(dim), 1.0
-        if distance == "euclidean":  # float32 then holds the differences, not the offset
+        if distance == "euclidean":  # so that float32 represents differences well
             self._centre = sum(
                 rows[i : i + _BLOCK].sum(axis=0, dtype=np.float64) for i in range(0, n, _BLOCK)
             ) / n  # fmt: skip
@@ -271,7 +271,7 @@ class _Finder:
         else:
             cells = max(1, min(round(4 * math.sqrt(n)), n // 39 or 1))
             self._index = faiss.IndexIVFFlat(faiss.IndexFlatL2(dim), dim, cells)
-            self._index.cp.min_points_per_centroid = 1  # it would warn on stderr
+            self._index.cp.min_points_per_centroid = 1  # no warning on stderr
             self._index.nprobe = max(1, cells // 16)
             chosen = np.random.default_rng(0).choice(n, min(n, 256 * cells), replace=False)
             self._index.train(self._coarse(rows[np.sort(chosen)]))
@@ -281,7 +281,7 @@ class _Finder:
     def nearest(
         self, queries: _Array, k: int, own: npt.NDArray[np.int64] | None
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """The ``k`` nearest rows of each query; ``own``: rows that are the queries themselves."""
+        """Return the ``k`` nearest rows of each query; ``own``: the queries' own rows."""
         parts = list(self._blocks(queries, k, own))
         return (
             np.concatenate([indices for indices, _ in parts]),
@@ -304,7 +304,7 @@ class _Finder:
             yield np.where(np.isinf(distances), -1, indices), distances
 
     def _exact(self, queries: _Array, found: _Array) -> npt.NDArray[np.float64]:
-        """Distances to what was found, by differences in float64; infinite where nothing was."""
+        """Return distances to the found rows, in float64; infinite for missing ones."""
         out = np.empty(found.shape)
         for start in range(0, len(queries), _AT_ONCE):
             some = slice(start, start + _AT_ONCE)
@@ -316,16 +316,16 @@ class _Finder:
         return np.where(found < 0, np.inf, out)
 
     def _coarse(self, rows: _Array) -> npt.NDArray[np.float32]:
-        """What the index is given."""
+        """Return the rows for the index."""
         return np.ascontiguousarray((self._scaled(rows) - self._centre) / self._scale, np.float32)
 
     def _scaled(self, rows: _Array) -> npt.NDArray[np.float64]:
-        """The rows in float64; for cosine, of length one."""
+        """Return the rows in float64; normalized to length one for cosine."""
         wide = np.asarray(rows, np.float64)
         if self._distance == "euclidean":
             return wide
         norms = np.linalg.norm(wide, axis=-1, keepdims=True)
         if not norms.all():
-            raise ComputationError("a feature vector is zero and has no direction; use euclidean")
+            raise ComputationError("a feature vector is zero, so it has no cosine; use euclidean")
         unit: npt.NDArray[np.float64] = wide / norms
         return unit

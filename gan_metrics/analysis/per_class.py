@@ -1,4 +1,4 @@
-"""Metrics class by class, and their mean over the classes."""
+"""Metrics of each class, and their mean over the classes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gan_metrics.utils.text import printable
 __all__ = ["SMALL", "ClassValue", "PerClass", "measure_classes"]
 
 SMALL = 100
-"""Images below which a class is flagged as small."""
+"""Number of images below which a class is flagged as small."""
 
 _SHOWN = 40
 _NAMED = 8
@@ -37,10 +37,10 @@ class ClassValue:
     """A metric's value for one class, or its mean over several.
 
     Attributes:
-        value: The value; ``None``: there is none.
-        standard_error: Of a mean: √(Σ SE²) over the number of classes.
+        value: The value, or ``None``.
+        standard_error: Its standard error; of a mean, √(Σ SE²) over the number of classes.
         reason: Why there is no value.
-        classes: Of how many classes it is the mean; 1 for that of a class.
+        classes: Number of classes in a mean; 1 for the value of a class.
     """
 
     value: float | None
@@ -49,12 +49,12 @@ class ClassValue:
     classes: int = 1
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         found: dict[str, Any] = {"value": self.value, "standard_error": self.standard_error}
         return {**found, **({"reason": self.reason} if self.reason else {})}
 
     def to_text(self) -> str:
-        """For a person."""
+        """Return the value as text."""
         return "–" if self.value is None else value_text(self.value, self.standard_error)
 
 
@@ -63,11 +63,10 @@ class PerClass:
     """Metrics by class.
 
     Attributes:
-        counts: Class to its numbers of real and fake images; ``None`` where no metric takes real
-            ones.
-        values: Name of a metric to class to value.
-        means: Name of a metric to its mean over the classes that have a value.
-        not_computed: Name of a metric to the reason why there is none by class.
+        counts: Numbers of real and generated images by class; ``None`` without real images.
+        values: Values by metric and class.
+        means: Mean of each metric over the classes with a value.
+        not_computed: Reasons by metric, for metrics that cannot be computed by class.
         warnings: Pairs of a code and a message.
     """
 
@@ -79,12 +78,12 @@ class PerClass:
 
     @property
     def missing(self) -> list[str]:
-        """Classes of which there are real images and no fake one."""
+        """Return the classes with real images but no generated image."""
         return [name for name, (real, fake) in self.counts.items() if real and not fake]
 
     @property
     def small(self) -> list[str]:
-        """Classes with fewer than :data:`SMALL` real or fake images."""
+        """Return the classes with fewer than :data:`SMALL` real or generated images."""
         return [
             name
             for name, pair in self.counts.items()
@@ -92,7 +91,7 @@ class PerClass:
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, as ``--json`` prints them."""
+        """Return plain JSON values, as printed by ``--json``."""
         small = set(self.small)
         return {
             "counts": {
@@ -112,7 +111,7 @@ class PerClass:
         }
 
     def to_text(self) -> str:
-        """A table for a person, of the first 40 classes."""
+        """Return a table of the first 40 classes."""
         small = set(self.small)
         names = list(self.counts)[:_SHOWN]
         rows = [
@@ -127,9 +126,9 @@ class PerClass:
         heads = ["class", "real", "fake", *self.values]
         lines = [text_table(heads, rows)]
         if len(self.counts) > len(names):
-            lines.append(f"… and {len(self.counts) - len(names)} classes more: --json lists all")
+            lines.append(f"… and {len(self.counts) - len(names)} more classes: see --json")
         if small:
-            lines.append(f"* fewer than {SMALL} real or fake images")
+            lines.append(f"* fewer than {SMALL} real or generated images")
         lines += [
             f"{name} by class: not computed: {why}" for name, why in self.not_computed.items()
         ]
@@ -141,17 +140,17 @@ def measure_classes(
     labels: LabelsLike = None,
     only: Mapping[str, str] | None = None,
 ) -> PerClass:
-    """Compute metrics of each class from features that were extracted for the whole sets.
+    """Compute metrics of each class from the features of the whole sets.
 
     Args:
-        evaluations: Protocol to what was computed for the whole sets; ``None``: the one protocol.
+        evaluations: Evaluations of the whole sets by protocol; ``None``: the only protocol.
         labels: As for :func:`~gan_metrics.images.labels.labels_of_both`.
-        only: Names of the metrics to compute, as they were asked for, to the names that their
-            values are shown under; ``None``: all, under the names of their results.
+        only: Displayed names of the metrics to compute, by requested name; ``None``: all, under the
+            names of their results.
 
     Raises:
-        InputError: When all sets are known by their moments alone, or an image has no class.
-        UsageError: When the labels are of another type or number.
+        InputError: If all sets are given as mean and covariance, or an image has no class.
+        UsageError: If the labels have another type or number.
     """
     pair = labels_of_both(labels)
     known: dict[Features, dict[str, Indices]] = {}
@@ -184,14 +183,14 @@ def measure_classes(
                 values.setdefault(metric, {})[name] = _value(found, row.name)
     if not values:
         reason = next(iter(not_computed.values()), "no metric was computed")
-        raise InputError(f"nothing can be computed by class: {reason}")
+        raise InputError(f"no metric can be computed by class: {reason}")
     means = {metric: _mean(by_class.values()) for metric, by_class in values.items()}
     found_here = PerClass(counts, values, means, not_computed)
-    return replace(found_here, warnings=_cautions(found_here))
+    return replace(found_here, warnings=_class_warnings(found_here))
 
 
 def _count(by_role: Mapping[str, Mapping[str, Indices]], name: str) -> tuple[int | None, int]:
-    """Real and fake images of a class; ``None`` where there are no real ones at all."""
+    """Return the numbers of real and generated images of a class; ``None`` without real images."""
     fakes = len(by_role["fake"].get(name, ()))
     return len(by_role["real"].get(name, ())) if "real" in by_role else None, fakes
 
@@ -199,7 +198,7 @@ def _count(by_role: Mapping[str, Mapping[str, Indices]], name: str) -> tuple[int
 def _groups(
     evaluations: Mapping[str | None, Evaluation], only: Mapping[str, str] | None
 ) -> Iterator[tuple[str | None, MetricGroup, dict[str, str]]]:
-    """Protocol, group of metrics, and the metrics' displayed names by their names."""
+    """Yield protocol, group of metrics, and the metrics' displayed names."""
     for protocol, evaluation in evaluations.items():
         for group in evaluation.groups:
             names = [name for name in group.rows if only is None or name in only]
@@ -211,12 +210,12 @@ def _groups(
 
 
 def _why_not(sets: FeatureSets) -> str:
-    """Why metrics of these sets cannot be computed by class; empty where they can."""
+    """Return why metrics of these sets cannot be computed by class; empty if they can."""
     if sets.held_out is not None:
-        return "it takes held-out images, which have no classes here"
+        return "it uses held-out images, which have no classes"
     for one in sets.every:
         if not isinstance(one, Features):
-            return f"{one.description} is known by its moments alone"
+            return f"{one.description} is given as mean and covariance only"
     return ""
 
 
@@ -230,7 +229,7 @@ def _rows_by_class(features: Features, labels: Labels | None) -> dict[str, Indic
 def _of_class(
     group: MetricGroup, rows: Mapping[str, Indices | None]
 ) -> Mapping[str, Estimate | GanMetricsError] | str:
-    """Row's name to estimate or error; or the reason why there is none of any."""
+    """Return estimates or errors by metric; or why the class has no values at all."""
     parts: dict[str, Features] = {}
     for role, one in (("real", group.sets.real), ("fake", group.sets.fake)):
         if not isinstance(one, Features):
@@ -243,7 +242,7 @@ def _of_class(
 
 
 def _part(features: Features, rows: Indices) -> Features:
-    """The features of some of the images."""
+    """Return the features of some images."""
     digests = features.image_digests
     return replace(
         features,
@@ -278,35 +277,33 @@ def _mean(values: Iterable[ClassValue]) -> ClassValue:
     return ClassValue(sum(value for value, _ in known) / len(known), error, classes=len(known))
 
 
-def _cautions(found: PerClass) -> list[ResultWarning]:
+def _class_warnings(found: PerClass) -> list[ResultWarning]:
     warnings: list[ResultWarning] = []
     if len(found.counts) == 1:
         warnings.append(
             (
                 "one-class",
-                f"all images are of one class, {_listed(list(found.counts))}: its values are those "
-                "of the whole; is a folder above the class folders meant?",
+                f"all images are of one class, {_listed(list(found.counts))}, so its values equal "
+                "those of the whole set; if this is a parent folder, give its class folders",
             )
         )
     if found.missing:
         warnings.append(
             (
                 "class-missing",
-                f"{len(found.missing)} of {len(found.counts)} classes have real images and no fake "
-                f"one: {_listed(found.missing)}",
+                f"{len(found.missing)} of {len(found.counts)} classes have real images but no "
+                f"generated image: {_listed(found.missing)}",
             )
         )
     strange = [name for name, (real, fake) in found.counts.items() if fake and real == 0]
     if strange:
-        warnings.append(
-            ("class-unknown", f"there are fake images and no real one of {_listed(strange)}")
-        )
+        warnings.append(("class-unknown", f"classes without real images: {_listed(strange)}"))
     if small := [name for name in found.small if name not in {*found.missing, *strange}]:
         warnings.append(
             (
                 "class-small",
-                f"{len(small)} classes have fewer than {SMALL} real or fake images, so that values "
-                f"that depend on the number are high there: {_listed(small)}",
+                f"{len(small)} classes have fewer than {SMALL} real or generated images, so values "
+                f"that depend on the number are too high there: {_listed(small)}",
             )
         )
     lost: dict[str, list[str]] = {}
@@ -319,8 +316,8 @@ def _cautions(found: PerClass) -> list[ResultWarning]:
         warnings.append(
             (
                 "class-without-value",
-                f"{len(lost)} classes have no value of {_listed(metrics)} and are not part of its "
-                f"mean: {_listed(list(lost))}",
+                f"{len(lost)} classes have no value of {_listed(metrics)} and are excluded from "
+                f"its mean: {_listed(list(lost))}",
             )
         )
     return warnings

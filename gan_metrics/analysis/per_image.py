@@ -1,4 +1,4 @@
-"""Of each image by itself: what it does to the score, where it lies, and what it is a copy of."""
+"""Scores of single images: influence, realism, rarity, nearest real image, near copies."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ COLUMNS = (
     "nearest_distance",
     "authentic",
 )
-"""Of the table."""
+"""Columns of the table."""
 
 _TABLES = (".csv", ".parquet")
 _ROWS = 1 << 16
@@ -43,15 +43,15 @@ _ROWS = 1 << 16
 
 @dataclass(frozen=True, eq=False)
 class PerImage:
-    """Of each fake image by itself, and of each real one whether a fake reaches it.
+    """Scores of each generated image, and coverage of each real image.
 
     Attributes:
-        names: Of the fakes.
-        real_names: Of the reals; empty where these are known by their moments alone.
-        influence: Of each fake on the Fréchet distance: leaving the image out lowers the distance
-            by about ``influence / n``, so that large ones do harm.
-        points: Where each image lies among those of the other set; ``None`` where the reals are
-            known by their moments alone.
+        names: Names of the generated images.
+        real_names: Names of the real images; empty if they are given as mean and covariance.
+        influence: Influence of each generated image on the Fréchet distance: without the image the
+            distance is lower by about ``influence / n``.
+        points: Distances to images of the other set; ``None`` if the real images are given as mean
+            and covariance.
         feature_spec: The feature space.
         warnings: Pairs of a code and a message.
     """
@@ -67,9 +67,9 @@ class PerImage:
         return len(self.names)
 
     def row(self, index: int) -> dict[str, Any]:
-        """The values of one fake, by :data:`COLUMNS`; ``None`` where there is none.
+        """Return the values of one generated image by :data:`COLUMNS`; missing ones are ``None``.
 
-        ``realism`` is infinite for a copy; ``rarity`` is ``None`` outside every real ball.
+        ``realism`` is infinite for a copy; ``rarity`` is ``None`` outside of all real balls.
         """
         found: dict[str, Any] = dict.fromkeys(COLUMNS)
         found["name"], found["influence"] = self.names[index], float(self.influence[index])
@@ -83,25 +83,25 @@ class PerImage:
         return found
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The values of every fake, in their order."""
+        """Yield the values of every generated image, in order."""
         return (self.row(i) for i in range(len(self)))
 
     def worst(self, count: int) -> list[dict[str, Any]]:
-        """The fakes that raise the distance most, the first one most of all."""
+        """Return the generated images that raise the distance most, the worst first."""
         order = np.argsort(-self.influence, kind="stable")[:count]
         return [self.row(int(i)) for i in order]
 
     def best(self, count: int) -> list[dict[str, Any]]:
-        """The fakes that lower the distance most."""
+        """Return the generated images that lower the distance most."""
         order = np.argsort(self.influence, kind="stable")[:count]
         return [self.row(int(i)) for i in order]
 
     def uncovered(self) -> list[dict[str, Any]]:
-        """The reals that no fake covers: none lies in the ball of the 5 nearest other reals.
+        """Return the real images without a generated image in the ball of their 5 nearest reals.
 
         Returns:
-            ``name``, ``reach``: the distance of the nearest fake over the radius of the ball, and
-            ``nearest_fake``; the farthest first.
+            ``name``, ``reach``: distance of the nearest generated image divided by the radius of
+            the ball, and ``nearest_fake``; the farthest first.
         """
         if (points := self.points) is None:
             return []
@@ -117,10 +117,10 @@ class PerImage:
         ]
 
     def near_copies(self) -> list[dict[str, Any]]:
-        """The fakes that are near copies of a real, with their original; the closest first.
+        """Return the generated images that are near copies, with their originals, closest first.
 
-        Such a fake lies much nearer to its nearest real than this one does to its own nearest:
-        below 0.5 to 0.8 of that distance, as :meth:`Pointwise.near_copies` settles.
+        A near copy is much closer to its nearest real image than that image is to its own nearest
+        neighbor: below 0.5 to 0.8 of that distance, as :meth:`Pointwise.near_copies` decides.
 
         Returns:
             ``name``, ``original``, ``distance`` and ``closeness``, the ratio.
@@ -141,12 +141,12 @@ class PerImage:
         """Write the table.
 
         Args:
-            path: ``….csv`` or ``….parquet``. In a CSV an empty field stands where there is no
-                value, and ``inf`` for an infinite one.
+            path: ``….csv`` or ``….parquet``. In a CSV, missing values are empty, and infinite ones
+                ``inf``.
 
         Raises:
             UsageError: For another extension, or without the extra ``formats``.
-            ResourceError: When it cannot be written.
+            ResourceError: If it cannot be written.
         """
         path = check_table(path)
         with atomic_path(path) as temporary:
@@ -160,7 +160,7 @@ class PerImage:
         return path
 
     def to_json(self, top: int = 0) -> dict[str, Any]:
-        """The best and the worst, as plain JSON values; an infinite realism is ``"inf"``."""
+        """Return the best and the worst images as JSON values; infinite realism is ``"inf"``."""
         worst, best = self.worst(top), self.best(top)
         return {
             "raise_most": [_finite(row) for row in worst],
@@ -170,20 +170,20 @@ class PerImage:
         }
 
     def to_text(self, top: int = 0) -> str:
-        """The best, the worst, the uncovered and the copies, for a person."""
+        """Return the best, worst and uncovered images and the near copies as text."""
         lines = []
         for title, rows in (
             ("raise the distance most", self.worst(top)),
-            ("lower it most", self.best(top)),
+            ("lower the distance most", self.best(top)),
         ):
-            lines += [f"fakes that {title}", *(f"  {_told(row)}" for row in rows)]
+            lines += [f"generated images that {title}", *(f"  {_format_row(row)}" for row in rows)]
         if self.points is None:
             return "\n".join(lines)
         lost, copies = self.uncovered(), self.near_copies()
-        lines.append(f"reals that no fake covers: {len(lost)} of {len(self.real_names)}")
+        lines.append(f"real images that are not covered: {len(lost)} of {len(self.real_names)}")
         lines += [
-            f"  {printable(row['name'])}  the nearest fake, {printable(row['nearest_fake'])}, at "
-            f"{row['reach']:.3g} times the radius"
+            f"  {printable(row['name'])}  nearest generated image {printable(row['nearest_fake'])} "
+            f"at {row['reach']:.3g} times the radius"
             for row in lost[:top]
         ]
         lines.append(f"near copies: {len(copies)} of {len(self)}")
@@ -208,22 +208,22 @@ class PerImage:
 
 
 def measure_per_image(sets: FeatureSets, *, k: int = 3) -> PerImage:
-    """Look at each image of two embedded sets.
+    """Compute the scores of each image of two embedded sets.
 
     Args:
-        sets: Real and fake images in one feature space; the fake ones by their features.
-        k: Which neighbour gives the radius of realism and rarity.
+        sets: Real and generated images in one feature space; the generated ones as features.
+        k: Number of the neighbor that gives the radius of realism and rarity.
 
     Raises:
-        InputError: When there are no real images, or the fake ones are known by their moments.
-        ComputationError: When there are no more than k reals, or fewer than two fakes.
+        InputError: If there are no real images, or the generated ones are given as moments.
+        ComputationError: If there are at most k real images, or fewer than two generated ones.
     """
     real, fake = sets.real, sets.fake
     if real is None:
-        raise InputError("single images are held against real ones, and there are none")
+        raise InputError("scores of single images need real images, but none are given")
     if not isinstance(fake, Features):
         raise InputError(
-            f"{fake.description} holds moments alone; single images need the images or features"
+            f"{fake.description} holds only moments; single images need images or features"
         )
     reals = real.moments if real.array is None else real.array
     try:
@@ -239,8 +239,8 @@ def measure_per_image(sets: FeatureSets, *, k: int = 3) -> PerImage:
         warnings.append(
             (
                 "reference-has-no-images",
-                f"{real.description} is known by its moments alone: of single images there is "
-                "their influence, and nothing that needs neighbours",
+                f"{real.description} is given as mean and covariance, so single images have only "
+                "their influence, and no values that need neighbors",
             )
         )
     return PerImage(
@@ -254,14 +254,14 @@ def measure_per_image(sets: FeatureSets, *, k: int = 3) -> PerImage:
 
 
 def check_table(path: str | os.PathLike[str]) -> Path:
-    """Refuse a path that no table can be written to, before any work is done for it.
+    """Refuse a path for the table that cannot be written, before any work starts.
 
     Raises:
-        UsageError: For another extension, a folder, or without the extra that it needs.
+        UsageError: For another extension, a folder, or a missing extra.
     """
     path = Path(path)
     if path.suffix.lower() not in _TABLES:
-        raise UsageError(f"{path}: a table of images ends with {' or '.join(_TABLES)}")
+        raise UsageError(f"{path}: a table of images must end in {' or '.join(_TABLES)}")
     check_target(path)
     if path.suffix.lower() == ".parquet":
         require("pyarrow.parquet", "formats")
@@ -269,7 +269,7 @@ def check_table(path: str | os.PathLike[str]) -> Path:
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """A row for a CSV."""
+    """Return a row with text values for a CSV."""
     texts = {key: as_text(value) for key, value in row.items() if isinstance(value, str)}
     flags = {k: "true" if value else "false" for k, value in row.items() if isinstance(value, bool)}
     return {**row, **texts, **flags}
@@ -279,7 +279,7 @@ def _finite(row: dict[str, Any]) -> dict[str, Any]:
     return {key: "inf" if value == math.inf else value for key, value in row.items()}
 
 
-def _told(row: dict[str, Any]) -> str:
+def _format_row(row: dict[str, Any]) -> str:
     parts = [f"{printable(row['name'])}  influence {row['influence']:+.4g}"]
     if row["realism"] is not None:
         rarity = "outside" if row["rarity"] is None else f"{row['rarity']:.3g}"

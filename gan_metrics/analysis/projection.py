@@ -1,4 +1,4 @@
-"""A set of features in the plane: t-SNE or UMAP."""
+"""Project features to two dimensions with t-SNE or UMAP."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ METHODS = ("tsne", "umap")
 COLORS = ("set", "class")
 
 _COMPONENTS = 50
-"""Principal components that the methods are given; what they drop is mostly noise."""
+"""Number of principal components that the methods receive; the rest is mostly noise."""
 
 _LEAST = 5
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureMap:
-    """Where each image lies in the plane. Distances between far points mean nothing.
+    """Two-dimensional coordinates of images. Large distances mean nothing.
 
     Attributes:
         points: ``float64``, ``n × 2``.
-        names: Of the images.
-        groups: What each is coloured by: ``"real"`` or ``"fake"``, or its class folder.
-        sets: The set of each, as a position in :attr:`sources`.
-        sources: The sets' images, where they are at hand.
+        names: Names of the images.
+        groups: Group of each image for coloring: ``"real"`` or ``"fake"``, or its class folder.
+        sets: Set of each image, as a position in :attr:`sources`.
+        sources: The sets' images, if available.
         method: ``"tsne"`` or ``"umap"``.
         decoding: How the images are decoded.
         feature_spec: The feature space.
-        seed: Of the method.
+        seed: Seed of the method.
         warnings: Pairs of a code and a message.
     """
 
@@ -73,24 +73,26 @@ def feature_map(
     neighbors: int = 15,
     options: Options,
 ) -> FeatureMap:
-    """Lay the features of one or two sets out in the plane.
+    """Project the features of one or two sets to two dimensions.
 
-    t-SNE is van der Maaten & Hinton (2008) as in scikit-learn (Barnes–Hut, from the principal
-    components); UMAP is McInnes et al. (2018), arXiv 1802.03426, and needs the extra ``maps``.
-    Both are given the first 50 principal components of the two sets together.
+    t-SNE is van der Maaten & Hinton (2008) in scikit-learn's implementation (Barnes–Hut,
+    initialized from principal components); UMAP is McInnes et al. (2018), arXiv 1802.03426, and
+    needs the extra ``maps``. Both receive the first 50 principal components of the two sets
+    together.
 
     Args:
         real: A folder of images, or saved features.
-        fake: The same, or ``None``.
+        fake: A second set in the same forms, or ``None``.
         method: ``"tsne"`` or ``"umap"``.
-        color_by: ``"set"`` (real and fake), or ``"class"`` (the first folder of each name).
-        perplexity: Of t-SNE, at least 1; at most a third of the images is used.
-        neighbors: Of UMAP, at least 2.
-        options: See :class:`~gan_metrics.inputs.options.Options`; ``seed`` is the method's too.
+        color_by: ``"set"`` (real and generated), or ``"class"`` (the first folder of each name).
+        perplexity: Perplexity of t-SNE, at least 1; limited to a third of the number of images.
+        neighbors: Number of neighbors of UMAP, at least 2.
+        options: Keywords of :class:`~gan_metrics.inputs.options.Options`; ``seed`` is also the
+            method's seed.
 
     Raises:
         UsageError: For an unknown name, a number out of range, or a missing extra.
-        MismatchError: When the sets are of different feature spaces.
+        MismatchError: If the sets have different feature spaces.
         ComputationError: For fewer than 5 images.
         GanMetricsError: As for :func:`gan_metrics.fid`.
     """
@@ -133,19 +135,19 @@ def project_features(
     most: int | None = None,
     warnings: Sequence[ResultWarning] = (),
 ) -> FeatureMap:
-    """As :func:`feature_map`, for sets whose features are there already.
+    """Do the same as :func:`feature_map`, for sets that are embedded already.
 
     Args:
-        sets: Name of each set to its features.
+        sets: Features by name of the set.
         spec: The feature space.
         decoding: How their images are decoded.
         method: As for :func:`feature_map`.
-        color_by: The same.
-        perplexity: The same.
-        neighbors: The same.
-        seed: Of the method.
-        most: Images of each set that are taken at most, evenly over their order; ``None``: all.
-        warnings: Of what has been done already.
+        color_by: As for :func:`feature_map`.
+        perplexity: As for :func:`feature_map`.
+        neighbors: As for :func:`feature_map`.
+        seed: Seed of the method.
+        most: Largest number of images of each set, evenly over their order; ``None``: all.
+        warnings: Earlier warnings.
 
     Raises:
         GanMetricsError: As for :func:`feature_map`.
@@ -153,14 +155,14 @@ def project_features(
     found = []
     for one in sets.values():
         if not isinstance(one, Features) or one.array.ndim != 2:
-            raise UsageError(f"{one.description}: a map needs images or features that are vectors")
+            raise UsageError(f"{one.description}: a map needs images, or features that are vectors")
         found.append(one)
     taken = [_evenly(len(f.array), most) for f in found]
     rows = np.concatenate(
         [np.asarray(f.array[part], np.float32) for f, part in zip(found, taken, strict=True)]
     )
     if len(rows) < _LEAST:
-        raise ComputationError(f"a map of {len(rows)} images says nothing; give at least {_LEAST}")
+        raise ComputationError(f"a map of {len(rows)} images is meaningless; use at least {_LEAST}")
     reduced = _leading_components(rows, seed)
     if method == "tsne":
         points = _tsne(reduced, perplexity, seed)
@@ -185,7 +187,7 @@ def project_features(
 
 
 def _evenly(n: int, most: int | None) -> npt.NDArray[np.int64]:
-    """At most so many of n places, evenly over them."""
+    """Return at most ``most`` of n positions, evenly spaced."""
     if most is None or n <= most:
         return np.arange(n)
     found: npt.NDArray[np.int64] = np.linspace(0, n - 1, most).round().astype(np.int64)
@@ -199,7 +201,7 @@ def _leading_components(rows: npt.NDArray[np.float32], seed: int) -> npt.NDArray
     wide -= wide.mean(axis=0)
     largest = float(np.abs(wide).max(initial=0.0))
     if not largest > 1e-6 * float(np.abs(rows).max(initial=0.0)):
-        raise ComputationError("all images have the same features; there is nothing to lay out")
+        raise ComputationError("all images have the same features, so there is no map")
     rows = (wide / largest).astype(np.float32)
     if rows.shape[1] < 2:
         return np.column_stack([rows, np.zeros_like(rows)])
@@ -226,6 +228,6 @@ def _tsne(rows: npt.NDArray[np.float32], perplexity: float, seed: int) -> AnyArr
 def _umap(rows: npt.NDArray[np.float32], neighbors: int, seed: int) -> AnyArray:
     umap = require("umap", "maps")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a seed costs its parallelism
+        warnings.simplefilter("ignore")  # a seed turns off its parallelism
         method = umap.UMAP(n_neighbors=min(neighbors, len(rows) - 1), random_state=seed % 2**32)
         return np.asarray(method.fit_transform(rows), np.float64)

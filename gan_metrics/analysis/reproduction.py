@@ -1,7 +1,7 @@
-"""A saved result, computed again from its own record.
+"""Reproduce a saved result from its record.
 
-A record never names code: a backbone that is not built in must be repeated by the caller, and
-weights that are not the published ones must be named again.
+A record never executes code: a backbone that is not built in must be repeated by the caller, and
+weights that are not the published ones must be given again.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from gan_metrics.utils.text import dumps, loads
 __all__ = ["Reproduced", "Reproduction", "redraw_images", "reproduce"]
 
 _RELATIVE = 1e-5
-"""Two runs on other machines differ by less: float32 convolutions do not add up in one order."""
+"""Relative difference between machines, because float32 convolutions sum in different orders."""
 
 _OF_ERROR = 1e-3
-"""Or by less than this share of a standard error, for values that may be near zero."""
+"""Accepted difference as a share of the standard error, for values near zero."""
 
 _IMAGES = 2
-"""Or, for counts of images in balls, by so many images that lie on an edge."""
+"""Accepted difference of counts of images in balls, in images."""
 
 _INPUTS = ("metric", "n_real", "n_fake", "skipped", "images", "feature_spec")
-"""Facts of which none may have changed where a result is reproduced."""
+"""Facts that must be unchanged if a result is reproduced."""
 
 
 @dataclass(frozen=True)
 class Reproduced:
-    """One value of a record, and what it is now.
+    """One recorded value and its reproduction.
 
     Attributes:
-        recorded: The value that was saved.
-        result: What was computed.
-        changed: What else is not as it was: names of facts to pairs of then and now.
+        recorded: The recorded value.
+        result: The new result.
+        changed: Changed facts: name to a pair of old and new.
     """
 
     recorded: float
@@ -57,17 +57,17 @@ class Reproduced:
 
     @property
     def difference(self) -> float:
-        """Now less then."""
+        """The new value minus the recorded one."""
         return self.result.value - self.recorded
 
     @property
     def same_inputs(self) -> bool:
-        """Whether images, counts and feature space are those of the record, as far as it says."""
+        """Whether images, counts and feature space are those of the record, as far as stated."""
         return not any(name.startswith(_INPUTS) for name in self.changed)
 
     @property
     def same_value(self) -> bool:
-        """Whether both values are the same up to what float32 leaves open."""
+        """Whether both values agree up to float32 rounding."""
         allowed = _RELATIVE * max(abs(self.recorded), abs(self.result.value))
         allowed = max(allowed, _OF_ERROR * (self.result.standard_error or 0.0))
         entry = entry_of(self.result.metric)
@@ -78,18 +78,18 @@ class Reproduced:
 
     @property
     def agrees(self) -> bool:
-        """Whether it is the same value of the same images."""
+        """Whether both value and images agree."""
         return self.same_value and self.same_inputs
 
     @property
     def verdict(self) -> str:
-        """For a person."""
+        """The verdict in words."""
         if self.agrees:
             return "agrees"
-        return "DOES NOT AGREE" if not self.same_value else "the same value OF OTHER INPUTS"
+        return "DOES NOT AGREE" if not self.same_value else "the same value FROM OTHER INPUTS"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {
             "metric": self.result.metric,
             "protocol": self.result.protocol,
@@ -103,10 +103,10 @@ class Reproduced:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A record held against what is computed now.
+    """A record and its reproduction.
 
     Attributes:
-        values: Of each result of the record.
+        values: One entry for each result of the record.
     """
 
     values: Sequence[Reproduced]
@@ -118,22 +118,22 @@ class Reproduction:
 
     @property
     def warnings(self) -> list[ResultWarning]:
-        """Those of the new results, each once."""
+        """Warnings of the new results, each once."""
         return unique(w for value in self.values for w in value.result.warnings)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, as ``--json`` prints them."""
+        """Return plain JSON values, as printed by ``--json``."""
         return {"agrees": self.agrees, "results": [value.to_json() for value in self.values]}
 
     def dumps(self, indent: int | None = None) -> str:
-        """The JSON document as a string; NaN is never written."""
+        """Return the JSON document as a string; NaN is never written."""
         return dumps(self.to_json(), indent)
 
     def __str__(self) -> str:
         return self.to_text()
 
     def to_text(self) -> str:
-        """A few lines for a person."""
+        """Return a few lines of text."""
         lines = []
         several = len({value.result.protocol for value in self.values}) > 1
         for value in self.values:
@@ -147,7 +147,7 @@ class Reproduction:
         changed: dict[str, tuple[Any, Any]] = {}
         for value in self.values:
             changed.update(value.changed)
-        lines += [f"  {name}: {then} then, {now} now" for name, (then, now) in changed.items()]
+        lines += [f"  {name}: was {then}, now {now}" for name, (then, now) in changed.items()]
         return "\n".join(lines)
 
 
@@ -160,30 +160,30 @@ def reproduce(
     held_out: Input | None = None,
     options: Options,
 ) -> Reproduction:
-    """Compute a saved result again, by its own record, and say whether it agrees.
+    """Compute a saved result again from its record, and report whether the values agree.
 
-    All results of one feature space are computed from one pass over the images.
+    All results of one feature space are computed in one pass over the images.
 
-    Backbone, layer, protocol, precision, departures, arguments, seed and draw are the record's. A
-    value agrees when it is of the same images, as many, in the same feature space, and differs by
+    Backbone, layer, protocol, precision, departures, arguments, seed and draw come from the record.
+    A value agrees if the images, their number and the feature space are the same, and it differs by
     less than 1e-5 of its size, 0.1 % of its standard error or, for counts such as precision, two
     images.
 
     Args:
-        record: A file written by ``-o`` or ``--json``, the last line of one written by
-            ``--append``, such a document, or a result.
-        real: As for :func:`~gan_metrics.api.evaluate`; ``None`` for metrics of one set.
-        fake: The same; left out, ``real`` is the one set of such metrics.
-        held_out: The held-out images, if the record is of a metric that takes them.
-        options: Where and how to compute: ``device``, ``batch_size``, ``workers``, ``cache``, …;
-            ``weights`` where the record's are not the published ones, ``backbone`` where it is not
-            built in. What the record says cannot be overridden.
+        record: A file written by ``-o`` or ``--json``, a log written by ``--append`` (its last
+            line), such a document, or a result.
+        real: Real images, as for :func:`~gan_metrics.api.evaluate`; ``None`` for metrics of the
+            generated images only.
+        fake: Generated images. If omitted, ``real`` is the only set of such metrics.
+        held_out: The held-out images, if a metric of the record uses them.
+        options: Options such as ``device``, ``batch_size``, ``workers``, ``cache``; ``weights`` if
+            the record's are not the published ones, ``backbone`` if it is not built in. Settings in
+            the record cannot be overridden.
 
     Raises:
-        InputError: When the record cannot be read.
-        UsageError: When an option would change what the record says.
-        MismatchError: When the weights, the backbone or the protocol of the record are not to be
-            had here.
+        InputError: If the record cannot be read.
+        UsageError: If an option contradicts the record.
+        MismatchError: If the weights, the backbone or the protocol of the record are unavailable.
         GanMetricsError: As for :func:`~gan_metrics.api.score`.
     """
     if isinstance(record, MetricResult | EvaluationResult):
@@ -191,14 +191,14 @@ def reproduce(
     entries = [_Entry.of(entry) for entry in _entries(record)]
     for option in _SETTLED:
         if getattr(options, option) is not None:
-            raise UsageError(f"--{option.replace('_', '-')} is what the record says; leave it out")
+            raise UsageError(f"--{option.replace('_', '-')} comes from the record; omit it")
     if fake is None:
         if any(entry.row.n_sets == 2 for entry in entries):
-            raise UsageError("the record is of two sets; give REAL and FAKE")
+            raise UsageError("the record has two sets; give REAL and FAKE")
         real, fake = None, real
     assert fake is not None  # noqa: S101
     if held_out is None and any(entry.row.needs_held_out for entry in entries):
-        raise UsageError("the record is of a metric with held-out images; give --held-out")
+        raise UsageError("the record has a metric with held-out images; give --held-out")
     found: dict[int, Reproduced] = {}
     for run in _runs(entries, options):
         found |= run.results(real, fake, held_out)
@@ -206,11 +206,11 @@ def reproduce(
 
 
 def redraw_images(record: str | os.PathLike[str], fake: Input | None) -> Input | None:
-    """What a generator draws, as many images and with the seed that a record says.
+    """Return the generator's images with the number and seed of a record.
 
     Args:
         record: As for :func:`reproduce`.
-        fake: Images of a generator; anything else is left as it is.
+        fake: Images of a generator; anything else is returned unchanged.
     """
     if not isinstance(fake, Generated):
         return fake
@@ -224,22 +224,22 @@ def redraw_images(record: str | os.PathLike[str], fake: Input | None) -> Input |
 
 
 def _entries(record: str | os.PathLike[str] | Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The results of a record."""
+    """Return the results in a record."""
     if isinstance(record, Mapping):
         document, where = record, "the record"
     elif isinstance(record, str | os.PathLike):
         where = os.fspath(record)
         document = _read(Path(record))
     else:
-        raise UsageError(f"a record is a file, a document or a result, not {record!r}")
+        raise UsageError(f"expected a file, a document or a result as the record, not {record!r}")
     if "ranking" in document:
-        raise InputError(f"{where} is a comparison; reproduce takes results of single generators")
+        raise InputError(f"{where} is a comparison; reproduce needs results of single generators")
     results = document.get("results", [document])
     if not isinstance(results, list) or not results:
-        raise InputError(f"{where} holds no result; expected what -o or --json writes")
+        raise InputError(f"{where} contains no result; expected a file written by -o or --json")
     for entry in results:
         if not isinstance(entry, Mapping) or "value" not in entry or "feature_spec" not in entry:
-            raise InputError(f"{where} holds no result; expected what -o or --json writes")
+            raise InputError(f"{where} contains no result; expected a file written by -o or --json")
     return results
 
 
@@ -248,27 +248,27 @@ def _read(path: Path) -> Mapping[str, Any]:
         text = path.read_text(encoding="utf-8")
         try:
             document = loads(text)
-        except ValueError:  # lines of JSON, of which the last one counts
+        except ValueError:  # a log: use the last line
             document = loads((text.strip().splitlines() or [""])[-1])
     except OSError as error:
         raise unreadable(path, error) from None
     except ValueError as error:
         raise InputError(
-            f"{path} is no JSON ({error}); expected what -o or --json writes"
+            f"{path} is not JSON ({error}); expected a file written by -o or --json"
         ) from None
     if not isinstance(document, Mapping):
-        raise InputError(f"{path} holds no result; expected what -o or --json writes")
+        raise InputError(f"{path} contains no result; expected a file written by -o or --json")
     return document
 
 
 _FACTS = ("metric", "n_real", "n_fake", "n_held_out", "skipped")
 _SETTLED = ("layer", "pool", "protocol", "precision", "alpha", "exif", "max_images", "seed")
-"""Options that the record says."""
+"""Options that come from the record."""
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """What a record says of one value, checked before anything is computed."""
+    """One recorded value with its settings, validated before anything is computed."""
 
     value: float
     name: str
@@ -288,7 +288,7 @@ class _Entry:
         """Read one result of a record.
 
         Raises:
-            InputError: Saying what is wrong with it.
+            InputError: If it is invalid; the message has the reason.
         """
         try:
             (name, row), *_ = expand(str(entry["metric"])).items()
@@ -328,18 +328,18 @@ class _Entry:
 
 @dataclass
 class _Run:
-    """Results of a record that one evaluation computes: one feature space, one draw of images.
+    """Results of a record that one evaluation can compute: one feature space, one draw of images.
 
     Attributes:
-        asked: The options that the record stands for.
-        entries: Position in the record to entry; each is of another metric.
+        asked: The options of the record.
+        entries: Entries by position in the record; each has another metric.
     """
 
     asked: Options
     entries: dict[int, _Entry]
 
     def takes(self, entry: _Entry, asked: Options) -> bool:
-        """Whether the evaluation can compute another entry too."""
+        """Whether the evaluation can also compute another entry."""
         return asked == self.asked and all(
             entry.row.name != other.row.name for other in self.entries.values()
         )
@@ -347,7 +347,7 @@ class _Run:
     def results(
         self, real: Input | None, fake: Input, held_out: Input | None
     ) -> dict[int, Reproduced]:
-        """The results by their positions in the record."""
+        """Return the results by their positions in the record."""
         entries = list(self.entries.values())
         found = score(
             [entry.name for entry in entries],
@@ -359,13 +359,12 @@ class _Run:
             options=self.asked,
         )
         return {
-            position: _compared(entry, found[entry.name])
-            for position, entry in self.entries.items()
+            position: _compare(entry, found[entry.name]) for position, entry in self.entries.items()
         }
 
 
 def _runs(entries: Sequence[_Entry], options: Options) -> list[_Run]:
-    """The evaluations that compute a record again: as few as possible."""
+    """Return the evaluations that compute a record again: as few as possible."""
     runs: list[_Run] = []
     for position, entry in enumerate(entries):
         if entry.row.needs in PIXEL_INPUTS:
@@ -381,23 +380,23 @@ def _runs(entries: Sequence[_Entry], options: Options) -> list[_Run]:
     return runs
 
 
-def _compared(entry: _Entry, result: MetricResult) -> Reproduced:
-    """One value beside what was recorded.
+def _compare(entry: _Entry, result: MetricResult) -> Reproduced:
+    """Compare one value with the recorded one.
 
     Raises:
-        MismatchError: When other weights were used.
+        MismatchError: If other weights were used.
     """
     recorded = entry.spec.weights_sha256
     if recorded not in (None, result.feature_spec.weights_sha256):
         raise MismatchError(
-            f"the record's weights have the sha256 {recorded}, and those used here "
-            f"{result.feature_spec.weights_sha256}; name the record's file with --weights"
+            f"the record's weights have the sha256 {recorded}, but the weights here have "
+            f"{result.feature_spec.weights_sha256}; give the record's file with --weights"
         )
     return Reproduced(entry.value, result, _changed(entry, result))
 
 
 def _of_lpips(spec: FeatureSpec, protocol: str | None) -> dict[str, Any]:
-    """The options of a record whose network is LPIPS's; the arguments name its kind."""
+    """Return the options of a record of a metric with LPIPS; the arguments name its kind."""
     asked: dict[str, Any] = {"protocol": protocol}
     if str(spec.weights_sha256).startswith("random"):
         asked["weights"] = "random"
@@ -407,18 +406,18 @@ def _of_lpips(spec: FeatureSpec, protocol: str | None) -> dict[str, Any]:
 
 
 def _of_record(spec: FeatureSpec, protocol: str | None, options: Options) -> dict[str, Any]:
-    """The options of a record of a metric of features."""
+    """Return the options of a record of a metric of features."""
     backbone, known = options.backbone, spec.backbone
     built_in = known is not None and (is_built_in(known) or known in _OF_PROTOCOLS)
     if backbone is None and known is not None and not built_in:
         raise MismatchError(
-            f"the record's backbone {known!r} is not built in, and a record never chooses what is "
-            "imported or fetched; repeat it with --backbone"
+            f"the record's backbone {known!r} is not built in; a record never chooses what is "
+            "imported or downloaded, so repeat it with --backbone"
         )
     if backbone is not None and built_in and backbone != known:
-        raise UsageError(f"the record is of the backbone {known}; leave --backbone out")
+        raise UsageError(f"the record has the backbone {known}; omit --backbone")
     if protocol is not None and protocol not in PROTOCOLS:
-        raise MismatchError(f"the record's protocol {protocol!r} is unknown here")
+        raise MismatchError(f"the record's protocol {protocol!r} is unknown")
     asked: dict[str, Any] = {
         "backbone": known if backbone is None else backbone,
         "layer": spec.layer,
@@ -438,19 +437,19 @@ _OF_PROTOCOLS = {
     for rules in REGISTRY.built_in().values()
     for row in rules.metrics.values()
 }
-"""Networks that are part of this package's own facts, though they are another library's."""
+"""Networks of other libraries whose metadata is part of this package."""
 
 
 def _changed(entry: _Entry, result: MetricResult) -> dict[str, tuple[Any, Any]]:
-    """What is not as it was when the record was made."""
+    """Return the facts that have changed since the record was made."""
     now = result.to_json()
     found: dict[str, tuple[Any, Any]] = {
         name: (then, now[name]) for name, then in entry.facts.items() if then != now[name]
     }
-    sides = ("fake",) if result.n_sets == 1 else ("real", "fake", "held out")
-    for side, then, is_now in zip(sides, entry.digests, result.digests, strict=False):
+    roles = ("fake",) if result.n_sets == 1 else ("real", "fake", "held out")
+    for role, then, is_now in zip(roles, entry.digests, result.digests, strict=False):
         if None not in (then, is_now) and then != is_now:
-            found[f"images ({side})"] = (f"{str(then)[:12]}…", f"{str(is_now)[:12]}…")
+            found[f"images ({role})"] = (f"{str(then)[:12]}…", f"{str(is_now)[:12]}…")
     for field in entry.spec.differences(result.feature_spec):
         pair = (getattr(entry.spec, field), getattr(result.feature_spec, field))
         found[f"feature_spec.{field}"] = (str(pair[0]), str(pair[1]))

@@ -1,1 +1,1 @@
-"""To look at: pictures and pages."""
+"""Reports: figures and HTML pages."""

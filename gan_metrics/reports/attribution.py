@@ -1,4 +1,4 @@
-"""Where in images their influence comes from, as a picture."""
+"""Draw attributions: which regions of images raise or lower the distance."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from gan_metrics.utils.text import as_text
 __all__ = ["save_attribution"]
 
 _PAIRS = 4
-"""Images beside each other, each with its overlay."""
+"""Pairs of an image and its overlay per row."""
 
 _COLORS = "RdBu_r"
-"""Red raises the distance, blue lowers it; told apart with any kind of colour vision."""
+"""Red raises the distance, blue lowers it; distinguishable with any kind of color vision."""
 
 
 def save_attribution(found: Attribution, path: Path) -> None:
-    """Draw each image beside its overlay: red places raise the distance, blue ones lower it.
+    """Draw each image next to its overlay: red regions raise the distance, blue ones lower it.
 
     Args:
-        found: What :func:`gan_metrics.attribute` gave.
+        found: The result of :func:`gan_metrics.attribute`.
         path: ``….png``, ``….svg`` or ``….pdf``.
 
     Raises:
         UsageError: For another extension, or without the extra ``report``.
-        ResourceError: When it cannot be written.
+        ResourceError: If it cannot be written.
     """
     check_figure_format(path)
     require("matplotlib", "report")
@@ -49,7 +49,7 @@ def save_attribution(found: Attribution, path: Path) -> None:
         _draw(image, *pair)
     spec = found.feature_spec
     figure.suptitle(
-        f"What raises (red) and lowers (blue) the distance: {spec.backbone}, {found.layer}",
+        f"Regions that raise (red) and lower (blue) the distance: {spec.backbone}, {found.layer}",
         fontsize=9,
     )
     with atomic_path(path) as temporary:

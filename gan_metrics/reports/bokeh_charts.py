@@ -1,4 +1,4 @@
-"""Charts in a page, by Bokeh: they can be zoomed, and tell their numbers under the pointer."""
+"""Interactive charts with Bokeh: zoom, and numbers under the pointer."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from gan_metrics.reports.charts import Chart, Series
-from gan_metrics.reports.style import look
+from gan_metrics.reports.style import series_style
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.text import as_text
 
 __all__ = ["drawn_chart"]
 
 _ROW = 34
-"""Pixels for a row of a chart with categories."""
+"""Height in pixels of a row of a chart with categories."""
 
 _SOFT = "#767676"
-"""Grey that can be read on white and on black."""
+"""A gray that is readable on white and on black."""
 
 
 def drawn_chart(chart: Chart) -> Any:
-    """A chart as a Bokeh figure, as wide as the page."""
+    """Return a chart as a Bokeh figure of the page's width."""
     require("bokeh", "report")
     from bokeh.models import FixedTicker
     from bokeh.plotting import figure
@@ -67,7 +67,7 @@ def drawn_chart(chart: Chart) -> Any:
 
 
 def _curve(plot: Any, series: Series) -> None:
-    color, marker, dash = look(series.color)
+    color, marker, dash = series_style(series.color)
     data = {"x": list(series.x), "y": list(series.y)}
     legend = {"legend_label": as_text(series.label)} if series.label else {}
     whiskers = [*zip(series.x, series.low, series.high, strict=False)]
@@ -89,9 +89,9 @@ def _curve(plot: Any, series: Series) -> None:
 
 
 def _across(plot: Any, chart: Chart) -> None:
-    """Dots in rows, those of several series below each other."""
+    """Draw dots in rows; several series are below each other."""
     for number, series in enumerate(chart.series):
-        color, marker, _ = look(series.color)
+        color, marker, _ = series_style(series.color)
         places = chart.places(number)
         _whiskers(plot, [*zip(places, series.low, series.high, strict=False)], color, upright=False)
         data = {"x": list(series.x), "y": places, "row": [as_text(c) for c in chart.categories]}
@@ -103,12 +103,12 @@ def _across(plot: Any, chart: Chart) -> None:
 
 
 def _stacked(plot: Any, chart: Chart) -> None:
-    """Bars in rows, those of several series after each other."""
+    """Draw bars in rows; several series follow each other."""
     from bokeh.core.properties import value
 
     left = [0.0] * len(chart.categories)
     for number, series in enumerate(chart.series):
-        color, _, _ = look(series.color)
+        color, _, _ = series_style(series.color)
         right = [start + value for start, value in zip(left, series.x, strict=True)]
         data = {
             "y": list(range(len(left))), "left": left, "right": right, "value": list(series.x),
@@ -139,7 +139,7 @@ def _whiskers(
 
 
 def _tell(plot: Any, drawn: Any, lines: list[tuple[str, str]]) -> None:
-    """What stands under the pointer."""
+    """Set the text under the pointer."""
     from bokeh.models import HoverTool
 
     formats: dict[str, Any] = dict.fromkeys(("@x", "@y", "@value"), "printf")

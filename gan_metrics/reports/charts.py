@@ -1,4 +1,4 @@
-"""What the figures of a report show, whoever draws them."""
+"""Content of the figures of a report, independent of the drawing library."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from gan_metrics.results.result import MetricResult, rounded_text
 __all__ = ["Chart", "Series", "charts_of", "history_charts"]
 
 _REAL = "real images"
-"""What the reference is called beside generators, none of whose folders has this name."""
+"""Name of the real images next to generators; no folder has this name."""
 
 _BARS = 40
-"""Classes in a figure at most; the table holds all."""
+"""Largest number of classes in a figure; the table has all."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class Series:
     """Points of one kind.
 
     Attributes:
-        label: What they are.
-        x: Across; of a chart with categories the values.
-        y: Up; of a chart with categories empty.
-        low: Lower ends of intervals, ``None`` where there is none; of a curve, of its band.
+        label: Name of the series.
+        x: Horizontal values; of a chart with categories, the values.
+        y: Vertical values; empty for a chart with categories.
+        low: Lower ends of intervals or of a band, ``None`` if missing.
         high: Upper ends.
         style: ``"line"``, ``"points"``, ``"both"`` or ``"dashed"``.
-        color: 0 for real images; else the number of the generator, which gives it its colour,
-            marker and dash by :mod:`gan_metrics.reports.style`.
+        color: 0 for real images; else the number of the generator, which sets its color, marker
+            and dash in :mod:`gan_metrics.reports.style`.
     """
 
     label: str
@@ -50,18 +50,18 @@ class Chart:
     """A figure.
 
     Attributes:
-        key: Such as ``"spectrum"``.
-        title: In a few words.
+        key: Key such as ``"spectrum"``.
+        title: A short title.
         about: How to read it.
-        x_label: Of the axis across.
-        y_label: Of the axis up.
-        series: What is drawn.
-        categories: Names of the rows of a chart whose values lie across, the first on top.
-        stacked: Whether the values of a row follow each other, as bars.
-        logarithmic: Whether both axes are.
-        ticks: Places across, to what is written there; empty: the numbers themselves.
-        heads: Of the table of its numbers.
-        rows: Of the same.
+        x_label: Label of the horizontal axis.
+        y_label: Label of the vertical axis.
+        series: The series.
+        categories: Names of the rows of a chart with horizontal values, from top to bottom.
+        stacked: Whether the values of a row are stacked bars.
+        logarithmic: Whether both axes are logarithmic.
+        ticks: Labels of horizontal positions; empty: the numbers.
+        heads: Headings of the table of numbers.
+        rows: Rows of the table of numbers.
     """
 
     key: str
@@ -78,12 +78,12 @@ class Chart:
     rows: Sequence[Sequence[str]] = field(default_factory=list)
 
     def places(self, number: int) -> list[float]:
-        """Where the values of a series lie, in rows of which the first is 0.
+        """Return the vertical positions of the values of a series, with the first row at 0.
 
-        Those of several series stand below each other within a row.
+        Several series are below each other within a row.
 
         Args:
-            number: Of the series.
+            number: Number of the series.
         """
         several = len(self.series)
         shift = 0.5 * (number / (several - 1) - 0.5) if several > 1 else 0.0
@@ -91,7 +91,7 @@ class Chart:
 
 
 def charts_of(found: Report) -> list[Chart]:
-    """The figures that these findings can fill, in the order of a report."""
+    """Return the figures for which a report has data, in their order on the page."""
     one = [_comparison(found), _terms(found), _spectrum(found), _growth(found), _prdc(found)]
     logs = [] if found.history is None else history_charts(found.history)
     return [chart for chart in [*one, _classes(found), *logs] if chart]
@@ -108,7 +108,7 @@ def _interval(result: MetricResult) -> tuple[float | None, float | None]:
 def _dots(
     generators: Sequence[GeneratorReport], names: Sequence[str]
 ) -> tuple[list[Series], list[list[str]]]:
-    """The values of some metrics of each generator with their intervals, and a table of them."""
+    """Return series of some metrics of each generator with intervals, and a table of them."""
     series, rows = [], []
     for color, one in enumerate(generators, 1):
         results = [one.scores[name] for name in names]
@@ -130,13 +130,12 @@ def _comparison(found: Report) -> Chart | None:
     by_name = {one.name: one for one in found.generators}
     results = [by_name[standing.name].scores[metric] for standing in ranked]
     ends = [_interval(result) for result in results]
-    told = [*map(str, found.comparison.differences), ""]
+    verdicts = [*map(str, found.comparison.differences), ""]
     return Chart(
         "comparison",
         f"Generators by {results[0].metric}, best first",
-        "Points with their 95 % intervals. Whether two neighbours can be told apart is a question "
-        "of their difference, which the table answers; intervals may overlap and the difference "
-        "still be sure.",
+        "Points with 95 % intervals. Whether the difference of two neighbors is significant is in "
+        "the table: intervals may overlap although the difference is significant.",
         results[0].metric,
         "",
         [
@@ -150,10 +149,10 @@ def _comparison(found: Report) -> Chart | None:
             )
         ],
         categories=[standing.name for standing in ranked],
-        heads=["generator", results[0].metric, "beside the next"],
+        heads=["generator", results[0].metric, "compared with the next"],
         rows=[
             [standing.name, rounded_text(result.value, result.standard_error), text]
-            for standing, result, text in zip(ranked, results, told, strict=True)
+            for standing, result, text in zip(ranked, results, verdicts, strict=True)
         ],
     )
 
@@ -169,9 +168,10 @@ def _terms(found: Report) -> Chart | None:
     names = list(parts[0][1].terms)
     return Chart(
         "terms",
-        "What the distance is made of",
-        "The mean term grows when all images are shifted alike, as by another colour or sharpness; "
-        "the covariance term when they vary otherwise, as with fewer kinds of them.",
+        "Terms of the distance",
+        "The mean term grows if all images are shifted in the same way, for example in color or "
+        "sharpness; the covariance term if their variation differs, for example fewer kinds of "
+        "images.",
         parts[0][1].metric,
         "",
         [
@@ -190,9 +190,9 @@ def _spectrum(found: Report) -> Chart:
     places = sorted({1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000})
     return Chart(
         "spectrum",
-        "The spectrum of both covariances",
-        "How much the features vary along each principal direction. Fakes below the reals vary "
-        "less than these do; where a curve breaks off, there are no more images than directions.",
+        "Eigenvalues of both covariances",
+        "Variance of the features along each principal direction. Generated images below real ones "
+        "vary less; a curve ends if there are no more images than directions.",
         "principal direction",
         "variance",
         [
@@ -233,20 +233,20 @@ def _growth(found: Report) -> Chart | None:
     marked = _apart(sorted(every))
     return Chart(
         "growth",
-        "The distance as the number of fakes grows",
-        "It falls on a line in 1 / n: few images give too high a distance. At the left end, the "
-        "estimate for endlessly many.",
-        "number of fake images",
+        "FD vs. number of images",
+        "The distance is a line in 1 / n: few images give too high a distance. The left end is the "
+        "estimate for infinitely many.",
+        "number of generated images",
         "distance",
         series,
         ticks=[(0.0, "∞"), *((1.0 / n, str(n)) for n in marked)],
-        heads=["", "fake images", "distance"],
+        heads=["", "generated images", "distance"],
         rows=rows,
     )
 
 
 def _apart(sizes: Sequence[int]) -> list[int]:
-    """Sizes whose inverses stand far enough from each other and from 0 to be written there."""
+    """Return sizes whose inverses are far enough apart, and from 0, for axis labels."""
     step = 0.12 / min(sizes)
     found: list[int] = []
     for size in sorted(sizes, reverse=True):
@@ -263,9 +263,9 @@ def _prdc(found: Report) -> Chart | None:
     series, rows = _dots(parts, wanted)
     return Chart(
         "prdc",
-        "Fidelity and diversity apart",
-        "Precision and density: whether fakes lie among the reals. Recall and coverage: whether "
-        "the reals lie among the fakes. Density may exceed 1.",
+        "Fidelity vs. diversity",
+        "Precision and density: whether generated images are among the real ones. Recall and "
+        "coverage: whether real images are among the generated ones. Density can exceed 1.",
         "",
         "",
         series,
@@ -293,14 +293,14 @@ def _classes(found: Report) -> Chart | None:
     )
     known.sort(key=lambda name: _badness(float(first[name].value), better), reverse=True)
     shown = known[:_BARS]
-    cut = f" The {_BARS} worst of {len(known)}; the table has all." if known[_BARS:] else ""
+    cut = f" Only the {_BARS} worst of {len(known)} are shown." if known[_BARS:] else ""
     counts = parts[0].scores.per_class.counts
-    fakes = ["fake images"] if len(parts) == 1 else []  # several may have drawn differently
+    fakes = ["generated images"] if len(parts) == 1 else []  # generators may differ in numbers
     return Chart(
         "classes",
         f"{metric} of each class",
-        "Compare classes with each other, at equal numbers: with few images the value of a class "
-        f"is another than that of the whole set.{cut}",
+        "Compare classes with each other, at equal numbers of images: with few images, the "
+        f"value of a class differs from that of the whole set.{cut}",
         metric,
         "",
         [
@@ -325,7 +325,7 @@ def _badness(value: float, better: str) -> float:
 
 
 def history_charts(log: History) -> list[Chart]:
-    """The curves of a log of a training, each by itself."""
+    """Return one chart for each curve of a training log."""
     return [_curve(log, name, number) for number, name in enumerate(log.curves, 1)]
 
 

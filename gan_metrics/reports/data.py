@@ -1,4 +1,4 @@
-"""All that a report shows of generators, as numbers: one pass, and what it tells."""
+"""The data of a report: scores, galleries, nearest images, spectra and the map, from one pass."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ from gan_metrics.utils.validation import whole_number
 __all__ = ["REPORT_METRICS", "Gallery", "GeneratorReport", "Near", "Report", "report"]
 
 REPORT_METRICS = ("fid", "fd_infinity", "kid", "prdc", "authpct")
-"""What a report computes by default."""
+"""Default metrics of a report."""
 
 _NEIGHBORS = 5
-"""Nearest images that are shown beside one."""
+"""Number of nearest images shown for an image."""
 
 _CLASSES = 200
-"""Classes at most that are looked at one by one without being asked."""
+"""Largest number of classes that are evaluated by default."""
 
 _FLOOR = 1e-12
-"""Eigenvalues below this share of the largest are rounding."""
+"""Eigenvalues below this share of the largest are rounding errors."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ class Gallery:
     """Images that are shown together.
 
     Attributes:
-        key: Such as ``"raise"``.
-        title: What they are, for a person.
-        about: How they were chosen.
-        real: Whether they are real images; else fake ones.
-        names: Of the images, in order.
-        total: How many there are of the kind, of which these are the first.
+        key: Key such as ``"raise"``.
+        title: Title of the gallery.
+        about: How the images were selected.
+        real: Whether they are real images.
+        names: Names of the images, in order.
+        total: Number of all images of this kind, of which these are the first.
     """
 
     key: str
@@ -72,23 +72,23 @@ class Gallery:
 
 
 Near = Sequence[tuple[str, float]]
-"""Names and distances of the nearest images of the other set, the nearest first."""
+"""Names and distances of the nearest images of the other set, nearest first."""
 
 
 @dataclass(frozen=True, eq=False)
 class GeneratorReport:
-    """What is known of one set of fake images.
+    """The data about one generator.
 
     Attributes:
-        name: Of the set.
-        scores: Its metrics; with a ``per_image`` and a ``per_class`` where there is one.
-        galleries: The images that are shown.
-        near: Name of each fake image shown to its nearest real ones.
-        near_real: Name of each real image shown to its nearest fakes.
+        name: Name of the set.
+        scores: Its metrics, with ``per_image`` and ``per_class`` if available.
+        galleries: The shown images.
+        near: Nearest real images by name of a shown generated image.
+        near_real: Nearest generated images by name of a shown real image.
         spectrum: Eigenvalues of the covariance of its features, falling.
-        places: Where in the worst images their influence comes from.
-        source: The images, where they are at hand.
-        missing: What is not shown, to the reason.
+        places: Attributions of the worst images.
+        source: The images, if available.
+        missing: Reasons by name, for parts that are not shown.
     """
 
     name: str
@@ -104,19 +104,19 @@ class GeneratorReport:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What is known of some generators beside one reference.
+    """The data of a report about generators and one set of real images.
 
     Attributes:
-        real: Where the real images are.
-        generators: The fake sets, in the order in which they were given.
+        real: Location of the real images.
+        generators: The generated sets, in the given order.
         real_spectrum: Eigenvalues of the covariance of the real features, falling.
-        feature_spec: The space of spectra, galleries, places and map.
+        feature_spec: Feature space of spectra, galleries, attributions and map.
         decoding: How the images are decoded.
-        real_source: The real images, where they are at hand.
-        comparison: The generators ranked, if there are several.
-        map: All of them in the plane.
+        real_source: The real images, if available.
+        comparison: The ranking, if there are several generators.
+        map: The feature map of all sets.
         history: The log of a training.
-        missing: What is not shown, to the reason.
+        missing: Reasons by name, for parts that are not shown.
     """
 
     real: str
@@ -132,7 +132,7 @@ class Report:
 
     @property
     def warnings(self) -> list[ResultWarning]:
-        """Those of all parts, each once."""
+        """Warnings of all parts, each once."""
         found = [w for one in self.generators for w in one.scores.warnings]
         found += [
             w for one in self.generators if one.places is not None for w in one.places.warnings
@@ -157,25 +157,25 @@ def report(
     by_class: bool = True,
     options: Options,
 ) -> Report:
-    """Look at generators from every side, in one pass over their images.
+    """Compute the data of a report about generators, in one pass over their images.
 
     Args:
-        real: As for :func:`gan_metrics.fid`.
-        fakes: Fake sets, a list or tuple of them; or one that is none of these.
-        metrics: As for :func:`gan_metrics.evaluate`; the first one ranks several sets.
-        held_out: The same.
-        labels: The same; ``None``: class folders, where the sets share some and
-            have two to 200 in all.
-        history: A log of a training; see :func:`~gan_metrics.reports.training_log.read_history`.
-        shown: Images in each gallery, at most.
-        places: Of so many of the worst images the places of their influence are sought.
+        real: Real images, as for :func:`gan_metrics.fid`.
+        fakes: A list or tuple of generated sets, or a single one.
+        metrics: As for :func:`gan_metrics.evaluate`; the first one ranks several generators.
+        held_out: As for :func:`gan_metrics.evaluate`.
+        labels: As for :func:`gan_metrics.evaluate`; ``None``: class folders, if the sets share some
+            and have two to 200 in all.
+        history: A training log; see :func:`~gan_metrics.reports.training_log.read_history`.
+        shown: Largest number of images in each gallery.
+        places: Number of worst images for which attributions are computed.
         map_method: ``"tsne"``, ``"umap"``, or ``None`` for no map.
-        map_images: Images of each set on the map, at most.
-        by_class: Whether the leading metric is computed class by class as well.
-        options: See :class:`~gan_metrics.inputs.options.Options`.
+        map_images: Largest number of images of each set on the map.
+        by_class: Whether the first metric is also computed for each class.
+        options: Keywords of :class:`~gan_metrics.inputs.options.Options`.
 
     Returns:
-        What was found; what could not be is told in ``missing``, with the reason.
+        The data; ``missing`` has the reason for each part that could not be computed.
 
     Raises:
         UsageError: For an unknown name, or a number out of range.
@@ -235,7 +235,7 @@ def report(
 
 
 def _refuse_empty(measured: Sequence[Evaluation]) -> None:
-    """Refuse a report without a score; where some came out, the others are told of in it."""
+    """Refuse a report without any score; single missing scores are listed in the report."""
     if any(one.results for one in measured):
         return
     for one in measured:
@@ -248,28 +248,28 @@ def _refuse_empty(measured: Sequence[Evaluation]) -> None:
 def _ranking(
     names: Sequence[str], measured: Sequence[Evaluation], rows: registry.Request
 ) -> tuple[Comparison | None, dict[str, str]]:
-    """The generators that have a value of the leading metric, ranked; who is left out, and why."""
+    """Rank the generators with a value of the first metric; return why others are excluded."""
     leading = next(iter(rows))
     able = {n: [one] for n, one in zip(names, measured, strict=True) if leading in one.results}
     unable = [name for name in names if name not in able]
     missing = {}
     if unable and len(names) > 1:
-        missing["ranking"] = f"without {', '.join(unable)}, of which there is no {leading}"
+        missing["ranking"] = f"without {', '.join(unable)}, which have no {leading}"
     return (rank(able, rows) if len(able) > 1 else None), missing
 
 
 def _source(given: EmbeddedSet) -> ImageSource | None:
-    """The images of a set, where it was embedded from images."""
+    """Return the images of a set, if it was embedded from images."""
     return given.source if isinstance(given, Features) else None
 
 
 def _sets(measured: Evaluation) -> FeatureSets:
-    assert measured.main_sets is not None  # noqa: S101  (they were asked for)
+    assert measured.main_sets is not None  # noqa: S101  (they were requested)
     return measured.main_sets
 
 
 def _tried(what: str, make: Callable[..., Any], *given: Any) -> tuple[Any, dict[str, str]]:
-    """What is made; or why it is not, which leaves the rest of the report as it is."""
+    """Return a result, or the reason for its failure, so that the rest of the report remains."""
     try:
         return make(*given), {}
     except GanMetricsError as error:
@@ -277,7 +277,7 @@ def _tried(what: str, make: Callable[..., Any], *given: Any) -> tuple[Any, dict[
 
 
 def _spectrum(moments: Moments) -> npt.NDArray[np.float64]:
-    """Eigenvalues of the covariance that are not zero but for rounding, falling."""
+    """Return the eigenvalues of the covariance that exceed rounding errors, falling."""
     values = np.asarray(np.linalg.eigvalsh(moments.cov)[::-1], np.float64)
     return values[values > _FLOOR * max(float(values[0]), 0.0)]
 
@@ -288,7 +288,7 @@ def _places(
     if not names:
         return None
     if choice is None or _source(sets.fake) is None or sets.real is None:
-        raise UsageError("the places in an image need the fake images, not their features alone")
+        raise UsageError("attributions need the generated images, not only their features")
     return attribute_embedded(sets.real, sets.fake, choice, options, names=names)
 
 
@@ -300,14 +300,14 @@ def _map(
     most: int,
     seed: int,
 ) -> tuple[FeatureMap | None, dict[str, str]]:
-    """The map of all sets that are known image by image; what is not on it, and why."""
+    """Return the map of all sets with features; and which sets are missing and why."""
     if method is None or not most:
         return None, {}
     fakes = ["fake"] if len(names) == 1 else [f"fake: {name}" for name in names]
     every = dict(zip(["real", *fakes], [sets[0].real, *(one.fake for one in sets)], strict=True))
     known = {name: one for name, one in every.items() if isinstance(one, Features)}
     lost = [name for name in every if name not in known]
-    missing = {"map": f"without {', '.join(lost)}: known by statistics alone"} if lost else {}
+    missing = {"map": f"without {', '.join(lost)}: given as statistics only"} if lost else {}
     decoding = Decoding() if choice is None else choice.decoding
     spec = sets[0].fake.spec
     drawn, why = _tried(
@@ -346,7 +346,7 @@ def _generator(
 def _classes(
     measured: Evaluation, sets: FeatureSets, displayed: Mapping[str, str], labels: LabelsLike
 ) -> PerClass | None:
-    """The leading metric class by class, where there are classes."""
+    """Compute the first metric of each class, if there are classes."""
     if labels is None:
         found = []
         for one in (sets.real, sets.fake):
@@ -358,8 +358,8 @@ def _classes(
             return None
         if len(classes) > _CLASSES:
             raise UsageError(
-                f"there are {len(classes)} class folders, and at most {_CLASSES} are looked at "
-                "unasked; give --labels to have them all"
+                f"there are {len(classes)} class folders, but only up to {_CLASSES} are evaluated "
+                "by default; use --labels for more"
             )
     return measure_classes({None: measured}, labels, only=displayed)
 
@@ -376,7 +376,7 @@ def _galleries(sets: FeatureSets, images: PerImage | None, shown: int, seed: int
             found.append(
                 Gallery(
                     "random-real" if real else "random-fake",
-                    f"{'Real' if real else 'Fake'} images at random",
+                    f"{'Real' if real else 'Generated'} images at random",
                     f"Drawn with seed {seed}.",
                     real,
                     [every[int(i)] for i in some],
@@ -398,9 +398,9 @@ def _galleries(sets: FeatureSets, images: PerImage | None, shown: int, seed: int
             Gallery(
                 "copies",
                 "Near copies of real images",
-                "Much nearer to their nearest real image than that one is to its own nearest; the "
-                f"closest first. Of the {len(images.real_names)} real images, {twins} are as near "
-                "to another.",
+                "Much closer to their nearest real image than that image is to its own nearest "
+                f"neighbor; closest first. Of the {len(images.real_names)} real images, {twins} "
+                "are as close to another one.",
                 False,
                 [row["name"] for row in copies[:shown]],
                 len(copies),
@@ -410,8 +410,8 @@ def _galleries(sets: FeatureSets, images: PerImage | None, shown: int, seed: int
         found.append(
             Gallery(
                 "uncovered",
-                "Real images that no fake covers",
-                "No fake lies in the ball of their 5 nearest other reals; the farthest first.",
+                "Real images that are not covered",
+                "No generated image is in the ball of their 5 nearest reals; farthest first.",
                 True,
                 [row["name"] for row in lost[:shown]],
                 len(lost),
@@ -421,20 +421,20 @@ def _galleries(sets: FeatureSets, images: PerImage | None, shown: int, seed: int
 
 
 def _orders(images: PerImage) -> list[tuple[str, str, str, npt.NDArray[np.int64]]]:
-    """Fakes in orders of their own: key, title, how they were chosen, their places."""
+    """Return orders of generated images: key, title, description, positions."""
     harm = np.argsort(-images.influence, kind="stable")
     good = np.argsort(images.influence, kind="stable")
     found = [
         (
             "raise",
-            "Fakes that raise the distance most",
-            "By influence: leaving one out would lower the distance by its influence / n.",
+            "Images that raise the distance most",
+            "By influence: without an image the distance is lower by its influence / n.",
             harm[images.influence[harm] > 0],
         ),
         (
             "lower",
-            "Fakes that lower the distance most",
-            "By influence, from the other end.",
+            "Images that lower the distance most",
+            "By influence, lowest first.",
             good[images.influence[good] < 0],
         ),
     ]
@@ -443,21 +443,21 @@ def _orders(images: PerImage) -> list[tuple[str, str, str, npt.NDArray[np.int64]
         found += [
             (
                 "unrealistic",
-                "Least realistic fakes",
-                "By realism: below 1, outside the balls of real images; the larger half of these "
-                "is left out.",
+                "Least realistic images",
+                "By realism: values below 1 are outside of the real balls; the larger half of the "
+                "balls is ignored.",
                 np.argsort(points.realism, kind="stable"),
             ),
             (
                 "realistic",
-                "Most realistic fakes",
-                "By realism: above 1, how far inside the ball of a real image they lie.",
+                "Most realistic images",
+                "By realism: values above 1 are inside of a real ball.",
                 np.argsort(-points.realism, kind="stable"),
             ),
             (
                 "rare",
-                "Rarest fakes",
-                "By rarity: where real images are far from each other.",
+                "Rarest images",
+                "By rarity: real images are far from each other there.",
                 rare[np.argsort(-points.rarity[rare], kind="stable")],
             ),
         ]
@@ -471,7 +471,7 @@ def _nearest(
     *,
     real: bool,
 ) -> dict[str, Near]:
-    """Of the images shown, the nearest of the other set."""
+    """Return the nearest images of the other set for shown images."""
     if not isinstance(asked, Features) or not isinstance(among, Features):
         return {}
     if asked.array.ndim != 2:

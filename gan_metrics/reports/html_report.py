@@ -1,4 +1,4 @@
-"""The report: one page that shows how good the images are, why, and what to distrust."""
+"""The HTML report: one self-contained page about generators."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ from gan_metrics.utils.versions import versions
 __all__ = ["check_report_format", "save_report"]
 
 _SIZE, _QUALITY = 128, 82
-"""Of the images in galleries: the longer side in pixels, and their JPEGs."""
+"""Thumbnails in galleries: longest side in pixels, and JPEG quality."""
 
 _DOTS, _DOT_QUALITY = 56, 65
-"""Of those under the pointer, on the map."""
+"""Thumbnails under the pointer on the map."""
 
 
 def check_report_format(path: Path) -> None:
-    """Refuse a file that no report can be written to, before any work is done for it.
+    """Refuse a file that the report cannot be written to, before any work starts.
 
     Raises:
-        UsageError: When it is no ``.html``, Bokeh is missing, or it is a folder.
+        UsageError: If it is not an ``.html``, Bokeh is missing, or it is a folder.
     """
     check_target(path)
     if path.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"{path}: a report is a page; name a file that ends with .html")
+        raise UsageError(f"{path}: a report is an HTML page; give a file name ending in .html")
     require("bokeh", "report")
 
 
 def save_report(found: Report, path: str | os.PathLike[str]) -> Path:
-    """Write the page: one file that needs no network.
+    """Write the report as one self-contained page.
 
     Args:
-        found: What :func:`gan_metrics.report` gave.
+        found: The result of :func:`gan_metrics.report`.
         path: ``….html``.
 
     Raises:
         UsageError: For another extension, or without the extra ``report``.
-        ResourceError: When it cannot be written.
+        ResourceError: If it cannot be written.
     """
     path = Path(path)
     check_report_format(path)
@@ -90,7 +90,7 @@ def save_report(found: Report, path: str | os.PathLike[str]) -> Path:
         space=_space(found.feature_spec),
         elsewhere=_elsewhere(found),
         sections=[_section(number, one, images) for number, one in enumerate(found.generators)],
-        images=json.dumps({"pictures": images.pictures, "told": images.told}).replace(
+        images=json.dumps({"pictures": images.pictures, "details": images.details}).replace(
             "<", "\\u003c"
         ),
         versions=versions(),
@@ -102,7 +102,7 @@ def save_report(found: Report, path: str | os.PathLike[str]) -> Path:
 
 def _title(found: Report) -> str:
     names = ", ".join(as_text(one.name) for one in found.generators)
-    return f"{names} beside {as_text(found.real)}"
+    return f"{names} vs. {as_text(found.real)}"
 
 
 def _by_code(warnings: Sequence[ResultWarning]) -> dict[str, list[str]]:
@@ -113,7 +113,7 @@ def _by_code(warnings: Sequence[ResultWarning]) -> dict[str, list[str]]:
 
 
 def _provenance(found: Report) -> list[list[str]]:
-    """What every part was computed from: pairs of a word and what it was."""
+    """Return the provenance of all parts: pairs of a word and a value."""
     lines: dict[str, list[str]] = {}
     several = len(found.generators) > 1
     for one in found.generators:
@@ -131,7 +131,7 @@ def _space(spec: FeatureSpec) -> str:
 
 
 def _elsewhere(found: Report) -> dict[str, str]:
-    """The metrics of other features than those of the pictures, and whose these are."""
+    """Return the metrics of other feature spaces than that of the pictures, and their spaces."""
     own = found.feature_spec.fingerprint()
     return {
         result.metric: _space(result.feature_spec)
@@ -142,12 +142,12 @@ def _elsewhere(found: Report) -> dict[str, str]:
 
 
 def _metrics(found: Report) -> list[str]:
-    """Names of the metrics that some generator has a value of."""
+    """Return the names of metrics with a value for some generator."""
     return list(dict.fromkeys(name for one in found.generators for name in one.scores))
 
 
 def _results(found: Report) -> list[dict[str, Any]]:
-    """Rows of the table of scores."""
+    """Return the rows of the table of scores."""
     rows = []
     for name in _metrics(found):
         known = [one.scores[name] for one in found.generators if name in one.scores]
@@ -172,11 +172,11 @@ def _rounded(result: MetricResult) -> str:
 
 
 class _Images:
-    """The images of the page, each once, and what is known of each beside each generator.
+    """The images of the page, each once, with the scores shown for each.
 
     Attributes:
-        pictures: Key to an image as a URI; empty where it is not at hand.
-        told: Key to what is shown of an image that was clicked, the key of its picture with it.
+        pictures: Images as URIs by key; empty if not available.
+        details: What a click on an image shows, by key, with the key of its picture.
     """
 
     def __init__(self, found: Report) -> None:
@@ -185,23 +185,27 @@ class _Images:
         self._keys: dict[tuple[int, bool, str], str] = {}
         self._places: dict[tuple[int, str], str] = {}
         self.pictures: dict[str, str] = {}
-        self.told: dict[str, dict[str, Any]] = {}
+        self.details: dict[str, dict[str, Any]] = {}
 
     def key(self, number: int, name: str, *, real: bool) -> str:
-        """That of an image beside the generator of this number."""
+        """Return the key of an image in the section of a generator."""
         asked = (number, real, name)
         if asked not in self._keys:
             key = self._keys[asked] = f"i{len(self._keys)}"
-            self.told[key] = {"name": as_text(name), "picture": self._picture(number, name, real)}
+            picture = self._picture(number, name, real)
+            self.details[key] = {"name": as_text(name), "picture": picture}
+                "name": as_text(name),
+                "picture": self._picture(number, name, real),
+            }
         return self._keys[asked]
 
     def uri(self, key: str) -> str:
-        """The picture of a key."""
-        return self.pictures[self.told[key]["picture"]]
+        """Return the picture of a key."""
+        return self.pictures[self.details[key]["picture"]]
 
     def describe(self, key: str, facts: list[tuple[str, str]], near: list[Any]) -> None:
-        """What is shown of an image that was clicked."""
-        self.told[key].update(facts=facts, near=near)
+        """Set what a click on an image shows."""
+        self.details[key].update(facts=facts, near=near)
 
     def _picture(self, number: int, name: str, real: bool) -> str:
         owner = (-1 if real else number, name)
@@ -213,7 +217,7 @@ class _Images:
 
 
 def _section(number: int, one: GeneratorReport, images: _Images) -> dict[str, Any]:
-    """What the page shows of a generator's images."""
+    """Return what the page shows of a generator's images."""
     rows = {}
     copies = set()
     if one.scores.per_image is not None:
@@ -260,7 +264,7 @@ _CAPTIONS = {
     "rare": "rarity",
     "copies": "nearest real at",
 }
-"""What is written under the images of a gallery, where that is not the first fact."""
+"""Score below the images of a gallery, if it is not the first one."""
 
 
 def _caption(facts: Sequence[tuple[str, str]], wanted: str) -> tuple[str, str] | None:
@@ -280,11 +284,11 @@ def _facts(row: dict[str, Any] | None) -> list[tuple[str, str]]:
 
 
 def _reach(reach: float | None) -> list[tuple[str, str]]:
-    return [] if reach is None else [("nearest fake at", f"{reach:.3g} times the radius")]
+    return [] if reach is None else [("nearest generated at", f"{reach:.3g} times the radius")]
 
 
 def _places(one: GeneratorReport) -> Sequence[dict[str, Any]]:
-    """Images with what raises the distance in red over them."""
+    """Return images and their overlays with regions that raise the distance in red."""
     found = []
     for image in one.places or ():
         limit = float(np.abs(image.places).max()) or 1.0

@@ -1,4 +1,4 @@
-"""A feature map as a picture or as a page that shows the image under the pointer."""
+"""Write a feature map as a picture, or as a page with the image under the pointer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from gan_metrics.analysis.projection import FeatureMap
 from gan_metrics.errors import UsageError
 from gan_metrics.files.download import atomic_path, check_target
-from gan_metrics.reports.style import DRAWN, FIGURES, legend_text, look
+from gan_metrics.reports.style import DRAWN, FIGURES, legend_text, series_style
 from gan_metrics.reports.thumbnails import Thumbnails
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.text import as_text
@@ -19,19 +19,19 @@ from gan_metrics.utils.text import as_text
 __all__ = ["check_map_format", "map_plot", "save_map"]
 
 _THUMBNAILS = 5000
-"""Images that a page holds at most; of more, every so-many-th."""
+"""Largest number of images in a page; more are subsampled evenly."""
 
 
 def check_map_format(path: Path) -> None:
-    """Refuse a file that a map cannot be drawn in, before any work is done for it.
+    """Refuse a file that a map cannot be written to, before any work starts.
 
     Raises:
-        UsageError: When its extension is none of those, its extra is missing, or it is a folder.
+        UsageError: For another extension, a missing extra, or a folder.
     """
     check_target(path)
     suffix = path.suffix.lower()
     if suffix not in (".html", *FIGURES):
-        raise UsageError(f"{path}: maps are drawn as .html, {', '.join(FIGURES)}; name one")
+        raise UsageError(f"{path}: maps can be .html, {', '.join(FIGURES)}; use one of these")
     require("bokeh" if suffix == ".html" else "matplotlib", "maps")
 
 
@@ -39,12 +39,12 @@ def save_map(drawn: FeatureMap, path: Path) -> None:
     """Write the picture or the page.
 
     Args:
-        drawn: What :func:`gan_metrics.analysis.projection.feature_map` gave.
-        path: ``….html``: one file that needs no network; ``….png``, ``….svg``, ``….pdf``.
+        drawn: The result of :func:`gan_metrics.analysis.projection.feature_map`.
+        path: ``….html`` (self-contained), ``….png``, ``….svg`` or ``….pdf``.
 
     Raises:
         UsageError: For another extension, or a missing extra.
-        ResourceError: When it cannot be written.
+        ResourceError: If it cannot be written.
     """
     check_map_format(path)
     if path.suffix.lower() == ".html":
@@ -58,12 +58,12 @@ def save_map(drawn: FeatureMap, path: Path) -> None:
 
 
 def _groups(drawn: FeatureMap) -> list[tuple[str, Any, str, str]]:
-    """Label, rows, colour and marker of each group, in order of their first image."""
+    """Return label, rows, color and marker of each group, in order of their first image."""
     labels = np.array(drawn.groups)
     every = list(dict.fromkeys(drawn.groups))
-    first = 1 if every[0].startswith("fake") else 0  # the reals' colour is theirs alone
+    first = 1 if every[0].startswith("fake") else 0  # color 0 is for real images only
     return [
-        (label, np.flatnonzero(labels == label), *look(number)[:2])
+        (label, np.flatnonzero(labels == label), *series_style(number)[:2])
         for number, label in enumerate(every, first)
     ]
 
@@ -115,12 +115,12 @@ def _page(drawn: FeatureMap) -> str:
 
 
 def map_plot(drawn: FeatureMap, size: int, quality: int) -> Any:
-    """The map as a Bokeh figure that shows the image under the pointer.
+    """Return the map as a Bokeh figure that shows the image under the pointer.
 
     Args:
-        drawn: What :func:`gan_metrics.analysis.projection.feature_map` gave.
-        size: Of the images, in pixels.
-        quality: Of their JPEGs, 1–95.
+        drawn: The result of :func:`gan_metrics.analysis.projection.feature_map`.
+        size: Size of the images, in pixels.
+        quality: Quality of their JPEGs, 1–95.
     """
     require("bokeh", "maps")
     from bokeh.models import ColumnDataSource, HoverTool

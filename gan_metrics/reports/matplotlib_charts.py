@@ -1,4 +1,4 @@
-"""Charts as pictures fit for a paper, by matplotlib."""
+"""Charts as pictures for a paper, with matplotlib."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from gan_metrics.files.download import atomic_path
 from gan_metrics.reports.charts import Chart, Series
-from gan_metrics.reports.style import DRAWN, check_figure_format, legend_text, look
+from gan_metrics.reports.style import DRAWN, check_figure_format, legend_text, series_style
 from gan_metrics.utils.text import as_text
 
 __all__ = ["save_chart"]
@@ -17,12 +17,12 @@ def save_chart(chart: Chart, path: Path) -> None:
     """Draw a chart.
 
     Args:
-        chart: What is drawn.
+        chart: The chart.
         path: ``….png``, ``….svg`` or ``….pdf``.
 
     Raises:
         UsageError: For another extension, or without the extra ``report``.
-        ResourceError: When it cannot be written.
+        ResourceError: If it cannot be written.
     """
     check_figure_format(path)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -58,7 +58,7 @@ def save_chart(chart: Chart, path: Path) -> None:
 
 
 def _curve(axes: Any, series: Series) -> None:
-    color, marker, dash = look(series.color)
+    color, marker, dash = series_style(series.color)
     label = _label(series)
     ends = [*zip(series.x, series.low, series.high, strict=False)]
     bands = [e for e in ends if None not in e]
@@ -76,7 +76,7 @@ def _curve(axes: Any, series: Series) -> None:
 
 def _across(axes: Any, chart: Chart) -> None:
     for number, series in enumerate(chart.series):
-        color, marker, _ = look(series.color)
+        color, marker, _ = series_style(series.color)
         places = chart.places(number)
         for place, low, high in zip(places, series.low, series.high, strict=False):
             if low is not None and high is not None:
@@ -90,7 +90,7 @@ def _stacked(axes: Any, chart: Chart) -> None:
     left = [0.0] * len(chart.categories)
     for number, series in enumerate(chart.series):
         axes.barh(
-            range(len(left)), series.x, left=left, height=0.5, color=look(series.color)[0],
+            range(len(left)), series.x, left=left, height=0.5, color=series_style(series.color)[0],
             hatch="//" if number % 2 else None, edgecolor="white", label=_label(series),
         )  # fmt: skip
         left = [start + value for start, value in zip(left, series.x, strict=True)]

@@ -1,4 +1,4 @@
-"""Queries and their matches side by side: a picture or a page."""
+"""Write queries and their matches side by side, as a picture or a page."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ _ROWS_OF_PAGE = 200
 
 
 def check_search_format(path: Path) -> None:
-    """Refuse a file that matches cannot be shown in, before any work is done for it.
+    """Refuse a file that matches cannot be written to, before any work starts.
 
     Raises:
-        UsageError: When its extension is neither ``.html`` nor ``.png``, or it is a folder.
+        UsageError: If its extension is neither ``.html`` nor ``.png``, or it is a folder.
     """
     check_target(path)
     if path.suffix.lower() not in (".html", ".png"):
-        raise UsageError(f"{path}: matches are shown as .html or .png; name one of these")
+        raise UsageError(f"{path}: matches are written as .html or .png; use one of these")
 
 
 def save_search_result(matches: SearchResult, path: Path) -> int:
-    """Write the picture or the page; queries with the nearest matches come first.
+    """Write the picture or the page; queries with the closest matches come first.
 
     Args:
-        matches: What :func:`gan_metrics.analysis.nearest_images.search` gave.
-        path: ``….html``: one file that needs no network; ``….png``.
+        matches: The result of :func:`gan_metrics.analysis.nearest_images.search`.
+        path: ``….html`` (self-contained) or ``….png``.
 
     Returns:
-        How many queries it shows: 200 on a page and 40 in a picture at most.
+        The number of shown queries: at most 200 on a page and 40 in a picture.
 
     Raises:
         UsageError: For another extension.
-        ResourceError: When it cannot be written.
+        ResourceError: If it cannot be written.
     """
     check_search_format(path)
     as_page = path.suffix.lower() == ".html"

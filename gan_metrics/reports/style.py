@@ -1,4 +1,4 @@
-"""How figures look, whoever draws them, and the files that pictures go into."""
+"""Colors, markers and file formats of figures."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from gan_metrics.files.download import check_target
 from gan_metrics.utils.optional import require
 from gan_metrics.utils.text import as_text
 
-__all__ = ["DRAWN", "FIGURES", "check_figure_format", "legend_text", "look"]
+__all__ = ["DRAWN", "FIGURES", "check_figure_format", "legend_text", "series_style"]
 
-# Okabe & Ito's colours, which people with any kind of colour vision can tell apart; the first for
-# the real images. Theirs has a black as well, which a dark page would swallow.
+# Okabe & Ito's colors, distinguishable with any kind of color vision; the first is for real images.
+# Their black is not used, because it is invisible on a dark page.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442")
-# Beside the colours, for eyes and printers that see none.
+# In addition to colors, for readers and printers without color.
 _MARKERS = (
     "circle", "triangle", "square", "diamond", "inverted_triangle", "hex", "star", "plus"
 )  # fmt: skip
@@ -24,13 +24,13 @@ DRAWN = {
     "circle": "o", "triangle": "^", "square": "s", "diamond": "D",
     "inverted_triangle": "v", "hex": "h", "star": "*", "plus": "P",
 }  # fmt: skip
-"""matplotlib's names of the markers."""
+"""Markers by matplotlib's names."""
 
 FIGURES = (".png", ".svg", ".pdf")
 
 
-def look(number: int) -> tuple[str, str, str]:
-    """Colour, marker and dash of a set of images; those of 0, the real ones, are no other's."""
+def series_style(number: int) -> tuple[str, str, str]:
+    """Return color, marker and dash of a set of images; 0 is for real images only."""
     if not number:
         return _COLORS[0], _MARKERS[0], _DASHES[0]
     place = number - 1
@@ -43,17 +43,17 @@ def look(number: int) -> tuple[str, str, str]:
 
 
 def check_figure_format(path: Path) -> None:
-    """Refuse a file that a figure cannot be drawn in, before any work is done for it.
+    """Refuse a file that a figure cannot be written to, before any work starts.
 
     Raises:
-        UsageError: When its extension is none of those, matplotlib is missing, or it is a folder.
+        UsageError: For another extension, without matplotlib, or for a folder.
     """
     check_target(path)
     if path.suffix.lower() not in FIGURES:
-        raise UsageError(f"{path}: figures are drawn as {', '.join(FIGURES)}; name one")
+        raise UsageError(f"{path}: figures are written as {', '.join(FIGURES)}; use one of these")
     require("matplotlib", "report")
 
 
 def legend_text(label: str) -> str:
-    """A name in a legend; matplotlib would leave out one that begins with an underscore."""
+    """Return a name for a legend; matplotlib omits names that begin with an underscore."""
     return f"{' ' if label.startswith('_') else ''}{as_text(label)}"

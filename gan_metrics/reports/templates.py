@@ -1,4 +1,4 @@
-"""Pages from templates; everything that is put into them is escaped."""
+"""Render HTML pages from templates; all values are escaped."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["render"]
 
 
 def render(template: str, **values: Any) -> str:
-    """A page.
+    """Return a page.
 
     Args:
-        template: A file of ``gan_metrics/reports/templates``.
-        values: What stands in it.
+        template: A file in ``gan_metrics/reports/templates``.
+        values: Values of its variables.
     """
     return _environment().get_template(template).render(**values)
 

@@ -1,4 +1,4 @@
-"""Small pictures of the images of a set."""
+"""Thumbnails of the images of a set."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _GREY = 200
 
 
 class Thumbnails:
-    """The images of a source, small, by their names.
+    """Thumbnails of the images of a source, by name.
 
     Args:
-        source: The images; ``None``: there are none to show.
-        size: Of the longer side, in pixels.
+        source: The images; ``None``: no images are available.
+        size: Longest side, in pixels.
         decoding: How the images are decoded.
     """
 
@@ -36,7 +36,7 @@ class Thumbnails:
         self._positions = {name: i for i, name in enumerate(names)}
 
     def pixels(self, name: str) -> npt.NDArray[np.uint8]:
-        """An image as it is decoded, ``H × W × 3``; a grey square where it is not at hand."""
+        """Return a decoded image, ``H × W × 3``; a gray square if it is not available."""
         position = self._positions.get(name)
         if self._source is not None and position is not None:
             pixels = load_image(self._source, position, self._decoding).pixels
@@ -45,19 +45,19 @@ class Thumbnails:
         return np.full((self._size, self._size, 3), _GREY, np.uint8)
 
     def uri(self, name: str, quality: int = 80) -> str:
-        """An image as a ``data:`` URI; empty where it is not at hand."""
+        """Return an image as a ``data:`` URI; empty if it is not available."""
         if name not in self._positions:
             return ""
         return data_uri(self.pixels(name), self._size, quality)
 
 
 def data_uri(pixels: npt.NDArray[np.uint8], size: int, quality: int = 80) -> str:
-    """A small JPEG of an image as a ``data:`` URI.
+    """Return a small JPEG of an image as a ``data:`` URI.
 
     Args:
         pixels: ``uint8``, ``H × W × 3``.
-        size: Of its longer side, in pixels, at most.
-        quality: Of the JPEG, 1–95.
+        size: Longest side in pixels.
+        quality: Quality of the JPEG, 1–95.
     """
     small = thumbnail(pixels.transpose(2, 0, 1), size, quality)
     return "data:image/jpeg;base64," + base64.b64encode(small).decode()

@@ -1,4 +1,4 @@
-"""Scores over the steps of a training, from the log that it wrote."""
+"""Read the values of a training log as curves."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Scored:
     """A value at a step.
 
     Attributes:
-        step: Of the training; where the log has none, the number of the line, from 1.
+        step: Step of the training; without steps in the log, the number of the line, from 1.
         value: The value.
-        standard_error: Of it; ``None``: there is none.
+        standard_error: Its standard error, or ``None``.
     """
 
     step: int
@@ -32,13 +32,13 @@ class Scored:
 
 @dataclass(frozen=True)
 class History:
-    """Curves, each with its points in the order of their steps.
+    """Curves of a training log.
 
     Attributes:
         description: The log.
-        curves: What a value calls itself, such as ``"fid"``, to its points. Values of several
+        curves: Points in the order of their steps, by name such as ``"fid"``. Values of several
             protocols or networks are several curves, such as ``"fid (tf1)"``.
-        steps: Whether the log says at which step a value was taken.
+        steps: Whether the log states the steps.
     """
 
     description: str
@@ -47,22 +47,22 @@ class History:
 
 
 def read_history(path: str | os.PathLike[str]) -> History:
-    """Read a log: a line of JSON for each evaluation.
+    """Read a log with one line of JSON for each evaluation.
 
     Args:
-        path: What ``training.Evaluator(log=…)`` wrote, or ``--append``. Of two lines with one
-            step, the later one counts.
+        path: A file written by ``training.Evaluator(log=…)`` or ``--append``. If a step is
+            repeated, the later line counts.
 
     Raises:
-        InputError: When it cannot be read, holds no result, a line is none of those, or some
-            lines name their step and others do not.
+        InputError: If it is unreadable or has no result, a line is not a result, or only some lines
+            state their step.
     """
     path = Path(path)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         kind = NotFoundError if isinstance(error, FileNotFoundError) else InputError
-        raise kind(f"{path} cannot be read as a log of results: {error}") from None
+        raise kind(f"cannot read {path} as a log of results: {error}") from None
     curves: dict[_Origin, dict[int, Scored]] = {}
     stated = []
     for number, line in enumerate(lines, 1):
@@ -77,15 +77,15 @@ def read_history(path: str | os.PathLike[str]) -> History:
             stated.append("step" in document)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
-                f"{path}, line {number}: expected a result as Evaluator(log=…) or --append writes "
-                f"it ({type(error).__name__}: {error})"
+                f"{path}, line {number}: expected a result written by Evaluator(log=…) or --append "
+                f"({type(error).__name__}: {error})"
             ) from None
     if not curves:
-        raise InputError(f"{path} holds no results")
+        raise InputError(f"{path} contains no results")
     if any(stated) and not all(stated):
         raise InputError(
-            f"{path}: {sum(stated)} of {len(stated)} lines name their step, so the others have no "
-            "place beside them; give each log a file of its own"
+            f"{path}: only {sum(stated)} of {len(stated)} lines state their step, so the lines "
+            "cannot be ordered; use one file for each log"
         )
     ordered = {
         _name(origin, curves): [points[step] for step in sorted(points)]
@@ -95,7 +95,7 @@ def read_history(path: str | os.PathLike[str]) -> History:
 
 
 class _Origin(NamedTuple):
-    """What makes values points of one curve."""
+    """Properties that are equal for all points of one curve."""
 
     metric: str
     protocol: str
@@ -111,7 +111,7 @@ def _origin(result: Mapping[str, Any]) -> _Origin:
 
 
 def _name(origin: _Origin, every: Iterable[_Origin]) -> str:
-    """The metric; with as much as distinguishes it from other curves of the same metric."""
+    """Return the metric, with what distinguishes it from other curves of the same metric."""
     others = [one for one in every if one.metric == origin.metric]
     fewest = next(n for n in range(1, 5) if len({one[:n] for one in others}) == len(others))
     labels = [part[:8] if part == origin.fingerprint else part for part in origin[1:fewest] if part]

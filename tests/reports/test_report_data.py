@@ -24,7 +24,7 @@ from gan_metrics.reports.charts import Chart, charts_of, history_charts
 from gan_metrics.reports.data import Report, report
 from gan_metrics.reports.html_report import save_report
 from gan_metrics.reports.matplotlib_charts import save_chart
-from gan_metrics.reports.style import look
+from gan_metrics.reports.style import series_style
 from gan_metrics.reports.training_log import read_history
 
 pytestmark = pytest.mark.usefixtures("coarse_lite0")
@@ -218,7 +218,7 @@ def test_the_table_of_classes_counts_each_generator_once(
 
 
 def test_a_real_image_is_told_beside_each_generator(found: Report, page: str) -> None:
-    known = json.loads(re.findall(r'id="known">(.*?)</script>', page, re.DOTALL)[0])["told"]
+    known = json.loads(re.findall(r'id="known">(.*?)</script>', page, re.DOTALL)[0])["details"]
     seen = []
     for number, one in enumerate(found.generators):
         section = page.split(f'<section id="images-{number}"')[1].split("<section")[0]
@@ -357,7 +357,7 @@ def test_all_curves_of_a_log(tmp_path: Path) -> None:
 
 
 def test_no_two_of_many_sets_look_alike() -> None:
-    looks = [look(number) for number in range(40)]
+    looks = [series_style(number) for number in range(40)]
     assert len({(color, marker) for color, marker, _ in looks}) == 40
     assert all(color != looks[0][0] for color, _, _ in looks[1:])
 

@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   // What is known of an image beside a generator; its picture is stored once.
-  const { pictures, told } = JSON.parse(document.getElementById("known").textContent);
+  const { pictures, details } = JSON.parse(document.getElementById("known").textContent);
 
   // Tables whose columns sort, by their numbers where these are numbers.
   const number = (cell) => {
@@ -41,8 +41,8 @@
     button.type = "button";
     button.className = "image";
     button.dataset.key = key;
-    button.title = told[key].name;
-    const picture = pictures[told[key].picture];
+    button.title = details[key].name;
+    const picture = pictures[details[key].picture];
     if (picture) {
       const image = document.createElement("img");
       image.src = picture;
@@ -50,13 +50,13 @@
       button.append(image);
     }
     caption.className = "caption";
-    caption.textContent = `${distance} ${told[key].name}`;
+    caption.textContent = `${distance} ${details[key].name}`;
     button.append(caption);
     li.append(button);
     return li;
   };
   const show = (key) => {
-    const one = told[key];
+    const one = details[key];
     const title = document.getElementById("image-name");
     title.textContent = one.name;
     const large = document.getElementById("image-large");
@@ -85,7 +85,7 @@
     else if (event.target === dialog) dialog.close();
   });
 
-  // Charts in the colours of the page, light or dark.
+  // Charts in the colors of the page, light or dark.
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const paint = () => {
     const text = dark.matches ? "#eeeeee" : "#222222";
