@@ -97,7 +97,8 @@ class PerImage:
         return [self.row(int(i)) for i in order]
 
     def uncovered(self) -> list[dict[str, Any]]:
-        """Return the real images without a generated image in the ball of their 5 nearest reals.
+        """Return the real images without a generated image in the ball of their 5 nearest real
+        images.
 
         Returns:
             ``name``, ``reach``: distance of the nearest generated image divided by the radius of

@@ -1,23 +1,24 @@
-"""The Inception Score: whether images are sure of their class, and classes are many.
+"""The Inception Score: confident class predictions of single images, and many classes in total.
 
 Salimans et al. (2016), *Improved Techniques for Training GANs*, arXiv 1606.03498. With p(y|x) the
 softmax of an image's logits and p(y) its mean over the images::
 
     IS = exp( mean over x of KL(p(y|x) ‖ p(y)) ),   1 ≤ IS ≤ number of classes
 
-By custom the images are dealt into 10 splits, and the score is the mean over these. It uses no real
-images. The score of a split of k images cannot exceed k. It lies below its limit for many images,
-by a share of about Σ var(p(y|x)) / p(y) / (2 k), summed over classes: up to (classes − 1)/(2 k), so
-compare values at equal numbers of images only. The order matters: in splits of files that are
-sorted by class, p(y) holds few classes and the score is far too low. Hence the shuffle. Where it is
-left out, the score is held against those of 20 random deals of the same images into parts of the
-same sizes. If the order says nothing, the score is one such deal like any other.
+By convention the images are divided into 10 splits, and the score is the mean over these. It uses
+no real images. The score of a split of k images cannot exceed k. It is below its limit for many
+images, by a share of about Σ var(p(y|x)) / p(y) / (2 k), summed over classes: up to (classes −
+1)/(2 k), so compare values at equal numbers of images only. The order matters: in splits of files
+sorted by class, p(y) has few classes and the score is far too low. Therefore images are shuffled.
+Without shuffling, the score is compared with those of 20 random shuffles of the same images with
+splits of the same sizes. If the order is irrelevant, the score is like that of any shuffle.
 
-With h(x) = Σ p(y|x) log p(y|x) the logarithm of a score is mean h(x) − Σ p(y) log p(y), so one pass
-suffices, and a second one for the score s of a split of k images without each of them in turn. The
-influence of an image is what it adds, (k − 1)(s − s without it), about its mean in the split; that
-is the jackknife. For many images it goes over into the derivative with respect to the image's
-weight, s (KL(p(y|x) ‖ p(y)) − the split's mean KL), which for few images per class is too small.
+With h(x) = Σ p(y|x) log p(y|x), the logarithm of a score is mean h(x) − Σ p(y) log p(y), so one
+pass is enough, and a second one for the score s of a split of k images without each of them in
+turn. The influence of an image is its contribution, (k − 1)(s − s without it), relative to the mean
+of the split; this is the jackknife. For many images it becomes the derivative with respect to the
+image's weight, s (KL(p(y|x) ‖ p(y)) − the split's mean KL), which is too small for few images per
+class.
 """
 
 from __future__ import annotations
@@ -43,19 +44,19 @@ _ROWS = 2048
 """Images per step."""
 
 _LEAST = 5
-"""Images of a split from which an error bar can be told."""
+"""Least number of images in a split for an error bar."""
 
 _DEALS = 20
-"""Random deals that an unshuffled one is held against."""
+"""Random shuffles with which an unshuffled score is compared."""
 
 _BEYOND_CHANCE, _MATTERS = 4.0, 1e-3
-"""Times the lowest of those lies below their mean, and share of it, that an order must cost."""
+"""How far below their mean an order must be: relative to the lowest shuffle, and as a share."""
 
 _SHARES = 1 << 25
-"""Sums over parts and classes kept at a time: 256 MiB."""
+"""Sums over splits and classes that are kept at a time: 256 MiB."""
 
 _SUM = 1e-3
-"""How near 1 the rows' sums are for the logits to be taken for probabilities."""
+"""How close to 1 the sums of rows are if probabilities were given instead of logits."""
 
 
 def inception_score(
@@ -68,31 +69,31 @@ def inception_score(
     draws: str = "numpy",
     seed: Seed = 0,
 ) -> float:
-    """The Inception Score: the mean over splits of exp(mean KL(p(y|x) ‖ p(y))).
+    """Compute the Inception Score: the mean over splits of exp(mean KL(p(y|x) ‖ p(y))).
 
     The source is Salimans et al. (2016), arXiv 1606.03498. Softmax and sums are in float64.
 
     Args:
-        logits: Shape ``(m, classes)``, before the softmax, one row per fake image. The published
-            values belong to the 1008 logits of the original network, without the bias.
-        splits: How many parts the images are dealt into.
-        split_size: Instead of ``splits``: parts of so many images, and the last of what is left,
-            be it one image, whose part scores 1. ADM's evaluator has 5000, unshuffled.
-        deal: How m images become s parts. ``"even"``: rows i·m // s … (i + 1)·m // s; ``"chunk"``:
-            parts of ⌈m / s⌉ as ``torch.chunk`` makes them, which may be fewer than asked for.
+        logits: Shape ``(m, classes)``, before the softmax, one row per generated image. Published
+            values use the 1008 logits of the original network, without the bias.
+        splits: Number of splits.
+        split_size: Instead of ``splits``: images per split; the last split has the remainder, even
+            if it is one image, whose score is 1. ADM's evaluator uses 5000, unshuffled.
+        deal: How m images are divided into s splits. ``"even"``: rows i·m // s … (i + 1)·m // s;
+            ``"chunk"``: ⌈m / s⌉ rows each, as ``torch.chunk``, which can make fewer splits.
         shuffle: Whether to shuffle the images first.
-        draws: What is made of the seed: ``"numpy"``, ``"numpy-legacy"`` or ``"torch"``; see
+        draws: Random generator: ``"numpy"``, ``"numpy-legacy"`` or ``"torch"``; see
             :func:`gan_metrics.metrics.validation.generator`.
-        seed: Of the shuffle, ≥ 0; or a NumPy generator, from which the order is drawn.
-            torch-fidelity's order is that of seed 2020 and ``"numpy-legacy"``.
+        seed: Seed of the shuffle, ≥ 0; or a NumPy generator. torch-fidelity uses seed 2020 and
+            ``"numpy-legacy"``.
 
     Returns:
-        The score, from 1 to the number of classes; more is better.
+        The score, from 1 to the number of classes; higher is better.
 
     Raises:
-        InputError: When the shape does not fit, there is one class, or probabilities were given.
-        ComputationError: When there are fewer than two images per split, or a value is not finite.
-        UsageError: When another argument is out of its range.
+        InputError: If the shape is wrong, there is one class, or probabilities were given.
+        ComputationError: If there are fewer than two images per split, or a value is not finite.
+        UsageError: If another argument is out of range.
 
     >>> import numpy as np
     >>> round(inception_score(100 * np.eye(4)[np.arange(400) % 4], splits=1), 6)
@@ -123,37 +124,37 @@ def inception_score_estimate(
     seed: Seed = 0,
     error_bar: bool = True,
 ) -> Estimate:
-    """:func:`inception_score` with its error bar and the influence of each image.
+    """Compute :func:`inception_score` with its error bar and the influence of each image.
 
-    The standard error is that over redraws of all images. What papers print after ± is
-    ``split_std``, which is about √splits times as large. Measured against 300 redraws (10 to 1000
-    classes, 10 splits of 40 to 200 images): 0.98 to 1.21 times the true one, also with fewer images
-    in a split than there are classes. With fewer than five in a split there is none.
+    The standard error is for redrawing all images. Papers print ``split_std`` after ±, which is
+    about √splits times as large. Compared with 300 redraws (10 to 1000 classes, 10 splits of 40 to
+    200 images) it is 0.98 to 1.21 times the true one, also with fewer images per split than
+    classes. With fewer than five images per split there is no error bar.
 
     Args:
-        logits: Shape ``(m, classes)``, before the softmax, one row per fake image.
+        logits: Shape ``(m, classes)``, before the softmax, one row per generated image.
         splits: See :func:`inception_score`.
         split_size: See :func:`inception_score`.
         deal: See :func:`inception_score`.
-        ddof: Subtracted from the number of parts in the divisor of ``split_std``: 0 or 1.
+        ddof: Subtracted from the number of splits in the divisor of ``split_std``: 0 or 1.
         shuffle: See :func:`inception_score`.
         draws: See :func:`inception_score`.
-        seed: See :func:`inception_score`. Where nothing is shuffled, of the deals to compare with.
-        error_bar: Whether to take the second look at the logits that the error bar needs.
+        seed: See :func:`inception_score`; without shuffling, of the shuffles for comparison.
+        error_bar: Whether to compute the standard error.
 
     Returns:
-        The estimate; its influences are in the order of the rows given. Its details: ``splits``,
-        as made; ``split_std``, the standard deviation over the splits (not there for one split and
-        ``ddof=1``); ``whole``, the score of all images as one split; unless they are shuffled or in
-        one split, ``shuffled``, the score where they are, with this seed. Warning
+        The estimate; its influences are in the order of the rows. Details: ``splits``, the number
+        of splits; ``split_std``, the standard deviation over the splits (missing for one split and
+        ``ddof=1``); ``whole``, the score of all images as one split; ``shuffled``, the score after
+        shuffling with this seed, unless they are shuffled or in one split. Warnings:
         ``few-images-per-split``: a split has fewer images than there are classes;
-        ``too-few-for-error-bar``: it has fewer than five; ``unshuffled``: the score lies
-        below the mean of 20 shuffled deals by 0.1 % and 4 times as far as the lowest of them.
+        ``too-few-for-error-bar``: it has fewer than five; ``unshuffled``: the score is below the
+        mean of 20 shuffles by 0.1 % and 4 times the distance of the lowest of them.
 
     Raises:
-        InputError: When the shape does not fit, there is one class, or probabilities were given.
-        ComputationError: When there are fewer than two images per split, or a value is not finite.
-        UsageError: When another argument is out of its range.
+        InputError: If the shape is wrong, there is one class, or probabilities were given.
+        ComputationError: If there are fewer than two images per split, or a value is not finite.
+        UsageError: If another argument is out of range.
     """
     rows = as_matrix(logits, "logits")
     m, classes = rows.shape
@@ -180,9 +181,9 @@ def inception_score_estimate(
             share += host(namespace(p).sum(p, axis=0))
     if probabilities:
         raise InputError(
-            "the logits look like probabilities: none is negative and each row sums to 1; give "
-            "the values before the softmax (or subtract 1 from all if logits they are: that "
-            "changes no score)"
+            "the logits look like probabilities: none is negative and each row sums to 1. Give the "
+            "values before the softmax (or, if they are logits, subtract 1 from all, which changes "
+            "no score)"
         )
     sizes = np.array([len(part) for part in parts])
     together = _score(entropy, shares.sum(axis=0) / m)
@@ -217,7 +218,7 @@ def inception_score_estimate(
 
 
 def _parts(m: int, splits: int, size: int | None, deal: str) -> list[Indices]:
-    """Which rows are dealt into which part, in the order given."""
+    """Return the rows of each split, in the given order."""
     if size is None and deal == "even":
         edges = [i * m // splits for i in range(splits + 1)]
         return [np.arange(start, stop) for start, stop in itertools.pairwise(edges)]
@@ -225,27 +226,27 @@ def _parts(m: int, splits: int, size: int | None, deal: str) -> list[Indices]:
 
 
 def _check(m: int, classes: int, splits: int | None) -> None:
-    """Refuse what has no score; ``None``: the size of a split was named, not their number."""
+    """Refuse sets without a score; ``splits`` is ``None`` if the size of a split was given."""
     if classes < 2:
-        raise InputError("logits must be of at least two classes, not of one")
+        raise InputError("logits must have at least two classes, not one")
     least = 2 if splits is None else 2 * splits
     if m < least:
         asked = "" if splits is None else f" with splits={splits}"
         raise ComputationError(
-            f"an Inception Score{asked} needs at least {least} images, and there "
+            f"an Inception Score{asked} needs at least {least} images, but there "
             f"{'is 1' if m == 1 else f'are {m}'}; "
             + (f"give more images or splits={m // 2} or fewer" if m > 1 else "give more images")
         )
 
 
 def _take(rows: AnyArray, which: Indices) -> AnyArray:
-    """Some rows, in float64; as NumPy's where they lie on the CPU, whose exp is faster."""
+    """Return some rows in float64; as NumPy arrays if they are on the CPU, whose exp is faster."""
     block = wide(rows[like(which, rows)])
     return host(block) if is_tensor(block) and block.device.type == "cpu" else block
 
 
 def _softmax(logits: AnyArray) -> tuple[Any, Floats]:
-    """Probabilities, and Σ p log p of each row."""
+    """Return probabilities, and Σ p log p of each row."""
     xp = namespace(logits)
     logits = logits - xp.max(logits, axis=1, keepdims=True)
     p = xp.exp(logits)
@@ -255,14 +256,14 @@ def _softmax(logits: AnyArray) -> tuple[Any, Floats]:
 
 
 def _sums_to_one(block: AnyArray) -> bool:
-    """Whether the rows are what a softmax returns."""
+    """Whether rows have the sums of a softmax."""
     xp = namespace(block)
     sums = xp.sum(block, axis=1)
     return bool(xp.all(block >= 0.0)) and bool(xp.all(xp.abs(sums - 1.0) < _SUM))
 
 
 def _without_each(rows: AnyArray, part: Indices, share: Floats, entropy: Floats) -> Floats:
-    """The scores of a split without each of its images in turn."""
+    """Return the scores of a split without each of its images in turn."""
     k = len(part)
     kept = (entropy.sum() - entropy) / (k - 1)
     crossed = np.empty(k)
@@ -275,7 +276,7 @@ def _without_each(rows: AnyArray, part: Indices, share: Floats, entropy: Floats)
 
 
 def _shuffled(rows: AnyArray, entropy: Floats, sizes: Indices, rng: np.random.Generator) -> Floats:
-    """The scores of random deals of the images into parts of these sizes."""
+    """Return the scores of random shuffles of the images with splits of these sizes."""
     from scipy.sparse import csr_array
 
     m, splits = len(entropy), len(sizes)
@@ -300,30 +301,30 @@ def _shuffled(rows: AnyArray, entropy: Floats, sizes: Indices, rng: np.random.Ge
 
 
 def _log(share: Floats) -> Floats:
-    """Logarithms, 0 for classes of no share at all."""
+    """Return logarithms, 0 for classes with share 0."""
     return np.log(share, out=np.zeros_like(share), where=share > 0.0)
 
 
 def _score(entropy: Floats, share: Floats) -> float:
-    """The score of one set of images, from their Σ p log p and their p(y)."""
+    """Return the score of a set of images from their Σ p log p and p(y)."""
     return math.exp(max(float(entropy.mean() - share @ _log(share)), 0.0))
 
 
 def _warnings(
     sizes: Indices, classes: int, *, sized: bool, missing: bool
 ) -> tuple[tuple[str, str], ...]:
-    """The warnings about small splits, if they are due."""
+    """Return the warnings about small splits."""
     found = []
     least, m = int(sizes.min()), int(sizes.sum())
     mend = f"a split_size of at least {classes} that divides {m}"
     if missing:
         other = mend if sized else "fewer"
-        why = f"splits of {least} images show too little: there is no error bar; choose {other}"
+        why = f"splits of {least} images are too small for an error bar; choose {other}"
         found.append(("too-few-for-error-bar", why))
     if least < classes:
         more = f"give at least {len(sizes) * classes} images or fewer splits"
         why = (
-            f"a split has {least} images and there are {classes} classes: the score cannot exceed "
+            f"a split has {least} images but there are {classes} classes: the score cannot exceed "
             f"{least} and is biased; {f'choose {mend}' if sized else more}"
         )
         found.append(("few-images-per-split", why))
@@ -331,13 +332,13 @@ def _warnings(
 
 
 def _order_warning(value: float, others: Floats) -> tuple[tuple[str, str], ...]:
-    """The warning about an order that lowers the score, if it is due."""
+    """Return the warning about an order that lowers the score, if it does."""
     mean = float(others.mean())
     if mean - value <= max(_BEYOND_CHANCE * (mean - float(others.min())), _MATTERS * mean):
         return ()
     why = (
-        f"the samples look ordered by class: in the order given the score is {value:.4g}, and "
-        f"{mean:.4g} where they are shuffled; shuffle them, or compare with scores of samples in "
-        "the same order only"
+        f"the samples seem to be sorted by class: their score is {value:.4g} in the given order "
+        f"but {mean:.4g} after shuffling; shuffle them, or compare only scores of samples in "
+        "the same order"
     )
     return (("unshuffled", why),)

@@ -1,13 +1,13 @@
-"""What the clipped metrics are held against: the median radius, and the coverage of good fakes.
+"""Calibration of the clipped metrics: the median radius, and the coverage of good images.
 
-Clipped coverage is calibrated so (Salvy et al. 2026, arXiv 2507.01761): if j of the m fakes are as
-good as reals and the others lie in no ball, the number of fakes in a ball is beta-binomial, and the
-score is expected to be ::
+Clipped coverage is calibrated as follows (Salvy et al. 2026, arXiv 2507.01761): if j of the m
+generated images are as good as real ones and the others are in no ball, the number of images in a
+ball is beta-binomial, and the expected score is ::
 
     f(j) = (1/k) Σ_i min(i, k) C(j, i) B(k + i, n − k + j − i) / B(k, n − k),   f(j) = 0 for j < k
          = 1 − (1/k) Σ_{i<k} (k − i) C(j, i) B(k + i, n − k + j − i) / B(k, n − k)
 
-The result is the share of j = 0 … m with f(j) below the score found.
+The result is the share of j = 0 … m with f(j) below the score.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ __all__ = ["calibrated", "expected_coverage", "squared_median"]
 
 
 _EQUAL = 1e-12
-"""Scores that differ by less, relatively, are equal."""
+"""Relative difference below which scores are equal."""
 
 
 def squared_median(squared: Floats) -> float:
-    """The square of the median root; where it is one of them, to the last bit."""
+    """Return the square of the median of the roots; exact if it is one of them."""
     n = len(squared)
     ordered = np.partition(squared, ((n - 1) // 2, n // 2))
     low, high = float(ordered[(n - 1) // 2]), float(ordered[n // 2])
@@ -34,7 +34,7 @@ def squared_median(squared: Floats) -> float:
 
 
 def expected_coverage(j: int, k: int, n: int) -> float:
-    """f(j) of the module, by the ratios of its successive terms."""
+    """Return f(j) of the module, from the ratios of successive terms."""
     if j < k:
         return 0.0
     t, i = np.arange(k), np.arange(k - 1)
@@ -45,7 +45,7 @@ def expected_coverage(j: int, k: int, n: int) -> float:
 
 
 def calibrated(score: float, k: int, n: int, m: int) -> float:
-    """The share of j = 0 … m with f(j) < score; f rises."""
+    """Return the share of j = 0 … m with f(j) < score; f is increasing."""
     low, high = 0, m + 1
     while low < high:
         middle = (low + high) // 2

@@ -9,7 +9,7 @@ an effective number of different images: 1 when all are the same, m when no two 
 common. A high order counts the common modes, a low one the rare ones too. No real images are
 needed, and none are looked at.
 
-* ``vendi``: the cosine, xᵀy of the normalised features (Friedman & Dieng 2022, arXiv 2210.02410;
+* ``vendi``: the cosine, xᵀy of the normalized features (Friedman & Dieng 2022, arXiv 2210.02410;
   other orders: Pasarkar & Dieng 2023, arXiv 2310.12952).
 * ``rke``: exp(−|x − y|²/(2σ²)) and order 2, where Σ λ² is the mean of k² over all pairs and no
   eigenvalues are needed (Jalali et al. 2023, *An information-theoretic evaluation of generative

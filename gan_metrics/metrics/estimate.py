@@ -1,17 +1,17 @@
-"""A value and what its error bar is made of.
+"""A value with the data of its error bar.
 
-An error bar comes from one of two things. Where the metric has a derivative with respect to the
-weight of each image, the *influences*::
+There are two kinds of error bars. If the metric has a derivative with respect to the weight of each
+image, it comes from the *influences*::
 
-    SE² = var(influences of the reals) / n + var(influences of the fakes) / m
+    SE² = var(influences of real images) / n + var(influences of generated images) / m
 
-Elsewhere from *half-samples*: the metric on random halves of both sets, drawn without replacement.
-The variance of a mean over n/2 of n things, given all of them, is that of the mean over n; so the
-variance over half-samples is that of the value itself, as far as that falls with 1/n (Politis,
-Romano & Wolf 1999, *Subsampling*).
+Otherwise it comes from *half-samples*: the metric on random halves of both sets, drawn without
+replacement. Given all n values, the variance of the mean of n/2 of them is the variance of the mean
+over n. So the variance over half-samples is that of the value itself, if it falls with 1/n
+(Politis, Romano & Wolf 1999, *Subsampling*).
 
-Both tell what two values have in common that were computed against one reference, so the error bar
-of a difference is not that of two independent values.
+Both show what two values with the same real images have in common, so that the error bar of their
+difference is smaller than that of independent values.
 """
 
 from __future__ import annotations
@@ -30,29 +30,28 @@ __all__ = ["DRAWS", "Estimate", "difference_error", "half_samples", "influence_e
 
 
 DRAWS = 100
-"""Half-samples: a standard error from them is good to 1/√(2·100), 7 %."""
+"""Number of half-samples: a standard error from them is accurate to 1/√(2·100), 7 %."""
 
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """A value, its standard error, and where that comes from.
+    """A value, its standard error, and the data of the standard error.
 
     Attributes:
         value: The value.
-        standard_error: Over redraws of both sets at these sizes; ``None``: not asked for, or
-            there is none.
-        real_influence: Shape ``(n,)``, mean zero: to first order the value changes by
-            influence / n when a real image is counted once more; of a held-out one, where the
-            metric takes such. ``None``: no such derivative, or the real side is held fixed or not
-            used.
-        fake_influence: The same for the fake images, ``(m,)``.
-        noise: Variance of the value that no influence sees, such as that of a random choice of
-            subsets; part of the standard error.
-        draws: The values on half-samples, in the order of :func:`half_samples`.
-        draws_scale: What their variance is multiplied by to be that of the value.
-        draws_of: What decides which real images were drawn: two estimates with the same share
-            their half-samples of them.
-        details: Facts beside the value, plain JSON values.
+        standard_error: For redrawing both sets at these sizes; ``None``: not requested, or there is
+            none.
+        real_influence: Shape ``(n,)``, mean zero: to first order the value changes by influence / n
+            if a real image is counted once more; for metrics with held-out images, of these.
+            ``None``: there is no such derivative, or the real set is fixed or not used.
+        fake_influence: The influence of the generated images, ``(m,)``.
+        noise: Variance of the value that is not in the influences, such as that of a random choice
+            of subsets; part of the standard error.
+        draws: Values on half-samples, in the order of :func:`half_samples`.
+        draws_scale: Factor between their variance and that of the value.
+        draws_of: Key of the drawn real images: estimates with equal keys share the half-samples of
+            the real images.
+        details: Further values, as plain JSON values.
         warnings: Pairs of a code and a message.
     """
 
@@ -68,7 +67,7 @@ class Estimate:
     warnings: tuple[tuple[str, str], ...] = ()
 
     def mirrored(self) -> Estimate:
-        """The estimate of minus the value."""
+        """Return the estimate of the negative value."""
 
         def minus(values: Floats | None) -> Floats | None:
             return None if values is None else -values
@@ -83,10 +82,10 @@ class Estimate:
 
 
 def influence_error(*influences: Floats | None) -> float | None:
-    """The standard error from the influences of each side; ``None`` for sides held fixed.
+    """Return the standard error from the influences of each set; ``None`` for fixed sets.
 
     Returns:
-        ``None`` when every side is held fixed.
+        The standard error; ``None`` if every set is fixed.
     """
     known = [values for values in influences if values is not None]
     if not known:
@@ -97,16 +96,16 @@ def influence_error(*influences: Floats | None) -> float | None:
 def half_samples(
     n: int | None, m: int, *, seed: int = 0, draws: int = DRAWS
 ) -> Iterator[tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.int64]]]:
-    """Random halves of the real and of the fake images, as rising indices.
+    """Yield random halves of the real and of the generated images, as rising indices.
 
-    The halves of the reals depend on ``n`` and the seed alone, so two estimates that draw from the
-    same real images share them.
+    The halves of the real images depend only on ``n`` and the seed, so estimates with the same real
+    images share them.
 
     Args:
-        n: Number of real images; ``None``: there are none.
-        m: Number of fake images.
-        seed: Of the draws.
-        draws: How many.
+        n: Number of real images; ``None``: none.
+        m: Number of generated images.
+        seed: Seed of the draws.
+        draws: Number of draws.
     """
     reals = np.random.default_rng([seed, 0])
     fakes = np.random.default_rng([seed, 1])
@@ -116,10 +115,10 @@ def half_samples(
 
 
 def difference_error(a: Estimate, b: Estimate) -> float | None:
-    """The standard error of ``a.value − b.value``, both against one and the same real set.
+    """Return the standard error of ``a.value − b.value``, both with the same real set.
 
     Returns:
-        ``None`` when one of them has no error bar, or they were not made in the same way.
+        The standard error; ``None`` if one has no error bar, or their kinds differ.
     """
     if a.fake_influence is not None and b.fake_influence is not None:
         real = None
@@ -135,4 +134,4 @@ def difference_error(a: Estimate, b: Estimate) -> float | None:
         return float(np.std(first - second, ddof=1))
     if a.standard_error is None or b.standard_error is None:
         return None
-    return math.hypot(a.standard_error, b.standard_error)  # nothing known to be in common
+    return math.hypot(a.standard_error, b.standard_error)  # treated as independent

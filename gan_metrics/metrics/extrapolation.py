@@ -2,8 +2,8 @@
 
 Chong & Forsyth (2020), arXiv 1911.07023. The distance of m images is biased upwards by about c/m,
 with another c for each generator, so that rankings may change with m. FD∞ is the intercept of the
-distances of growing subsets of the fake images, regressed on 1/m by least squares. Only the fake
-side is extrapolated: the bias of the reals' own number stays.
+distances of growing subsets of the generated images, regressed on 1/m by least squares. Only the
+number of generated images is extrapolated: the bias due to the number of real images stays.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _LITTLE = 0.01
 def fd_infinity(
     X: npt.ArrayLike | Moments, Y: npt.ArrayLike, *, sizes: int = 15, seed: int = 0
 ) -> float:
-    """FD∞ of the fake images against the real ones.
+    """FD∞ of the generated images against the real ones.
 
     Args:
         X: Real features of shape ``(n, D)``, or their moments.
-        Y: Fake features of shape ``(m, D)``.
+        Y: Generated features of shape ``(m, D)``.
         sizes: How many subsets of Y; their sizes go evenly from min(5000, max(m // 10, 2)) to m.
         seed: Of the subsets, each drawn without replacement.
 
@@ -80,7 +80,7 @@ def fd_infinity_estimate(
 
     Args:
         X: Real features, or their moments; moments add nothing to the error bar.
-        Y: Fake features.
+        Y: Generated features.
         sizes: How many subsets.
         seed: Of the subsets.
         error_bar: Whether to take the second look at the features that the error bar needs.

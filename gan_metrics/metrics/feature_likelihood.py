@@ -1,16 +1,17 @@
-"""The Feature Likelihood Divergence: how likely held-out images are by a density of the fakes.
+"""The Feature Likelihood Divergence: how likely held-out images are by a density of the generated
+images.
 
-A mixture of Gaussians, one centred on each fake, with one variance σ_j² each::
+A mixture of Gaussians, one centered on each generated image, with one variance σ_j² each::
 
     p(x) = 1/m Σ_j N(x; y_j, σ_j² I)
 
-The variances are fitted so that the training images are likely: a fake that copies one gets a tiny
-σ_j, and is of no use to the held-out images, on which the mixture is scored::
+The variances are fitted so that the training images are likely: a generated image that copies one
+gets a tiny σ_j, and is of no use to the held-out images, on which the mixture is scored::
 
-    FLD = 100 · (NLL(held out; fakes) − NLL(held out; half of the training images)) / D
+    FLD = 100 · (NLL(held out; generated images) − NLL(held out; half of the training images)) / D
 
-where the second mixture is centred on a random half of the training images and fitted on the
-others. Features are standardised by the held-out images. Jiralerspong et al. (2023),
+where the second mixture is centered on a random half of the training images and fitted on the
+others. Features are standardized by the held-out images. Jiralerspong et al. (2023),
 arXiv 2302.04440. The fit is that of the authors' code: Adam (step 0.5, 50 epochs, batches of
 10,000) over log σ_j², from the distance to the nearest training image; while it lasts, a broad
 Gaussian about the mean keeps far images from having no likelihood at all.
@@ -54,15 +55,16 @@ def fld(
 
     Args:
         X: Features of the training images, shape ``(n, D)``, n ≥ 4.
-        Y: Fake features, shape ``(m, D)``.
+        Y: Generated features, shape ``(m, D)``.
         held_out: Features of real images that were not trained on, shape ``(l, D)``.
-        most: At most so many fakes, drawn at random; ``None``: all.
+        most: At most so many generated images, drawn at random; ``None``: all.
         seed: Of the draw, of the half of the training images, and of batches where there are more
             than 10,000.
 
     Returns:
-        About 0 for fakes that serve as well as half of the training images, lower where there are
-        more of them; the higher, the worse. Above 1000 the fakes are mostly copies.
+        About 0 for generated images that serve as well as half of the training images, lower where
+        there are more of them; the higher, the worse. Above 1000 the generated images are mostly
+        copies.
 
     Raises:
         InputError: When the shapes are wrong.
@@ -84,13 +86,13 @@ def fld_estimate(
 ) -> Estimate:
     """:func:`fld` as an estimate.
 
-    The error bar is for redraws of the fakes and the held-out images with the training images
-    fixed: the scatter of the held-out images' likelihoods, and the influence of each fake on the
-    mixture, its fitted variance held fixed.
+    The error bar is for redraws of the generated images and the held-out images with the training
+    images fixed: the scatter of the held-out images' likelihoods, and the influence of each
+    generated image on the mixture, its fitted variance held fixed.
 
     Args:
         X: Features of the training images, shape ``(n, D)``.
-        Y: Fake features, shape ``(m, D)``.
+        Y: Generated features, shape ``(m, D)``.
         held_out: Features of held-out images, shape ``(l, D)``.
         seed: Of the draws.
         error_bar: Whether the error bar is wanted.
@@ -166,7 +168,7 @@ def _scored(centres: Floats, train: Floats, test: Floats, seed: int) -> tuple[Fl
 
 
 def _fitted(centres: Floats, train: Floats, seed: int) -> Floats:
-    """Log σ² of each centre."""
+    """Log σ² of each center."""
     dim = train.shape[1]
     kept = GrowingArray(len(train), np.float64)
     least = np.full(len(centres), np.inf)

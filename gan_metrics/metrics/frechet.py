@@ -5,7 +5,7 @@ Heusel et al. (2017), arXiv 1706.08500, after Dowson & Landau (1982)::
     FD = |μa − μb|² + tr Σa + tr Σb − 2 tr (Σa Σb)^½
 
 With any factors Σa = Ra Raᵀ and Σb = Rb Rbᵀ the last trace is the nuclear norm of M = Raᵀ Rb, the
-sum of its singular values. A factor is either the centred features themselves over √(n−1), where
+sum of its singular values. A factor is either the centered features themselves over √(n−1), where
 there are no more images than dimensions, or the pivoted Cholesky factor of the covariance. Where
 both are of full rank the sum is taken over the square roots of the eigenvalues of Raᵀ Σb Ra, which
 is faster. No matrix square root is ever taken.
@@ -71,7 +71,7 @@ class FrechetTerms(NamedTuple):
         mean_term: |μa − μb|², ≥ 0.
         covariance_term: tr Σa + tr Σb − 2 tr (Σa Σb)^½, ≥ 0.
         standard_error: See :func:`frechet_standard_error`; ``None`` when it was not asked for, or
-            both sides are moments.
+            both sets are moments.
         influence_a: See :func:`frechet_influence`; ``None`` likewise, or when side a is moments.
         influence_b: The same of side b.
     """
@@ -188,7 +188,7 @@ def frechet_estimate(
 
     Args:
         X: Moments of the real images, or their features of shape ``(n, D)``.
-        Y: The same of the fake images.
+        Y: The same of the generated images.
         seed: Not used: nothing is drawn.
         error_bar: Whether to take the second look at the features that the error bar needs.
         moments: Of both, if they are at hand.

@@ -2,7 +2,7 @@
 
 With Σa = Ra Raᵀ and Σb = Rb Rbᵀ, everything about the Fréchet distance lies in M = Raᵀ Rb = U S Vᵀ:
 tr (Σa Σb)^½ is the sum of S, and the optimal transport map from N(μa, Σa) to N(μb, Σb) is
-T = Ra⁻ᵀ U S Uᵀ Ra⁻¹. A factor is either the centred features themselves over √(n−1), where there
+T = Ra⁻ᵀ U S Uᵀ Ra⁻¹. A factor is either the centered features themselves over √(n−1), where there
 are no more images than dimensions, or the Cholesky factor of the covariance: the plain one where
 every pivot is far from rounding, and else the pivoted one, which finds the rank.
 """
@@ -69,7 +69,7 @@ class Gaussian:
 
     @property
     def from_samples(self) -> bool:
-        """Whether the centred features are the factor: no more images than dimensions."""
+        """Whether the centered features are the factor: no more images than dimensions."""
         return self.features is not None and len(self.features) <= self.dim
 
     @property
@@ -120,7 +120,7 @@ class Gaussian:
 class Coupling:
     """M = Raᵀ Rb = U S Vᵀ.
 
-    With both sides of full rank only S, and U if wanted, are computed: Raᵀ Σb Ra = U S² Uᵀ.
+    With both sets of full rank only S, and U if wanted, are computed: Raᵀ Σb Ra = U S² Uᵀ.
     """
 
     def __init__(self, one: Gaussian, other: Gaussian, *, vectors: bool) -> None:
@@ -169,7 +169,7 @@ class Coupling:
 def influence_pair(
     one: Gaussian, other: Gaussian, coupling: Coupling
 ) -> tuple[Floats | None, Floats | None]:
-    """The influences of both sides; ``None`` for a side that is known by its moments alone."""
+    """The influences of both sets; ``None`` for a side that is known by its moments alone."""
     return (
         None if one.features is None else influence(one, other, coupling, first=True),
         None if other.features is None else influence(other, one, coupling, first=False),

@@ -9,9 +9,10 @@ The variance of the unbiased MMD²::
 
     U = mean(a − c) + mean(b − d)
 
-where aᵢ is the mean of k(xᵢ, ·) over the other reals, cᵢ that over the fakes, and bⱼ, dⱼ the same
-of a fake image over the other fakes and over the reals. Split k into its mean, the effect of either
-argument and what is left, with variances σxx, σyy and σxy. That last part enters Var(U) as::
+where aᵢ is the mean of k(xᵢ, ·) over the other real images, cᵢ that over the generated images, and
+bⱼ, dⱼ the same of a generated image over the other generated images and over the real images. Split
+k into its mean, the effect of either argument and what is left, with variances σxx, σyy and σxy.
+That last part enters Var(U) as::
 
     S = 2 σxx / n(n−1) + 2 σyy / m(m−1) + 4 σxy / nm
 
@@ -88,10 +89,10 @@ class Sums(NamedTuple):
     """Sums of kernel values; an image with itself is in none of them.
 
     Attributes:
-        xx: Per real image, over the other reals.
-        xy: Per real image, over the fakes.
-        yy: Per fake image, over the other fakes.
-        yx: Per fake image, over the reals.
+        xx: Per real image, over the other real images.
+        xy: Per real image, over the generated images.
+        yy: Per generated image, over the other generated images.
+        yx: Per generated image, over the real images.
         squares: Sums of squares over real, fake and mixed pairs (0 where not asked for).
         chosen: Shape ``(3, B)``: the three sums within each subset.
     """
@@ -123,7 +124,7 @@ class Spread(NamedTuple):
         first: The variances of a − c and of b − d in the populations, estimated without bias.
         second: σxx, σyy, σxy.
         real: The influence of each real image on U, mean zero.
-        fake: That of each fake image.
+        fake: That of each generated image.
     """
 
     first: tuple[float, float]
@@ -132,7 +133,7 @@ class Spread(NamedTuple):
     fake: Floats
 
     def variance(self, n: int, m: int) -> float:
-        """Var(U) for n real and m fake images."""
+        """Var(U) for n real and m generated images."""
         degenerate = (
             2 * self.second[0] / (n * (n - 1))
             + 2 * self.second[1] / (m * (m - 1))
@@ -166,7 +167,7 @@ def sweep(
 
     Args:
         x: Real features, ``(n, D)``.
-        y: Fake features, ``(m, D)``.
+        y: Generated features, ``(m, D)``.
         products: Those of the kernel.
         drawn: Per subset, its rows of x and its rows of y.
         squares: Whether the sums of squares are wanted.

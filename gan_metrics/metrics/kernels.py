@@ -1,7 +1,7 @@
 """Kernels, and the products of rows that they are made of.
 
 Kernel values are float64, as the differences of their means cancel. Where the features are
-float32, so are the products of their differences from a common centre c, from which xᵀy follows in
+float32, so are the products of their differences from a common center c, from which xᵀy follows in
 float64 as (x − c)ᵀ(y − c) + cᵀx + cᵀy − cᵀc. What float32 rounds there has no sign of its own, and
 leaves the means alone: 1e-9 of the value, as measured.
 """
@@ -24,7 +24,7 @@ _LARGE = 1e15
 """Below it in size, products of float32 features stay far from what float32 holds."""
 
 _SOME = 2000
-"""Rows of a side whose mean is taken for the centre."""
+"""Rows of a side whose mean is taken for the center."""
 
 _ROWS = 1024
 """Rows that are checked at a time."""
@@ -55,7 +55,7 @@ class PolynomialKernel(NamedTuple):
 
 
 class GaussianKernel(NamedTuple):
-    """exp(−|x − y|²/2σ²) − 1 on normalised rows, where |x − y|² = 2 − 2 xᵀy."""
+    """exp(−|x − y|²/2σ²) − 1 on normalized rows, where |x − y|² = 2 − 2 xᵀy."""
 
     sigma: float
     shift: float = -1.0

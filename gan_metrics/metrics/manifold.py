@@ -1,27 +1,28 @@
-"""Nearest neighbours as manifolds: precision, recall, density, coverage and what came after them.
+"""k-nearest-neighbor metrics: precision, recall, density, coverage and their variants.
 
-Around each image lies a ball; its radius r_k is the distance to the k-th nearest other image of its
-own set. The union of a set's balls stands for its manifold. With n real images x and m fakes y:
+Each image has a ball with radius r_k, the distance to its k-th nearest neighbor in the same set.
+The union of a set's balls approximates its manifold. With n real images x and m generated images y:
 
 ==================  ============================================================  ==========
-precision           share of fakes in a real ball, d ≤ r                          k=3
-recall              share of reals in a fake ball, d ≤ r                          k=3
-density             (1/(k·m)) · number of pairs of a fake and a real ball, d < r  k=5
-coverage            share of real balls that hold a fake, d < r                   k=5
-clipped_density     mean of min(balls that hold the fake / k, 1), radii clipped   k=5
-                    at their median, d ≤ r; over the same of the reals
-clipped_coverage    mean of min(fakes in the real ball / k, 1), d < r;            k=5
+precision           share of generated images in a real ball, d ≤ r               k=3
+recall              share of real images in a generated ball, d ≤ r               k=3
+density             (1/(k·m)) · number of pairs of a generated image and a real   k=5
+                    ball around it, d < r
+coverage            share of real balls with a generated image, d < r             k=5
+clipped_density     mean of min(balls around the image / k, 1), radii clipped at  k=5
+                    their median, d ≤ r; divided by that of the real images
+clipped_coverage    mean of min(images in the real ball / k, 1), d < r;           k=5
                     calibrated by its expected value
-p_precision         mean over fakes of 1 − Π min(d/R, 1) over the reals,          k=4, a=1.2
-                    R = a · mean r_k of the reals
-p_recall            the same over reals, with balls around the fakes              k=4, a=1.2
+p_precision         mean over generated images of 1 − Π min(d/R, 1) over the      k=4, a=1.2
+                    real images, R = a · mean r_k of the real images
+p_recall            the same with real and generated images exchanged             k=4, a=1.2
 ==================  ============================================================  ==========
 
 Kynkäänniemi et al. (2019), arXiv 1904.06991: precision, recall. Naeem et al. (2020), arXiv
 2002.09797: density, coverage. Salvy et al. (2026), arXiv 2507.01761: the clipped ones. Park & Kim
 (2023), arXiv 2309.01590: the probabilistic ones.
 
-How each is counted, and how its error bar is drawn: :mod:`gan_metrics.metrics.manifold_counts`.
+:mod:`gan_metrics.metrics.manifold_counts` has the counting and the error bars.
 """
 
 from __future__ import annotations
@@ -62,16 +63,16 @@ __all__ = [
 def precision(
     X: ArrayLike, Y: ArrayLike, *, k: int = 3, strict: bool | None = None, arithmetic: str = "exact"
 ) -> float:
-    """The share of fakes that lie in a real ball, d ≤ r_k.
+    """Compute the share of generated images in a real ball, d ≤ r_k.
 
     Kynkäänniemi et al. (2019), arXiv 1904.06991.
 
     Args:
         X: Real features, shape ``(n, D)``.
-        Y: Fake features, shape ``(m, D)``.
-        k: Which neighbour gives the radius; 1 ≤ k < n.
-        strict: Whether d < r_k is asked; ``None`` and false: d ≤ r_k.
-        arithmetic: Of the distances: ``"exact"``, or as two tools compute them, ``"float16"`` or
+        Y: Generated features, shape ``(m, D)``.
+        k: Number of the neighbor that gives the radius; 1 ≤ k < n.
+        strict: Whether the comparison is d < r_k; ``None`` or false: d ≤ r_k.
+        arithmetic: Arithmetic of the distances: ``"exact"``, or as in two tools, ``"float16"`` or
             ``"float16-squared"``; see :mod:`gan_metrics.metrics.neighbors.float16_distances`.
 
     Returns:
@@ -79,7 +80,7 @@ def precision(
 
     Raises:
         InputError: When the shapes are wrong.
-        ComputationError: When a value is not finite, or there are no more than k reals, or
+        ComputationError: When a value is not finite, or there are no more than k real images, or
             the features do not suit float16.
         UsageError: When another argument is out of its range.
 
@@ -94,16 +95,16 @@ def precision(
 def recall(
     X: ArrayLike, Y: ArrayLike, *, k: int = 3, strict: bool | None = None, arithmetic: str = "exact"
 ) -> float:
-    """The share of reals that lie in a fake ball, d ≤ r_k.
+    """Compute the share of real images in a generated ball, d ≤ r_k.
 
     Kynkäänniemi et al. (2019), arXiv 1904.06991.
 
     Args:
         X: Real features, shape ``(n, D)``.
-        Y: Fake features, shape ``(m, D)``.
-        k: Which neighbour gives the radius; 1 ≤ k < m.
-        strict: Whether d < r_k is asked; ``None`` and false: d ≤ r_k.
-        arithmetic: Of the distances: ``"exact"``, or as two tools compute them, ``"float16"`` or
+        Y: Generated features, shape ``(m, D)``.
+        k: Number of the neighbor that gives the radius; 1 ≤ k < m.
+        strict: Whether the comparison is d < r_k; ``None`` or false: d ≤ r_k.
+        arithmetic: Arithmetic of the distances: ``"exact"``, or as in two tools, ``"float16"`` or
             ``"float16-squared"``; see :mod:`gan_metrics.metrics.neighbors.float16_distances`.
 
     Returns:
@@ -111,8 +112,8 @@ def recall(
 
     Raises:
         InputError: When the shapes are wrong.
-        ComputationError: When a value is not finite, or there are no more than k fakes, or
-            the features do not suit float16.
+        ComputationError: When a value is not finite, or there are no more than k generated images,
+            or the features do not suit float16.
         UsageError: When another argument is out of its range.
 
     >>> import numpy as np
@@ -124,21 +125,21 @@ def recall(
 
 
 def density(X: ArrayLike, Y: ArrayLike, *, k: int = 5) -> float:
-    """How many real balls hold a fake, d < r_k, on average over the fakes and over k.
+    """Compute the mean number of real balls around a generated image, d < r_k, divided by k.
 
     Naeem et al. (2020), arXiv 2002.09797.
 
     Args:
         X: Real features, shape ``(n, D)``.
-        Y: Fake features, shape ``(m, D)``.
-        k: Which neighbour gives the radius; 1 ≤ k < n.
+        Y: Generated features, shape ``(m, D)``.
+        k: Which neighbor gives the radius; 1 ≤ k < n.
 
     Returns:
-        At least 0; about 1 for two sets of one distribution, and more where the fakes crowd.
+        At least 0; about 1 for equal distributions, more if generated images concentrate.
 
     Raises:
         InputError: When the shapes are wrong.
-        ComputationError: When a value is not finite, or there are no more than k reals.
+        ComputationError: When a value is not finite, or there are no more than k real images.
         UsageError: When k is not a whole number ≥ 1.
 
     >>> import numpy as np
@@ -150,21 +151,21 @@ def density(X: ArrayLike, Y: ArrayLike, *, k: int = 5) -> float:
 
 
 def coverage(X: ArrayLike, Y: ArrayLike, *, k: int = 5) -> float:
-    """The share of real balls that hold a fake, d < r_k.
+    """Compute the share of real balls with a generated image, d < r_k.
 
     Naeem et al. (2020), arXiv 2002.09797.
 
     Args:
         X: Real features, shape ``(n, D)``.
-        Y: Fake features, shape ``(m, D)``.
-        k: Which neighbour gives the radius; 1 ≤ k < n.
+        Y: Generated features, shape ``(m, D)``.
+        k: Which neighbor gives the radius; 1 ≤ k < n.
 
     Returns:
         In [0, 1]; higher is better. For n = m from one distribution about 1 − 2⁻ᵏ.
 
     Raises:
         InputError: When the shapes are wrong.
-        ComputationError: When a value is not finite, or there are no more than k reals.
+        ComputationError: When a value is not finite, or there are no more than k real images.
         UsageError: When k is not a whole number ≥ 1.
 
     >>> import numpy as np
@@ -176,23 +177,23 @@ def coverage(X: ArrayLike, Y: ArrayLike, *, k: int = 5) -> float:
 
 
 def clipped_density(X: ArrayLike, Y: ArrayLike, *, k: int = 5) -> float:
-    """Density with clipped radii and clipped counts, over that of the real set itself.
+    """Compute density with clipped radii and counts, divided by that of the real set itself.
 
-    The radii are clipped at their median, and what a fake adds is at most 1, so neither outliers
-    among the reals nor crowds among the fakes can raise it. Among the reals, a ball counts for the
-    k nearest others of its centre only. Salvy et al. (2026), arXiv 2507.01761.
+    Radii are clipped at their median, and one image adds at most 1, so neither outliers among the
+    real images nor crowds of generated images can raise it. For the real images, a ball counts only
+    its center's k nearest neighbors. Salvy et al. (2026), arXiv 2507.01761.
 
     Args:
         X: Real features, shape ``(n, D)``.
-        Y: Fake features, shape ``(m, D)``.
-        k: Which neighbour gives the radius; 1 ≤ k < n.
+        Y: Generated features, shape ``(m, D)``.
+        k: Which neighbor gives the radius; 1 ≤ k < n.
 
     Returns:
-        In [0, 1]; it reads as a share of good fakes.
+        In [0, 1]; can be read as a share of good images.
 
     Raises:
         InputError: When the shapes are wrong.
-        ComputationError: When a value is not finite, or there are no more than k reals.
+        ComputationError: When a value is not finite, or there are no more than k real images.
         UsageError: When k is not a whole number ≥ 1.
 
     >>> import numpy as np
@@ -204,23 +205,24 @@ def clipped_density(X: ArrayLike, Y: ArrayLike, *, k: int = 5) -> float:
 
 
 def clipped_coverage(X: ArrayLike, Y: ArrayLike, *, k: int = 5) -> float:
-    """How far the real balls are filled by fakes, d < r_k, calibrated by what good fakes reach.
+    """Compute how far real balls are filled, d < r_k, calibrated by the score of good images.
 
-    For each real ball the number of fakes in it, at most k, over k; the mean is then turned into
-    the share of good fakes that is expected to give it. Salvy et al. (2026), arXiv 2507.01761.
+    For each real ball, the number of generated images in it, at most k, divided by k. The mean is
+    converted to the share of good images with this expected score. Salvy et al. (2026), arXiv
+    2507.01761.
 
     Args:
         X: Real features, shape ``(n, D)``.
-        Y: Fake features, shape ``(m, D)``; at least k.
-        k: Which neighbour gives the radius; 1 ≤ k < n.
+        Y: Generated features, shape ``(m, D)``; at least k.
+        k: Which neighbor gives the radius; 1 ≤ k < n.
 
     Returns:
-        In [0, 1]; it reads as a share of good fakes.
+        In [0, 1]; can be read as a share of good images.
 
     Raises:
         InputError: When the shapes are wrong.
-        ComputationError: When a value is not finite, there are no more than k reals or fewer than
-            k fakes.
+        ComputationError: When a value is not finite, there are no more than k real images or fewer
+            than k generated images.
         UsageError: When k is not a whole number ≥ 1.
 
     >>> import numpy as np
@@ -232,24 +234,25 @@ def clipped_coverage(X: ArrayLike, Y: ArrayLike, *, k: int = 5) -> float:
 
 
 def p_precision(X: ArrayLike, Y: ArrayLike, *, k: int = 4, a: float = 1.2) -> float:
-    """The mean over fakes of 1 − Π min(d/R, 1) over the reals, with one radius R for all.
+    """Compute the mean over generated images of 1 − Π min(d/R, 1) over the real images.
 
-    R is ``a`` times the mean distance of a real to its k-th nearest other. Park & Kim (2023),
+    The radius R is ``a`` times the mean distance of a real image to its k-th nearest neighbor. Park
+    & Kim (2023),
     arXiv 2309.01590.
 
     Args:
         X: Real features, shape ``(n, D)``.
-        Y: Fake features, shape ``(m, D)``.
-        k: Which neighbour's distance is averaged; 1 ≤ k < n.
-        a: Times the mean distance: the radius; > 0.
+        Y: Generated features, shape ``(m, D)``.
+        k: Number of the neighbor whose distance is averaged; 1 ≤ k < n.
+        a: Factor of the mean distance; > 0.
 
     Returns:
         In [0, 1]; higher is better.
 
     Raises:
         InputError: When the shapes are wrong.
-        ComputationError: When a value is not finite, there are no more than k reals, or each has
-            k copies of itself among them.
+        ComputationError: When a value is not finite, there are no more than k real images, or each
+            has k copies of itself among them.
         UsageError: When k is not a whole number ≥ 1, or a is not > 0.
 
     >>> import numpy as np
@@ -261,24 +264,25 @@ def p_precision(X: ArrayLike, Y: ArrayLike, *, k: int = 4, a: float = 1.2) -> fl
 
 
 def p_recall(X: ArrayLike, Y: ArrayLike, *, k: int = 4, a: float = 1.2) -> float:
-    """The mean over reals of 1 − Π min(d/R, 1) over the fakes, with one radius R for all.
+    """Compute the mean over real images of 1 − Π min(d/R, 1) over the generated images.
 
-    R is ``a`` times the mean distance of a fake to its k-th nearest other. Park & Kim (2023),
+    The radius R is ``a`` times the mean distance of a generated image to its k-th nearest neighbor.
+    Park & Kim (2023),
     arXiv 2309.01590.
 
     Args:
         X: Real features, shape ``(n, D)``.
-        Y: Fake features, shape ``(m, D)``.
-        k: Which neighbour's distance is averaged; 1 ≤ k < m.
-        a: Times the mean distance: the radius; > 0.
+        Y: Generated features, shape ``(m, D)``.
+        k: Number of the neighbor whose distance is averaged; 1 ≤ k < m.
+        a: Factor of the mean distance; > 0.
 
     Returns:
         In [0, 1]; higher is better.
 
     Raises:
         InputError: When the shapes are wrong.
-        ComputationError: When a value is not finite, there are no more than k fakes, or each has
-            k copies of itself among them.
+        ComputationError: When a value is not finite, there are no more than k generated images, or
+            each has k copies of itself among them.
         UsageError: When k is not a whole number ≥ 1, or a is not > 0.
 
     >>> import numpy as np
@@ -290,12 +294,12 @@ def p_recall(X: ArrayLike, Y: ArrayLike, *, k: int = 4, a: float = 1.2) -> float
 
 
 def prdc(X: ArrayLike, Y: ArrayLike, *, k: int | None = None) -> dict[str, float]:
-    """Precision, recall, density and coverage from one pass.
+    """Compute precision, recall, density and coverage in one pass.
 
     Args:
         X: Real features, shape ``(n, D)``.
-        Y: Fake features, shape ``(m, D)``.
-        k: One for all four; ``None``: 3 for precision and recall, 5 for density and coverage.
+        Y: Generated features, shape ``(m, D)``.
+        k: Neighbor number of all four; ``None``: 3 for precision and recall, 5 for the others.
 
     Returns:
         The values under the keys ``precision``, ``recall``, ``density`` and ``coverage``.
@@ -325,29 +329,29 @@ def manifold_estimates(
     error_bar: bool = True,
     arguments: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Estimate]:
-    """Any of the metrics here, from one pass over the distances, with error bars.
+    """Compute any of these metrics in one pass over the distances, with error bars.
 
-    The error bars come from half-samples (:mod:`gan_metrics.metrics.estimate`) of some 2000 of
-    each side. Against redrawing Gaussians in 8 to 32 dimensions: 0.83 to 1.26 of the true standard
-    deviation for n and m from 300 to 1000, and 1.07 to 1.40 at n = m = 5000, where the draws are
-    from 2000; 0.4 to 1.5 where a value is clipped or within two standard deviations of a bound.
+    The error bars come from half-samples (:mod:`gan_metrics.metrics.estimate`) of about 2000 images
+    per set. Compared with redrawing Gaussians in 8 to 32 dimensions, they are 0.83 to 1.26 of the
+    true standard deviation for n and m from 300 to 1000, and 1.07 to 1.40 at n = m = 5000, where
+    2000 are used; 0.4 to 1.5 if a value is clipped or within two standard deviations of a bound.
 
     Args:
         X: Real features, shape ``(n, D)``.
-        Y: Fake features, shape ``(m, D)``.
-        names: Of :data:`MANIFOLD_METRICS`.
-        seed: Of the half-samples, on which no value depends, and of what ``most`` draws.
+        Y: Generated features, shape ``(m, D)``.
+        names: Names in :data:`MANIFOLD_METRICS`.
+        seed: Seed of the half-samples, which affect no value, and of the draw for ``most``.
         error_bar: Whether to draw half-samples. Their arithmetic is always exact.
-        arguments: For each name what is not the default: ``k``; ``a`` where there is one; for the
-            first four ``most``, as many of both sides, at most so many, drawn at random, and
-            ``most_real``, at most so many reals, the first ones; for the first two ``strict`` and
-            ``arithmetic`` as in :func:`precision`.
+        arguments: Arguments by metric that differ from the defaults: ``k``; ``a`` if the metric has
+            it; for the first four ``most``, equally many images of both sets, at most this number,
+            drawn at random, and ``most_real``, at most this number of real images, the first ones;
+            for the first two ``strict`` and ``arithmetic`` as in :func:`precision`.
 
     Returns:
-        An estimate for each name; its details hold k, what is not the default and, where a part of
-        the images was asked for, both numbers as ``images``. Warnings: ``at-the-edge`` when all
-        draws are alike, so that the standard error of 0 says nothing about what was never drawn;
-        ``too-few-for-error-bar`` when a half-sample would not have more than k images.
+        Estimates by name. Their details have k, other arguments and, if only a part of the images
+        was used, both numbers as ``images``. Warnings: ``at-the-edge`` if all draws are equal, so
+        that the standard error of 0 is not meaningful; ``too-few-for-error-bar`` if half-samples
+        would not have more than k images.
 
     Raises:
         InputError: When the shapes are wrong.
@@ -358,7 +362,7 @@ def manifold_estimates(
     plans = [ManifoldRequest.of(name, given.get(name, {})) for name in dict.fromkeys(names)]
     for name in given:
         if name not in {plan.name for plan in plans}:
-            raise UsageError(f"arguments for {name!r}, which is not among the metrics asked for")
+            raise UsageError(f"arguments for {name!r}, which is not among the requested metrics")
     if not plans:
         return {}
     X, Y = as_pair(X, Y)
@@ -372,11 +376,11 @@ def manifold_estimates(
 def _estimates(
     plans: list[ManifoldRequest], X: AnyArray, Y: AnyArray, seed: int, *, error_bar: bool
 ) -> dict[str, Estimate]:
-    """The metrics of plans that are for the same images."""
+    """Compute the metrics of requests for the same images."""
     for plan in plans:
         plan.check(len(X), len(Y))
     if is_tensor(X) and X.device.type == "cpu":
-        # NumPy shares the memory, and is several times faster at comparing and counting.
+        # NumPy shares the memory, and compares and counts several times faster.
         X, Y = (host(z.float() if z.itemsize < 4 else z) for z in (X, Y))
     values = {
         p.name: share_inside(X, Y, p.k, p.arithmetic, real_balls=p.real, strict=bool(p.strict))

@@ -1,10 +1,11 @@
-"""What is asked of the balls around images, the metrics made of the answers, and their error bars.
+"""Queries about balls around images, the metrics computed from the counts, and their error bars.
 
-A :class:`Plan` is one metric with its arguments. It turns the radii of its side into a query,
-and the counts that answer it into a value. The same plan serves the whole sets and half-samples.
+A :class:`ManifoldRequest` is one metric with its arguments. It converts radii to a query, and the
+resulting counts to a value. The same request is used for the whole sets and for half-samples.
 
-The error bars come from half-samples (:mod:`gan_metrics.metrics.estimate`) of both sides jointly:
-with the balls held fixed, the error of a proportion is too small (0.7 of the truth at n = m).
+The error bars come from half-samples (:mod:`gan_metrics.metrics.estimate`) of both sets together:
+if the balls were fixed, the error of a proportion would be too small (0.7 of the true one at n =
+m).
 """
 
 from __future__ import annotations
@@ -59,13 +60,13 @@ MANIFOLD_METRICS = tuple(_DEFAULTS)
 """The names of the metrics."""
 
 _PAIRS = 2000
-"""Half-samples are drawn from so many of each side, or from as many pairs of another shape."""
+"""Images per set for half-samples, or the square root of the number of pairs."""
 
 _TINY = float(np.finfo(np.float32).tiny)
-"""Instead of a squared radius of zero, which a half-sample may have."""
+"""Replacement of a squared radius of zero in a half-sample."""
 
 _LEAST, _MOST = 200, 8000
-"""Half-samples are drawn from at least and at most so many of a side."""
+"""Least and greatest number of images per set for half-samples."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,12 @@ class ManifoldRequest:
 
     Attributes:
         name: One of :data:`MANIFOLD_METRICS`.
-        k: Which neighbour gives the radius.
-        a: Times the mean radius, where there is one radius for all.
-        strict: Whether d < r is asked, not d ≤ r; ``None``: as the metric has it.
-        arithmetic: Of the distances that make the value; that of its error bar is exact.
-        most: As many of both sides, at most so many; ``None``: all.
-        most_real: At most so many of the reals, the first ones; ``None``: all.
+        k: Number of the neighbor that gives the radius.
+        a: Factor of the mean radius, if there is one radius for all.
+        strict: Whether the comparison is d < r instead of d ≤ r; ``None``: the metric's default.
+        arithmetic: Arithmetic of the distances of the value; error bars use exact arithmetic.
+        most: Equally many images of both sets, at most this number; ``None``: all.
+        most_real: At most this number of real images, the first ones; ``None``: all.
     """
 
     name: str
@@ -92,17 +93,17 @@ class ManifoldRequest:
 
     @classmethod
     def of(cls, name: str, arguments: Mapping[str, Any]) -> ManifoldRequest:
-        """The metric with what is not the default.
+        """Return the metric with some arguments.
 
         Raises:
-            UsageError: When the name or an argument is unknown, or an argument is out of range.
+            UsageError: If the name or an argument is unknown, or an argument is out of range.
         """
         if name not in _DEFAULTS:
             raise unknown_name("manifold metric", name, _DEFAULTS)
         for key in arguments:
             if key not in _DEFAULTS[name]:
                 takes = " and ".join(_DEFAULTS[name])
-                raise UsageError(f"{name} has no argument {key!r}; it takes {takes}")
+                raise UsageError(f"{name} has no argument {key!r}; its arguments are {takes}")
         wanted = {**_DEFAULTS[name], **arguments}
         checks = METRICS[name].arguments
         plan = cls(name, **{key: checks[key](f"{key} of {name}", wanted[key]) for key in wanted})
@@ -113,7 +114,7 @@ class ManifoldRequest:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What it was called with: k, a where there is one, and what is not the default."""
+        """Return the arguments: k, a if the metric has it, and those that are not the default."""
         known = {key: getattr(self, key) for key in _DEFAULTS[self.name]}
         return {k: v for k, v in known.items() if k in "ka" or v != _DEFAULTS[self.name][k]}
 
@@ -124,20 +125,20 @@ class ManifoldRequest:
 
     @property
     def real(self) -> bool:
-        """Whether the balls are those of the reals."""
+        """Whether the balls are around real images."""
         return self.name not in {"recall", "p_recall"}
 
     @property
     def key(self) -> Hashable:
-        """Equal for plans that ask for the same query."""
+        """A key that is equal for requests with the same query."""
         strict = self.strict or self.name in {"density", "coverage", "clipped_coverage"}
         return self.real, self.k, "strict" if strict else self.name, self.a
 
     def check(self, n: int, m: int) -> None:
-        """See that there are images enough.
+        """Check that there are enough images.
 
         Raises:
-            ComputationError: Naming the side, the number and k.
+            ComputationError: If not; the message has the set, the number and k.
         """
         side, count = ("real", n) if self.real else ("fake", m)
         least = self.k + 1
@@ -145,25 +146,25 @@ class ManifoldRequest:
             side, count, least = "fake", m, self.k
         if count < least:
             raise ComputationError(
-                f"{self.name} with k={self.k} needs at least {least} {side} images, and there "
-                f"{'is 1' if count == 1 else f'are {count}'}; give more images or a smaller k"
+                f"{self.name} with k={self.k} needs at least {least} {side} images, but there "
+                f"{'is 1' if count == 1 else f'are {count}'}; use more images or a smaller k"
             )
 
     def check_radius(self, squared: Floats) -> None:
-        """See that one radius for all is not zero.
+        """Check that a common radius is not zero.
 
         Raises:
-            ComputationError: Naming the side and k.
+            ComputationError: If it is; the message has the set and k.
         """
         if self.a is not None and not squared.any():
             side = "real" if self.real else "fake"
             raise ComputationError(
-                f"{self.name}: each {side} image has {self.k} copies of itself or more, so there "
-                "is no radius; remove the duplicates"
+                f"{self.name}: each {side} image has at least {self.k} copies of itself, so the "
+                "radius is zero; remove the duplicates"
             )
 
     def query(self, squared: Floats) -> BallQuery:
-        """What is to be counted, from the squared radii of its side."""
+        """Return the query for squared radii."""
         if self.a is not None:
             radius = max((self.a * float(np.sqrt(squared).mean())) ** 2, _TINY)
             return BallQuery(np.full(len(squared), radius), strict=True, soft=True)
@@ -172,12 +173,12 @@ class ManifoldRequest:
         return BallQuery(squared, strict=self.strict or self.name not in {"precision", "recall"})
 
     def value(self, query: BallQuery, counts: BallCounts, neighbors: Neighbors) -> float:
-        """The metric from what was counted.
+        """Compute the metric from counts.
 
         Args:
-            query: What was counted.
+            query: The query.
             counts: The counts.
-            neighbors: Of the balls' side.
+            neighbors: Neighbors within the set of the balls.
         """
         n, m = len(counts.per_ball), len(counts.per_point)
         if self.a is not None:
@@ -200,14 +201,15 @@ class ManifoldRequest:
 def part_of(
     X: AnyArray, Y: AnyArray, most: int | None, most_real: int | None, seed: int
 ) -> tuple[AnyArray, AnyArray]:
-    """The images that are asked about.
+    """Select the images to use.
 
     Args:
         X: Real features, ``(n, D)``.
-        Y: Fake features, ``(m, D)``.
-        most: As many of both sides, at most so many, drawn without replacement; ``None``: all.
-        most_real: Of the reals the first so many, before that; ``None``: all.
-        seed: Of the draw.
+        Y: Generated features, ``(m, D)``.
+        most: Equally many images of both sets, at most this number, drawn without replacement;
+            ``None``: all.
+        most_real: The first real images, at most this number, before that; ``None``: all.
+        seed: Seed of the draw.
     """
     sides: list[AnyArray] = [X[:most_real], Y]
     size = None if most is None else min(most, *map(len, sides))
@@ -219,12 +221,12 @@ def part_of(
 
 
 def values_of(plans: Sequence[ManifoldRequest], x: Points, y: Points) -> dict[str, float]:
-    """The metrics, by name.
+    """Compute the metrics, by name.
 
     Args:
-        plans: Which; checked against the sizes.
-        x: The reals.
-        y: The fakes.
+        plans: The requests; checked against the sizes.
+        x: The real images.
+        y: The generated images.
     """
     neighbors = {}
     for real, points in ((True, x), (False, y)):
@@ -255,10 +257,10 @@ class Draws:
     """The metrics on half-samples.
 
     Attributes:
-        values: By name; nothing where a half has too few images.
-        shape: How many of the reals and of the fakes the halves were drawn from.
-        share: The share of the images that these are, of the side of which it is larger.
-        seed: Of the draws.
+        values: Values by name; missing if a half has too few images.
+        shape: Numbers of real and generated images from which halves were drawn.
+        share: These numbers as a share of all images, for the set with the larger share.
+        seed: Seed of the draws.
     """
 
     values: Mapping[str, Floats]
@@ -267,9 +269,9 @@ class Draws:
     seed: int
 
     def estimate(self, plan: ManifoldRequest, value: float) -> Estimate:
-        """A value with its error bar."""
+        """Return a value with its error bar."""
         if plan.name not in self.values:
-            why = f"half of the images are too few for k={plan.k}: there is no error bar"
+            why = f"half of the images are too few for k={plan.k}, so there is no error bar"
             return Estimate(
                 value, details=plan.arguments, warnings=(("too-few-for-error-bar", why),)
             )
@@ -278,8 +280,8 @@ class Draws:
         warnings: tuple[tuple[str, str], ...] = ()
         if error == 0:
             why = (
-                f"{plan.name} is {draws[0]:g} on every half-sample: the error bar cannot see what "
-                "was never drawn"
+                f"{plan.name} is {draws[0]:g} on every half-sample, so its error bar of 0 is not "
+                "meaningful"
             )
             warnings = (("at-the-edge", why),)
         details = {**plan.arguments, "drawn_from": list(self.shape)}
@@ -297,13 +299,13 @@ class Draws:
 def half_sample_draws(
     plans: Sequence[ManifoldRequest], x: Points, y: Points, *, seed: int = 0
 ) -> Draws:
-    """The metrics on half-samples of some of the images.
+    """Compute the metrics on half-samples of some of the images.
 
     Args:
-        plans: Which.
-        x: The reals.
-        y: The fakes.
-        seed: Of the draws. The order in which reals are drawn depends on it and their number only.
+        plans: The requests.
+        x: The real images.
+        y: The generated images.
+        seed: Seed of the draws. The order of real images depends only on it and their number.
     """
     share = min(1.0, _PAIRS / math.sqrt(len(x) * len(y)))
     some = []
@@ -326,7 +328,7 @@ def half_sample_draws(
 
 
 class _Halves:
-    """Distances in float32, computed once, from which the metrics on any half are read."""
+    """Distances in float32, computed once, from which the metrics of any half are read."""
 
     def __init__(self, plans: Sequence[ManifoldRequest], x: Points, y: Points) -> None:
         self.plans = plans
@@ -337,7 +339,7 @@ class _Halves:
         for real, points in ((True, x), (False, y)):
             ks = [plan.k for plan in plans if plan.real == real]
             if ks:
-                # Of so many, half as many are expected in a half; fewer than k never are.
+                # On average half of these are in a half; never fewer than k.
                 wanted = min(4 * max(ks) + 30, len(points) - 1)
                 self.sides[real] = max(ks), nearest_others(points, wanted, double=False)
 
@@ -349,7 +351,7 @@ class _Halves:
         questions = _queries(self.plans, neighbors)
         squared = self.squared[rows][:, columns]
         counts = {
-            key: _tally(squared if key[0] else squared.T, query) for key, query in questions.items()
+            key: _count(squared if key[0] else squared.T, query) for key, query in questions.items()
         }
         return {
             plan.name: plan.value(questions[plan.key], counts[plan.key], neighbors[plan.real])
@@ -367,8 +369,8 @@ def _queries(
     return questions
 
 
-def _tally(squared: Array, query: BallQuery) -> BallCounts:
-    """The answer, from all squared distances of the balls (rows) to the points."""
+def _count(squared: Array, query: BallQuery) -> BallCounts:
+    """Return counts from all squared distances of the balls (rows) to the points."""
     limits = query.squared.astype(np.float32)[:, None]
     if query.soft:
         with np.errstate(divide="ignore"):
@@ -382,7 +384,7 @@ def _tally(squared: Array, query: BallQuery) -> BallCounts:
 
 
 def _nearest_in_half(found: Neighbors, half: Indices, k: int) -> Neighbors:
-    """The k nearest others within a half, from the nearest in the whole."""
+    """Return the k nearest neighbors within a half, from the nearest in the whole set."""
     place = np.full(len(found.whom), -1)
     place[half] = np.arange(len(half))
     index = place[found.whom[half]]
@@ -390,7 +392,7 @@ def _nearest_in_half(found: Neighbors, half: Indices, k: int) -> Neighbors:
     rank = np.cumsum(there, axis=1)
     there &= rank <= k
     missing = rank[:, -1] < k
-    if missing.any():  # once in a million draws: let the farthest stand in for those not kept
+    if missing.any():  # one in a million draws: use the farthest kept one
         there[missing] = False
         there[missing, -k:] = True
     squared = found.squared[half][there].reshape(-1, k)

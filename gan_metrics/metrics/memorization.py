@@ -1,21 +1,22 @@
 """Does the generator copy? MIFID, and the three-sample test of copying.
 
-MIFID divides the Fréchet distance by how far the fakes stay from the training images::
+MIFID divides the Fréchet distance by how far the generated images stay from the training images::
 
-    MIFID = FID / (M + 1e-14),   M = mean over fakes of min over reals of 1 − |cos(x, y)|
+    MIFID = FID / (M + 1e-14),   M = mean over generated y of min over real x of 1 − |cos(x, y)|
                                  M = 1 unless M < τ;   MIFID = 0 where FID ≤ 1e-8
 
 Bai et al. (2021), arXiv 2106.03062; the Kaggle competition *Generative Dog Images* (2019).
 
-C_T asks whether fakes lie nearer to the training images than held-out images do. In each of some
-cells of the feature space, with L(·) the distance to the nearest training image of the cell, U
-counts the pairs of a fake and a held-out image with L(fake) > L(held out), and z is U in units of
-its standard deviation if both had one distribution::
+C_T asks whether generated images lie nearer to the training images than held-out images do. In each
+of some cells of the feature space, with L(·) the distance to the nearest training image of the
+cell, U counts the pairs of a generated image and a held-out image with L(fake) > L(held out), and z
+is U in units of its standard deviation if both had one distribution::
 
-    z = (U − (n m / 2 − 1/2)) / √(n m (n + m + 1) / 12)      n held-out images, m fakes in the cell
+    z = (U − (n m / 2 − 1/2)) / √(n m (n + m + 1) / 12)
 
-C_T is the mean of z over the cells, weighted by the share of held-out images in each; cells with a
-share of fakes of τ or less are left out. Meehan, Chaudhuri & Dasgupta (2020), arXiv 2004.05675.
+with n held-out and m generated images in the cell. C_T is the mean of z over the cells, weighted by
+the share of held-out images in each; cells with a share of generated images of τ or less are left
+out. Meehan, Chaudhuri & Dasgupta (2020), arXiv 2004.05675.
 """
 
 from __future__ import annotations
@@ -42,19 +43,19 @@ _EPSILON = 1e-14
 _NO_DISTANCE = 1e-8
 _ROWS = 2048
 _ENOUGH = 20
-"""Fakes that a cell must have more of, to be looked at."""
+"""Generated images that a cell must have more of, to be looked at."""
 
 
 def mifid(X: ArrayLike, Y: ArrayLike, *, tau: float = 0.1) -> float:
-    """The Fréchet distance over the memorisation distance.
+    """The Fréchet distance over the memorization distance.
 
     Bai et al. (2021), arXiv 2106.03062. Images whose features are all zero have no direction and
-    take no part in the memorisation distance.
+    take no part in the memorization distance.
 
     Args:
         X: Real (training) features, shape ``(n, D)``.
-        Y: Fake features, shape ``(m, D)``.
-        tau: The memorisation distance counts where it is below this; else it is 1.
+        Y: Generated features, shape ``(m, D)``.
+        tau: The memorization distance counts where it is below this; else it is 1.
 
     Returns:
         ≥ 0; the distance itself for a generator that does not copy, and more for one that does.
@@ -83,12 +84,13 @@ def mifid_estimate(
 ) -> Estimate:
     """:func:`mifid` as an estimate.
 
-    Its error bar is made of the influences of the images on the Fréchet distance, and of the fakes
-    on the memorisation distance; where the reals' part in that is not small, it is too narrow.
+    Its error bar is made of the influences of the images on the Fréchet distance, and of the
+    generated images on the memorization distance; where the real images' part in that is not small,
+    it is too narrow.
 
     Args:
         X: Real (training) features, shape ``(n, D)``.
-        Y: Fake features, shape ``(m, D)``.
+        Y: Generated features, shape ``(m, D)``.
         seed: Not used: nothing is drawn.
         error_bar: Whether the error bar is wanted.
         moments: Of both, if they are at hand.
@@ -125,14 +127,16 @@ def mifid_estimate(
 
 
 def nearest_cosines(X: ArrayLike, Y: ArrayLike) -> Floats:
-    """For each fake the least 1 − |cos| to the reals; images without a direction are left out.
+    """For each generated image the least 1 − |cos| to the real images; images without a direction
+    are left out.
 
     Args:
         X: Real features, shape ``(n, D)``, of NumPy.
-        Y: Fake features, shape ``(m, D)``, of NumPy.
+        Y: Generated features, shape ``(m, D)``, of NumPy.
 
     Returns:
-        Shape ``(m',)``, in [0, 1]; m' ≤ m fakes have a direction. Empty when no real has one.
+        Shape ``(m',)``, in [0, 1]; m' ≤ m generated images have a direction. Empty when no real
+        image has one.
     """
     reals, fakes = _directions(X), _directions(Y)
     if not len(reals) or not len(fakes):
@@ -171,13 +175,14 @@ def ct(
     cells: int = 3,
     seed: int = 0,
 ) -> float:
-    """C_T, the test of copying: far below 0, the fakes are nearer to the training images.
+    """C_T, the test of copying: far below 0, the generated images are nearer to the training
+    images.
 
     Meehan, Chaudhuri & Dasgupta (2020), arXiv 2004.05675.
 
     Args:
         X: Features of the training images, shape ``(n, D)``.
-        Y: Fake features, shape ``(m, D)``.
+        Y: Generated features, shape ``(m, D)``.
         held_out: Features of real images that were not trained on, shape ``(l, D)``.
         components: Features are reduced to so many principal components of the training images,
             where they have more.
@@ -185,13 +190,13 @@ def ct(
         seed: Of the partition.
 
     Returns:
-        A z-score: about 0 where fakes are as near to the training images as held-out ones are,
-        ≪ 0 for a generator that copies, ≫ 0 for one whose images lie elsewhere.
+        A z-score: about 0 where generated images are as near to the training images as held-out
+        ones are, ≪ 0 for a generator that copies, ≫ 0 for one whose images lie elsewhere.
 
     Raises:
         InputError: When the shapes are wrong.
         ComputationError: When a value is not finite, a cell has no training or no held-out image,
-            or no cell has more than 20 fakes.
+            or no cell has more than 20 generated images.
         UsageError: When an argument is out of its range.
     """
     options = {"components": components, "cells": cells, "seed": seed}
@@ -210,13 +215,13 @@ def ct_estimate(
 ) -> Estimate:
     """:func:`ct` as an estimate.
 
-    Its error bar is for redraws of fakes and held-out images with the training images fixed, by
-    the variance of U from the places of each image among those of the other set (DeLong et al.
-    1988).
+    Its error bar is for redraws of generated images and held-out images with the training images
+    fixed, by the variance of U from the places of each image among those of the other set (DeLong
+    et al. 1988).
 
     Args:
         X: Features of the training images, shape ``(n, D)``.
-        Y: Fake features, shape ``(m, D)``.
+        Y: Generated features, shape ``(m, D)``.
         held_out: Features of held-out images, shape ``(l, D)``.
         seed: Of the partition.
         error_bar: Whether the error bar is wanted.
@@ -224,8 +229,8 @@ def ct_estimate(
         cells: See :func:`ct`.
 
     Returns:
-        The value; details are ``cells``, their z-scores (null where a cell has too few fakes), and
-        ``share_held_out``, the share of held-out images in each.
+        The value; details are ``cells``, their z-scores (null where a cell has too few generated
+        images), and ``share_held_out``, the share of held-out images in each.
 
     Raises:
         GanMetricsError: As for :func:`ct`.
@@ -314,15 +319,15 @@ def _partition(train: AnyArray, fake: AnyArray, test: AnyArray, cells: int, seed
 
 
 def _z_score(train: AnyArray, fake: AnyArray, test: AnyArray) -> tuple[float, Floats, Floats]:
-    """The z-score of a cell, and what each fake and each held-out image adds to it, about 0."""
+    """The z-score of a cell, and the contribution of each generated and each held-out image."""
     from scipy.stats import rankdata
 
     x, y, t = points_of(train, fake, test)
     mine, theirs = nearest_in(y, x).squared[:, 0], nearest_in(t, x).squared[:, 0]
     m, n = len(mine), len(theirs)
     ranks = rankdata(np.concatenate([mine, theirs]))
-    above = ranks[:m] - rankdata(mine)  # held-out images that are nearer than each fake
-    below = m - (ranks[m:] - rankdata(theirs))  # fakes that are farther than each held-out image
+    above = ranks[:m] - rankdata(mine)  # held-out images that are nearer than each generated image
+    below = m - (ranks[m:] - rankdata(theirs))  # generated images farther than each held-out one
     spread = math.sqrt(n * m * (n + m + 1) / 12)
     score = (float(above.sum()) - (n * m / 2 - 0.5)) / spread
     return score, (above - above.mean()) / spread, (below - below.mean()) / spread

@@ -73,7 +73,7 @@ def kid(
 
     Args:
         X: Real features, ``(n, D)``.
-        Y: Fake features, ``(m, D)``.
+        Y: Generated features, ``(m, D)``.
         subsets: How many subsets.
         subset_size: Images of either side in a subset, drawn without replacement; at most
             min(n, m) are taken, and :func:`kid_estimate` says so. ``None``: min(n, m).
@@ -138,7 +138,7 @@ def kid_estimate(
 
     Args:
         X: Real features, ``(n, D)``.
-        Y: Fake features, ``(m, D)``.
+        Y: Generated features, ``(m, D)``.
         subsets: See :func:`kid`.
         subset_size: See :func:`kid`.
         degree: See :func:`kid`.
@@ -224,7 +224,7 @@ def kernel_distance(
 
     Args:
         X: Real features, ``(n, D)``.
-        Y: Fake features, ``(m, D)``.
+        Y: Generated features, ``(m, D)``.
         degree: Of the kernel (γ xᵀy + c)^degree.
         gamma: γ > 0; ``None``: 1/D.
         coef0: c.
@@ -262,7 +262,7 @@ def kernel_distance_estimate(
 
     Args:
         X: Real features, ``(n, D)``.
-        Y: Fake features, ``(m, D)``.
+        Y: Generated features, ``(m, D)``.
         degree: See :func:`kernel_distance`.
         gamma: See :func:`kernel_distance`.
         coef0: See :func:`kernel_distance`.
@@ -293,8 +293,8 @@ def cmmd(X: ArrayLike, Y: ArrayLike, *, sigma: float = 10.0, scale: float = 1000
 
     Args:
         X: Real features, ``(n, D)``; the paper's are CLIP embeddings.
-        Y: Fake features, ``(m, D)``.
-        sigma: σ > 0 of exp(−|x − y|²/2σ²), in lengths of a normalised row.
+        Y: Generated features, ``(m, D)``.
+        sigma: σ > 0 of exp(−|x − y|²/2σ²), in lengths of a normalized row.
         scale: What the MMD² is multiplied by, > 0.
 
     Returns:
@@ -329,7 +329,7 @@ def cmmd_estimate(
 
     Args:
         X: Real features, ``(n, D)``.
-        Y: Fake features, ``(m, D)``.
+        Y: Generated features, ``(m, D)``.
         sigma: See :func:`cmmd`.
         scale: See :func:`cmmd`.
         seed: Not used; nothing here is random.
@@ -366,7 +366,7 @@ def cmmd_estimate(
 def _draw(
     rng: np.random.Generator, n: int, m: int, size: int, *, fakes_first: bool
 ) -> tuple[Rows, ...]:
-    """One subset: its rows of the reals and of the fakes."""
+    """One subset: its rows of the real images and of the generated images."""
     sizes = (m, n) if fakes_first else (n, m)
     drawn = [np.sort(rng.choice(count, size, replace=False)) for count in sizes]
     return tuple(drawn[::-1] if fakes_first else drawn)

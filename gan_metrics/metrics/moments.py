@@ -46,7 +46,7 @@ class Moments:
     def from_features(cls, features: npt.ArrayLike | torch.Tensor) -> Moments:
         """Moments of an array, in blocks, so that memory does not grow with n.
 
-        Each block is centred on its own mean in float64 before its products are summed; blocks
+        Each block is centered on its own mean in float64 before its products are summed; blocks
         are joined by :meth:`merge`. A large offset therefore costs no digits. A tensor is
         treated on the device where it lies.
 

@@ -1,16 +1,16 @@
-"""What can be said of a single image: where it lies among the images of the other set.
+"""Scores of single images relative to the other set.
 
-Around each real image x lies a ball; its radius r_k(x) is the distance to the k-th nearest other
-real. With a fake image y::
+Each real image x has a ball with radius r_k(x), the distance to its k-th nearest other real image.
+For a generated image y::
 
-    realism(y)    = max r_k(x) / |x − y|   over the reals whose radius is at most the median
-    rarity(y)     = min r_k(x)             over the reals whose ball holds y, |x − y| < r_k(x)
-    authentic(y)  : |y − x*| > |x* − x'|   x* the real nearest to y, x' the real nearest to x*
+    realism(y)    = max r_k(x) / |x − y|   over real images with at most the median radius
+    rarity(y)     = min r_k(x)             over real images whose ball contains y, |x − y| < r_k(x)
+    authentic(y)  : |y − x*| > |x* − x'|   x*: real image nearest to y, x': real nearest to x*
 
 Kynkäänniemi et al. (2019), arXiv 1904.06991, section 5: realism. Han et al. (2023), arXiv
 2206.08549: rarity. Alaa et al. (2022), arXiv 2102.08921: authenticity.
 
-Every distance that decides is one by differences in float64.
+Every distance that decides is computed by differences in float64.
 """
 
 from __future__ import annotations
@@ -53,38 +53,39 @@ __all__ = [
 
 
 _NEAR, _NEAREST, _RARELY = 0.8, 0.5, 1e-3
-"""Below such a closeness an image is a near copy: the share of reals that lie as close to another
-one is the last of these, but it is never above the first or below the second."""
+"""Closeness below which an image is a near copy: the quantile of the real images in the last value,
+limited to between the second and the first value."""
 
 _SURE = 0.01
-"""Copying is told of where chance alone would make as many near copies less often than this."""
+"""Significance level of the warning about near copies."""
 
 _COVERAGE_K = 5
-"""Which neighbour gives the radius of the balls that fakes must reach, as for coverage."""
+"""Number of the neighbor that gives the radius for coverage of real images."""
 
 _SPARE = 4
-"""CountInBalls kept for each fake, of which the best is found by differences."""
+"""Balls kept for each generated image; the best one is found by differences."""
 
 _MOST = 2000
-"""Half-samples are drawn from at most so many of each side."""
+"""Largest number of images per set for half-samples."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pointwise:
-    """Of each image by itself.
+    """Scores of single images.
 
     Attributes:
-        realism: Of each fake; see :func:`realism`.
-        rarity: Of each fake; see :func:`rarity`.
-        nearest: Place of the real that is nearest to each fake.
+        realism: For each generated image; see :func:`realism`.
+        rarity: For each generated image; see :func:`rarity`.
+        nearest: Number of the real image nearest to each generated image.
         distance: Its distance.
-        authentic: Of each fake; see :func:`authentic`.
-        closeness: Of each fake, its distance to the nearest real over the distance of that one to
-            its own nearest: above 1 for an authentic fake, near 0 for a copy.
-        own_closeness: The same of each real among the others.
-        reach: Of each real, the distance of the nearest fake over the radius of the real's ball:
-            a real with a reach of 1 or more is covered by no fake (Naeem et al. 2020).
-        nearest_fake: Place of that fake.
+        authentic: For each generated image; see :func:`authentic`.
+        closeness: For each generated image, its distance to the nearest real image divided by that
+            image's distance to its own nearest neighbor: above 1 for an authentic image, near 0 for
+            a copy.
+        own_closeness: The closeness of each real image among the other real images.
+        reach: For each real image, the distance of the nearest generated image divided by the
+            radius of its ball: not covered if 1 or more (Naeem et al. 2020).
+        nearest_fake: Number of that generated image.
     """
 
     realism: Floats
@@ -98,11 +99,11 @@ class Pointwise:
     nearest_fake: Indices
 
     def near_copies(self, below: float | None = None) -> Indices:
-        """The fakes with a :attr:`closeness` below a limit, closest first.
+        """Return the generated images with a :attr:`closeness` below a limit, closest first.
 
         Args:
-            below: The limit; ``None``: what one in a thousand reals falls below among the others,
-                but between 0.5 and 0.8.
+            below: The limit; ``None``: the quantile of one in a thousand real images among the
+                others, limited to 0.5 to 0.8.
         """
         limit = _limit(self.own_closeness) if below is None else below
         found = np.flatnonzero(self.closeness < limit)
@@ -110,27 +111,27 @@ class Pointwise:
 
     @property
     def near_twins(self) -> int:
-        """How many reals lie as near to another real as :meth:`near_copies` asks of a fake."""
+        """Return how many real images are as close to another one as :meth:`near_copies` needs."""
         return int((self.own_closeness < _limit(self.own_closeness)).sum())
 
 
 def realism(X: ArrayLike, Y: ArrayLike, *, k: int = 3) -> Floats:
-    """How realistic each fake is: max of r_k(x) / |x − y| over the reals with the smaller balls.
+    """Return the realism of each image: max of r_k(x) / |x − y| over real images with small balls.
 
     Kynkäänniemi et al. (2019), arXiv 1904.06991, section 5. Balls with a radius above the median
-    are left out, so that outliers among the reals lend nobody realism.
+    are ignored, so that outliers among the real images do not increase realism.
 
     Args:
         X: Real features, shape ``(n, D)``.
-        Y: Fake features, shape ``(m, D)``.
-        k: Which neighbour gives the radius; 1 ≤ k < n.
+        Y: Generated features, shape ``(m, D)``.
+        k: Number of the neighbor that gives the radius; 1 ≤ k < n.
 
     Returns:
-        Shape ``(m,)``, ≥ 0; 1 and more: inside a ball; infinite: a copy of a real.
+        Shape ``(m,)``, ≥ 0; 1 and more: inside a ball; infinite: a copy of a real image.
 
     Raises:
         InputError: When the shapes are wrong.
-        ComputationError: When a value is not finite, or there are no more than k reals.
+        ComputationError: When a value is not finite, or there are no more than k real images.
         UsageError: When k is not a whole number ≥ 1.
 
     >>> import numpy as np
@@ -143,21 +144,21 @@ def realism(X: ArrayLike, Y: ArrayLike, *, k: int = 3) -> Floats:
 
 
 def rarity(X: ArrayLike, Y: ArrayLike, *, k: int = 3) -> Floats:
-    """How rare each fake is: the radius of the smallest real ball that holds it, |x − y| < r_k(x).
+    """Return the rarity of each image: the radius of the smallest real ball around it.
 
     Han et al. (2023), arXiv 2206.08549.
 
     Args:
         X: Real features, shape ``(n, D)``.
-        Y: Fake features, shape ``(m, D)``.
-        k: Which neighbour gives the radius; 1 ≤ k < n.
+        Y: Generated features, shape ``(m, D)``.
+        k: Number of the neighbor that gives the radius; 1 ≤ k < n.
 
     Returns:
-        Shape ``(m,)``, in units of the features; NaN for a fake outside every ball.
+        Shape ``(m,)``, in units of the features; NaN outside of all balls, |x − y| ≥ r_k(x).
 
     Raises:
         InputError: When the shapes are wrong.
-        ComputationError: When a value is not finite, or there are no more than k reals.
+        ComputationError: When a value is not finite, or there are no more than k real images.
         UsageError: When k is not a whole number ≥ 1.
 
     >>> import numpy as np
@@ -170,14 +171,14 @@ def rarity(X: ArrayLike, Y: ArrayLike, *, k: int = 3) -> Floats:
 
 
 def nearest_real(X: ArrayLike, Y: ArrayLike) -> tuple[Indices, Floats]:
-    """The real image that is nearest to each fake.
+    """Return the real image nearest to each generated image.
 
     Args:
         X: Real features, shape ``(n, D)``.
-        Y: Fake features, shape ``(m, D)``.
+        Y: Generated features, shape ``(m, D)``.
 
     Returns:
-        Which, and its distance, both ``(m,)``; of equally near ones the first.
+        Its number and its distance, both ``(m,)``; of equally near ones the first.
 
     Raises:
         InputError: When the shapes are wrong.
@@ -193,20 +194,20 @@ def nearest_real(X: ArrayLike, Y: ArrayLike) -> tuple[Indices, Floats]:
 
 
 def nearest_reals(X: ArrayLike, Y: ArrayLike, *, k: int = 5) -> tuple[Indices, Floats]:
-    """The real images that are nearest to each fake.
+    """Return the real images nearest to each generated image.
 
     Args:
         X: Real features, shape ``(n, D)``.
-        Y: Fake features, shape ``(m, D)``.
-        k: How many, at most n.
+        Y: Generated features, shape ``(m, D)``.
+        k: Number of real images, at most n.
 
     Returns:
-        Which, and their distances, both ``(m, k)``, the nearest first; equally near ones in the
-        order of the reals.
+        Their numbers and distances, both ``(m, k)``, nearest first; equally near ones in the order
+        of the real images.
 
     Raises:
         InputError: When the shapes are wrong.
-        ComputationError: When a value is not finite, or there are fewer than k reals.
+        ComputationError: When a value is not finite, or there are fewer than k real images.
         UsageError: When k is not a whole number ≥ 1.
 
     >>> import numpy as np
@@ -216,19 +217,19 @@ def nearest_reals(X: ArrayLike, Y: ArrayLike, *, k: int = 5) -> tuple[Indices, F
     """
     x, y = points_of(*as_pair(X, Y))
     if whole_number("k", k, least=1) > len(x):
-        raise ComputationError(f"{len(x)} real images have no {_ordinal(k)} nearest one")
+        raise ComputationError(f"{len(x)} real images do not have a {_ordinal(k)} nearest one")
     found = nearest_in(y, x, k)
     return found.whom, np.sqrt(found.squared) / x.scale
 
 
 def authentic(X: ArrayLike, Y: ArrayLike) -> Flags:
-    """Whether each fake is farther from its nearest real than that real from its own nearest.
+    """Return whether each image is farther from its nearest real image than that from its own.
 
-    Alaa et al. (2022), arXiv 2102.08921. A generator that copies makes fakes that are not.
+    Alaa et al. (2022), arXiv 2102.08921. Copies are not authentic.
 
     Args:
         X: Real features, shape ``(n, D)``, n ≥ 2.
-        Y: Fake features, shape ``(m, D)``.
+        Y: Generated features, shape ``(m, D)``.
 
     Returns:
         Shape ``(m,)``.
@@ -247,18 +248,18 @@ def authentic(X: ArrayLike, Y: ArrayLike) -> Flags:
 
 
 def authpct(X: ArrayLike, Y: ArrayLike) -> float:
-    """The percentage of fakes that are :func:`authentic`.
+    """Compute the percentage of generated images that are :func:`authentic`.
 
     Alaa et al. (2022), arXiv 2102.08921.
 
     Args:
         X: Real features, shape ``(n, D)``, n ≥ 2.
-        Y: Fake features, shape ``(m, D)``.
+        Y: Generated features, shape ``(m, D)``.
 
     Returns:
-        In [0, 100]; less where the generator copies. What fakes of the reals' own distribution get
-        depends on the dimension: Gaussians, 1000 of each, got 37 with D = 2, 70 with 16, 85 with
-        256. Compare with held-out images in the place of the fakes.
+        In [0, 100]; lower if the generator copies. The value for equal distributions depends on the
+        dimension: Gaussians, 1000 images per set, have 37 with D = 2, 70 with D = 16, 85 with
+        D = 256. Compare it with held-out images instead of generated ones.
 
     Raises:
         InputError: When the shapes are wrong.
@@ -272,16 +273,16 @@ def authpct(X: ArrayLike, Y: ArrayLike) -> float:
 
 
 def pointwise(X: ArrayLike, Y: ArrayLike, *, k: int = 3) -> Pointwise:
-    """All of it, of each image.
+    """Return all scores of each image.
 
     Args:
         X: Real features, shape ``(n, D)``.
-        Y: Fake features, shape ``(m, D)``.
-        k: Which neighbour gives the radius of realism and rarity; 1 ≤ k < n.
+        Y: Generated features, shape ``(m, D)``.
+        k: Number of the neighbor that gives the radius of realism and rarity; 1 ≤ k < n.
 
     Raises:
         InputError: When the shapes are wrong.
-        ComputationError: When a value is not finite, or there are no more than k reals.
+        ComputationError: When a value is not finite, or there are no more than k real images.
         UsageError: When k is not a whole number ≥ 1.
     """
     x, y = _points(X, Y, k)
@@ -312,29 +313,29 @@ def pointwise_estimates(
     error_bar: bool = True,
     arguments: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Estimate]:
-    """Single values that stand for those of all fakes.
+    """Compute summary values of the scores of all generated images.
 
     Args:
         X: Real features, shape ``(n, D)``.
-        Y: Fake features, shape ``(m, D)``.
-        names: ``"realism"``: the median over the fakes, which no copy makes infinite;
-            ``"rarity"``: the mean over those inside a ball; ``"authpct"``: 100 times the share of
-            authentic ones.
-        seed: Of the half-samples.
-        error_bar: Whether to draw half-samples, of at most 2000 of each side.
-        arguments: For realism and rarity ``k``.
+        Y: Generated features, shape ``(m, D)``.
+        names: ``"realism"``: the median over the generated images, which no copy makes infinite;
+            ``"rarity"``: the mean over the images inside a ball; ``"authpct"``: the percentage of
+            authentic images.
+        seed: Seed of the half-samples.
+        error_bar: Whether to draw half-samples, of at most 2000 images per set.
+        arguments: ``k`` for realism and rarity.
 
     Returns:
-        An estimate for each name. Details are ``k``; of realism ``realistic``, the share of fakes
-        with 1 or more; of rarity ``outside``, the share of fakes in no ball; of authpct
-        ``near_copies``, as :meth:`Pointwise.near_copies` has them, and how many reals lie as close
-        to another one, ``near_copies_among_reals``.
-        Warning ``near-copies`` where chance alone makes as many less than once in 100.
+        Estimates by name. Details are ``k``; for realism ``realistic``, the share of images with 1
+        or more; for rarity ``outside``, the share of images outside of all balls; for authpct
+        ``near_copies``, as in :meth:`Pointwise.near_copies`, and ``near_copies_among_reals``, how
+        many real images are as close to another one.
+        Warning ``near-copies`` if chance alone makes as many in less than 1 % of cases.
 
     Raises:
         InputError: When the shapes are wrong.
-        ComputationError: When a value is not finite, there are no more than k reals, or, for
-            rarity, no fake lies in a ball.
+        ComputationError: When a value is not finite, there are no more than k real images, or, for
+            rarity, no generated image lies in a ball.
         UsageError: When k is not a whole number ≥ 1.
     """
     given = arguments or {}
@@ -351,14 +352,14 @@ def pointwise_estimates(
             bare = Estimate(_summary(name, scores), details=details)
         if np.isnan(bare.value):
             raise ComputationError(
-                f"{name}: none of {len(y)} fakes lies in a real ball (k={k}), so there is no value"
+                f"{name}: none of the {len(y)} generated images is in a real ball (k={k})"
             )
         found[name] = _with_draws(bare, draws.get(name), len(x), seed)
     return found
 
 
 def _authpct(x: Points, y: Points) -> Estimate:
-    """The percentage, and whether there are more near copies than chance makes."""
+    """Return the percentage, and whether there are more near copies than by chance."""
     second = min(2, len(x) - 1)
     others, near = nearest_others(x, second, ranks=sorted({1, second})), nearest_in(y, x)
     own = others.squared[near.whom[:, 0], 0]
@@ -371,9 +372,9 @@ def _authpct(x: Points, y: Points) -> Estimate:
         warnings = (
             (
                 "near-copies",
-                f"{copies} of {len(y)} fakes lie at less than {limit:.2g} times the distance to "
-                f"their nearest real that this one has to its own; of {len(x)} reals {of_own} do: "
-                "the generator copies",
+                f"the generator copies: {copies} of {len(y)} generated images are at less than "
+                f"{limit:.2g} times the distance from their nearest real image to its own nearest "
+                f"neighbor, compared with {of_own} of {len(x)} real images",
             ),
         )
     value = 100.0 * float(_authentic(near.squared[:, 0], own).mean())
@@ -382,27 +383,27 @@ def _authpct(x: Points, y: Points) -> Estimate:
 
 
 def _points(X: AnyArray, Y: AnyArray, *ks: int) -> tuple[Points, Points]:
-    """Both sets, once there are reals enough."""
+    """Prepare both sets, after checking that there are enough real images."""
     k = max(whole_number("k", k, least=1) for k in ks)
     X, Y = as_pair(X, Y)
     if len(X) <= k:
         count = "is 1" if len(X) == 1 else f"are {len(X)}"
         raise ComputationError(
-            f"the {_ordinal(k)} nearest other real image is asked for, which needs at least "
-            f"{k + 1} real images, and there {count}; give more images or a smaller k"
+            f"the {_ordinal(k)} nearest other real image needs at least {k + 1} real images, but "
+            f"there {count}; use more images or a smaller k"
         )
     x, y = points_of(X, Y)
     return x, y
 
 
 def _ordinal(k: int) -> str:
-    """Of a whole number, in English."""
+    """Return an English ordinal number."""
     ending = "th" if k % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(k % 10, "th")
     return f"{k}{ending}"
 
 
 def _own_closeness(others: Neighbors) -> Floats:
-    """Each real's closeness to the nearest other one, as if it were no part of the set."""
+    """Return each real image's closeness to the nearest other one, as if it were generated."""
     index = np.arange(len(others.whom))
     nearest = others.whom[:, 0]
     second = min(1, others.squared.shape[1] - 1)
@@ -412,13 +413,13 @@ def _own_closeness(others: Neighbors) -> Floats:
 
 
 def copies_by_chance(near: int, of: int, own_near: int, of_own: int) -> float:
-    """How often chance alone makes so many near copies, one-sided (Fisher's exact test).
+    """Return the one-sided p-value of the number of near copies (Fisher's exact test).
 
     Args:
-        near: Near copies among the fakes.
-        of: Fakes.
-        own_near: Reals that would be near copies of other reals.
-        of_own: Reals.
+        near: Number of near copies among the generated images.
+        of: Number of generated images.
+        own_near: Number of real images that would be near copies of other real images.
+        of_own: Number of real images.
     """
     from scipy.stats import hypergeom
 
@@ -426,7 +427,7 @@ def copies_by_chance(near: int, of: int, own_near: int, of_own: int) -> float:
 
 
 def _limit(own_closeness: Floats) -> float:
-    """Below which closeness an image is a near copy."""
+    """Return the closeness below which an image is a near copy."""
     low = float(np.quantile(own_closeness, _RARELY, method="lower"))
     return min(max(low, _NEAREST), _NEAR)
 
@@ -436,13 +437,13 @@ def _authentic(squared: Floats, own: Floats) -> Flags:
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:
-    """√(above / below); 0 where both are 0."""
+    """Return √(above / below); 0 if both are 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(above == 0, 0.0, np.sqrt(above / below))
 
 
 class _Ratios:
-    """Consumer: for each column the rows with the greatest limit over squared distance."""
+    """Consumer that finds, for each column, the rows with the largest limit / squared distance."""
 
     def __init__(self, limits: Floats, m: int) -> None:
         self.limits = limits
@@ -464,7 +465,7 @@ class _Ratios:
 
 
 class _Smallest:
-    """Consumer: for each column the least squared radius of the rows whose ball holds it."""
+    """Consumer that finds, for each column, the smallest squared radius of a ball around it."""
 
     def __init__(self, limits: Floats, m: int) -> None:
         self.limits = limits
@@ -485,7 +486,7 @@ def _realism(x: Points, y: Points, squared: Floats) -> Floats:
     exact = by_differences(x, y, whom, places)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.sqrt(squared[whom] / exact)
-    # A fake upon a real whose ball has no radius lies in it, but lends it none.
+    # A generated image equal to a real one with radius zero is inside, but has no realism from it.
     ratios = np.where(exact == 0, np.where(squared[whom] > 0, np.inf, 1.0), ratios)
     return np.asarray(ratios.reshape(-1, _SPARE).max(axis=1))
 
@@ -503,7 +504,7 @@ _SCORES: Mapping[str, Callable[[Points, Points, Floats], Floats]] = {
 
 
 def _summary(name: str, scores: Floats) -> float:
-    """Of all fakes; NaN where there is none to speak of."""
+    """Return the summary value of all images; NaN if none counts."""
     if name == "realism":
         return float(np.median(scores))
     inside = scores[~np.isnan(scores)]
@@ -519,7 +520,7 @@ def _share(name: str, scores: Floats) -> dict[str, float]:
 def _half_sample_draws(
     ks: Mapping[str, int], x: Points, y: Points, seed: int
 ) -> dict[str, tuple[Floats, float]]:
-    """Each name's values on half-samples of some images, and what their variance is scaled by."""
+    """Return the values on half-samples of some images, and the scale of their variance."""
     some = []
     for points, stream in ((x, 2), (y, 3)):
         order = np.random.default_rng([seed, stream]).permutation(len(points))
@@ -547,7 +548,7 @@ def _unit(name: str, x: Points) -> float:
 
 
 def _of_half(name: str, squared: npt.NDArray[np.float32], radii: npt.NDArray[np.float32]) -> float:
-    """A value from all squared distances of reals (rows) to fakes and the reals' squared radii."""
+    """Compute a value from all squared distances of real (rows) and generated images."""
     if name == "authpct":
         nearest = squared.argmin(axis=0)
         own = radii[nearest]
@@ -563,7 +564,7 @@ def _of_half(name: str, squared: npt.NDArray[np.float32], radii: npt.NDArray[np.
 
 
 def _with_draws(bare: Estimate, drawn: tuple[Floats, float] | None, n: int, seed: int) -> Estimate:
-    """An estimate with its error bar, if half-samples give one."""
+    """Return an estimate with its error bar, if half-samples have one."""
     if drawn is None or np.isnan(drawn[0]).any():
         return bare
     draws, scale = drawn

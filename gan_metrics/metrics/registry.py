@@ -1,8 +1,8 @@
-"""The metrics: names to entries, and the computation of several in one feature space.
+"""The registry of metrics, and the computation of several metrics in one feature space.
 
-A metric that is new is a function in this package, an entry in ``metrics/entries/``, a name in the
-table below, and a paragraph in ``docs/metrics.md``. Entries that name the same function are
-computed by one call of it, and share its work.
+A new metric is a function in this package, an entry in ``metrics/entries/``, a name in the table
+below, and a paragraph in ``docs/metrics.md``. Entries with the same function are computed by one
+call of it and share its work.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = [
 PIXEL_INPUTS = PIXEL_INPUTS
 
 ALL = "all"
-"""In place of names: every metric that can be computed from what was given."""
+"""Instead of names: every metric that the inputs allow."""
 
 _ENTRIES = "gan_metrics.metrics.entries"
 
@@ -83,7 +83,7 @@ REGISTRY: Registry[Metric] = Registry(
 """The metrics, in the order of the listing."""
 
 METRICS: Mapping[str, Metric] = REGISTRY.view
-"""Name to entry."""
+"""Entries by name."""
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
@@ -97,8 +97,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "lpips": f"{_ENTRIES}.image_metrics:LPIPS_COMMAND",
     },
 )
-"""Commands of metrics and families to where their :class:`~gan_metrics.metrics.entry.Command` is,
-in the order of the help."""
+"""Location of the :class:`~gan_metrics.metrics.entry.Command` of each metric and family, in the
+order of the help."""
 
 FAMILIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -109,14 +109,14 @@ FAMILIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "memorization": ("authpct", "ct", "mifid", "fld"),
     }
 )
-"""Names that stand for several metrics."""
+"""Families: names that mean several metrics."""
 
 
 def add_metric(entry: Metric, origin: Origin) -> None:
     """Add the metric of a plug-in.
 
     Raises:
-        UsageError: When its name is taken, also by a family or as the other name of a metric.
+        UsageError: If its name is in use, also by a family or as a metric's other name.
     """
     taken = [*FAMILIES, ALL, *_aliases(REGISTRY.registered())]
     if entry.name_in_other_spaces and entry.name_in_other_spaces in (
@@ -128,8 +128,8 @@ def add_metric(entry: Metric, origin: Origin) -> None:
 
 
 def entry_of(name: str) -> Metric | None:
-    """The entry of a metric, by its name or by its name in other feature spaces; else ``None``."""
-    if name in REGISTRY.registered():  # asked first: a name of another space loads no plug-ins
+    """Return a metric's entry, by its name or its name in other feature spaces; else ``None``."""
+    if name in REGISTRY.registered():  # first, because other names load plug-ins
         return REGISTRY[name]
     known = _aliases(REGISTRY.registered()).get(name)
     if known is None and name not in REGISTRY:
@@ -138,7 +138,7 @@ def entry_of(name: str) -> Metric | None:
 
 
 def _aliases(names: Iterable[str]) -> dict[str, str]:
-    """Names in other feature spaces to names."""
+    """Return the names of metrics by their name in other feature spaces."""
     return {
         REGISTRY[name].name_in_other_spaces: name
         for name in names
@@ -150,7 +150,7 @@ class Sample(Protocol):
     """One set of images in one feature space.
 
     Attributes:
-        array: ``float32``, ``n × D``; ``None`` where only the moments are known.
+        array: ``float32``, ``n × D``; ``None`` if only the moments are known.
     """
 
     @property
@@ -160,19 +160,19 @@ class Sample(Protocol):
 
     @property
     def moments(self) -> Moments:
-        """Their mean and covariance."""
+        """The moments of the features."""
         ...
 
 
 class Request(Mapping[str, Metric]):
-    """What was asked for: name, as it was asked for (a family: its members), to row.
+    """Requested metrics: entries by name, as requested (a family: its members).
 
     Args:
-        rows: The rows by name.
-        named: Those of the names that were not asked for by ``"all"`` alone.
+        rows: The entries by name.
+        named: Names that were requested explicitly, not by ``"all"``.
 
     Attributes:
-        named: The same.
+        named: Names that were requested explicitly, not by ``"all"``.
     """
 
     def __init__(self, rows: Mapping[str, Metric], named: Iterable[str]) -> None:
@@ -190,20 +190,20 @@ class Request(Mapping[str, Metric]):
 
 
 def expand(names: str | Iterable[str]) -> Request:
-    """The rows that some names stand for.
+    """Return the entries of requested names.
 
     Args:
-        names: Names of metrics or families, or ``"all"``; one text with commas, or several.
+        names: Names of metrics or families, or ``"all"``; comma-separated text, or several names.
 
     Raises:
-        UsageError: For an unknown name, naming the nearest, or for none at all.
+        UsageError: For an unknown name (with the nearest names), or without any name.
     """
     if not isinstance(names, Iterable) or isinstance(names, bytes):
         raise UsageError(f"metrics must be names of metrics, such as ['fid', 'kid'], not {names!r}")
     given = names.split(",") if isinstance(names, str) else list(names)
     asked = [str(name).strip().lower() for name in given if str(name).strip()]
     if not asked:
-        raise UsageError(f"no metric is named; there are {', '.join([*METRICS, *FAMILIES])}, all")
+        raise UsageError(f"no metric is named; known are {', '.join([*METRICS, *FAMILIES])}, all")
     rows: dict[str, Metric] = {}
     named: set[str] = set()
     for name in asked:
@@ -235,16 +235,16 @@ def compute(
     """Compute metrics of two sets in one feature space, each function called once.
 
     Args:
-        rows: The metrics; all of one need.
-        real: The real images; may be ``None`` for metrics of one set.
-        fake: The fake images.
-        seed: Of every random choice.
-        error_bar: Whether error bars are wanted.
-        arguments: Name of a metric to its keyword arguments.
-        held_out: Real images that were not trained on, for metrics that take them.
+        rows: The metrics; all need the same kind of features.
+        real: The real images; ``None`` for metrics of the generated images only.
+        fake: The generated images.
+        seed: Seed of all random numbers.
+        error_bar: Whether to compute error bars.
+        arguments: Keyword arguments by metric.
+        held_out: Held-out real images, for metrics that need them.
 
     Returns:
-        Name to estimate, or to the error for which there is none.
+        Estimates by name, or the error of a metric that failed.
     """
     sets = {"real": real, "fake": fake, "held_out": held_out}
     calls: dict[str | Callable[..., Any], list[Metric]] = {}
@@ -259,18 +259,18 @@ def compute(
 def check_arguments(
     arguments: Mapping[str, Mapping[str, Any]] | None,
 ) -> dict[str, dict[str, Any]]:
-    """Refuse arguments that no metric takes, or of which the value cannot be, before any work.
+    """Refuse unknown arguments and invalid values before any work.
 
     Returns:
-        Name of the metric's row to its arguments.
+        Arguments by the name of the metric's entry.
 
     Raises:
-        UsageError: Naming the metric and what it takes.
+        UsageError: For an unknown metric or argument, or an invalid value.
     """
     settled: dict[str, dict[str, Any]] = {}
     if not isinstance(arguments, Mapping | None):
         raise UsageError(
-            "arguments must be a mapping from metric to its arguments, such as "
+            "arguments must be a mapping of metrics to their arguments, such as "
             f"{{'precision': {{'k': 5}}}}, not {arguments!r}"
         )
     for name, given in (arguments or {}).items():
@@ -286,7 +286,7 @@ def check_arguments(
                 near = difflib.get_close_matches(argument, takes, n=1)
                 hint = f" Did you mean {near[0]}?" if near else ""
                 known = ", ".join(takes) or "none"
-                raise UsageError(f"{name} takes no argument {argument!r}; it takes {known}.{hint}")
+                raise UsageError(f"{name} has no argument {argument!r}; it has {known}.{hint}")
         for row in rows:
             mine = {key: value for key, value in given.items() if key in row.arguments}
             for argument, value in mine.items():
@@ -302,7 +302,7 @@ def _attempt(
     error_bar: bool,
     arguments: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Estimate | GanMetricsError]:
-    """What a function gives; if it cannot give all of its metrics, each of them by itself."""
+    """Call a function; if it fails for several metrics, call it for each of them."""
     try:
         return _call(rows, given, seed, error_bar, arguments)
     except GanMetricsError as error:
@@ -354,14 +354,14 @@ def _call(
 
 
 def _as_estimate(value: Any) -> Estimate | GanMetricsError:  # noqa: ANN401
-    """What a metric's function returned, also if that was a plain number."""
+    """Return the result of a metric's function, also a plain number, as an estimate."""
     from gan_metrics.metrics.estimate import Estimate
 
     return value if isinstance(value, Estimate | GanMetricsError) else Estimate(float(value))
 
 
 def bandwidth_of(real: Sample, seed: int) -> float | None:
-    """The bandwidth of a set, the same for every generator that is held against it."""
+    """Return the bandwidth of a set, used for all generators that are compared with it."""
     from gan_metrics.metrics.diversity import bandwidth
 
     return None if real.array is None else bandwidth(real.array, seed=seed) or None

@@ -7,7 +7,7 @@ directions θ this compares sets of any dimension (Rabin, Peyré, Delon & Bernot
 barycenter and its application to texture mixing*)::
 
     SWD  = mean over θ of W₂²(θ·X, θ·Y)
-    MIND = 3 D · SWD of as many fake images as real ones     (arXiv 2605.06797)
+    MIND = 3 D · SWD of as many generated images as real ones     (arXiv 2605.06797)
 
 The factor 3 D puts MIND near the scale of the Fréchet distance: a shift by a vector μ adds |μ|² to
 the latter, |μ|²/D to SWD and 3 |μ|² to MIND. Both are positive for two samples of one distribution
@@ -16,15 +16,16 @@ and fall with their sizes, so compare values at equal sizes only.
 The derivative of W₂² with respect to the weight of an image x is the Kantorovich potential φ,
 with T the transport map along the line::
 
-    φ(t) = ∫ 2 (t − T(t)) dt,  centred;    influence of x = mean over θ of φ(θ·x)
+    φ(t) = ∫ 2 (t − T(t)) dt,  centered;    influence of x = mean over θ of φ(θ·x)
 
-T jumps at the points of the sample; φ takes the middle of both sides there, which is the
-trapezoidal rule. The influences give the error bar. It is that of a redraw of the images under the
-same directions. Another seed would give other directions: what that changes has the standard error
-``directions_error``, in the details of the estimates. For a shift of the mean it can be larger than
-the error bar. Values with one seed share their directions, so it cancels in part between them.
+T jumps at the points of the sample; φ takes the mean of the values before and after the jump there,
+which is the trapezoidal rule. The influences give the error bar. It is that of a redraw of the
+images under the same directions. Another seed would give other directions: what that changes has
+the standard error ``directions_error``, in the details of the estimates. For a shift of the mean it
+can be larger than the error bar. Values with one seed share their directions, so it cancels in part
+between them.
 
-Measured against redrawing (Gaussians of 8 and 64 dimensions, 50 to 2000 images of each side): the
+Measured against redrawing (Gaussians of 8 and 64 dimensions, 50 to 2000 images of each set): the
 standard error is within 10 % of the true one where the sets differ clearly, for n ≠ m and for a
 subset too. It is 1.4 to 1.5 times too wide for two samples of one distribution, since the first
 derivative vanishes there. The value ± 1.96 standard errors held the mean over redraws in 89 to 99 %
@@ -76,7 +77,7 @@ def swd(X: ArrayLike, Y: ArrayLike, *, directions: int = 1000, seed: int = 0) ->
 
     Args:
         X: Real features, shape ``(n, D)``, n ≥ 2.
-        Y: Fake features, shape ``(m, D)``, m ≥ 2.
+        Y: Generated features, shape ``(m, D)``, m ≥ 2.
         directions: How many directions; the value's relative error falls with their root.
         seed: Of the directions, ≥ 0.
 
@@ -99,11 +100,11 @@ def swd(X: ArrayLike, Y: ArrayLike, *, directions: int = 1000, seed: int = 0) ->
 def swd_estimate(
     X: ArrayLike, Y: ArrayLike, *, directions: int = 1000, seed: int = 0, error_bar: bool = True
 ) -> Estimate:
-    """:func:`swd` with its error bar and the influence of each image on both sides.
+    """:func:`swd` with its error bar and the influence of each image on both sets.
 
     Args:
         X: Real features, shape ``(n, D)``, n ≥ 2.
-        Y: Fake features, shape ``(m, D)``, m ≥ 2.
+        Y: Generated features, shape ``(m, D)``, m ≥ 2.
         directions: How many directions.
         seed: Of the directions, ≥ 0.
         error_bar: Whether to compute influences and the standard error.
@@ -131,7 +132,7 @@ def mind(X: ArrayLike, Y: ArrayLike, *, directions: int = 1000, seed: int = 0) -
 
     Args:
         X: Real features, shape ``(n, D)``, n ≥ 2.
-        Y: Fake features, shape ``(m, D)``, m ≥ 2.
+        Y: Generated features, shape ``(m, D)``, m ≥ 2.
         directions: How many directions; the value's relative error falls with their root.
         seed: Of the directions and of the subset, ≥ 0.
 
@@ -154,14 +155,14 @@ def mind(X: ArrayLike, Y: ArrayLike, *, directions: int = 1000, seed: int = 0) -
 def mind_estimate(
     X: ArrayLike, Y: ArrayLike, *, directions: int = 1000, seed: int = 0, error_bar: bool = True
 ) -> Estimate:
-    """:func:`mind` with its error bar and the influence of each image on both sides.
+    """:func:`mind` with its error bar and the influence of each image on both sets.
 
     An image of the larger set that was not drawn has no influence; those of the others are scaled
     up so that the standard error is that of the value from the subset.
 
     Args:
         X: Real features, shape ``(n, D)``, n ≥ 2.
-        Y: Fake features, shape ``(m, D)``, m ≥ 2.
+        Y: Generated features, shape ``(m, D)``, m ≥ 2.
         directions: How many directions.
         seed: Of the directions and of the subset, ≥ 0.
         error_bar: Whether to compute influences and the standard error.
@@ -201,9 +202,9 @@ class _Steps:
 
     Attributes:
         widths: Lengths of the intervals on which both are constant.
-        x, y: Which point of each side the intervals take.
+        x, y: Which point of each set the intervals take.
         x_below, x_above: For each step of the *fake* side, the real point just below it and just
-            above it; they differ where both sides step.
+            above it; they differ where both sets step.
         y_below, y_above: The fake points at the steps of the real side.
     """
 
@@ -295,7 +296,7 @@ def _directions(directions: int, dim: int, seed: int, size: int) -> Iterator[Flo
 
 
 def _middle(x: AnyArray, y: AnyArray) -> npt.NDArray[np.float32]:
-    """The mean of both sides, rounded; any point near it would do as the origin of both."""
+    """The mean of both sets, rounded; any point near it would do as the origin of both."""
     total = np.zeros(x.shape[1])
     for side in (x, y):
         for rows in blocks(len(side), _ROWS):
@@ -317,7 +318,7 @@ def _project(side: AnyArray, origin: AnyArray, units: AnyArray) -> AnyArray:
 def _potential(
     a: AnyArray, b: AnyArray, below: AnyArray, above: AnyArray, rows: AnyArray, order: AnyArray
 ) -> Floats:
-    """The sum over directions of the centred potentials of side a, at its images.
+    """The sum over directions of the centered potentials of side a, at its images.
 
     Args:
         a: Sorted projections of the side, ``(directions, n)``.

@@ -1,4 +1,4 @@
-"""Checks of the arguments of metrics, with one wording. Imports no NumPy."""
+"""Checks of the arguments of metrics, with consistent messages. Imports no NumPy."""
 
 from __future__ import annotations
 
@@ -43,48 +43,48 @@ __all__ = [
 _T = TypeVar("_T")
 
 MAX_DEGREE = 100
-"""Of a polynomial kernel; beyond it nothing is left but the greatest product."""
+"""Largest degree of a polynomial kernel; above it only the largest product matters."""
 
 MIN_FEATURES, MAX_FEATURES = 10, 5000
-"""Random frequencies: fewer say nothing, and more need a matrix of gigabytes."""
+"""Number of random frequencies: fewer are useless, more need a matrix of gigabytes."""
 
 ARITHMETICS = ("exact", "float16", "float16-squared")
-"""Of distances; see :mod:`gan_metrics.metrics.neighbors.float16_distances`."""
+"""Arithmetic of distances; see :mod:`gan_metrics.metrics.neighbors.float16_distances`."""
 
 DEALS = ("even", "chunk")
-"""Ways to deal images into splits; see :mod:`gan_metrics.metrics.class_predictions`."""
+"""How images are divided into splits; see :mod:`gan_metrics.metrics.class_predictions`."""
 
 DIVISORS = ("n-1", "n")
-"""Of a covariance."""
+"""Divisors of a covariance."""
 
 NETS = ("alex", "vgg", "squeeze")
 """Kinds of LPIPS."""
 
 SPACES, SAMPLINGS, PATHS = ("z", "w"), ("full", "end"), ("lerp", "slerp", "slerp_unit")
-"""Of a path length: where its paths lie, at which place of them, and what they are."""
+"""Arguments of a path length: its space, the position on a path, and the interpolation."""
 
 _LARGEST = 1e100
 _SMALLEST_ORDER = 1e-6
 
 
 def positive(name: str, value: object) -> float:
-    """A finite number above 0, whose square is one too.
+    """Check a finite number above 0 with a finite square.
 
     Raises:
-        UsageError: Saying what was given.
+        UsageError: If it is not; the message shows the value.
     """
     if not _is_number(value) or not 0 < float(value) < math.inf:
         raise UsageError(f"{name} must be a finite number > 0, not {value!r}")
     if not 1 / _LARGEST <= float(value) <= _LARGEST:
-        raise UsageError(f"{name} must lie in {1 / _LARGEST:g} … {_LARGEST:g}, not {value!r}")
+        raise UsageError(f"{name} must be in {1 / _LARGEST:g} … {_LARGEST:g}, not {value!r}")
     return float(value)
 
 
 def percentage(name: str, value: object) -> float:
-    """A percentage from 0 to below 50, which can be left out at both ends.
+    """Check a percentage from 0 to below 50 that is left out at both ends.
 
     Raises:
-        UsageError: Saying what was given.
+        UsageError: If it is not; the message shows the value.
     """
     if not _is_number(value) or not 0 <= float(value) < 50:
         raise UsageError(f"{name} must be a number from 0 to below 50, not {value!r}")
@@ -92,10 +92,10 @@ def percentage(name: str, value: object) -> float:
 
 
 def order(name: str, value: object) -> float:
-    """A number above 0, infinity included.
+    """Check a number above 0; infinity is allowed.
 
     Raises:
-        UsageError: Saying what was given.
+        UsageError: If it is not; the message shows the value.
     """
     if not _is_number(value) or not float(value) > 0:
         raise UsageError(f"the order {name} must be > 0 (infinity is allowed), not {value!r}")
@@ -105,10 +105,10 @@ def order(name: str, value: object) -> float:
 
 
 def number(name: str, value: object) -> float:
-    """A finite number.
+    """Check a finite number.
 
     Raises:
-        UsageError: Saying what was given.
+        UsageError: If it is not; the message shows the value.
     """
     if not _is_number(value) or not math.isfinite(float(value)):
         raise UsageError(f"{name} must be a finite number, not {value!r}")
@@ -116,10 +116,10 @@ def number(name: str, value: object) -> float:
 
 
 def flag(name: str, value: object) -> bool:
-    """True or false.
+    """Check a truth value.
 
     Raises:
-        UsageError: Saying what was given.
+        UsageError: If it is not; the message shows the value.
     """
     import numpy as np
 
@@ -129,8 +129,8 @@ def flag(name: str, value: object) -> bool:
 
 
 def one_of(*names: str) -> Callable[[str, Any], str]:
-    """What refuses all but some names, with a :class:`~gan_metrics.errors.UsageError`."""
-    return functools.partial(_check_name, names)  # which can be pickled
+    """Return a check that accepts only some names."""
+    return functools.partial(_check_name, names)  # picklable, unlike a closure
 
 
 def _check_name(names: tuple[str, ...], name: str, value: object) -> str:
@@ -141,12 +141,12 @@ def _check_name(names: tuple[str, ...], name: str, value: object) -> str:
 
 
 def at_least(least: int, most: int | None = None) -> Callable[[str, Any], int]:
-    """A check for whole numbers of at least ``least``, and at most ``most``."""
+    """Return a check of whole numbers of at least ``least`` and at most ``most``."""
     return functools.partial(whole_number, least=least, most=most)
 
 
 def or_none(check: Callable[[str, Any], _T]) -> Callable[[str, Any], _T | None]:
-    """A check that also accepts ``None``."""
+    """Return a check that also accepts ``None``."""
     return functools.partial(_check_unless_none, check)
 
 
@@ -157,39 +157,39 @@ def _check_unless_none(check: Callable[[str, Any], _T], name: str, value: object
 def generator(
     seed: int | np.random.Generator | np.random.RandomState, draws: str = "numpy"
 ) -> np.random.Generator:
-    """What draws: made from a seed, or a NumPy generator as it was given.
+    """Return a random generator made from a seed, or a given NumPy generator.
 
     Args:
-        seed: A whole number, or a generator, with which ``draws`` has nothing to say.
-        draws: Of :data:`DRAW_NAMES`: ``"numpy"`` is ``numpy.random.default_rng(seed)``,
-            ``"numpy-legacy"`` what ``numpy.random.seed(seed)`` starts, ``"torch"`` what
-            ``torch.manual_seed(seed)`` starts on the CPU, where k of n are the first k of
+        seed: A whole number, or a generator; ``draws`` does not apply to a generator.
+        draws: One of :data:`DRAW_NAMES`: ``"numpy"`` is ``numpy.random.default_rng(seed)``,
+            ``"numpy-legacy"`` is the generator after ``numpy.random.seed(seed)``, ``"torch"`` the
+            one after ``torch.manual_seed(seed)`` on the CPU, where k of n are the first k of
             ``torch.randperm(n)``.
 
     Returns:
-        A NumPy generator; for other ``draws`` an object with its methods ``permutation(n)`` and
-        ``choice(n, size, replace=False)`` alone.
+        A NumPy generator; for other ``draws`` an object with only ``permutation(n)`` and
+        ``choice(n, size, replace=False)``.
 
     Raises:
-        UsageError: Saying what was given.
+        UsageError: If the seed or ``draws`` is invalid; the message shows the value.
     """
     make, most = _DRAWS[one_of(*_DRAWS)("draws", draws)]
     if hasattr(seed, "permutation"):
         if draws != "numpy":
             raise UsageError(
-                f"draws={draws!r} says what is made of a seed, and the seed is a generator "
-                "already: give a whole number, or leave draws out"
+                f"draws={draws!r} needs a seed, but a generator is given: give a whole number, or "
+                "omit draws"
             )
         return cast("np.random.Generator", seed)
     if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
         raise UsageError(f"seed must be a whole number ≥ 0 or a NumPy generator, not {seed!r}")
     if most is not None and int(seed) > most:
-        raise UsageError(f"seed must be ≤ {most} where draws={draws!r}, not {seed!r}")
+        raise UsageError(f"seed must be ≤ {most} with draws={draws!r}, not {seed!r}")
     return cast("np.random.Generator", make(int(seed)))
 
 
 class _Torch:
-    """torch's generator on the CPU, with the two methods of NumPy's that are used here."""
+    """torch's generator on the CPU, with the two methods of NumPy's that are used."""
 
     def __init__(self, seed: int) -> None:
         import torch
@@ -226,7 +226,7 @@ _DRAWS: Mapping[str, tuple[Callable[[int], Any], int | None]] = MappingProxyType
         "torch": (_Torch, 2**64 - 1),
     }
 )
-"""Name of a kind of random draws to what makes it from a seed, and the greatest seed it takes."""
+"""Constructors of random generators by kind, with the largest seed."""
 
 DRAW_NAMES = tuple(_DRAWS)
 """Kinds of random draws; see :func:`generator`."""

@@ -194,9 +194,6 @@ class _Images:
             key = self._keys[asked] = f"i{len(self._keys)}"
             picture = self._picture(number, name, real)
             self.details[key] = {"name": as_text(name), "picture": picture}
-                "name": as_text(name),
-                "picture": self._picture(number, name, real),
-            }
         return self._keys[asked]
 
     def uri(self, key: str) -> str:

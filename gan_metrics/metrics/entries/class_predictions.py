@@ -34,7 +34,7 @@ INCEPTION_SCORE = Metric(
 
 INCEPTION_SCORE_COMMAND = Command(
     "is",
-    """The Inception Score of FAKE: sharp class predictions, and many different ones.
+    """Compute the Inception Score of FAKE: confident class predictions, and many classes.
 
     Images are shuffled with --seed before they are split.
 
@@ -47,7 +47,7 @@ INCEPTION_SCORE_COMMAND = Command(
         Option(
             "splits",
             int,
-            "Parts that are averaged over (default: the protocol's, 10).",
+            "Number of splits to average over (default: the protocol's, 10).",
             min=1,
             metavar="N",
         ),

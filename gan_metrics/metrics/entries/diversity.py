@@ -70,7 +70,7 @@ VENDI_COMMAND = Command(
     "vendi",
     """The Vendi score of FAKE: the effective number of different images.
 
-    Between 1, where all are alike, and their number. Nothing in it asks whether they look real.
+    Between 1 (all images are alike) and their number. It does not measure whether they look real.
 
     Examples:
       gan-metrics vendi fake/
@@ -81,7 +81,7 @@ VENDI_COMMAND = Command(
         Option(
             "q",
             float,
-            "Order, above 0: small ones weigh rare images more.",
+            "Order q > 0: small values give rare images more weight.",
             default=1.0,
             show_default=True,
             always=True,

@@ -21,7 +21,7 @@ FID = Metric(
     bounds=(0.0, None),
     name_in_other_spaces="fd",
     error_bar=(
-        f"{INFLUENCE}, not for the population's; up to 1.4 times too wide where the sets are "
+        f"{INFLUENCE}, not for the whole distributions; up to 1.4 times too wide if the sets are "
         "nearly equal"
     ),
     label="FID",
@@ -34,14 +34,14 @@ FID = Metric(
 
 FD_INFINITY = Metric(
     "fd_infinity",
-    "the Fréchet distance, extrapolated to infinitely many fake images",
+    "Fréchet distance, extrapolated to infinitely many generated images",
     "gan_metrics.metrics.extrapolation:fd_infinity_estimate",
     "Chong & Forsyth 2020, arXiv 1911.07023",
     accepts_statistics="real",
     arguments={"sizes": at_least(2)},
     error_bar=(
-        "closed form, by the influence of each image and the scatter about the line; 0.8 to "
-        "1.1 times the truth"
+        "closed form, from the influence of each image and the scatter about the line; 0.8 to "
+        "1.1 times the true one"
     ),
     long_name="Fréchet distance extrapolated to infinitely many generated images (FD∞)",
     cite=("chong2020effectively",),
@@ -49,14 +49,14 @@ FD_INFINITY = Metric(
 
 SFID = Metric(
     "sfid",
-    "the Fréchet distance of spatial features, 7 × 17 × 17",
+    "Fréchet distance of spatial features, 7 × 17 × 17",
     _FUNCTION,
     "Nash et al. 2021, arXiv 2103.03841; as ADM's evaluator",
     needs="spatial",
     accepts_statistics="both",
     arguments={"directions": _DIRECTIONS, "divisor": _DIVISOR},
     bounds=(0.0, None),
-    error_bar=f"{INFLUENCE}, not for the population's",
+    error_bar=f"{INFLUENCE}, not for the whole distributions",
     label="sFID",
     long_name="spatial Fréchet Inception Distance (sFID)",
     cite=("nash2021generating",),
@@ -65,14 +65,14 @@ SFID = Metric(
 
 FD_DINOV2 = Metric(
     "fd_dinov2",
-    "the Fréchet distance of DINOv2's class tokens",
+    "Fréchet distance of DINOv2's class tokens",
     _FUNCTION,
     "Stein et al. 2023, arXiv 2306.04675",
     needs="dinov2",
     accepts_statistics="both",
     arguments={"directions": _DIRECTIONS},
     bounds=(0.0, None),
-    error_bar=f"{INFLUENCE}, not for the population's",
+    error_bar=f"{INFLUENCE}, not for the whole distributions",
     long_name="Fréchet distance in DINOv2 features (FD-DINOv2)",
     cite=("stein2023exposing",),
     states_divisor=True,
@@ -80,11 +80,11 @@ FD_DINOV2 = Metric(
 
 FID_COMMAND = Command(
     "fid",
-    """The Fréchet distance between REAL and FAKE, with its error bar.
+    """Compute the Fréchet distance between REAL and FAKE, with its error bar.
 
-    The result calls itself FID in the 2015 Inception's pool3, and FD in any other feature space.
-    The 95 % interval is for the expected value at these sample sizes, not for the population's,
-    which is lower. Near equality it is too wide, by a factor of up to 1.4.
+    The result is called FID in the 2015 Inception's pool3, and FD in any other feature space. The
+    95 % interval is for the expected value at these sample sizes; the distance between the whole
+    distributions is lower. If the sets are nearly equal it is up to 1.4 times too wide.
 
     Examples:
       gan-metrics fid real/ fake/
@@ -103,7 +103,7 @@ FID_COMMAND = Command(
         Option(
             "directions",
             int,
-            "Find so many directions that carry the distance.",
+            "Number of directions to list that contribute most to the distance.",
             default=0,
             min=0,
             max=16,

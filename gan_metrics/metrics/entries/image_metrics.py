@@ -1,4 +1,4 @@
-"""Metrics of images or of a generator, which take no features: LPIPS diversity, path length."""
+"""Metrics of images or of a generator, which use no features: LPIPS diversity, path length."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["LPIPS_COMMAND", "LPIPS_DIVERSITY", "PPL", "PPL_COMMAND"]
 
 LPIPS_DIVERSITY = Metric(
     "lpips_diversity",
-    "mean perceptual distance (LPIPS) between pairs of fakes",
+    "mean perceptual distance (LPIPS) between pairs of generated images",
     "gan_metrics.evaluation.image_metrics:lpips_diversity_of",
     "Zhu et al. 2017, arXiv 1711.11586",
     needs="images",
@@ -34,7 +34,7 @@ LPIPS_DIVERSITY = Metric(
     },
     bounds=(0.0, None),
     better="higher",
-    error_bar="closed form, for redraws of images and pairs",
+    error_bar="closed form, for redrawing images and pairs",
     long_name="mean LPIPS between pairs of images",
     cite=("zhu2017toward",),
     settings=("pairs",),
@@ -43,7 +43,7 @@ LPIPS_DIVERSITY = Metric(
 
 PPL = Metric(
     "ppl",
-    "perceptual path length: how far images move when a generator's latents do",
+    "perceptual path length: how far images move with a generator's latents",
     "gan_metrics.evaluation.image_metrics:path_length_of",
     "Karras et al. 2019, arXiv 1812.04948",
     needs="generator",
@@ -62,7 +62,7 @@ PPL = Metric(
         "seed": at_least(0),
     },
     bounds=(0.0, None),
-    error_bar="that of a trimmed mean, for redraws of the paths",
+    error_bar="standard error of a trimmed mean, for redrawing the paths",
     label="PPL",
     long_name="perceptual path length (PPL)",
     cite=("karras2019style",),
@@ -72,10 +72,10 @@ PPL = Metric(
 
 PPL_COMMAND = Command(
     "ppl",
-    """The perceptual path length of a generator: how smoothly images follow its latents.
+    """Compute the perceptual path length: how smoothly images follow a generator's latents.
 
-    By default as torch-fidelity and torchmetrics have it (z, end, straight, 64 pixels); --protocol
-    stylegan3 goes along paths in w.
+    The defaults are those of torch-fidelity and torchmetrics (space z, end, linear, 64 pixels);
+    --protocol stylegan3 uses paths in w.
 
     Examples:
       gan-metrics ppl --generator package.module:function --n-fake 10000
@@ -83,20 +83,20 @@ PPL_COMMAND = Command(
       gan-metrics ppl --generator package.module:function --protocol stylegan3
     """,
     (
-        Option("space", str, "Where paths lie.", metavar="z|w"),
+        Option("space", str, "Space of the paths.", metavar="z|w"),
         Option(
             "sampling",
             str,
-            "At any place of a path, or where it begins.",
+            "Position on the path: random (full) or its start (end).",
             metavar="full|end",
         ),
     ),
-    missing="a path length is that of a generator: give --generator, and no images",
+    missing="ppl needs a generator instead of images: give --generator",
 )
 
 LPIPS_COMMAND = Command(
     "lpips_diversity",
-    """The diversity of FAKE: the mean perceptual distance (LPIPS) between pairs of its images.
+    """Compute the diversity of FAKE: the mean perceptual distance (LPIPS) between pairs of images.
 
     It needs the extra lpips, and the weights of the network.
 
@@ -106,9 +106,9 @@ LPIPS_COMMAND = Command(
       gan-metrics lpips fake/ --within-class --resize 256
     """,
     (
-        Option("pairs", int, "Pairs that are drawn (default: 1000).", min=2, metavar="N"),
-        Option("within_class", bool, "Pairs of one class folder alone.", default=False),
-        Option("resize", int, "Bring images to a square of this size.", min=1, metavar="N"),
+        Option("pairs", int, "Number of pairs to draw (default: 1000).", min=2, metavar="N"),
+        Option("within_class", bool, "Use only pairs of the same class folder.", default=False),
+        Option("resize", int, "Resize images to a square of this size.", min=1, metavar="N"),
         Option("net", str, "Network (default: alex).", metavar="alex|vgg|squeeze"),
     ),
 )

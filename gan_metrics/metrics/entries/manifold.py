@@ -45,8 +45,8 @@ def _entry(
         bounds=(0.0, upper),
         better="higher",
         error_bar=(
-            "half-samples of both sets; measured at 0.8 to 1.4 times the truth for about as many "
-            "fakes as reals, 0.4 to 1.5 where the value is near 0 or 1"
+            "half-samples of both sets; measured at 0.8 to 1.4 times the true one for similar "
+            "numbers of images, 0.4 to 1.5 if the value is near 0 or 1"
         ),
         batched=True,
         cite=(cite,),
@@ -60,27 +60,37 @@ _RELIABLE = ("Naeem et al. 2020, arXiv 2002.09797", "naeem2020reliable", _SIZES)
 _CLIPPED = ("Salvy et al. 2025, arXiv 2507.01761", "salvy2025enhanced")
 _PARK = ("Park & Kim 2023, arXiv 2309.01590", "park2023probabilistic", _PROBABILISTIC)
 
-PRECISION = _entry("precision", "share of fakes inside a real k-NN ball", *_IMPROVED, counts=True)
-RECALL = _entry("recall", "share of reals inside a fake k-NN ball", *_IMPROVED, counts=True)
-DENSITY = _entry(
-    "density", "real k-NN balls around a fake, over k", *_RELIABLE, upper=None, counts=True
+PRECISION = _entry(
+    "precision", "share of generated images inside a real k-NN ball", *_IMPROVED, counts=True
 )
-COVERAGE = _entry("coverage", "share of real k-NN balls that hold a fake", *_RELIABLE, counts=True)
+RECALL = _entry(
+    "recall", "share of real images inside a generated k-NN ball", *_IMPROVED, counts=True
+)
+DENSITY = _entry(
+    "density",
+    "real k-NN balls around a generated image, divided by k",
+    *_RELIABLE,
+    upper=None,
+    counts=True,
+)
+COVERAGE = _entry(
+    "coverage", "share of real k-NN balls with a generated image", *_RELIABLE, counts=True
+)
 CLIPPED_DENSITY = _entry(
     "clipped_density", "density, with outliers and crowds clipped", *_CLIPPED, counts=True
 )
 CLIPPED_COVERAGE = _entry(
-    "clipped_coverage", "coverage, calibrated as the share of good fakes", *_CLIPPED
+    "clipped_coverage", "coverage, calibrated to the share of good images", *_CLIPPED
 )
-P_PRECISION = _entry("p_precision", "probability that a fake lies in a real ball", *_PARK)
-P_RECALL = _entry("p_recall", "probability that a real lies in a fake ball", *_PARK)
+P_PRECISION = _entry("p_precision", "probability that a generated image is in a real ball", *_PARK)
+P_RECALL = _entry("p_recall", "probability that a real image is in a generated ball", *_PARK)
 
 PRDC_COMMAND = Command(
     "prdc",
-    """Precision, recall, density and coverage: fidelity and diversity, each by itself.
+    """Compute precision, recall, density and coverage: fidelity and diversity separately.
 
-    Precision and density ask whether the fakes look real; recall and coverage, how much of what is
-    real they reach.
+    Precision and density measure whether generated images look real; recall and coverage measure
+    how much of the real distribution they cover.
 
     Examples:
       gan-metrics prdc real/ fake/
@@ -91,7 +101,7 @@ PRDC_COMMAND = Command(
         Option(
             "k",
             int,
-            "Neighbours (default: 3 for precision and recall, 5 for density and coverage).",
+            "Number of neighbors (default: 3 for precision and recall, 5 for density, coverage).",
             min=1,
             metavar="N",
         ),

@@ -10,12 +10,12 @@ __all__ = ["CT", "FLD", "MEMORIZATION_COMMAND", "MIFID"]
 
 CT = Metric(
     "ct",
-    "test of copying: are fakes nearer to the training images than held-out images are?",
+    "test of copying: are generated images closer to the training images than held-out ones?",
     "gan_metrics.metrics.memorization:ct_estimate",
     "Meehan et al. 2020, arXiv 2004.05675",
     arguments={"components": at_least(1), "cells": at_least(1)},
     better="zero",
-    error_bar="closed form (DeLong), for redraws of fakes and held-out images",
+    error_bar="closed form (DeLong), for redrawing generated and held-out images",
     needs_held_out=True,
     long_name="three-sample test of copying (C_T)",
     cite=("meehan2020nonparametric",),
@@ -23,12 +23,12 @@ CT = Metric(
 
 MIFID = Metric(
     "mifid",
-    "Fréchet distance over the mean distance to the most similar training image",
+    "Fréchet distance divided by the mean distance to the most similar training image",
     "gan_metrics.metrics.memorization:mifid_estimate",
     "Bai et al. 2021, arXiv 2106.03062",
     arguments={"tau": positive},
     bounds=(0.0, None),
-    error_bar=f"{INFLUENCE}; 1.1 to 1.6 times the truth",
+    error_bar=f"{INFLUENCE}; 1.1 to 1.6 times the true one",
     needs_covariance=True,
     long_name="memorization-informed Fréchet distance (MiFID)",
     cite=("bai2021training",),
@@ -36,11 +36,11 @@ MIFID = Metric(
 
 FLD = Metric(
     "fld",
-    "likelihood of held-out images by a density of the fakes, beside one of training images",
+    "likelihood of held-out images: density of generated vs. training images",
     "gan_metrics.metrics.feature_likelihood:fld_estimate",
     "Jiralerspong et al. 2023, arXiv 2302.04440",
     arguments={"most": or_none(at_least(2))},
-    error_bar="closed form, for redraws of fakes and held-out images; 1.3 times the truth",
+    error_bar="closed form, for redrawing generated and held-out images; 1.3 times the true one",
     needs_held_out=True,
     long_name="Feature Likelihood Divergence (FLD)",
     cite=("jiralerspong2023feature",),
@@ -48,10 +48,10 @@ FLD = Metric(
 
 MEMORIZATION_COMMAND = Command(
     "memorization",
-    """Whether FAKE copies REAL, its training images: AuthPct, C_T, MiFID and FLD.
+    """Test whether FAKE copies REAL, its training images: AuthPct, C_T, MiFID and FLD.
 
-    C_T and FLD need --held-out, real images that the generator was not trained on. Near copies are
-    named by evaluate --top.
+    C_T and FLD need --held-out, real images that were not used in training. evaluate --top lists
+    near copies.
 
     Examples:
       gan-metrics memorization train/ fake/ --held-out test/
@@ -59,7 +59,7 @@ MEMORIZATION_COMMAND = Command(
       gan-metrics evaluate train/ fake/ --metrics authpct,mifid --top 20
     """,
     missing=(
-        "C_T and FLD hold fakes against real images that were not trained on: give --held-out "
-        "SET; for the others alone, evaluate --metrics authpct,mifid"
+        "C_T and FLD need real images that were not used in training: give --held-out SET; or "
+        "compute the others with evaluate --metrics authpct,mifid"
     ),
 )

@@ -31,7 +31,7 @@ KID = Metric(
         "seed": at_least(0),
     },
     name_in_other_spaces="kd",
-    error_bar="closed form, the variance of the U-statistic and of the draw of subsets",
+    error_bar="closed form, from the variance of the U-statistic and of the draw of subsets",
     label="KID",
     label_in_other_spaces="KD",
     long_name="Kernel Inception Distance (KID)",
@@ -48,16 +48,16 @@ CMMD = Metric(
     needs="clip",
     arguments={"sigma": or_none(positive), "scale": positive},
     bounds=(0.0, None),
-    error_bar="closed form, the variance of the V-statistic",
+    error_bar="closed form, from the variance of the V-statistic",
     long_name="CLIP maximum mean discrepancy (CMMD)",
     cite=("jayasumana2024rethinking",),
 )
 
 KID_COMMAND = Command(
     "kid",
-    """The kernel distance between REAL and FAKE: unbiased, and fit for few images.
+    """Compute the kernel distance between REAL and FAKE: unbiased, suitable for few images.
 
-    It may be negative: an unbiased estimate of a small number is below zero now and then.
+    It can be negative, because an unbiased estimate of a small number is sometimes below zero.
 
     Examples:
       gan-metrics kid real/ fake/
@@ -68,14 +68,14 @@ KID_COMMAND = Command(
         Option(
             "subsets",
             int,
-            "Random subsets that are averaged over (default: the protocol's, 100).",
+            "Number of random subsets to average over (default: the protocol's, 100).",
             min=1,
             metavar="N",
         ),
         Option(
             "subset_size",
             int,
-            "Images in each (default: the protocol's, 1000).",
+            "Images per subset (default: the protocol's, 1000).",
             min=2,
             metavar="N",
         ),

@@ -1,4 +1,4 @@
-"""Values of single generated images, summed up: realism, rarity, authenticity."""
+"""Summaries of scores of single generated images: realism, rarity, authenticity."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from gan_metrics.metrics.validation import at_least
 __all__ = ["AUTHPCT", "RARITY", "REALISM"]
 
 _FUNCTION = "gan_metrics.metrics.per_sample:pointwise_estimates"
-_ERROR_BAR = "half-samples of both sets; 1.0 to 1.4 times the truth"
+_ERROR_BAR = "half-samples of both sets; 1.0 to 1.4 times the true one"
 
 REALISM = Metric(
     "realism",
-    "how deep a fake lies in a real k-NN ball, radius over distance; the median fake",
+    "realism: radius of a real k-NN ball divided by the distance to its center; median",
     _FUNCTION,
     "Kynkäänniemi et al. 2019, arXiv 1904.06991, section 5",
     arguments={"k": at_least(1)},
@@ -27,7 +27,7 @@ REALISM = Metric(
 
 RARITY = Metric(
     "rarity",
-    "radius of the smallest real k-NN ball around a fake; mean of the fakes inside one",
+    "radius of the smallest real k-NN ball around a generated image; mean of those inside one",
     _FUNCTION,
     "Han et al. 2023, arXiv 2206.08549",
     arguments={"k": at_least(1)},
@@ -42,7 +42,7 @@ RARITY = Metric(
 
 AUTHPCT = Metric(
     "authpct",
-    "percentage of fakes farther from their nearest real than that is from its own",
+    "percentage of images farther from their nearest real image than that from its own",
     _FUNCTION,
     "Alaa et al. 2022, arXiv 2102.08921",
     bounds=(0.0, 100.0),

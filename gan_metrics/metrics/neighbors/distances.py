@@ -1,20 +1,19 @@
-"""Nearest neighbours: squared distances between two sets, block by block, each computed once.
+"""Squared distances between two sets, block by block, each computed once.
 
-Each set lies in float32 about the common mean, with two columns more, so that one product gives a
-block of squared distances::
+Each set is stored in float32 relative to the common mean, with two additional columns, so that one
+product gives a block of squared distances::
 
     [−2x, |x|², 1] · [y, 1, |y|²] = |x|² + |y|² − 2 x·y = |x − y|²
 
-In whatever order a product of K columns is summed, its error is at most
-(2K + 8)·2⁻²⁴·(|x|² + |y|²), the rounding of the inputs included (Higham 2002, *Accuracy and
-Stability of Numerical Algorithms*, section 3.1). A comparison that this bound leaves open is made
-again: by a product in float64 where a block leaves many open, then by differences in float64. So
-every comparison comes out as by differences in float64, and on every device.
+Whatever the order of summation, the error of a product over K columns is at most
+(2K + 8)·2⁻²⁴·(|x|² + |y|²), including the rounding of the inputs (Higham 2002, *Accuracy and
+Stability of Numerical Algorithms*, section 3.1). A comparison that this bound leaves open is
+repeated: with a product in float64 if a block has many of them, then with differences in float64.
+So every comparison has the result of differences in float64, on every device.
 
-:func:`sweep` shows each block to its consumers. What they take from it are few pairs (those that
-lie within a radius) and these they keep on the host. Squared distances are in units of the pair:
-all features are multiplied by :attr:`Points.scale`, a power of two, so that float32 can hold the
-squares of any features.
+:func:`sweep` passes each block to its consumers, which keep only a few pairs (those within a
+radius) on the host. Squared distances are in scaled units: all features are multiplied by
+:attr:`Points.scale`, a power of two, so that float32 can represent their squares.
 """
 
 from __future__ import annotations
@@ -49,30 +48,30 @@ _BLOCK = 2048
 """Rows and columns of a block: 16 MiB in float32."""
 
 _ROWS = 1024
-"""Rows per step of what is done to features in float64."""
+"""Rows per step of float64 computations on features."""
 
 _MANY = 256
-"""One pair in so many: from there a product in float64 is cheaper than differences."""
+"""One open pair in this many: above it, a float64 product is cheaper than differences."""
 
 _RELATIVE = 1e-6
-"""Squared distances whose bound is a larger share of themselves are computed by differences."""
+"""Squared distances whose relative error bound is larger are computed by differences."""
 
 _AT_ONCE = 1 << 20
-"""Numbers per step where distances are computed by differences."""
+"""Values per step when distances are computed by differences."""
 
 _DUPLICATES = 1 << 16
-"""So many pairs to be computed by differences: look for equal rows first."""
+"""Number of pairs for differences above which equal rows are searched first."""
 
 Array = npt.NDArray[Any]
 
 
 class Points:
-    """A set about a centre, ready for products.
+    """A set of points relative to a center, prepared for products.
 
     Attributes:
-        points: The features as they were given, ``(n, D)``.
-        squares: Squared lengths about the centre, float64 on the host, ``(n,)``.
-        scale: The power of two that all features were multiplied by.
+        points: The original features, ``(n, D)``.
+        squares: Squared lengths relative to the center, float64 on the host, ``(n,)``.
+        scale: The power of two by which all features are multiplied.
     """
 
     def __init__(self, points: AnyArray, centre: Floats, scale: float) -> None:
@@ -93,7 +92,7 @@ class Points:
         return len(self.squares)
 
     def pick(self, rows: Indices) -> Points:
-        """Some of the points."""
+        """Return some of the points."""
         some = object.__new__(Points)
         some.centre, some.scale, some.squares = self.centre, self.scale, self.squares[rows]
         index = like(rows, self.points)
@@ -101,14 +100,14 @@ class Points:
         return some
 
     def left(self, rows: slice, *, double: bool) -> AnyArray:
-        """The left side of the product: [−2x, |x|², 1]."""
+        """Return the left factor of the product: [−2x, |x|², 1]."""
         near = self.right(rows, double=double)
         dim = near.shape[1] - 2
         parts = [near[:, :dim] * -2.0, near[:, dim + 1 :], near[:, dim : dim + 1]]
         return namespace(near).concat(parts, axis=1)
 
     def right(self, rows: slice, *, double: bool) -> AnyArray:
-        """The right side of the product, not yet transposed: [x, 1, |x|²]."""
+        """Return the right factor of the product, not transposed: [x, 1, |x|²]."""
         if not double:
             return self._near[rows]
         near = self._centred(rows)
@@ -117,7 +116,7 @@ class Points:
 
     @functools.cached_property
     def digests(self) -> Array:
-        """Equal for equal rows."""
+        """Return a digest of each row, equal for equal rows."""
         found = [
             hashlib.blake2b(row.tobytes(), digest_size=16).digest()
             for rows in blocks(len(self), _ROWS)
@@ -131,7 +130,7 @@ class Points:
 
 
 def points_of(*sets: AnyArray) -> tuple[Points, ...]:
-    """Sets about their common mean; the copies take ``n·D·4`` bytes each.
+    """Prepare sets relative to their common mean; the copies need ``n·D·4`` bytes each.
 
     Args:
         sets: Features of shape ``(n, D)``, finite, of one library and on one device.
@@ -154,9 +153,9 @@ class Pairs(NamedTuple):
     """Some pairs of a block, on the host.
 
     Attributes:
-        i: Which rows of the whole.
-        j: Which columns of the whole.
-        squared: Their squared distances, as the block has them.
+        i: Row numbers in the whole set.
+        j: Column numbers in the whole set.
+        squared: Their squared distances in the block.
     """
 
     i: Indices
@@ -170,11 +169,11 @@ class Block:
     Attributes:
         x: The points of the rows.
         y: The points of the columns.
-        rows: Which rows.
-        columns: Which columns.
-        squared: ``(rows, columns)``, on the device, within the bound of the module; infinite for a
-            point and itself.
-        mirrored: Whether the block stands for its transpose too: one set against itself.
+        rows: The rows of the block.
+        columns: The columns of the block.
+        squared: ``(rows, columns)``, on the device, within the error bound; infinite for a point
+            and itself.
+        mirrored: Whether the block also represents its transpose, within one set.
     """
 
     def __init__(
@@ -186,7 +185,7 @@ class Block:
         self._unit = rounding(x, double=self._double)
 
     def pairs(self, mask: AnyArray) -> Pairs:
-        """The pairs where a mask is true."""
+        """Return the pairs for which a mask is true."""
         xp = namespace(mask)
         flat = xp.nonzero(xp.reshape(mask, (-1,)))[0]
         squared = host(xp.reshape(self.squared, (-1,))[flat])
@@ -194,13 +193,12 @@ class Block:
         return Pairs(i + self.rows.start, j + self.columns.start, squared)
 
     def within(self, limits: Floats, *, of_rows: bool, surely: bool = False) -> AnyArray:
-        """A mask of all pairs within a squared radius, and of some that are just outside.
+        """Return a mask of all pairs within a squared radius, and some just outside.
 
         Args:
-            limits: The squared radius of each point of the whole, rows or columns.
-            of_rows: Whose they are.
-            surely: Whether to leave out all pairs that are on the edge or outside, and with them
-                some that are just inside.
+            limits: The squared radius of each point of the whole set, rows or columns.
+            of_rows: Whether the radii belong to the rows.
+            surely: Whether to exclude all pairs on the edge or outside, and some just inside.
         """
         points, span = (self.x, self.rows) if of_rows else (self.y, self.columns)
         margin = reach(self._unit, points.squares[span], limits[span])
@@ -209,17 +207,17 @@ class Block:
         return self.squared <= self.edge(limits[span] + margin, of_rows=of_rows)
 
     def edge(self, limits: Floats, *, of_rows: bool) -> AnyArray:
-        """A limit for each row, or column, of the block, ready to be compared with it."""
+        """Return a limit for each row, or column, of the block, in a comparable shape."""
         edge = like(limits.astype(np.float64 if self._double else np.float32), self.squared)
         return edge[:, None] if of_rows else edge[None, :]
 
     def decide(self, pairs: Pairs, limits: Floats, *, strict: bool) -> npt.NDArray[np.bool_]:
-        """Whether each pair lies within its squared radius, as by differences in float64.
+        """Return whether each pair is within its squared radius, as by differences in float64.
 
         Args:
             pairs: Pairs of this block.
             limits: A squared radius for each pair.
-            strict: Whether d < r is asked, not d ≤ r.
+            strict: Whether the comparison is d < r instead of d ≤ r.
         """
         i, j, squared = pairs
         slack = self._unit * (self.x.squares[i] + self.y.squares[j])
@@ -235,7 +233,7 @@ class Block:
         return inside
 
     def accurate(self, i: Indices, j: Indices) -> Floats:
-        """Squared distances of some pairs, good to 1e-6 of themselves and mostly to 1e-9."""
+        """Return squared distances of some pairs with a relative error of at most 1e-6."""
         if len(i) <= self._crowd:
             return by_differences(self.x, self.y, i, j)
         squared = self._finer(i, j)
@@ -245,7 +243,7 @@ class Block:
         return squared
 
     def all_accurate(self, *, of_rows: bool) -> Block:
-        """All squared distances in float64, as good as :meth:`accurate` makes them."""
+        """Return the block in float64, as accurate as :meth:`accurate`."""
         fine = self.finely
         points = self.x if of_rows else self.y
         poor = fine.within(fine._unit / _RELATIVE * points.squares, of_rows=of_rows)
@@ -260,7 +258,7 @@ class Block:
 
     @functools.cached_property
     def finely(self) -> Block:
-        """The same in float64, on a device that has it."""
+        """Return the block in float64, on a device that supports it."""
         squared = _product(self.x, self.y, self.rows, self.columns, double=True)
         return Block(self.x, self.y, self.rows, self.columns, squared)
 
@@ -270,12 +268,12 @@ class Block:
 
 
 class Consumer(Protocol):
-    """What :func:`sweep` shows its blocks to."""
+    """A consumer of the blocks of :func:`sweep`."""
 
     def take(self, block: Block) -> None:
-        """Look at a block, which is gone afterwards.
+        """Process a block, which is not kept.
 
-        A block that is ``mirrored`` stands for its transpose too, which is not shown.
+        A ``mirrored`` block also represents its transpose, which is not passed separately.
         """
 
 
@@ -287,16 +285,16 @@ def sweep(
     own: Indices | None = None,
     double: bool = False,
 ) -> None:
-    """Show every block of squared distances to the consumers.
+    """Pass every block of squared distances to the consumers.
 
-    With ``x is y`` only the blocks on the diagonal and above it are computed, and the distance of
-    a point to itself is infinite.
+    With ``x is y`` only the blocks on and above the diagonal are computed, and the distance of a
+    point to itself is infinite.
 
     Args:
         x: The points of the rows.
         y: The points of the columns.
-        consumers: What looks at the blocks.
-        own: Which column each row itself is, if it is one.
+        consumers: The consumers of the blocks.
+        own: The column that is the same point as each row, if there is one.
         double: Whether to compute in float64.
     """
     if x is y:
@@ -320,7 +318,7 @@ def sweep(
 
 
 class Matrix:
-    """Consumer: all squared distances in float32, on the host; for small sets."""
+    """Consumer that copies all squared distances in float32 to the host; for small sets."""
 
     def __init__(self, n: int, m: int) -> None:
         self.squared: npt.NDArray[np.float32] = np.empty((n, m), np.float32)
@@ -331,7 +329,7 @@ class Matrix:
 
 
 def by_differences(x: Points, y: Points, i: Indices, j: Indices) -> Floats:
-    """Squared distances of some pairs, by differences in float64 on the host."""
+    """Return squared distances of some pairs, by differences in float64 on the host."""
     out = np.zeros(len(i))
     left: Any = np.arange(len(i))
     if len(i) > _DUPLICATES:
@@ -345,15 +343,16 @@ def by_differences(x: Points, y: Points, i: Indices, j: Indices) -> Floats:
 
 
 def rounding(x: Points, *, double: bool) -> float:
-    """Times |x|² + |y|²: the bound of the module."""
+    """Return the factor of |x|² + |y|² in the error bound of the module."""
     columns = int(x.points.shape[1]) + 2
     return float(2 * columns + 8) * (2.0**-53 if double else 2.0**-24)
 
 
 def reach(unit: float, squares: Floats, squared: Floats) -> Floats:
-    """The bound for a point of known length at a known squared distance, the other one unknown.
+    """Return the error bound for a point of known length at a known squared distance.
 
-    If the other is at least twice as long, |x|² + |y|² ≤ 5 |x − y|²; if not, it is ≤ 5 |x|².
+    The other point's length is unknown. If it is at least twice as long, |x|² + |y|² ≤ 5 |x − y|²;
+    otherwise it is ≤ 5 |x|².
     """
     return 5.0 * unit * np.maximum(squares, squared)
 

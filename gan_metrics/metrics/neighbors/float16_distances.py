@@ -1,19 +1,19 @@
-"""Distances in float16, as two tools compute them, and who lies in whose ball by them.
+"""Distances in float16, as computed by two tools, and the resulting counts in balls.
 
-A float16 has 11 binary digits, so squared distances of about 300 come in steps of 1/4 and many are
-equal: precision and recall then depend on how they were rounded. Here fl(·) rounds to float16, the
-features u and v are rounded first, and products and sums are made in float32:
+A float16 has 11 binary digits, so squared distances of about 300 have steps of 1/4 and many are
+equal: precision and recall then depend on the rounding. Below, fl(·) rounds to float16; the
+features u and v are rounded first, and products and sums are computed in float32:
 
 ``"float16-squared"``
-    ADM's evaluator (TensorFlow): ``max(fl(fl(|u|² − fl(2 u·v)) + |v|²), 0)``, u of the reals and v
-    of the fakes. Where a block of 10,000 × 10,000 of these is not all finite, the block is made of
-    the unrounded features in float32 instead.
+    ADM's evaluator (TensorFlow): ``max(fl(fl(|u|² − fl(2 u·v)) + |v|²), 0)``, with u real and v
+    generated. If a block of 10,000 × 10,000 distances is not finite, it is computed from the
+    unrounded features in float32 instead.
 ``"float16"``
-    StyleGAN3 (torch's ``cdist``): ``fl(√max(fl([−2u, |u|², 1]·[v, 1, |v|²]), 0))``, v of the balls'
-    side.
+    StyleGAN3 (torch's ``cdist``): ``fl(√max(fl([−2u, |u|², 1]·[v, 1, |v|²]), 0))``, with v from the
+    set of the balls.
 
-In both ``|u|² = fl(Σ fl(uᵢ²))``. The radius is the (k + 1)-th smallest of a row of a set with
-itself: the distance of an image to itself is among them, and need not be 0.
+In both, ``|u|² = fl(Σ fl(uᵢ²))``. The radius is the (k + 1)-th smallest distance of an image to its
+own set, which includes the distance to itself; that may differ from 0.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from gan_metrics.utils.array_types import AnyArray, ArrayLike
 __all__ = ["share_inside"]
 
 _BLOCK = 10_000
-"""Rows and columns that are done in float32 together where float16 overflows (ADM's evaluator)."""
+"""Rows and columns that are computed in float32 together if float16 overflows (ADM's evaluator)."""
 
 _ROWS = 1024
 """Rows at a time: with the columns of a block, 40 MiB in float32."""
 
 _SURELY = 60_000.0
-"""Where (|u| + |v|)² stays below it, no step comes to float16's greatest number, 65,504."""
+"""Bound of (|u| + |v|)² below which no step exceeds float16's largest number, 65,504."""
 
 Array = npt.NDArray[Any]
 
@@ -45,22 +45,23 @@ Array = npt.NDArray[Any]
 def share_inside(
     X: ArrayLike, Y: ArrayLike, k: int, arithmetic: str, *, real_balls: bool, strict: bool = False
 ) -> float:
-    """Precision or recall by distances in float16.
+    """Compute precision or recall with distances in float16.
 
     Args:
         X: Real features, ``(n, D)``, finite.
-        Y: Fake features, ``(m, D)``, finite, of the same library.
-        k: Which neighbour gives the radius; less than the images of the balls' side.
+        Y: Generated features, ``(m, D)``, finite, of the same library.
+        k: Number of the neighbor that gives the radius; less than the number of balls.
         arithmetic: ``"float16"`` or ``"float16-squared"``.
-        real_balls: Whether the balls are those of the reals: the result is then the share of fakes
-            in them (precision), and else the share of reals in those of the fakes (recall).
-        strict: Whether d < r is asked, not d ≤ r.
+        real_balls: Whether balls are around real images: the result is then the share of generated
+            images inside (precision); else the share of real images inside of generated balls
+            (recall).
+        strict: Whether the comparison is d < r instead of d ≤ r.
 
     Returns:
-        In [0, 1].
+        A share in [0, 1].
 
     Raises:
-        ComputationError: When the features are too large or too small for float16.
+        ComputationError: If the features are too large or too small for float16.
     """
     squared = arithmetic == "float16-squared"
     real, fake = _Side(X), _Side(Y)
@@ -74,10 +75,10 @@ def share_inside(
         raise ComputationError(
             f"the features are too {size} for distances in float16: their radii are "
             f"{'all 0' if size == 'small' else 'not finite'}; use arithmetic='exact', or multiply "
-            "both sides by a constant"
+            "both sets by a constant"
         )
     inside = np.zeros(len(points), bool)
-    rows_are_balls = squared and real_balls  # the reals are the rows there, the points elsewhere
+    rows_are_balls = squared and real_balls  # ADM's rows are real images
     rows, columns = (balls, points) if rows_are_balls else (points, balls)
     for i, j, distances in _tiles(rows, columns, squared=squared):
         limits = like(radii[i] if rows_are_balls else radii[j], distances)
@@ -90,11 +91,11 @@ def share_inside(
 
 
 class _Side:
-    """A set, rounded.
+    """A set, rounded to float16.
 
     Attributes:
-        features: As they were given.
-        short: Rounded to float16, ``(n, D)``.
+        features: The original features.
+        short: The features in float16, ``(n, D)``.
         squares: |u|² in float16, ``(n,)``.
     """
 
@@ -114,26 +115,25 @@ class _Side:
         return len(self.features)
 
     def check(self, side: str) -> None:
-        """See that all lengths are numbers.
+        """Check that all lengths are finite.
 
         Raises:
-            ComputationError: Naming the first row of which it is not.
+            ComputationError: If one is not; the message names the first row.
         """
         bad = np.flatnonzero(~np.isfinite(host(self.squares)))
         if len(bad):
             raise ComputationError(
-                f"row {bad[0]} (counted from 0) of the {side} features is too long for float16, "
-                "whose greatest number is 65,504, less than its square: use arithmetic='exact', or "
-                "divide both sides by a constant"
+                f"row {bad[0]} (counted from 0) of the {side} features is too long for float16: "
+                "its square exceeds 65,504. Use arithmetic='exact', or divide both sets by a constant"
             )
 
     def longest(self, rows: slice) -> float:
-        """The greatest length of some rows."""
+        """Return the largest length of some rows."""
         return float(np.sqrt(host(self.squares[rows]).max().astype(np.float64)))
 
 
 def _tiles(rows: _Side, columns: _Side, *, squared: bool) -> Iterator[tuple[slice, slice, Any]]:
-    """All distances, a few rows with the columns of a block at a time, as float32."""
+    """Yield all distances, some rows with the columns of a block at a time, as float32."""
     for down in blocks(len(rows), _BLOCK):
         parts = _parts(down)
         for across in blocks(len(columns), _BLOCK):
@@ -149,7 +149,7 @@ def _tiles(rows: _Side, columns: _Side, *, squared: bool) -> Iterator[tuple[slic
 
 
 def _parts(rows: slice) -> list[slice]:
-    """Of a block's rows, a few at a time."""
+    """Split the rows of a block."""
     starts = range(rows.start, rows.stop, _ROWS)
     return [slice(start, min(start + _ROWS, rows.stop)) for start in starts]
 
@@ -163,7 +163,7 @@ def _fits(rows: _Side, columns: _Side, down: slice, across: slice, parts: list[s
 
 
 def _squared(rows: _Side, columns: _Side, i: slice, j: slice) -> AnyArray:
-    """Squared distances with every step rounded to float16."""
+    """Return squared distances with every step rounded to float16."""
     with np.errstate(over="ignore", invalid="ignore"):
         twice = _rounded(2.0 * _rounded(_product(rows.short[i], columns.short[j])))
         left = _rounded(_single(rows.squares[i])[:, None] - twice)
@@ -171,7 +171,7 @@ def _squared(rows: _Side, columns: _Side, i: slice, j: slice) -> AnyArray:
 
 
 def _squared_single(rows: _Side, columns: _Side, i: slice, j: slice) -> AnyArray:
-    """Squared distances of the unrounded features in float32."""
+    """Return squared distances of the unrounded features in float32."""
     left, right = _single(rows.features[i]), _single(columns.features[j])
     xp = namespace(left)
     own, its = xp.sum(left * left, axis=1), xp.sum(right * right, axis=1)
@@ -179,7 +179,7 @@ def _squared_single(rows: _Side, columns: _Side, i: slice, j: slice) -> AnyArray
 
 
 def _rooted(rows: _Side, columns: _Side, i: slice, j: slice) -> AnyArray:
-    """Distances from one product, rounded, and their roots, rounded."""
+    """Return the rounded square roots of one rounded product."""
     u, v = _single(rows.short[i]), _single(columns.short[j])
     xp = namespace(u)
     own, its = _single(rows.squares[i])[:, None], _single(columns.squares[j])[:, None]
@@ -190,7 +190,7 @@ def _rooted(rows: _Side, columns: _Side, i: slice, j: slice) -> AnyArray:
 
 
 def _radii(balls: _Side, k: int, *, squared: bool) -> Array:
-    """The (k + 1)-th smallest of each row of a set with itself, float32 on the host."""
+    """Return the (k + 1)-th smallest distance of each row to its own set, float32 on the host."""
     least = np.full((len(balls), k + 1), np.inf, np.float32)
     for rows, _, distances in _tiles(balls, balls, squared=squared):
         if is_tensor(distances):
@@ -202,7 +202,7 @@ def _radii(balls: _Side, k: int, *, squared: bool) -> Array:
 
 
 def _product(left: AnyArray, right: AnyArray) -> AnyArray:
-    """u·v of all pairs of rows, in float32."""
+    """Return u·v of all pairs of rows, in float32."""
     with full_precision(left):
         return _single(left) @ _single(right).T
 
@@ -213,7 +213,7 @@ def _single(values: AnyArray) -> AnyArray:
 
 
 def _rounded(values: AnyArray) -> AnyArray:
-    """To float16, and back to float32."""
+    """Round to float16 and convert back to float32."""
     xp = namespace(values)
     return xp.astype(xp.astype(values, xp.float16), xp.float32)
 

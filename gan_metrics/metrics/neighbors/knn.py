@@ -1,7 +1,7 @@
-"""Nearest neighbours: the nearest others in one's own set or another, and who lies in whose ball.
+"""Nearest neighbors in the same or another set, and counts of points in k-nearest-neighbor balls.
 
-Both consume the blocks of :mod:`gan_metrics.metrics.neighbors.distances`, and both equal what
-differences in float64 give.
+Both use the blocks of :mod:`gan_metrics.metrics.neighbors.distances`, and both equal the results of
+differences in float64.
 """
 
 from __future__ import annotations
@@ -36,32 +36,32 @@ __all__ = [
 ]
 
 _SPARE = 8
-"""Neighbours kept beyond the k-th, among which float32 may have put the wrong one k-th."""
+"""Neighbors kept beyond the k-th, because float32 may have confused the k-th one."""
 
 _GROUPS = 8
-"""Times the neighbours kept: groups whose least distances bound the first of them."""
+"""Groups per kept neighbor, whose smallest distances bound the first ones."""
 
 _MANY_INSIDE = 1 / 32
-"""Where a larger share of the pairs lies in balls, they are counted in masks, not listed."""
+"""Share of pairs in balls above which they are counted in masks instead of lists."""
 
 _MANY_LOGS = 1 / 4
-"""The same for logarithms, which are dearer."""
+"""Share of pairs above which logarithms, which cost more, are computed in masks."""
 
 _FEW = 128
-"""Points at a time all of whose equally near neighbours are listed."""
+"""Points at a time for which all equally near neighbors are listed."""
 
 _CHUNK = 2048
-"""Points at a time that are looked at again in float64."""
+"""Points at a time that are computed again in float64."""
 
 Array = npt.NDArray[Any]
 
 
 class Nearest:
-    """Consumer: the nearest columns of each row, by the block's arithmetic.
+    """Consumer that finds the nearest columns of each row, in the block's arithmetic.
 
     Attributes:
-        squared: ``(n, kept)``, rising; infinite where there are fewer columns.
-        whom: Which columns.
+        squared: ``(n, kept)``, rising; infinite if there are fewer columns.
+        whom: Numbers of the columns.
     """
 
     def __init__(self, n: int, kept: int) -> None:
@@ -69,7 +69,7 @@ class Nearest:
         self.whom: Indices = np.full((n, kept), -1, np.int64)
 
     def take(self, block: Block) -> None:
-        """Take in the block, and its transpose where it stands for that too."""
+        """Add a block, and its transpose if it represents that too."""
         self._update(block, by_rows=True)
         if block.mirrored:
             self._update(block, by_rows=False)
@@ -92,7 +92,7 @@ class Nearest:
         self._merge(*((i, j) if by_rows else (j, i)), squared)
 
     def _partition(self, d: Array, mine: slice, theirs: slice) -> None:
-        """Many equal distances: as many as are wanted from each row."""
+        """Handle many equal distances: keep as many as needed from each row."""
         some = min(self.squared.shape[1], d.shape[1])
         chosen = np.argpartition(d, some - 1, axis=1)[:, :some]
         squared = np.take_along_axis(d, chosen, axis=1).ravel()
@@ -113,12 +113,12 @@ class Nearest:
 
 
 class BallQuery(NamedTuple):
-    """What is asked about the balls of one side and the points of the other.
+    """A query about the balls of one set and the points of the other.
 
     Attributes:
         squared: The squared radius of each ball.
-        strict: Whether a point must lie at d < r, not d ≤ r.
-        soft: Whether not the counts are wanted but Π min(d/r, 1) over the balls for each point.
+        strict: Whether a point is inside for d < r instead of d ≤ r.
+        soft: Whether to compute Π min(d/r, 1) over the balls for each point instead of counts.
     """
 
     squared: Floats
@@ -127,12 +127,12 @@ class BallQuery(NamedTuple):
 
 
 class BallCounts(NamedTuple):
-    """The answer to a :class:`BallQuery`.
+    """The result of a :class:`BallQuery`.
 
     Attributes:
-        per_ball: How many points each ball holds; zeros if the query is soft.
-        per_point: How many balls hold each point; zeros if the query is soft.
-        log_outside: The sum over the balls of log min(d/r, 1) for each point; zeros unless it is.
+        per_ball: Number of points in each ball; zeros if the query is soft.
+        per_point: Number of balls around each point; zeros if the query is soft.
+        log_outside: Sum over the balls of log min(d/r, 1) for each point; zeros unless soft.
     """
 
     per_ball: Indices
@@ -141,10 +141,10 @@ class BallCounts(NamedTuple):
 
 
 class CountInBalls:
-    """Consumer: who lies in whose ball.
+    """Consumer that counts points in balls.
 
     Attributes:
-        counts: One for each query.
+        counts: One result for each query.
     """
 
     def __init__(self, n: int, m: int, queries: Sequence[BallQuery], *, of_rows: bool) -> None:
@@ -162,7 +162,7 @@ class CountInBalls:
         )
 
     def take(self, block: Block) -> None:
-        """Count in the block."""
+        """Count in a block."""
         for query, counts in self._soft:
             self._add_logs(block, query, counts)
         if not self._hard:
@@ -221,7 +221,7 @@ class _Listed:
         self.j: list[Indices] = []
 
     def take(self, block: Block) -> None:
-        # Twice the margin: the limit is itself a distance of the block's arithmetic.
+        # Twice the margin, because the limit is itself a distance of the block's arithmetic.
         margin = reach(rounding(block.x, double=True), block.x.squares, self.limits)
         pairs = block.pairs(block.within(self.limits + margin, of_rows=True))
         self.i.append(pairs.i)
@@ -229,11 +229,11 @@ class _Listed:
 
 
 class Neighbors(NamedTuple):
-    """The nearest other points of one's own set.
+    """The nearest other points.
 
     Attributes:
         squared: Squared distances, ``(n, k)``, rising.
-        whom: Who they are.
+        whom: Their numbers.
     """
 
     squared: Floats
@@ -243,26 +243,26 @@ class Neighbors(NamedTuple):
 def nearest_others(
     x: Points, k: int, *, ranks: Sequence[int] | None = None, double: bool = True
 ) -> Neighbors:
-    """The nearest others of each point in its own set.
+    """Return the nearest other points of each point in its own set.
 
     Args:
         x: The points; more than ``k``.
-        k: How many.
-        ranks: At these, counted from 1, squared distances are those by differences in float64,
-            and every other stands on its right side of them. ``None``: at all, equal ones in the
-            order of the points.
-        double: Whether that is wanted; else all is within the bound of float32.
+        k: Number of neighbors.
+        ranks: Ranks, counted from 1, at which squared distances equal differences in float64; all
+            others are on the right side of them. ``None``: all ranks, equal distances in the order
+            of the points.
+        double: Whether to ensure this; otherwise all are within the error bound of float32.
     """
     return _nearest(x, x, k, ranks, double=double)
 
 
 def nearest_in(queries: Points, gallery: Points, k: int = 1) -> Neighbors:
-    """The nearest points of another set, by differences in float64.
+    """Return the nearest points of another set, by differences in float64.
 
     Args:
-        queries: The points that are asked about.
-        gallery: The points of which the nearest are wanted, at least ``k``; not the same object.
-        k: How many; equal ones stand in the order of the gallery.
+        queries: The points whose neighbors are searched.
+        gallery: The points to search, at least ``k``; not the same object.
+        k: Number of neighbors; equal distances are in the order of the gallery.
     """
     return _nearest(queries, gallery, k, None, double=True)
 
@@ -277,20 +277,20 @@ def _nearest(
     if not double:
         return Neighbors(found.squared, found.whom)
     out = Neighbors(np.empty((n, k)), np.empty((n, k), np.int64))
-    unsure = _settle(x, y, out, np.arange(n), found, ranks, there, double=False)
+    unsure = _write_certain(x, y, out, np.arange(n), found, ranks, there, double=False)
     for part in blocks(len(unsure), _CHUNK):
         rows = unsure[part]
         some, own = x.pick(rows), rows if x is y else None
         finer = Nearest(len(rows), kept)
         sweep(some, y, [finer], own=own, double=True)
-        crowded = _settle(x, y, out, rows, finer, ranks, there, double=True)
+        crowded = _write_certain(x, y, out, rows, finer, ranks, there, double=True)
         limits = finer.squared[np.searchsorted(rows, crowded), k - 1]
         for few in blocks(len(crowded), _FEW):
-            _settle_ties(x, y, out, crowded[few], limits[few])
+            _write_ties(x, y, out, crowded[few], limits[few])
     return out
 
 
-def _settle(
+def _write_certain(
     x: Points,
     y: Points,
     out: Neighbors,
@@ -301,9 +301,9 @@ def _settle(
     *,
     double: bool,
 ) -> Indices:
-    """Write the rows of which the found neighbours leave no doubt; return the others.
+    """Write the rows whose neighbors are certain; return the other rows.
 
-    ``there`` is how many neighbours there are for each row.
+    ``there`` is the number of existing neighbors of each row.
     """
     kept, k = found.squared.shape[1], out.squared.shape[1]
     unit = rounding(x, double=double)
@@ -320,7 +320,7 @@ def _settle(
     squared = np.take_along_axis(exact, order, axis=1)
     index = np.take_along_axis(found.whom, order, axis=1)
     last = max(wanted) - 1
-    # Whoever was not kept is at least as far away as the last one kept, but for the bound.
+    # Neighbors that were not kept are at least as far away as the last kept one, up to the bound.
     farthest = found.squared[:, -1]
     sure = squared[:, last] < farthest - reach(unit, x.squares[rows], farthest)
     if ranks is not None:
@@ -331,8 +331,8 @@ def _settle(
     return rows[~sure]
 
 
-def _settle_ties(x: Points, y: Points, out: Neighbors, rows: Indices, limits: Floats) -> None:
-    """Write rows that have more neighbours at one distance than were kept."""
+def _write_ties(x: Points, y: Points, out: Neighbors, rows: Indices, limits: Floats) -> None:
+    """Write rows with more neighbors at one distance than were kept."""
     k = out.squared.shape[1]
     listed = _Listed(limits)
     sweep(x.pick(rows), y, [listed], own=rows if x is y else None, double=True)
@@ -345,7 +345,7 @@ def _settle_ties(x: Points, y: Points, out: Neighbors, rows: Indices, limits: Fl
 
 
 def _first_bound(d: AnyArray, kept: int, *, by_rows: bool) -> Array:
-    """For each row, or column, no less than its ``kept``-th least distance in the block."""
+    """Return an upper bound of each row's, or column's, ``kept``-th smallest distance."""
     xp = namespace(d)
     mine, theirs = d.shape if by_rows else d.shape[::-1]
     groups = _GROUPS * kept
@@ -364,13 +364,13 @@ def _share(mask: AnyArray) -> float:
 
 
 def _counted(mask: AnyArray, axis: int | None = None) -> AnyArray:
-    """How many are true; in all, or along an axis."""
+    """Count true values in total, or along an axis."""
     if is_tensor(mask):
         return int(mask.sum()) if axis is None else mask.sum(axis)
     return np.count_nonzero(mask, axis=axis)
 
 
 def _add(counts: Array, where: Indices, values: Floats | None = None) -> None:
-    """Add one, or a value, in each place; a place may come often."""
+    """Add one, or a value, at each position; positions may be repeated."""
     if len(where):
         counts += np.bincount(where, values, minlength=len(counts)).astype(counts.dtype)
