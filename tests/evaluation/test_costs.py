@@ -149,17 +149,18 @@ import os, resource, sys
 sys.path.insert(0, sys.argv[1])
 from toys import Colours, of_colours
 import gan_metrics as gm
-image = of_colours(1)[0, :, :1, :1].expand(-1, 128, 128).contiguous()
 class Images:
-    def __init__(self, n): self.n = n
+    def __init__(self, n):
+        self.n = n
+        self.image = of_colours(1)[0, :, :1, :1].expand(-1, 128, 128).contiguous()
     def __len__(self): return self.n
     def __getitem__(self, i):
         if i >= self.n: raise IndexError
-        return image.clone()
+        return self.image.clone()
 def measure(n):
     gm.compute_stats(Images(n), backbone=Colours(), cache=False, batch_size=16)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10, flush=True)
-for n in (100, 1500):  # each in a process of its own, which begins with the imports done
+for n in (100, 1500):  # no tensor exists before: OpenMP's threads do not survive a fork
     if not os.fork():
         measure(n)
         os._exit(0)
