@@ -97,8 +97,7 @@ class PerImage:
         return [self.row(int(i)) for i in order]
 
     def uncovered(self) -> list[dict[str, Any]]:
-        """Return the real images without a generated image in the ball of their 5 nearest real
-        images.
+        """Return the real images without a generated image in their ball (radius of k = 5).
 
         Returns:
             ``name``, ``reach``: distance of the nearest generated image divided by the radius of

@@ -1,8 +1,8 @@
-"""Metrics: pure functions of arrays or moments. No input or output, no printing.
+"""Metrics: pure functions of arrays or moments. They read and print nothing.
 
 Features are arrays of shape ``(n, D)``, of NumPy or torch, the real ones first. The NumPy paths
-import no torch. :data:`~gan_metrics.metrics.registry.METRICS` lists what there is; beside each
-function stands one that gives an :class:`Estimate`, the value with its error bar.
+import no torch. :data:`~gan_metrics.metrics.registry.METRICS` lists all of them. For each
+function there is another one that returns an :class:`Estimate`, the value with its error bar.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What every metric does with the arrays it is given: NumPy's or torch's, by one code.
+"""Functions that all metrics use for arrays of NumPy or torch.
 
-A metric is written once, in the functions that the array API standard gives to both libraries; it
-runs where its arrays lie. torch is imported only if a tensor was given.
+Metrics use the functions of the array API standard, which both libraries have, and run on the
+device of their arrays. torch is imported only if a tensor was given.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ _LARGEST = 1e100
 
 
 def is_tensor(values: AnyArray) -> bool:
-    """Whether it is a torch tensor; imports nothing."""
+    """Whether the value is a torch tensor; does not import torch."""
     return hasattr(values, "detach")
 
 
 def as_matrix(values: AnyArray, what: str = "features") -> AnyArray:
-    """An array of shape ``(n, D)``, as it is: a memory map stays one, a tensor stays where it is.
+    """Return an array of shape ``(n, D)`` without a copy; a tensor stays on its device.
 
     Args:
-        values: An array, a tensor, or what NumPy makes an array of.
-        what: What it is, for the message.
+        values: An array, a tensor, or a value that NumPy converts to an array.
+        what: Name of the value in the message.
 
     Raises:
-        InputError: When the shape is another, there is nothing in it, or it holds no real numbers.
+        InputError: If the shape is wrong, the array is empty, or its dtype is not real.
         ComputationError: When a value is NaN or infinite.
     """
     if is_tensor(values):
@@ -72,24 +72,26 @@ def as_matrix(values: AnyArray, what: str = "features") -> AnyArray:
 
 def _as_array(values: AnyArray, what: str) -> npt.NDArray[Any]:
     if isinstance(values, np.ma.MaskedArray):
-        raise InputError(f"{what} are a masked array; take the rows that count out of it first")
+        raise InputError(f"{what} are a masked array; select the valid rows first")
     try:
         return np.asanyarray(values)
     except ValueError:
-        raise InputError(f"{what} must have the shape (n, D), and the rows are not alike") from None
+        raise InputError(
+            f"{what} must have the shape (n, D), but its rows have different lengths"
+        ) from None
 
 
 def as_pair(X: ArrayLike, Y: ArrayLike) -> tuple[AnyArray, AnyArray]:
-    """Two such arrays of one library, on one device, with the same number of columns.
+    """Return two such arrays of the same library and device, with equal numbers of columns.
 
     Raises:
         InputError: As :func:`as_matrix`, and when the numbers of dimensions differ.
         ComputationError: As :func:`as_matrix`.
     """
-    x, y = as_matrix(X, "the real features"), as_matrix(Y, "the fake features")
+    x, y = as_matrix(X, "the real features"), as_matrix(Y, "the generated features")
     if x.shape[1] != y.shape[1]:
         raise InputError(
-            f"the real features have {x.shape[1]} dimensions and the fake ones {y.shape[1]}"
+            f"the real features have {x.shape[1]} dimensions and the generated ones {y.shape[1]}"
         )
     if is_tensor(x) or is_tensor(y):
         lead = x if is_tensor(x) else y
@@ -98,10 +100,10 @@ def as_pair(X: ArrayLike, Y: ArrayLike) -> tuple[AnyArray, AnyArray]:
 
 
 def check_finite(array: AnyArray, what: str = "features") -> None:
-    """Refuse NaN and infinity, looked for block by block.
+    """Raise an error if a value is NaN or infinite; works in blocks.
 
     Raises:
-        ComputationError: Naming the first such row.
+        ComputationError: If a row is not finite; the message names the first one.
     """
     for rows in blocks(len(array), _ROWS):
         block = array[rows]
@@ -119,8 +121,8 @@ def check_finite(array: AnyArray, what: str = "features") -> None:
             )
         if max(high, -low) > _LARGEST:
             raise ComputationError(
-                f"{what} hold values beyond {_LARGEST:g}, whose squares are no numbers; divide "
-                "both sides by a constant"
+                f"{what} hold values beyond {_LARGEST:g}, whose squares overflow; divide "
+                "both sets by a constant"
             )
 
 
@@ -130,21 +132,21 @@ def blocks(n: int, size: int) -> list[slice]:
 
 
 def namespace(*arrays: AnyArray) -> AnyArray:
-    """The array API functions of the arrays' library."""
+    """Return the array API functions of the arrays' library."""
     return array_namespace(*arrays)
 
 
 def host(array: AnyArray) -> npt.NDArray[Any]:
-    """It as a NumPy array."""
+    """Return the array as a NumPy array."""
     if not is_tensor(array):
         return np.asarray(array)
     array = array.detach().cpu()
-    short = str(array.dtype) == "torch.bfloat16"  # which NumPy has not
+    short = str(array.dtype) == "torch.bfloat16"  # which NumPy does not have
     return np.asarray(array.float() if short else array)
 
 
 def like(array: AnyArray, lead: AnyArray) -> AnyArray:
-    """An array in another one's library and on its device, its type of numbers kept."""
+    """Convert an array to the library and device of another one; the dtype is kept."""
     if not is_tensor(lead):
         return host(array)
     import torch
@@ -154,7 +156,7 @@ def like(array: AnyArray, lead: AnyArray) -> AnyArray:
 
 
 def wide(array: AnyArray) -> AnyArray:
-    """It in float64; what lies on a device without float64 (``mps``) comes to the CPU."""
+    """Convert to float64; arrays on a device without float64 (``mps``) are moved to the CPU."""
     if is_tensor(array):
         return (array.cpu() if array.device.type == "mps" else array).double()
     return np.asarray(array, np.float64)
@@ -162,7 +164,7 @@ def wide(array: AnyArray) -> AnyArray:
 
 @contextlib.contextmanager
 def full_precision(*arrays: AnyArray) -> Iterator[None]:
-    """Products in this block are those of the dtype: no TF32 or bf16, whatever torch was told."""
+    """Context in which products have the precision of the dtype: no TF32 or bf16."""
     if any(map(is_tensor, arrays)):
         with tf32(wanted=False):
             yield

@@ -1,11 +1,11 @@
-"""The Fréchet distance where covariances are divided by n, as some tools do, not by n − 1.
+"""The Fréchet distance with covariances divided by n, as some tools do, instead of n − 1.
 
-With α = (n − 1)/n of side *a* and β of side *b*::
+With α = (n − 1)/n of set *a* and β of set *b*::
 
     FD = |μa − μb|² + α tr Σa + β tr Σb − 2 √(αβ) tr (Σa Σb)^½
 
 where Σa and Σb have the divisor n − 1, and the optimal transport map becomes √(β/α) T. So the
-influence of an image x of side *a* follows from the one with the divisor n − 1::
+influence of an image x of set *a* follows from the one with the divisor n − 1::
 
     √(αβ) · influence + (1 − √(αβ)) 2 (μa − μb)·(x − μa) + (1 − √(β/α)) |x − μa|²
 
@@ -28,11 +28,11 @@ __all__ = ["factors", "influence_over_n"]
 
 
 _ROWS = 8192
-"""Rows per step of a look at the features."""
+"""Rows per step of a pass over the features."""
 
 
 def factors(one: Gaussian, other: Gaussian, divisor: str) -> tuple[float, float]:
-    """What both covariances are multiplied by: α and β, or twice 1.
+    """Return the factors of both covariances: α and β, or 1 and 1.
 
     Args:
         one: The first side.
@@ -41,12 +41,12 @@ def factors(one: Gaussian, other: Gaussian, divisor: str) -> tuple[float, float]
 
     Raises:
         ComputationError: When the divisor is ``"n"`` and an n is not known.
-        UsageError: When it is neither.
+        UsageError: If it is another value.
     """
     if one_of(*DIVISORS)("divisor", divisor) == "n-1":
         return 1.0, 1.0
     found = []
-    for side, which in ((one, "first (real)"), (other, "second (fake)")):
+    for side, which in ((one, "first (real)"), (other, "second (generated)")):
         n = side.moments.n
         if n is None:
             raise ComputationError(
@@ -60,14 +60,14 @@ def factors(one: Gaussian, other: Gaussian, divisor: str) -> tuple[float, float]
 def influence_over_n(
     side: Gaussian, opposite: Gaussian, influence: Floats | None, own: float, its: float
 ) -> Floats | None:
-    """The influences of the images of a side with the divisor n.
+    """Influences of the images of a set with the divisor n.
 
     Args:
-        side: Whose images.
-        opposite: The other side.
+        side: The set of the images.
+        opposite: The other set.
         influence: Those with the divisor n − 1, ``(n,)``; ``None``: there are none.
-        own: α of the side.
-        its: That of the opposite one.
+        own: α of the set.
+        its: α of the opposite set.
 
     Returns:
         Shape ``(n,)``, mean zero; ``None``: there are none.

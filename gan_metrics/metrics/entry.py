@@ -1,4 +1,4 @@
-"""What the registry knows of a metric: one entry each. Imports no NumPy."""
+"""The entry of a metric in the registry. Does not import NumPy."""
 
 from __future__ import annotations
 
@@ -107,15 +107,15 @@ class Option:
     """An argument of a metric as an option of its command.
 
     Attributes:
-        name: Of the argument.
+        name: Name of the argument.
         kind: The type of its value.
         help: One sentence.
-        default: The default; ``None``: that of the function.
+        default: Default; ``None``: the default of the function.
         min: The lowest value.
         max: The highest value.
-        metavar: What stands for the value in the help.
+        metavar: Placeholder of the value in the help.
         show_default: Whether the help shows the default.
-        always: Whether the argument is passed to the metric also where it has its default.
+        always: Whether the argument is passed to the metric even if it has its default.
     """
 
     name: str
@@ -137,7 +137,7 @@ class Command:
         metric: Name of the metric or of the family.
         help: The text of ``--help``; its first line is the summary.
         options: Those arguments that are options.
-        missing: The error if the sets that the metrics need beside FAKE are not given.
+        missing: Error message if the other sets that the metrics need are missing.
     """
 
     metric: str

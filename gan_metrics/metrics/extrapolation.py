@@ -26,7 +26,7 @@ __all__ = ["fd_infinity", "fd_infinity_estimate"]
 
 
 _LITTLE = 0.01
-"""Share of its scatter that a distance shows beside the line, below which it tells nothing."""
+"""Residuals below this share of the scatter of a distance contain no information."""
 
 
 def fd_infinity(
@@ -37,8 +37,9 @@ def fd_infinity(
     Args:
         X: Real features of shape ``(n, D)``, or their moments.
         Y: Generated features of shape ``(m, D)``.
-        sizes: How many subsets of Y; their sizes go evenly from min(5000, max(m // 10, 2)) to m.
-        seed: Of the subsets, each drawn without replacement.
+        sizes: Number of subsets of Y; their sizes are evenly spaced from min(5000, max(m // 10, 2))
+        to m.
+        seed: Seed for drawing the subsets, each without replacement.
 
     Returns:
         The intercept, in squared units of the features. It may be negative where the two sets are
@@ -46,7 +47,7 @@ def fd_infinity(
 
     Raises:
         InputError: When the dimensions differ, an array is not two-dimensional, or Y is moments.
-        ComputationError: When there are too few images, or a side is not finite.
+        ComputationError: When there are too few images, or a set is not finite.
         UsageError: When ``sizes`` is less than 2.
 
     >>> import numpy as np
@@ -82,9 +83,9 @@ def fd_infinity_estimate(
         X: Real features, or their moments; moments add nothing to the error bar.
         Y: Generated features.
         sizes: How many subsets.
-        seed: Of the subsets.
-        error_bar: Whether to take the second look at the features that the error bar needs.
-        moments: Of both, if they are at hand.
+        seed: Seed for drawing the subsets.
+        error_bar: Whether to compute the error bar, which needs a second pass over the features.
+        moments: Of both, if they are known.
 
     Returns:
         The intercept; details are ``sizes``, ``distances`` (those of the subsets) and ``slope``.
@@ -93,15 +94,15 @@ def fd_infinity_estimate(
         GanMetricsError: As for :func:`fd_infinity`.
     """
     if isinstance(Y, Moments):
-        raise InputError("fd_infinity draws subsets of the fake images: give their features")
+        raise InputError("fd_infinity draws subsets of the generated images: give their features")
     sizes = whole_number("sizes", sizes, least=2)
-    fake = host(as_matrix(Y, "the fake features"))
+    fake = host(as_matrix(Y, "the generated features"))
     real, every = gaussian_pair(X, fake, *moments)
     m = len(fake)
     counts = subset_sizes(m, sizes)
     if len(set(counts.tolist())) < 2:
         raise ComputationError(
-            f"{m} fake images give no two sizes of subsets to extrapolate from; at least 3 needed"
+            f"{m} generated images are too few to extrapolate from; at least 3 are needed"
         )
     rng = generator(seed)
     subsets = [np.sort(rng.choice(m, count, replace=False)) for count in counts]
@@ -125,7 +126,7 @@ def fd_infinity_estimate(
     to_fake = to_fake * share
     to_fake -= to_fake.mean()
     first = influence_error(to_real, to_fake) or 0.0
-    # Never below what the draw of the subsets alone does to the intercept.
+    # Not less than the variance due to the draw of the subsets alone.
     noise = max(noise, _of_subsets(distances, counts, weights) - first**2)
     return Estimate(
         intercept,
@@ -140,7 +141,7 @@ def fd_infinity_estimate(
 def _residuals(
     distances: Floats, counts: npt.NDArray[np.int64], weights: Floats
 ) -> tuple[Floats, Floats]:
-    """How far the distances are from the line, and what share of their own scatter that is."""
+    """Residuals of the distances from the line, and their share of the expected scatter."""
     line = np.column_stack([np.ones(len(counts)), 1.0 / counts])
     maker = np.eye(len(counts)) - line @ weights
     return maker @ distances, np.diag(maker)

@@ -1,20 +1,19 @@
-"""The Feature Likelihood Divergence: how likely held-out images are by a density of the generated
-images.
+"""The Feature Likelihood Divergence: likelihood of held-out images under the generated ones.
 
 A mixture of Gaussians, one centered on each generated image, with one variance σ_j² each::
 
     p(x) = 1/m Σ_j N(x; y_j, σ_j² I)
 
 The variances are fitted so that the training images are likely: a generated image that copies one
-gets a tiny σ_j, and is of no use to the held-out images, on which the mixture is scored::
+gets a tiny σ_j, and does not help the held-out images, whose likelihood is computed::
 
     FLD = 100 · (NLL(held out; generated images) − NLL(held out; half of the training images)) / D
 
 where the second mixture is centered on a random half of the training images and fitted on the
 others. Features are standardized by the held-out images. Jiralerspong et al. (2023),
 arXiv 2302.04440. The fit is that of the authors' code: Adam (step 0.5, 50 epochs, batches of
-10,000) over log σ_j², from the distance to the nearest training image; while it lasts, a broad
-Gaussian about the mean keeps far images from having no likelihood at all.
+10,000) over log σ_j², from the distance to the nearest training image; during the
+fit, a broad Gaussian around the mean keeps the likelihood of distant images above zero.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ _STEP, _EPOCHS, _BATCH = 0.5, 50, 10_000
 _BETA1, _BETA2, _ADAM_EPSILON = 0.9, 0.999, 1e-8
 _LEAST_LOG, _MOST_LOG = -40.0, 20.0
 _NEAREST = 1e-3
-"""Added to the squared distance that the fit starts from."""
+"""Added to the squared distances at the start of the fit."""
 
 _SHRINK = 0.9**2
-"""Of squared distances to the mean, for the broad Gaussian."""
+"""Quantile of the squared distances to the mean, for the broad Gaussian."""
 
 _MOST = 10_000
 _ROWS = 512
@@ -57,13 +56,13 @@ def fld(
         X: Features of the training images, shape ``(n, D)``, n ≥ 4.
         Y: Generated features, shape ``(m, D)``.
         held_out: Features of real images that were not trained on, shape ``(l, D)``.
-        most: At most so many generated images, drawn at random; ``None``: all.
-        seed: Of the draw, of the half of the training images, and of batches where there are more
+        most: Maximum number of generated images, drawn at random; ``None``: all.
+        seed: Seed for the draw, the half of the training images, and the batches if there are more
             than 10,000.
 
     Returns:
-        About 0 for generated images that serve as well as half of the training images, lower where
-        there are more of them; the higher, the worse. Above 1000 the generated images are mostly
+        About 0 for generated images that are as good as half of the training images, and lower if
+        there are more of them; higher is worse. Above 1000 the generated images are mostly
         copies.
 
     Raises:
@@ -94,8 +93,8 @@ def fld_estimate(
         X: Features of the training images, shape ``(n, D)``.
         Y: Generated features, shape ``(m, D)``.
         held_out: Features of held-out images, shape ``(l, D)``.
-        seed: Of the draws.
-        error_bar: Whether the error bar is wanted.
+        seed: Seed of the draws.
+        error_bar: Whether to compute the standard error and the influences.
         most: See :func:`fld`.
 
     Returns:
@@ -130,7 +129,12 @@ def fld_estimate(
     }
     warnings: tuple[tuple[str, str], ...] = ()
     if value > 1000:
-        warnings = (("copies", "the FLD is above 1000: the fakes are mostly copies"),)
+        warnings = (
+            (
+                "copies",
+                "the FLD is above 1000: most generated images are copies of training images",
+            ),
+        )
     if not error_bar:
         return Estimate(value, details=details, warnings=warnings)
     error = influence_error(scatter, influence)
@@ -140,7 +144,7 @@ def fld_estimate(
 
 
 def _standardised(train: AnyArray, fake: AnyArray, test: AnyArray) -> tuple[Floats, Floats, Floats]:
-    """By mean and standard deviation of the held-out images; what does not vary is left out."""
+    """Standardize by the held-out images; features that do not vary are left out."""
     wide = np.asarray(test, np.float64)
     mean, deviation = wide.mean(axis=0), wide.std(axis=0, ddof=1)
     varies = deviation > 0
@@ -168,7 +172,7 @@ def _scored(centres: Floats, train: Floats, test: Floats, seed: int) -> tuple[Fl
 
 
 def _fitted(centres: Floats, train: Floats, seed: int) -> Floats:
-    """Log σ² of each center."""
+    """Fit log σ² of each center."""
     dim = train.shape[1]
     kept = GrowingArray(len(train), np.float64)
     least = np.full(len(centres), np.inf)
@@ -204,7 +208,7 @@ def _gradient(
     logs: Floats,
     dim: int,
 ) -> Floats:
-    """Of the mean negative log-likelihood per dimension with respect to each log σ²."""
+    """Gradient of the mean negative log-likelihood per dimension with respect to each log σ²."""
     precision = np.exp(-logs)
     constant = dim / 2 * logs
     constant[:-1] += np.log(len(logs) - 1)
@@ -224,6 +228,6 @@ def _gradient(
 
 
 def _squared(x: Floats, y: Floats) -> Floats:
-    """Squared distances, ``(n, m)``; of near copies right to 1e-12 of the squared lengths."""
+    """Squared distances, ``(n, m)``; accurate to 1e-12 of the squared lengths for near copies."""
     squares = np.square(x).sum(axis=1)[:, None] + np.square(y).sum(axis=1)
     return np.asarray(np.maximum(squares - 2.0 * (x @ y.T), 0.0))

@@ -6,18 +6,18 @@ Heusel et al. (2017), arXiv 1706.08500, after Dowson & Landau (1982)::
 
 With any factors Σa = Ra Raᵀ and Σb = Rb Rbᵀ the last trace is the nuclear norm of M = Raᵀ Rb, the
 sum of its singular values. A factor is either the centered features themselves over √(n−1), where
-there are no more images than dimensions, or the pivoted Cholesky factor of the covariance. Where
-both are of full rank the sum is taken over the square roots of the eigenvalues of Raᵀ Σb Ra, which
-is faster. No matrix square root is ever taken.
+there are no more images than dimensions, or the pivoted Cholesky factor of the covariance. If
+both have full rank, the sum is that of the square roots of the eigenvalues of Raᵀ Σb Ra, which is
+faster. No matrix square root is computed.
 
-The influence of one image x of side *a* on the distance is the derivative of FD with respect to
+The influence of one image x of set *a* on the distance is the derivative of FD with respect to
 its weight: with T the optimal transport map from N(μa, Σa) to N(μb, Σb)::
 
     2 (μa − μb)·(x − μa) + n/(n−1) (x − μa)ᵀ (I − T) (x − μa) − tr ((I − T) Σa)
 
 In terms of the factors, with M = U S Vᵀ and x − μa = Ra z, the quadratic form of T is
-zᵀ (U S Uᵀ) z. That holds for factors of any rank, so the same formula serves where there are fewer
-images than dimensions and T itself is not defined: there it is the infinitesimal jackknife in the
+zᵀ (U S Uᵀ) z. This holds for factors of any rank, so the same formula applies if there are fewer
+images than dimensions and T itself is not defined: then it is the infinitesimal jackknife in the
 span of the sample.
 """
 
@@ -61,19 +61,20 @@ __all__ = [
 
 
 _NOTHING = 1e-12
-"""Share of the variances below which a distance is rounding."""
+"""Distances below this share of the variances are rounding errors."""
 
 
 class FrechetTerms(NamedTuple):
-    """The two terms of the distance, and how far they can be trusted.
+    """The two terms of the distance, with standard error and influences.
 
     Attributes:
         mean_term: |μa − μb|², ≥ 0.
         covariance_term: tr Σa + tr Σb − 2 tr (Σa Σb)^½, ≥ 0.
-        standard_error: See :func:`frechet_standard_error`; ``None`` when it was not asked for, or
-            both sets are moments.
-        influence_a: See :func:`frechet_influence`; ``None`` likewise, or when side a is moments.
-        influence_b: The same of side b.
+        standard_error: See :func:`frechet_standard_error`; ``None`` when it was not requested, or
+            both sets are given as moments.
+        influence_a: See :func:`frechet_influence`; ``None`` likewise, or when set a is given as
+        moments.
+        influence_b: The same for set b.
     """
 
     mean_term: float
@@ -104,15 +105,15 @@ def frechet_distance(a: ArrayLike | Moments, b: ArrayLike | Moments) -> float | 
     Args:
         a: :class:`~gan_metrics.metrics.moments.Moments`, or features of shape ``(n, D)``; for
             n ≤ D the features give more digits than their moments.
-        b: The same of the other side.
+        b: The same for the other set.
 
     Returns:
-        The distance, ≥ 0, in squared units of the features. If a side is a torch tensor, so is
+        The distance, ≥ 0, in squared units of the features. If a set is a torch tensor, so is
         the result: float64, on the tensor's device, differentiable with respect to it.
 
     Raises:
         InputError: When the dimensions differ or an array is not two-dimensional.
-        ComputationError: When a side has fewer than two images or is not finite.
+        ComputationError: When a set has fewer than two images or is not finite.
 
     >>> import numpy as np
     >>> a = Moments(None, np.zeros(2), np.diag([1.0, 4.0]))
@@ -138,15 +139,15 @@ def frechet_terms(
 
     Args:
         a: Moments, or features of shape ``(n, D)``.
-        b: The same of the other side.
-        moments_a: The moments of features ``a``, if they are at hand.
-        moments_b: The moments of features ``b``, if they are at hand.
-        error_bar: Whether to take the second look at the features that the error bar needs.
+        b: The same for the other set.
+        moments_a: The moments of features ``a``, if they are known.
+        moments_b: The moments of features ``b``, if they are known.
+        error_bar: Whether to compute the error bar, which needs a second pass over the features.
         divisor: Of both covariances, ``"n-1"`` or ``"n"``.
 
     Raises:
         InputError: When the dimensions differ or an array is not two-dimensional.
-        ComputationError: When a side has fewer than two images or is not finite, or the divisor is
+        ComputationError: When a set has fewer than two images or is not finite, or the divisor is
             an n that is not known.
         UsageError: When the divisor is another.
     """
@@ -189,9 +190,9 @@ def frechet_estimate(
     Args:
         X: Moments of the real images, or their features of shape ``(n, D)``.
         Y: The same of the generated images.
-        seed: Not used: nothing is drawn.
-        error_bar: Whether to take the second look at the features that the error bar needs.
-        moments: Of both, if they are at hand.
+        seed: Not used: the metric is not random.
+        error_bar: Whether to compute the error bar, which needs a second pass over the features.
+        moments: Of both, if they are known.
         directions: How many leading directions are looked for; see :func:`frechet_directions`.
         divisor: Of both covariances, ``"n-1"`` or ``"n"``, as StyleGAN3 has it.
 
@@ -234,37 +235,37 @@ def frechet_standard_error(a: npt.ArrayLike | Moments, b: npt.ArrayLike | Moment
 
     Args:
         a: Features of shape ``(n, D)``, or moments.
-        b: The same of the other side.
+        b: The same for the other set.
 
     Returns:
         The standard error, in squared units of the features, or ``None`` when both are moments.
 
     Raises:
         InputError: When the dimensions differ or an array is not two-dimensional.
-        ComputationError: When a side has fewer than two images or is not finite.
+        ComputationError: When a set has fewer than two images or is not finite.
     """
     return frechet_terms(a, b, error_bar=True).standard_error
 
 
 def frechet_influence(a: npt.ArrayLike, b: npt.ArrayLike | Moments) -> Floats:
-    """The influence of each image of side ``a`` on the distance to side ``b``.
+    """The influence of each image of set ``a`` on the distance to side ``b``.
 
     To first order, the distance changes by ``influence / n`` when an image is counted once more,
     and by ``−influence / n`` when it is left out: images with a large influence raise it.
 
     Args:
         a: Features of shape ``(n, D)``.
-        b: Features or moments of the other side.
+        b: Features or moments of the other set.
 
     Returns:
         Shape ``(n,)``, float64, with mean zero, in squared units of the features.
 
     Raises:
         InputError: When the dimensions differ or an array is not two-dimensional.
-        ComputationError: When a side has fewer than two images or is not finite.
+        ComputationError: When a set has fewer than two images or is not finite.
     """
     if isinstance(a, Moments):
-        raise InputError("influences belong to images: give the features of side a")
+        raise InputError("influences belong to images: give the features of set a")
     one, other = gaussian_pair(a, b, None, None)
     return influence(one, other, Coupling(one, other, vectors=True), first=True)
 
@@ -287,7 +288,7 @@ def frechet_directions(
 
     Args:
         a: Moments, or features of shape ``(n, D)``.
-        b: The same of the other side.
+        b: The same for the other set.
         k: How many directions, at most D.
         divisor: See :func:`frechet_terms`.
 
@@ -297,7 +298,7 @@ def frechet_directions(
 
     Raises:
         InputError: When the dimensions differ or an array is not two-dimensional.
-        ComputationError: When a side has fewer than two images or is not finite.
+        ComputationError: When a set has fewer than two images or is not finite.
 
     >>> import numpy as np
     >>> a = Moments(None, np.zeros(2), np.diag([1.0, 4.0]))
@@ -352,7 +353,7 @@ def _torch_distance(a: AnyArray, b: AnyArray) -> torch.Tensor:
         roots.append(root)
     if roots[0].shape[1] != roots[1].shape[1]:
         raise InputError(
-            f"the two sides have {roots[0].shape[1]} and {roots[1].shape[1]} dimensions"
+            f"the two sets have {roots[0].shape[1]} and {roots[1].shape[1]} dimensions"
         )
     shift = means[0] - means[1]
     traces = roots[0].square().sum() + roots[1].square().sum()

@@ -1,6 +1,6 @@
 """How the influence of an image on the Fréchet distance changes with its features.
 
-The influence of an image x of side *a* is, but for a constant,
+The influence of an image x of set *a* is, but for a constant,
 2 (μa − μb)·(x − μa) + n/(n−1) (x − μa)ᵀ (I − T) (x − μa), with T the optimal transport map between
 the two Gaussians. Its gradient with respect to x is::
 
@@ -29,11 +29,11 @@ def frechet_sensitivity(
     b: npt.ArrayLike | Moments,
     rows: AnyArray = None,
 ) -> npt.NDArray[np.float64]:
-    """The gradient of the influence of images of side ``a`` with respect to their features.
+    """The gradient of the influence of images of set ``a`` with respect to their features.
 
     Args:
         a: Features of shape ``(n, D)``.
-        b: Features or moments of the other side.
+        b: Features or moments of the other set.
         rows: Indices of the images, ``(k,)``; ``None``: all.
 
     Returns:
@@ -42,7 +42,7 @@ def frechet_sensitivity(
     Raises:
         InputError: When the dimensions differ, an array is not two-dimensional, or an index is
             none.
-        ComputationError: When a side has fewer than two images or is not finite.
+        ComputationError: When a set has fewer than two images or is not finite.
 
     >>> import numpy as np
     >>> a = np.array([[0.0, 1.0], [2.0, 1.0], [1.0, 4.0], [1.0, -2.0]])
@@ -50,7 +50,7 @@ def frechet_sensitivity(
     [[-6.0, 0.0]]
     """
     if isinstance(a, Moments):
-        raise InputError("influences belong to images: give the features of side a")
+        raise InputError("influences belong to images: give the features of set a")
     one, other = gaussian_pair(a, b, None, None)
     assert one.features is not None  # noqa: S101
     count = len(one.features)

@@ -1,10 +1,10 @@
-"""Two Gaussians, factors of their covariances, and the product that couples them.
+"""Two Gaussians, factors of their covariances, and the product of the factors.
 
-With Σa = Ra Raᵀ and Σb = Rb Rbᵀ, everything about the Fréchet distance lies in M = Raᵀ Rb = U S Vᵀ:
-tr (Σa Σb)^½ is the sum of S, and the optimal transport map from N(μa, Σa) to N(μb, Σb) is
-T = Ra⁻ᵀ U S Uᵀ Ra⁻¹. A factor is either the centered features themselves over √(n−1), where there
-are no more images than dimensions, or the Cholesky factor of the covariance: the plain one where
-every pivot is far from rounding, and else the pivoted one, which finds the rank.
+With Σa = Ra Raᵀ and Σb = Rb Rbᵀ, the Fréchet distance and its derivatives follow from M = Raᵀ Rb =
+U S Vᵀ: tr (Σa Σb)^½ is the sum of S, and the optimal transport map from N(μa, Σa) to N(μb, Σb) is T
+= Ra⁻ᵀ U S Uᵀ Ra⁻¹. A factor is either the centered features themselves over √(n−1), where there are
+no more images than dimensions, or the Cholesky factor of the covariance: the plain one where every
+pivot is far from rounding, and else the pivoted one, which finds the rank.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ __all__ = [
 
 
 _ROWS = 8192
-"""Rows per step of a second look at the features."""
+"""Rows per step of a second pass over the features."""
 
 _PLAINLY_POSITIVE = 1e-10
-"""Share of the largest variance above which every pivot must lie for order not to matter."""
+"""If every pivot exceeds this share of the largest variance, no pivoting is needed."""
 
 _NOT_A_COVARIANCE = 1e-4
-"""Share of the largest entry that may be left over; files in float32 leave about 1e-6."""
+"""Largest allowed residual as a share of the largest entry; files in float32 have about 1e-6."""
 
 
 _FACTORS: MutableMapping[Moments, tuple[Floats, npt.NDArray[np.intp]]] = WeakKeyDictionary()
-"""The factors of moments that are alive, so that a reference's is computed once."""
+"""Factors of moments in use, so that the factor of a reference is computed once."""
 
 
 class Gaussian:
-    """One side: its moments, a factor of its covariance and, if there, its features."""
+    """A set: its moments, a factor of its covariance and, if known, its features."""
 
     def __init__(self, moments: Moments, features: npt.NDArray[Any] | None) -> None:
         self.moments = moments
@@ -57,7 +57,7 @@ class Gaussian:
 
     @classmethod
     def of(cls, value: ArrayLike | Moments, moments: Moments | None = None) -> Gaussian:
-        """From moments, or from features and, if they are at hand, their moments."""
+        """Create it from moments, or from features and, if known, their moments."""
         if isinstance(value, Moments):
             return cls(value, None)
         array = host(as_matrix(value))
@@ -74,7 +74,7 @@ class Gaussian:
 
     @property
     def full_rank(self) -> bool:
-        """Whether the factor is that of a covariance that has an inverse."""
+        """Whether the covariance has an inverse."""
         return not self.from_samples and self.factor.shape[1] == self.dim
 
     @property
@@ -89,7 +89,7 @@ class Gaussian:
                 self._factor = centred.T / np.sqrt(len(centred) - 1)
             else:
                 self._factor, self._pivots = _cholesky(self.moments.cov)
-                if self.features is None:  # a reference, which is compared with many a set
+                if self.features is None:  # a reference, which is compared with many sets
                     _FACTORS[self.moments] = self._factor, self._pivots
         return self._factor
 
@@ -137,7 +137,7 @@ class Coupling:
             self.s = np.sqrt(np.clip(squares, 0.0, None))
             return
         product = one.factor.T @ other.factor
-        if 0 in product.shape:  # a side without any variance
+        if 0 in product.shape:  # a set without any variance
             self.u, self.s, self.v = product[:, :0], np.zeros(0), product.T[:, :0]
         elif vectors:
             self.u, self.s, vt = la.svd(product, full_matrices=False, check_finite=False)
@@ -155,12 +155,12 @@ class Coupling:
         return np.asarray(one.moments.cov + other.moments.cov - product - product.T)
 
     def half_map(self, one: Gaussian, other: Gaussian, *, first: bool) -> Floats:
-        """A of shape ``(D, r)`` with A Aᵀ = T, the map from the side to the opposite one."""
+        """A of shape ``(D, r)`` with A Aᵀ = T, the map from the set to the opposite one."""
         if first:
             return one.pull_back(self.u * np.sqrt(self.s))
         if not self.both_full:
             return other.pull_back(self.v * np.sqrt(self.s))
-        # T of the other side is the inverse of that of this one: Ra U S⁻¹ Uᵀ Raᵀ.
+        # T of the other set is the inverse of that of this one: Ra U S⁻¹ Uᵀ Raᵀ.
         floor = float(self.s.max()) * 1e-12
         root: Floats = np.sqrt(np.maximum(self.s, floor))
         return np.asarray((one.factor @ self.u) / root)
@@ -169,7 +169,7 @@ class Coupling:
 def influence_pair(
     one: Gaussian, other: Gaussian, coupling: Coupling
 ) -> tuple[Floats | None, Floats | None]:
-    """The influences of both sets; ``None`` for a side that is known by its moments alone."""
+    """The influences of both sets; ``None`` for a set of which only the moments are known."""
     return (
         None if one.features is None else influence(one, other, coupling, first=True),
         None if other.features is None else influence(other, one, coupling, first=False),
@@ -177,13 +177,13 @@ def influence_pair(
 
 
 def influence(side: Gaussian, opposite: Gaussian, coupling: Coupling, *, first: bool) -> Floats:
-    """The influence of each image of a side on the distance; shape ``(n,)``, mean zero.
+    """Influence of each image of a set on the distance; shape ``(n,)``, mean zero.
 
     Args:
-        side: Whose images; its features must be there.
-        opposite: The other side.
-        coupling: Of the two, with vectors.
-        first: Whether ``side`` stands first in the coupling.
+        side: The set of the images; its features must be known.
+        opposite: The other set.
+        coupling: The coupling of both sets, with vectors.
+        first: Whether ``side`` is the first set of the coupling.
     """
     features = side.features
     assert features is not None  # noqa: S101
@@ -203,7 +203,7 @@ def influence(side: Gaussian, opposite: Gaussian, coupling: Coupling, *, first: 
         linear[rows] = centred @ shift
         squared[rows] = np.einsum("ij,ij->i", centred, centred)
         if half is not None:
-            # float32 will do: A is a root of T, of moderate size, and this is an error bar.
+            # float32 is precise enough: A is a root of T, and this is an error bar.
             moved = centred.astype(np.float32) @ half
             transported[rows] = np.einsum("ij,ij->i", moved, moved, dtype=np.float64)
     unbiased = len(features) / (len(features) - 1)  # Σ has the divisor n − 1
@@ -219,19 +219,19 @@ def transported(
     *,
     first: bool,
 ) -> Floats:
-    """T (x − μ) of some images of a side, by the map to the opposite one; shape ``(k, D)``.
+    """Compute T (x − μ) for some images of a set; shape ``(k, D)``.
 
     Args:
-        side: Whose images; its features must be there.
-        opposite: The other side.
-        coupling: Of the two, with vectors.
-        rows: Which images.
-        first: Whether ``side`` stands first in the coupling.
+        side: The set of the images; its features must be known.
+        opposite: The other set.
+        coupling: The coupling of both sets, with vectors.
+        rows: Indices of the images.
+        first: Whether ``side`` is the first set of the coupling.
     """
     assert side.features is not None  # noqa: S101
     if side.from_samples:  # x − μ is √(n−1) times a column of R, and T R = R' V Uᵀ
         mine, theirs = (coupling.u, coupling.v) if first else (coupling.v, coupling.u)
-        # Centred images add up to nothing: that direction has no partner, but one by rounding.
+        # Centered images sum to zero: that direction exists only by rounding errors.
         mine = mine - mine.mean(axis=0)
         moved: Floats = opposite.factor @ (theirs @ mine[rows].T)
         return np.asarray(moved.T * np.sqrt(len(side.features) - 1))
@@ -247,15 +247,15 @@ def gaussian_pair(
     moments_a: Moments | None,
     moments_b: Moments | None,
 ) -> tuple[Gaussian, Gaussian]:
-    """Both sides, once they are known to belong together.
+    """Return both sets after checking that they match.
 
     Raises:
         InputError: When the dimensions differ or an array is not two-dimensional.
-        ComputationError: When a side has fewer than two images or is not finite.
+        ComputationError: When a set has fewer than two images or is not finite.
     """
     one, other = Gaussian.of(a, moments_a), Gaussian.of(b, moments_b)
     if one.dim != other.dim:
-        raise InputError(f"the two sides have {one.dim} and {other.dim} dimensions")
+        raise InputError(f"the two sets have {one.dim} and {other.dim} dimensions")
     for side in (one, other):
         if side.moments.n is not None and side.moments.n < 2:
             raise ComputationError("a covariance needs at least two images, and there is 1")
@@ -276,7 +276,7 @@ def _cholesky(cov: Floats) -> tuple[Floats, npt.NDArray[np.intp]]:
 
 
 def _pivoted_cholesky(cov: Floats) -> tuple[Floats, npt.NDArray[np.intp]]:
-    """The same where order matters."""
+    """The same with pivoting."""
     from scipy.linalg.lapack import dpstrf
 
     lower, pivots, rank, _ = dpstrf(np.asfortranarray(cov), lower=1)
@@ -287,7 +287,7 @@ def _pivoted_cholesky(cov: Floats) -> tuple[Floats, npt.NDArray[np.intp]]:
         left = float(np.abs(cov - factor @ factor.T).max())
         if left > _NOT_A_COVARIANCE * float(np.abs(cov).max()):
             raise InputError(
-                f"the covariance is not positive semidefinite: {left:g} is left over after its "
+                f"the covariance is not positive semidefinite: {left:g} remains after its "
                 f"{rank} positive directions; compute the statistics again"
             )
     return factor, order

@@ -1,9 +1,9 @@
-"""Sums over kernel matrices that are never kept, and what the variance of an MMD² is made of.
+"""Sums over kernel matrices, computed in blocks, and the terms of the variance of an MMD².
 
-A kernel matrix is made in blocks, in float64 as the differences of its means cancel, and summed at
-once: by row, by column, its squares, and over random subsets. The sum over a subset is s' K s with
-s its indicator, so that one sweep over all pairs serves every subset; where the subsets hold fewer
-pairs they are swept one by one. An image is never paired with itself.
+A kernel matrix is computed in blocks, in float64 because the differences of its means cancel, and
+summed at once: by row, by column, its squares, and over random subsets. The sum over a subset is s'
+K s with s its indicator, so one pass over all pairs is enough for all subsets; if the subsets
+contain fewer pairs, they are computed one by one. An image is never paired with itself.
 
 The variance of the unbiased MMD²::
 
@@ -11,8 +11,8 @@ The variance of the unbiased MMD²::
 
 where aᵢ is the mean of k(xᵢ, ·) over the other real images, cᵢ that over the generated images, and
 bⱼ, dⱼ the same of a generated image over the other generated images and over the real images. Split
-k into its mean, the effect of either argument and what is left, with variances σxx, σyy and σxy.
-That last part enters Var(U) as::
+k into its mean, the effect of each argument and the rest, with variances σxx, σyy and σxy.
+The rest enters Var(U) as::
 
     S = 2 σxx / n(n−1) + 2 σyy / m(m−1) + 4 σxy / nm
 
@@ -49,23 +49,23 @@ __all__ = [
 Rows = npt.NDArray[np.intp]
 
 _ROWS = 1024
-"""Rows of a block: two blocks of 2048-d features and their kernel take 40 MiB."""
+"""Rows per block: two blocks of 2048-d features and their kernel use 40 MiB."""
 
 _REFERENCE = 2000
-"""Images per side that stand for their whole set where a sweep over all pairs would be too long."""
+"""Images per set used in place of the whole set if a pass over all pairs would take too long."""
 
 _HELD = 1 << 25
-"""Numbers that are kept ready for products: 128 MiB of float32, twice that of float64."""
+"""Maximum number of prepared values kept: 128 MiB of float32, or twice that of float64."""
 
 _PASSES = 64
-"""What the kernel costs beside one product, in multiplications per pair."""
+"""Cost of the kernel in addition to one product, in multiplications per pair."""
 
 
 class _Ready:
-    """Rows made ready for products, once where there is room to keep them.
+    """Prepared rows; kept if there is enough memory.
 
     Args:
-        products: What they are for.
+        products: The products that take the rows.
         sides: The features.
     """
 
@@ -75,7 +75,7 @@ class _Ready:
         self._held: dict[tuple[int, int], tuple[Any, Any]] = {}
 
     def rows(self, side: AnyArray, part: slice) -> tuple[AnyArray, AnyArray]:
-        """Some rows of a side."""
+        """Return some rows of a set, prepared."""
         key = id(side), part.start
         if key in self._held:
             return self._held[key]
@@ -86,14 +86,14 @@ class _Ready:
 
 
 class Sums(NamedTuple):
-    """Sums of kernel values; an image with itself is in none of them.
+    """Sums of kernel values, without the pairs of an image with itself.
 
     Attributes:
         xx: Per real image, over the other real images.
         xy: Per real image, over the generated images.
         yy: Per generated image, over the other generated images.
         yx: Per generated image, over the real images.
-        squares: Sums of squares over real, fake and mixed pairs (0 where not asked for).
+        squares: Sums of squares over real, fake and mixed pairs (0 if not requested).
         chosen: Shape ``(3, B)``: the three sums within each subset.
     """
 
@@ -308,7 +308,7 @@ def finite(value: float) -> float:
     """The value, unless the kernel overflowed."""
     if not math.isfinite(value):
         raise ComputationError(
-            "the kernel overflows float64 on these features: divide both sides by one constant or "
+            "the kernel overflows float64 on these features: divide both sets by one constant or "
             "pass a smaller gamma"
         )
     return value

@@ -1,9 +1,9 @@
 """Kernels, and the products of rows that they are made of.
 
-Kernel values are float64, as the differences of their means cancel. Where the features are
-float32, so are the products of their differences from a common center c, from which xᵀy follows in
-float64 as (x − c)ᵀ(y − c) + cᵀx + cᵀy − cᵀc. What float32 rounds there has no sign of its own, and
-leaves the means alone: 1e-9 of the value, as measured.
+Kernel values are float64, as the differences of their means cancel. If the features are
+float32, the products of their differences from a common center c are computed in float32, and xᵀy
+in float64 as (x − c)ᵀ(y − c) + cᵀx + cᵀy − cᵀc. The rounding errors of float32 have
+no preferred sign and cancel in the means: 1e-9 of the value, as measured.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from gan_metrics.utils.array_types import AnyArray
 __all__ = ["GaussianKernel", "Kernel", "PolynomialKernel", "Products", "check_rows"]
 
 _LARGE = 1e15
-"""Below it in size, products of float32 features stay far from what float32 holds."""
+"""Bound on the features below which products in float32 cannot overflow."""
 
 _SOME = 2000
-"""Rows of a side whose mean is taken for the center."""
+"""Number of rows of a set whose mean is the center."""
 
 _ROWS = 1024
-"""Rows that are checked at a time."""
+"""Rows checked per step."""
 
 _CACHED = 1 << 17
-"""Numbers of a strip: 1 MiB of float64."""
+"""Values per strip: 1 MiB of float64."""
 
 
 class PolynomialKernel(NamedTuple):
-    """(γ xᵀy + c)^degree; √γ goes to the rows."""
+    """(γ xᵀy + c)^degree; the rows are multiplied by √γ."""
 
     root: float
     shift: float
     degree: int
 
     def rows(self, block: AnyArray) -> AnyArray:
-        """Features as the products take them, float64."""
+        """Prepare features for the products, in float64."""
         return wide(block) * self.root
 
     def values(self, base: AnyArray) -> AnyArray:
-        """The kernel, from products of such rows plus ``shift``, which are written over."""
+        """Compute the kernel in place, from products of such rows plus ``shift``."""
         if self.degree == 1:
             return base
         power = base * base
@@ -61,12 +61,12 @@ class GaussianKernel(NamedTuple):
     shift: float = -1.0
 
     def rows(self, block: AnyArray) -> AnyArray:
-        """Features as the products take them, float64."""
+        """Prepare features for the products, in float64."""
         block = wide(block)
         return block / _norms(block)[:, None]
 
     def values(self, base: AnyArray) -> AnyArray:
-        """The kernel, from products of such rows plus ``shift``, which are written over."""
+        """Compute the kernel in place, from products of such rows plus ``shift``."""
         base /= self.sigma**2
         return namespace(base).expm1(base)
 
@@ -79,8 +79,8 @@ class Products:
 
     Args:
         kernel: The kernel.
-        sides: The features, all that there are; where they are float32, products are made in
-            float32 about their mean.
+        sides: All features; if they are float32, products are computed in float32 relative to
+            their mean.
     """
 
     def __init__(self, kernel: Kernel, *sides: AnyArray) -> None:
@@ -92,7 +92,7 @@ class Products:
             self._centre = sum(means[1:], means[0]) / len(means)
 
     def rows(self, block: AnyArray) -> tuple[AnyArray, AnyArray]:
-        """Some features as :meth:`values` takes them."""
+        """Prepare features for :meth:`values`."""
         if self._centre is None:
             return self._kernel.rows(block), None
         xp, c = namespace(block), self._centre
@@ -106,7 +106,7 @@ class Products:
         return near, offset
 
     def values(self, left: tuple[Any, Any], right: tuple[Any, Any]) -> Iterator[tuple[slice, Any]]:
-        """The kernel of all pairs: some rows of the left at a time, and which they are."""
+        """Yield the kernel of all pairs, for some rows of ``left`` at a time, with their slice."""
         with full_precision(left[0]):
             products = left[0] @ right[0].T
         for part in _strips(products):
@@ -121,7 +121,7 @@ class Products:
 
 
 def _strips(matrix: AnyArray) -> list[slice]:
-    """Rows that stay in a processor's cache while much is done with them; a device takes all."""
+    """Slices of rows that fit into a processor's cache; on a device one slice with all rows."""
     if is_tensor(matrix):
         return [slice(None)]
     return blocks(len(matrix), max(_CACHED // matrix.shape[1], 1))
@@ -133,7 +133,7 @@ def _tame(features: AnyArray) -> bool:
 
 
 def check_rows(features: AnyArray, side: str) -> None:
-    """Refuse rows that cannot be scaled to the length one."""
+    """Raise an error if a row cannot be scaled to length one."""
     for rows in blocks(len(features), _ROWS):
         with np.errstate(over="ignore"):
             lengths = host(_norms(wide(features[rows])))
@@ -142,11 +142,11 @@ def check_rows(features: AnyArray, side: str) -> None:
             what = "is zero" if lengths[bad[0]] == 0 else "overflows"
             raise ComputationError(
                 f"the length of row {rows.start + int(bad[0])} (counted from 0) of the {side} "
-                f"features {what}, so it cannot be scaled to one: leave that image out"
+                f"features {what}, so it cannot be scaled to length one; remove that image"
             )
 
 
 def _norms(block: AnyArray) -> AnyArray:
-    """The lengths of the rows."""
+    """Return the lengths of the rows."""
     xp = namespace(block)
     return xp.sqrt(xp.sum(block * block, axis=1))

@@ -1,6 +1,6 @@
-"""Does the generator copy? MIFID, and the three-sample test of copying.
+"""MIFID and the three-sample test of copying.
 
-MIFID divides the Fréchet distance by how far the generated images stay from the training images::
+MIFID divides the Fréchet distance by the distance of the generated images to the training images::
 
     MIFID = FID / (M + 1e-14),   M = mean over generated y of min over real x of 1 − |cos(x, y)|
                                  M = 1 unless M < τ;   MIFID = 0 where FID ≤ 1e-8
@@ -43,11 +43,11 @@ _EPSILON = 1e-14
 _NO_DISTANCE = 1e-8
 _ROWS = 2048
 _ENOUGH = 20
-"""Generated images that a cell must have more of, to be looked at."""
+"""A cell is used if it has more generated images than this."""
 
 
 def mifid(X: ArrayLike, Y: ArrayLike, *, tau: float = 0.1) -> float:
-    """The Fréchet distance over the memorization distance.
+    """The Fréchet distance divided by the memorization distance.
 
     Bai et al. (2021), arXiv 2106.03062. Images whose features are all zero have no direction and
     take no part in the memorization distance.
@@ -55,20 +55,20 @@ def mifid(X: ArrayLike, Y: ArrayLike, *, tau: float = 0.1) -> float:
     Args:
         X: Real (training) features, shape ``(n, D)``.
         Y: Generated features, shape ``(m, D)``.
-        tau: The memorization distance counts where it is below this; else it is 1.
+        tau: If the memorization distance is not below this, 1 is used instead.
 
     Returns:
-        ≥ 0; the distance itself for a generator that does not copy, and more for one that does.
+        ≥ 0; equal to the distance for a generator that does not copy, larger for one that does.
 
     Raises:
         InputError: When the shapes are wrong.
-        ComputationError: When a value is not finite, or a side has fewer than two images.
+        ComputationError: When a value is not finite, or a set has fewer than two images.
         UsageError: When tau is not > 0.
 
     >>> import numpy as np
     >>> real = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    >>> mifid(real, np.array([[2.0, 0.0], [0.0, 3.0]])) > 1e10  # in the direction of a real each
-    True
+    >>> mifid(real, np.array([[2.0, 0.0], [0.0, 3.0]])) > 1e10  # each in the direction of a real
+    image True
     """
     return mifid_estimate(X, Y, tau=tau, error_bar=False).value
 
@@ -84,16 +84,16 @@ def mifid_estimate(
 ) -> Estimate:
     """:func:`mifid` as an estimate.
 
-    Its error bar is made of the influences of the images on the Fréchet distance, and of the
+    Its error bar uses the influences of the images on the Fréchet distance, and of the
     generated images on the memorization distance; where the real images' part in that is not small,
     it is too narrow.
 
     Args:
         X: Real (training) features, shape ``(n, D)``.
         Y: Generated features, shape ``(m, D)``.
-        seed: Not used: nothing is drawn.
-        error_bar: Whether the error bar is wanted.
-        moments: Of both, if they are at hand.
+        seed: Not used: the metric is not random.
+        error_bar: Whether to compute the standard error and the influences.
+        moments: Of both, if they are known.
         tau: See :func:`mifid`.
 
     Returns:
@@ -127,8 +127,9 @@ def mifid_estimate(
 
 
 def nearest_cosines(X: ArrayLike, Y: ArrayLike) -> Floats:
-    """For each generated image the least 1 − |cos| to the real images; images without a direction
-    are left out.
+    """Smallest 1 − |cos| to the real images, for each generated image.
+
+    Images whose features are all zero are left out.
 
     Args:
         X: Real features, shape ``(n, D)``, of NumPy.
@@ -153,13 +154,13 @@ def nearest_cosines(X: ArrayLike, Y: ArrayLike) -> Floats:
             best[better], whom[better] = here[better], place[better] + rows.start
         near = reals[whom].astype(np.float64)
         signs = np.sign(np.einsum("nd,nd->n", some, near))[:, None]
-        # |x − y|² / 2 is 1 − cos, and keeps its digits where they are nearly one direction.
+        # |x − y|² / 2 is 1 − cos, and is precise if the directions are nearly equal.
         out[columns] = 0.5 * np.square(some - signs * near).sum(axis=1)
     return np.clip(out, 0.0, 1.0)
 
 
 def _directions(values: AnyArray) -> Floats:
-    """Unit vectors of those rows that have one."""
+    """Return the rows scaled to length one; rows of zeros are left out."""
     wide = np.asarray(values, np.float64)
     lengths = np.linalg.norm(wide, axis=1)
     there = lengths > 0
@@ -175,8 +176,7 @@ def ct(
     cells: int = 3,
     seed: int = 0,
 ) -> float:
-    """C_T, the test of copying: far below 0, the generated images are nearer to the training
-    images.
+    """C_T, the three-sample test of copying; far below 0, the generator copies.
 
     Meehan, Chaudhuri & Dasgupta (2020), arXiv 2004.05675.
 
@@ -186,8 +186,8 @@ def ct(
         held_out: Features of real images that were not trained on, shape ``(l, D)``.
         components: Features are reduced to so many principal components of the training images,
             where they have more.
-        cells: Of the k-means partition of the training images.
-        seed: Of the partition.
+        cells: Number of cells of the k-means partition of the training images.
+        seed: Seed of the partition.
 
     Returns:
         A z-score: about 0 where generated images are as near to the training images as held-out
@@ -223,8 +223,8 @@ def ct_estimate(
         X: Features of the training images, shape ``(n, D)``.
         Y: Generated features, shape ``(m, D)``.
         held_out: Features of held-out images, shape ``(l, D)``.
-        seed: Of the partition.
-        error_bar: Whether the error bar is wanted.
+        seed: Seed of the partition.
+        error_bar: Whether to compute the standard error and the influences.
         components: See :func:`ct`.
         cells: See :func:`ct`.
 
@@ -265,8 +265,8 @@ def ct_estimate(
     weight = sum(w for w, score in zip(weights, scores, strict=True) if score is not None)
     if not weight:
         raise ComputationError(
-            f"no cell has more than {_ENOUGH} of the {len(fake)} fakes, so copying cannot be "
-            "tested; give more fakes or fewer cells"
+            f"no cell has more than {_ENOUGH} of the {len(fake)} generated images, so copying cannot "
+            "be tested; give more generated images or fewer cells"
         )
     summed = sum(w * z for w, z in zip(weights, scores, strict=True) if z is not None)
     details = {"cells": scores, "share_held_out": weights}
@@ -280,7 +280,7 @@ def ct_estimate(
 def as_three(
     X: ArrayLike, Y: ArrayLike, held_out: ArrayLike
 ) -> tuple[AnyArray, AnyArray, AnyArray]:
-    """Training, fake and held-out features on the host, once they have one number of columns.
+    """Return the training, generated and held-out features as NumPy arrays; check their shapes.
 
     Raises:
         InputError: When the shapes are wrong or do not match.
@@ -311,7 +311,7 @@ def _reduced(
 
 
 def _partition(train: AnyArray, fake: AnyArray, test: AnyArray, cells: int, seed: int) -> list[Any]:
-    """Which cell each image lies in."""
+    """Return the cell of each image."""
     from sklearn.cluster import KMeans
 
     means = KMeans(cells, n_init=10, random_state=seed).fit(np.asarray(train, np.float64))

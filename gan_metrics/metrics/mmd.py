@@ -1,6 +1,6 @@
 """Kernel two-sample distances: KID and CMMD, with their error bars.
 
-The squared maximum mean discrepancy between the laws of X and Y under a kernel k is::
+The squared maximum mean discrepancy between the distributions of X and Y under a kernel k is::
 
     MMD² = E k(x, x') + E k(y, y') − 2 E k(x, y)
 
@@ -9,11 +9,11 @@ biased one, the V-statistic, also counts every image with itself. A constant add
 changes neither.
 
 * KID (Bińkowski et al. 2018, arXiv 1801.01401): k = (γ xᵀy + c)³ with γ = 1/D and c = 1, the mean
-  of U over random subsets. The subsets add nothing but noise; :func:`kernel_distance` is U itself.
+  of U over random subsets. The subsets only add noise; :func:`kernel_distance` is U itself.
 * CMMD (Jayasumana et al. 2024, arXiv 2401.09603): V with k = exp(−|x − y|²/2σ²) on rows of length
   one, times 1000.
 
-A mean over B random subsets has U for its expectation given the images, so::
+Given the images, the expectation of the mean over B random subsets is U, so::
 
     SE² = Var(U) + (variance between subsets) / B
 
@@ -75,23 +75,23 @@ def kid(
         X: Real features, ``(n, D)``.
         Y: Generated features, ``(m, D)``.
         subsets: How many subsets.
-        subset_size: Images of either side in a subset, drawn without replacement; at most
+        subset_size: Images of each set in a subset, drawn without replacement; at most
             min(n, m) are taken, and :func:`kid_estimate` says so. ``None``: min(n, m).
-        degree: Of the kernel (γ xᵀy + c)^degree.
+        degree: Degree of the kernel (γ xᵀy + c)^degree.
         gamma: γ > 0; ``None``: 1/D.
         coef0: c.
-        draws: What is made of the seed: ``"numpy"``, ``"numpy-legacy"`` or ``"torch"``; see
+        draws: Random number generator: ``"numpy"``, ``"numpy-legacy"`` or ``"torch"``; see
             :func:`gan_metrics.metrics.validation.generator`.
-        draw_first: Whose part of a subset is drawn first, ``"real"`` or ``"fake"``.
-        seed: A number, or a generator with ``choice``, which is used up. Seed 2020,
+        draw_first: Which part of a subset is drawn first, ``"real"`` or ``"fake"``.
+        seed: A number, or a generator with the method ``choice``. Seed 2020,
             ``"numpy-legacy"`` and ``"fake"`` give the subsets of torch-fidelity.
 
     Returns:
-        Around 0 where the two laws are equal, so half of the time below it.
+        About 0 if the two distributions are equal; then negative half of the time.
 
     Raises:
         InputError: When the arrays are not ``(n, D)`` and ``(m, D)``.
-        ComputationError: When a side has fewer than two images, holds NaN, or overflows.
+        ComputationError: When a set has fewer than two images, holds NaN, or overflows.
         UsageError: When another argument is out of its range.
 
     >>> import numpy as np
@@ -132,9 +132,10 @@ def kid_estimate(
 
     The standard error is that of the subset mean over redraws of both sets:
     SE² = Var(U) + (variance between subsets) / subsets. Measured over 400 redraws of Gaussians with
-    D = 16: within 6 % of the true deviation where the laws differ clearly, n ≠ m and 40 images a
-    side included. Where they are equal, the error bar of U is 1.2 times too wide: the first-order
-    part vanishes, and its estimate is noise that is cut at 0. With the subsets' share it is 1.1.
+    D = 16: within 6 % of the true deviation where the distributions differ clearly, n ≠ m and 40
+    images per set included. Where they are equal, the error bar of U is 1.2 times too wide: the
+    first-order part vanishes, and its estimate is noise, cut off at 0. With the part due to the
+    subsets it is 1.1.
 
     Args:
         X: Real features, ``(n, D)``.
@@ -148,16 +149,16 @@ def kid_estimate(
         draw_first: See :func:`kid`.
         seed: See :func:`kid`.
         error_bar: Whether to compute the standard error and the influences. With fewer than four
-            images on a side there are none.
+            images in a set there are none.
 
     Returns:
         ``details`` holds ``subsets``, ``subset_size`` (as used) and ``subset_std`` (divisor B, the
-        spread that papers print: no error bar, since it does not shrink with more images). Where
-        all pairs were swept, also ``u_statistic`` and, with an error bar, ``u_standard_error``.
-        The warning ``kid-subset-capped`` says that a side has too few images. For large sets the
-        influences are taken against 2000 random images of either side (measured at that ratio:
-        within 3 % where the laws differ, 1.2 times too wide where they are equal). The influences
-        are those of U; what the subsets add is ``noise``.
+        spread that papers print: no error bar, since it does not shrink with more images). If
+        all pairs were computed, also ``u_statistic`` and, with an error bar, ``u_standard_error``.
+        The warning ``kid-subset-capped`` says that a set has too few images. For large sets the
+        influences are taken against 2000 random images of each set (measured at that ratio:
+        within 3 % where the distributions differ, 1.2 times too wide where they are equal). The
+        influences are those of U; the variance due to the subsets is ``noise``.
 
     Raises:
         InputError: See :func:`kid`.
@@ -196,14 +197,14 @@ def kid_estimate(
     value = finite(float(values.mean()))
     details["subset_std"] = float(values.std())
     capped = (
-        f"subsets of {asked} images were asked for and the smaller side has {size}: subsets of "
-        f"{size} were taken. Add images, or ask for subsets of {size} or fewer"
+        f"the subset size {asked} is larger than the smaller set, which has {size} images: subsets "
+        f"of {size} images were used. Add images, or set subset_size to {size} or less"
     )
     warnings = (("kid-subset-capped", capped),) if asked is not None and size < asked else ()
     if parts is None:
         return Estimate(value, details=details, warnings=warnings)
     whole = parts.variance(n, m)
-    # One subset shows no spread; that of U at its size is known as well.
+    # One subset has no spread; use the standard error of U at its size.
     between = values.var(ddof=1) if subsets > 1 else max(parts.variance(size, size) - whole, 0.0)
     noise = float(between) / subsets
     return Estimate(
@@ -225,17 +226,17 @@ def kernel_distance(
     Args:
         X: Real features, ``(n, D)``.
         Y: Generated features, ``(m, D)``.
-        degree: Of the kernel (γ xᵀy + c)^degree.
+        degree: Degree of the kernel (γ xᵀy + c)^degree.
         gamma: γ > 0; ``None``: 1/D.
         coef0: c.
 
     Returns:
-        What :func:`kid` tends to with many subsets; negative for half of the draws where the two
-        laws are equal.
+        The limit of :func:`kid` for many subsets; negative for half of the draws where the two
+        distributions are equal.
 
     Raises:
         InputError: When the arrays are not ``(n, D)`` and ``(m, D)``.
-        ComputationError: When a side has fewer than two images, holds NaN, or overflows.
+        ComputationError: When a set has fewer than two images, holds NaN, or overflows.
         UsageError: When another argument is out of its range.
 
     >>> import numpy as np
@@ -266,9 +267,9 @@ def kernel_distance_estimate(
         degree: See :func:`kernel_distance`.
         gamma: See :func:`kernel_distance`.
         coef0: See :func:`kernel_distance`.
-        seed: Not used; nothing here is random.
+        seed: Not used: the metric is not random.
         error_bar: Whether to compute the standard error and the influences. With fewer than four
-            images on a side there are none.
+            images in a set there are none.
 
     Raises:
         InputError: See :func:`kernel_distance`.
@@ -295,14 +296,14 @@ def cmmd(X: ArrayLike, Y: ArrayLike, *, sigma: float = 10.0, scale: float = 1000
         X: Real features, ``(n, D)``; the paper's are CLIP embeddings.
         Y: Generated features, ``(m, D)``.
         sigma: σ > 0 of exp(−|x − y|²/2σ²), in lengths of a normalized row.
-        scale: What the MMD² is multiplied by, > 0.
+        scale: Factor of the MMD², > 0.
 
     Returns:
         ≥ 0. The bias is of the order of 1/n + 1/m, so compare values at equal sizes only.
 
     Raises:
         InputError: When the arrays are not ``(n, D)`` and ``(m, D)``.
-        ComputationError: When a side has fewer than two images, a row of zeros, or NaN.
+        ComputationError: When a set has fewer than two images, a row of zeros, or NaN.
         UsageError: When another argument is out of its range.
 
     >>> import numpy as np
@@ -324,17 +325,17 @@ def cmmd_estimate(
 ) -> Estimate:
     """:func:`cmmd` with its error bar, that of the U-statistic.
 
-    It is about the mean of the value at these sizes, which holds the bias. Measured: within 5 %
-    where the laws differ clearly, 1.2 times too wide where they are equal.
+    It is about the mean of the value at these sizes, which includes the bias. Measured: within 5 %
+    where the distributions differ clearly, 1.2 times too wide where they are equal.
 
     Args:
         X: Real features, ``(n, D)``.
         Y: Generated features, ``(m, D)``.
         sigma: See :func:`cmmd`.
         scale: See :func:`cmmd`.
-        seed: Not used; nothing here is random.
+        seed: Not used: the metric is not random.
         error_bar: Whether to compute the standard error and the influences. With fewer than four
-            images on a side there are none.
+            images in a set there are none.
 
     Returns:
         ``details`` holds ``u_statistic``: the same without the bias, and scaled alike.
@@ -366,7 +367,7 @@ def cmmd_estimate(
 def _draw(
     rng: np.random.Generator, n: int, m: int, size: int, *, fakes_first: bool
 ) -> tuple[Rows, ...]:
-    """One subset: its rows of the real images and of the generated images."""
+    """Draw one subset: rows of the real and of the generated images."""
     sizes = (m, n) if fakes_first else (n, m)
     drawn = [np.sort(rng.choice(count, size, replace=False)) for count in sizes]
     return tuple(drawn[::-1] if fakes_first else drawn)
@@ -396,6 +397,6 @@ def _estimate(
 def _sides(X: AnyArray, Y: AnyArray) -> tuple[AnyArray, AnyArray]:
     x, y = as_pair(X, Y)
     if min(len(x), len(y)) < 2:
-        counts = f"{len(x)} real and {len(y)} fake"
-        raise ComputationError(f"an MMD needs at least two images on each side, not {counts}")
+        counts = f"{len(x)} real and {len(y)} generated"
+        raise ComputationError(f"an MMD needs at least two images in each set, not {counts}")
     return x, y

@@ -1,4 +1,4 @@
-"""Mean and covariance of features, in float64, mergeable."""
+"""Mean and covariance of features in float64, which can be merged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Moments", "MomentsStream", "merged"]
 
 
 _BLOCK = 4096
-"""Rows per step; the least number for which the matrix product dominates."""
+"""Rows per step: the smallest number for which the matrix product dominates the time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Moments:
     """The first two moments of a set of vectors.
 
     Attributes:
-        n: How many there were; ``None`` where a file does not say.
+        n: Number of vectors; ``None`` if a file does not state it.
         mean: Shape ``(D,)``, float64.
         cov: Shape ``(D, D)``, float64, symmetric, with the divisor n − 1 (zeros for n = 1).
     """
@@ -44,11 +44,11 @@ class Moments:
 
     @classmethod
     def from_features(cls, features: npt.ArrayLike | torch.Tensor) -> Moments:
-        """Moments of an array, in blocks, so that memory does not grow with n.
+        """Compute the moments of an array in blocks, so that memory does not grow with n.
 
         Each block is centered on its own mean in float64 before its products are summed; blocks
-        are joined by :meth:`merge`. A large offset therefore costs no digits. A tensor is
-        treated on the device where it lies.
+        are joined by :meth:`merge`. A large offset therefore loses no precision. A
+        tensor is processed on its device.
 
         Args:
             features: Shape ``(n, D)``, any real dtype; a NumPy array, a memory map or a tensor.
@@ -71,17 +71,17 @@ class Moments:
         return stream.finish()
 
     def update(self, features: npt.ArrayLike | torch.Tensor) -> Moments:
-        """These moments with more vectors taken in; see :meth:`from_features`."""
+        """Add more vectors; see :meth:`from_features`."""
         return self.merge(Moments.from_features(features))
 
     def merge(self, other: Moments) -> Moments:
-        """The moments of both sets together, exactly.
+        """Compute the moments of both sets together, exactly.
 
         By the pairwise formula of Chan, Golub & LeVeque (1979): the sums of squares about the
         means add up, plus n·m/(n+m) times the outer product of the difference of the means.
 
         Raises:
-            InputError: When the dimensions differ or a count is not known.
+            InputError: If the dimensions differ or a count is unknown.
         """
         if self.n is None or other.n is None:
             raise InputError("moments without a count cannot be merged; n must be stated")
@@ -96,7 +96,7 @@ class Moments:
 
 
 def merged(parts: Iterable[Moments | None]) -> Moments:
-    """The moments of several sets together, one after the other; ``None`` is an empty set.
+    """Merge the moments of several sets in order; ``None`` is an empty set.
 
     Raises:
         InputError: As for :meth:`Moments.merge`, and when all sets are empty.
@@ -108,9 +108,9 @@ def merged(parts: Iterable[Moments | None]) -> Moments:
 
 
 class MomentsStream:
-    """Moments of vectors that arrive in pieces of any size, on the host or on a device.
+    """Moments of vectors that are added in pieces of any size, on the host or on a device.
 
-    Pieces are put together until they make a block that is worth a matrix product.
+    Pieces are collected until a block is large enough for an efficient matrix product.
     """
 
     def __init__(self) -> None:
@@ -120,7 +120,7 @@ class MomentsStream:
         self._seen = 0
 
     def add(self, features: AnyArray) -> None:
-        """Take in an array or a tensor of shape ``(k, D)``, k ≥ 0.
+        """Add an array or a tensor of shape ``(k, D)``, k ≥ 0.
 
         Raises:
             ComputationError: When a value is NaN or infinite.
@@ -136,18 +136,18 @@ class MomentsStream:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing was added yet."""
+        """Whether no vector was added yet."""
         return self._moments is None and not self._pieces
 
     def finish(self) -> Moments:
-        """The moments of all that was added.
+        """Return the moments of all added vectors.
 
         Raises:
-            ComputationError: When that was nothing, or is not finite.
+            ComputationError: If no vector was added, or a value is not finite.
         """
         self._flush()
         if self._moments is None:
-            raise ComputationError("there are no features to take moments of")
+            raise ComputationError("there are no features to compute moments of")
         return self._moments
 
     def _flush(self) -> None:
@@ -170,10 +170,10 @@ class MomentsStream:
 
 def _numpy_block(pieces: list[Any]) -> Moments:
     block = np.concatenate([np.asarray(p, np.float64) for p in pieces])
-    with np.errstate(invalid="ignore"):  # what is not finite is found by its mean
+    with np.errstate(invalid="ignore"):  # non-finite values are found by the mean
         mean = block.mean(axis=0)
         block -= mean
-        rest = block.mean(axis=0)  # what the rounding of the first sum left over
+        rest = block.mean(axis=0)  # corrects the rounding of the first sum
         return Moments(len(block), mean + rest, (block.T @ block) / max(len(block) - 1, 1))
 
 

@@ -86,7 +86,7 @@ def swd(X: ArrayLike, Y: ArrayLike, *, directions: int = 1000, seed: int = 0) ->
 
     Raises:
         InputError: When the shapes do not fit.
-        ComputationError: When a side has fewer than two images, or is not finite or too large.
+        ComputationError: When a set has fewer than two images, or is not finite or too large.
         UsageError: When ``directions`` < 1 or the seed is negative.
 
     >>> import numpy as np
@@ -115,7 +115,7 @@ def swd_estimate(
 
     Raises:
         InputError: When the shapes do not fit.
-        ComputationError: When a side has fewer than two images, or is not finite or too large.
+        ComputationError: When a set has fewer than two images, or is not finite or too large.
         UsageError: When ``directions`` < 1 or the seed is negative.
     """
     x, y = _checked(X, Y, directions, seed)
@@ -141,7 +141,7 @@ def mind(X: ArrayLike, Y: ArrayLike, *, directions: int = 1000, seed: int = 0) -
 
     Raises:
         InputError: When the shapes do not fit.
-        ComputationError: When a side has fewer than two images, or is not finite or too large.
+        ComputationError: When a set has fewer than two images, or is not finite or too large.
         UsageError: When ``directions`` < 1 or the seed is negative.
 
     >>> import numpy as np
@@ -173,7 +173,7 @@ def mind_estimate(
 
     Raises:
         InputError: When the shapes do not fit.
-        ComputationError: When a side has fewer than two images, or is not finite or too large.
+        ComputationError: When a set has fewer than two images, or is not finite or too large.
         UsageError: When ``directions`` < 1 or the seed is negative.
     """
     x, y = _checked(X, Y, directions, seed)
@@ -241,17 +241,17 @@ def _checked(X: AnyArray, Y: AnyArray, directions: int, seed: int) -> tuple[AnyA
     for side, what in ((x, "real"), (y, "fake")):
         if len(side) < 2:
             raise ComputationError(
-                f"a distance between distributions needs at least two images of each side, and "
+                f"a distance between distributions needs at least two images of each set, but "
                 f"there is {len(side)} {what} image; give more images"
             )
     return x, y
 
 
 def _compare(x: AnyArray, y: AnyArray, directions: int, seed: int, *, potentials: bool) -> _Result:
-    """All directions, block by block."""
+    """Compare the sets along all directions, block by block."""
     narrow = max(x.dtype.itemsize, y.dtype.itemsize) <= 4
     origin = like(_middle(x, y), x)
-    place = wide(x[:1])  # what follows the products needs float64
+    place = wide(x[:1])  # the steps after the products need float64
     if is_tensor(place) and place.device.type == "cpu":
         place = host(place)  # NumPy sorts several times faster
     xp = namespace(place)
@@ -279,7 +279,7 @@ def _compare(x: AnyArray, y: AnyArray, directions: int, seed: int, *, potentials
     found = np.concatenate(distances)
     if not np.isfinite(found).all():
         raise ComputationError(
-            "the features are too large for their squares to be numbers; divide both sides by one "
+            "the features are so large that their squares overflow; divide both sets by one "
             "constant"
         )
     if not potentials:
@@ -288,7 +288,7 @@ def _compare(x: AnyArray, y: AnyArray, directions: int, seed: int, *, potentials
 
 
 def _directions(directions: int, dim: int, seed: int, size: int) -> Iterator[Floats]:
-    """Unit vectors as rows, ``size`` at a time; which they are does not depend on the size."""
+    """Yield unit vectors as rows, ``size`` at a time; they do not depend on ``size``."""
     rng = np.random.default_rng(seed)
     for rows in blocks(directions, size):
         draws = rng.standard_normal((rows.stop - rows.start, dim))
@@ -296,7 +296,7 @@ def _directions(directions: int, dim: int, seed: int, size: int) -> Iterator[Flo
 
 
 def _middle(x: AnyArray, y: AnyArray) -> npt.NDArray[np.float32]:
-    """The mean of both sets, rounded; any point near it would do as the origin of both."""
+    """The rounded mean of both sets; any point near it can be the common origin."""
     total = np.zeros(x.shape[1])
     for side in (x, y):
         for rows in blocks(len(side), _ROWS):
@@ -306,7 +306,7 @@ def _middle(x: AnyArray, y: AnyArray) -> npt.NDArray[np.float32]:
 
 
 def _project(side: AnyArray, origin: AnyArray, units: AnyArray) -> AnyArray:
-    """Projections of the rows of a side, from the origin; shape ``(directions, n)``."""
+    """Project the rows of a set, relative to the origin; shape ``(directions, n)``."""
     xp = namespace(side)
     origin = xp.astype(origin, units.dtype)
     out = xp.empty((len(units), len(side)), dtype=units.dtype, device=device(units))
@@ -318,15 +318,15 @@ def _project(side: AnyArray, origin: AnyArray, units: AnyArray) -> AnyArray:
 def _potential(
     a: AnyArray, b: AnyArray, below: AnyArray, above: AnyArray, rows: AnyArray, order: AnyArray
 ) -> Floats:
-    """The sum over directions of the centered potentials of side a, at its images.
+    """Sum over directions of the centered potentials of set a, at its images.
 
     Args:
-        a: Sorted projections of the side, ``(directions, n)``.
-        b: Those of the opposite side.
+        a: Sorted projections of the set, ``(directions, n)``.
+        b: Those of the opposite set.
         below: Which of b lie just below the steps of a.
         above: Which of b lie just above them.
         rows: 0, 1, … as a column.
-        order: What sorted the projections.
+        order: The permutation that sorted the projections.
     """
     xp = namespace(a)
     a, b = wide(a), wide(b)
@@ -340,7 +340,7 @@ def _potential(
 
 
 def _spread(influence: Floats | None, drawn: npt.NDArray[np.int64], n: int) -> Floats | None:
-    """Influences of the drawn images as those of all n: to their sum n / len(drawn) times."""
+    """Scale the influences of the drawn images to all n images, by n / len(drawn)."""
     if influence is None or len(influence) == n:
         return influence
     every = np.zeros(n)
@@ -355,7 +355,7 @@ def _estimate(
     fake: Floats | None,
     details: dict[str, Any],
 ) -> Estimate:
-    """The estimate of factor times the mean distance."""
+    """Return the estimate of ``factor`` times the mean distance."""
     number = len(result.distances)
     spread = float(np.std(result.distances, ddof=1)) / math.sqrt(number) if number > 1 else None
     real = None if real is None else factor * real

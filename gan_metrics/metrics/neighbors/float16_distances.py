@@ -124,7 +124,7 @@ class _Side:
         if len(bad):
             raise ComputationError(
                 f"row {bad[0]} (counted from 0) of the {side} features is too long for float16: "
-                "its square exceeds 65,504. Use arithmetic='exact', or divide both sets by a constant"
+                "its square exceeds 65,504. Use arithmetic='exact' or divide both by a constant"
             )
 
     def longest(self, rows: slice) -> float:
