@@ -147,7 +147,7 @@ def register_backbone(
             network is then hashed at each use, and its features are not cached.
         model: Name of the network, for a ``build`` that is a string.
         adapt: ``"module:function"`` of (the file's state dict, the network's, ``model``) that
-            converts the file's keys to the network's; empty if they are the same.
+            converts the file's keys to the network's; empty if they are equal.
         cite: BibTeX entries, or keys of the package's own.
 
     Raises:

@@ -109,7 +109,7 @@ class Inspection:
             each = self.classes.most_common()
             lines.append(f"  classes     {len(each)}: {_counts(each)}")
         copies = sum(len(group) - 1 for group in self.duplicates)
-        lines.append(f"  duplicates  {copies} files are identical to another one")
+        lines.append(f"  duplicates  {copies} files are identical to another file")
         lines += [f"              {_listed(group)}" for group in self.duplicates[:_SHOWN]]
         lines.append(f"  broken      {len(self.broken)}")
         for name, why in list(self.broken.items())[:_SHOWN]:
@@ -189,7 +189,9 @@ def inspect_set(
     if isinstance(given, ImageSet):
         return _inspected(given, sheet, progress)
     if sheet is not None:
-        raise UsageError(f"{given.description} does not hold images, so there is no sheet to draw")
+        raise UsageError(
+            f"{given.description} does not contain images, so a contact sheet cannot be drawn"
+        )
     embedded = isinstance(given, Features)
     kind = kind_of(probe(source)) or ("saved features" if embedded else "reference statistics")
     return EmbeddedInspection(

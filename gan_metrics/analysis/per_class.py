@@ -39,7 +39,7 @@ class ClassValue:
     Attributes:
         value: The value, or ``None``.
         standard_error: Its standard error; of a mean, √(Σ SE²) over the number of classes.
-        reason: Why there is no value.
+        reason: Why the value is missing.
         classes: Number of classes in a mean; 1 for the value of a class.
     """
 

@@ -201,7 +201,7 @@ def _leading_components(rows: npt.NDArray[np.float32], seed: int) -> npt.NDArray
     wide -= wide.mean(axis=0)
     largest = float(np.abs(wide).max(initial=0.0))
     if not largest > 1e-6 * float(np.abs(rows).max(initial=0.0)):
-        raise ComputationError("all images have the same features, so there is no map")
+        raise ComputationError("all images have the same features, so a map cannot be drawn")
     rows = (wide / largest).astype(np.float32)
     if rows.shape[1] < 2:
         return np.column_stack([rows, np.zeros_like(rows)])

@@ -331,16 +331,16 @@ class _Run:
     """Results of a record that one evaluation can compute: one feature space, one draw of images.
 
     Attributes:
-        asked: The options of the record.
+        requested: The options of the record.
         entries: Entries by position in the record; each has another metric.
     """
 
-    asked: Options
+    requested: Options
     entries: dict[int, _Entry]
 
-    def takes(self, entry: _Entry, asked: Options) -> bool:
+    def takes(self, entry: _Entry, requested: Options) -> bool:
         """Whether the evaluation can also compute another entry."""
-        return asked == self.asked and all(
+        return requested == self.requested and all(
             entry.row.name != other.row.name for other in self.entries.values()
         )
 
@@ -356,7 +356,7 @@ class _Run:
             held_out=held_out if any(entry.row.needs_held_out for entry in entries) else None,
             error_bars=any(entry.barred for entry in entries),
             arguments={entry.row.name: entry.arguments for entry in entries},
-            options=self.asked,
+            options=self.requested,
         )
         return {
             position: _compare(entry, found[entry.name]) for position, entry in self.entries.items()
@@ -371,10 +371,10 @@ def _runs(entries: Sequence[_Entry], options: Options) -> list[_Run]:
             stated = _of_lpips(entry.spec, entry.protocol)
         else:
             stated = _of_record(entry.spec, entry.protocol, options)
-        asked = replace(options, **stated, seed=entry.seed, max_images=entry.max_images)
-        run = next((run for run in runs if run.takes(entry, asked)), None)
+        requested = replace(options, **stated, seed=entry.seed, max_images=entry.max_images)
+        run = next((run for run in runs if run.takes(entry, requested)), None)
         if run is None:
-            runs.append(_Run(asked, {position: entry}))
+            runs.append(_Run(requested, {position: entry}))
         else:
             run.entries[position] = entry
     return runs
@@ -397,12 +397,12 @@ def _compare(entry: _Entry, result: MetricResult) -> Reproduced:
 
 def _of_lpips(spec: FeatureSpec, protocol: str | None) -> dict[str, Any]:
     """Return the options of a record of a metric with LPIPS; the arguments name its kind."""
-    asked: dict[str, Any] = {"protocol": protocol}
+    requested: dict[str, Any] = {"protocol": protocol}
     if str(spec.weights_sha256).startswith("random"):
-        asked["weights"] = "random"
+        requested["weights"] = "random"
     departures = dict(spec.departures or ())
-    asked["alpha"], asked["exif"] = departures.get("alpha"), departures.get("exif")
-    return asked
+    requested["alpha"], requested["exif"] = departures.get("alpha"), departures.get("exif")
+    return requested
 
 
 def _of_record(spec: FeatureSpec, protocol: str | None, options: Options) -> dict[str, Any]:
@@ -418,7 +418,7 @@ def _of_record(spec: FeatureSpec, protocol: str | None, options: Options) -> dic
         raise UsageError(f"the record has the backbone {known}; omit --backbone")
     if protocol is not None and protocol not in PROTOCOLS:
         raise MismatchError(f"the record's protocol {protocol!r} is unknown")
-    asked: dict[str, Any] = {
+    requested: dict[str, Any] = {
         "backbone": known if backbone is None else backbone,
         "layer": spec.layer,
         "pool": spec.pool,
@@ -426,10 +426,10 @@ def _of_record(spec: FeatureSpec, protocol: str | None, options: Options) -> dic
         "precision": spec.precision,
     }
     if str(spec.weights_sha256).startswith("random"):
-        asked["weights"] = "random"
+        requested["weights"] = "random"
     departures = dict(spec.departures or ())
-    asked["alpha"], asked["exif"] = departures.get("alpha"), departures.get("exif")
-    return asked
+    requested["alpha"], requested["exif"] = departures.get("alpha"), departures.get("exif")
+    return requested
 
 
 _OF_PROTOCOLS = {

@@ -52,7 +52,7 @@ class Recipe:
             a function without arguments.
         model: The name of the network in its library.
         adapt: ``"module:function"`` of (a file's state dict, the network's, ``model``) that
-            converts the file's keys to the network's; empty if they are the same.
+            converts the file's keys to the network's; empty if they are equal.
         layers: :class:`Layer` by short name. Every dotted name of a module is also a layer.
         aliases: Other names of layers.
         default_layer: The last pooling layer; empty if there is none and one must be named.
@@ -84,7 +84,7 @@ class Recipe:
         return self.preprocess.crop or self.preprocess.size or 224
 
     def short_name(self, layer: str) -> str | None:
-        """Return a layer's own name for its name, alias or path; ``None`` if it has none."""
+        """Return a layer's own name for its name, alias or path; ``None`` if unknown."""
         layer = self.aliases.get(layer, layer)
         if layer in self.layers:
             return layer

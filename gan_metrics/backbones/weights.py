@@ -210,7 +210,7 @@ def add(source: WeightsSource, path: Path) -> WeightsFile:
 def _named(path: Path, by: str) -> WeightsFile:
     if not os.path.isfile(path):  # False, where pathlib would raise for lack of permission
         raise WeightsError(
-            f"there is no readable weights file {path}, which is given by {by}; check the path"
+            f"cannot read the weights file {path}, which is given by {by}; check the path"
         )
     return WeightsFile(path, sha256_of(path), by)
 

@@ -54,7 +54,7 @@ def guarded(verb: Callable[..., None]) -> Callable[..., None]:
         try:
             verb(*args, **kwargs)
         except GanMetricsError as error:
-            leave(str(error), error.exit_code, told=_is_told(error))
+            leave(str(error), error.exit_code, on_all_ranks=_is_on_all_ranks(error))
         except KeyboardInterrupt:
             leave("interrupted", 130)
         except MemoryError:
@@ -74,31 +74,31 @@ def guarded(verb: Callable[..., None]) -> Callable[..., None]:
             if kind == "OutOfMemoryError":
                 leave("the device is out of memory; try a smaller --batch-size", 6)
             if lost := failed_device(error):
-                leave(str(lost), lost.exit_code, told=_is_told(error))
+                leave(str(lost), lost.exit_code, on_all_ranks=_is_on_all_ranks(error))
             fault = f"internal error in gan-metrics ({kind}: {error}); --debug shows the traceback"
-            leave(fault, 1, told=_is_told(error))
+            leave(fault, 1, on_all_ranks=_is_on_all_ranks(error))
 
     # Typer ends a line of the help at each line break; join lines unless indented or blank.
     wrapper.__doc__ = re.sub(r"(?<!\n)\n(?![\n ])", " ", inspect.cleandoc(verb.__doc__ or ""))
     return wrapper
 
 
-def leave(message: str, code: int, *, told: bool = False) -> NoReturn:
+def leave(message: str, code: int, *, on_all_ranks: bool = False) -> NoReturn:
     """Print a message on stderr and end with an exit code.
 
     Args:
         message: The message.
         code: The exit code.
-        told: Whether the main rank prints the same message; other ranks then print nothing.
+        on_all_ranks: Whether the main rank prints the same message; other ranks then print nothing.
     """
     if STATE["debug"]:
         traceback.print_exc()
-    if STATE["leads"] or not told:
+    if STATE["leads"] or not on_all_ranks:
         print(printable(f"gan-metrics: {message}", keep="\n\t"), file=sys.stderr)  # noqa: T201
     raise typer.Exit(code)
 
 
-def _is_told(error: Exception) -> bool:
+def _is_on_all_ranks(error: Exception) -> bool:
     """Whether all ranks received an error."""
     from gan_metrics.distributed import is_shared
 
@@ -213,8 +213,8 @@ def emit(
     # Print first: a full disk must not lose a number that took hours.
     show_warnings(result.warnings)
     if to["json"] or json:
-        said = {"text": result.methods(), "bibtex": result.bibtex()} if to["methods"] else None
-        print_json({**result.to_json(), **({"methods": said} if said else {})})
+        methods = {"text": result.methods(), "bibtex": result.bibtex()} if to["methods"] else None
+        print_json({**result.to_json(), **({"methods": methods} if methods else {})})
     else:
         print((result.to_text() if text is None else text).rstrip("\n"))  # noqa: T201
         if to["methods"]:
@@ -234,7 +234,7 @@ def emit(
 
 @contextlib.contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None] | None]:
-    """Yield a progress callback that draws a bar on stderr; ``None`` if stderr is no terminal."""
+    """Yield a callback that draws progress on stderr; ``None`` if stderr is not a terminal."""
     if STATE["quiet"] or not STATE["leads"] or not sys.stderr.isatty():
         yield None
         return

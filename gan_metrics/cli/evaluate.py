@@ -338,8 +338,8 @@ def _arguments(given: list[str] | None, metrics: str) -> dict[str, dict[str, Any
         except ValueError:
             known = value  # a word; the argument's own check decides
         found.setdefault(metric, {})[name] = known
-    asked = {row.name for row in expand(metrics).values()}
-    if idle := sorted(set(check_arguments(found)) - asked):
+    requested = {row.name for row in expand(metrics).values()}
+    if idle := sorted(set(check_arguments(found)) - requested):
         names = ", ".join(idle)
         raise UsageError(f"--set is given for {names}, but --metrics does not include it")
     return found

@@ -161,7 +161,7 @@ def references(
     if name is not None:
         REFERENCES.find(name.removeprefix("ref:"))
     if json or name is not None:
-        asked = REFERENCES if name is None else [name.removeprefix("ref:")]
+        requested = REFERENCES if name is None else [name.removeprefix("ref:")]
         console.print_json(
             {
                 name: {
@@ -177,7 +177,7 @@ def references(
                     "source": entry.source,
                     "terms": entry.terms,
                 }
-                for name, entry in ((name, REFERENCES[name]) for name in asked)
+                for name, entry in ((name, REFERENCES[name]) for name in requested)
             }
         )
         return

@@ -259,7 +259,7 @@ def _space(
     chosen: bool,
     wanted: bool,
 ) -> FeatureSpace | str:
-    """Return the feature space of a metric, or the reason why it has none."""
+    """Return the feature space of a metric, or the reason why it cannot be computed."""
     rules, backbone = choice.protocol, choice.recipe.name
     if row.name in rules.metrics:
         template = rules.metrics[row.name].template

@@ -202,7 +202,7 @@ def metric_warnings(
         found.append(
             (
                 "no-error-bar",
-                "both sets are given as mean and covariance only, so there is no error bar",
+                "both sets are given as mean and covariance only, so the error bar is unknown",
             )
         )
     elif error_bars and fixed:
@@ -301,10 +301,10 @@ def _of_classes(real: EmbeddedSet, fake: EmbeddedSet) -> list[ResultWarning]:
 
 def _typical(sizes: Counter[tuple[int, int]]) -> float:
     """Return the median of √(width · height) in pixels."""
-    sides = np.sqrt([width * height for width, height in sizes])
-    order = np.argsort(sides)
+    lengths = np.sqrt([width * height for width, height in sizes])
+    order = np.argsort(lengths)
     counts = np.cumsum(np.array(list(sizes.values()))[order])
-    return float(sides[order][np.searchsorted(counts, counts[-1] / 2)])
+    return float(lengths[order][np.searchsorted(counts, counts[-1] / 2)])
 
 
 def _identities(given: EmbeddedSet) -> Sequence[bytes]:

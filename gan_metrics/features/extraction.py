@@ -144,8 +144,8 @@ class _Collected:
         where = self._source.description
         if not self._kept:
             raise ComputationError(f"{where}: none of {len(indices)} images could be decoded")
-        told = comm.gather([*self._source.warnings, *stream.warnings])
-        notes = [note for one in told for note in one]
+        warnings = comm.gather([*self._source.warnings, *stream.warnings])
+        notes = [note for one in warnings for note in one]
         if self._skipped:
             name, why = self._skipped[0]
             notes.append(

@@ -310,7 +310,7 @@ def _torch(found: Probe, file: BinaryIO) -> Probe:
 
 
 def _check_directory(path: Path, file: BinaryIO) -> None:
-    """Refuse a zip with so many members that listing them takes long.
+    """Refuse a zip with too many members that listing them takes long.
 
     Raises:
         InputError: If its directory is too large.

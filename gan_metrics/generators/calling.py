@@ -258,7 +258,7 @@ class Generator:
 
 
 def load_generator(
-    given: GeneratorLike, *, device: str = "auto", num_classes: int | None = None, **said: Any
+    given: GeneratorLike, *, device: str = "auto", num_classes: int | None = None, **arguments: Any
 ) -> Generator:
     """Return a generator for a user's input.
 
@@ -268,7 +268,7 @@ def load_generator(
             TorchScript file (``.pt``); an ONNX file. Their code is executed.
         device: Device of a loaded generator; an object stays on its device.
         num_classes: See :class:`Generator`.
-        said: Further arguments of :class:`Generator`.
+        arguments: Further arguments of :class:`Generator`.
 
     Raises:
         UsageError: If it cannot be loaded, or a value is neither given nor an attribute.
@@ -276,18 +276,18 @@ def load_generator(
     """
     if isinstance(given, Generator):
         return given
-    said = {**said, "num_classes": num_classes}
+    arguments = {**arguments, "num_classes": num_classes}
     if not isinstance(given, str | os.PathLike):
-        return Generator(given, **said)
+        return Generator(given, **arguments)
     text = os.fspath(given)
     where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     where = where if device == "auto" else torch.device(device)
     name = f"generator {text}"
     suffix = Path(text).suffix.lower()
     if suffix == _ONNX:
-        return Generator(_Onnx(Path(text)), name, **said, device=torch.device("cpu"))
+        return Generator(_Onnx(Path(text)), name, **arguments, device=torch.device("cpu"))
     if suffix in _TORCHSCRIPT:
-        return Generator(_torchscript(Path(text), where), name, **said, device=where)
+        return Generator(_torchscript(Path(text), where), name, **arguments, device=where)
     if ":" not in text:
         raise UsageError(
             f"--generator {text}: expected package.module:function, or a file of TorchScript "
@@ -295,8 +295,8 @@ def load_generator(
         )
     found = _imported(text)
     if isinstance(found, nn.Module):
-        return Generator(found.to(where), name, **said, device=where)
-    return Generator(found, name, **said, device=where)
+        return Generator(found.to(where), name, **arguments, device=where)
+    return Generator(found, name, **arguments, device=where)
 
 
 def _imported(text: str) -> Any:  # noqa: ANN401

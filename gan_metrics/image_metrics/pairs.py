@@ -90,7 +90,7 @@ def lpips_diversity(
     error_bar: bool = True,
     progress: Progress | None = None,
 ) -> Estimate:
-    """Compute the mean LPIPS between pairs of images: 0 if they are all the same.
+    """Compute the mean LPIPS between pairs of images: 0 if all are equal.
 
     Args:
         images: A source of images.
@@ -167,7 +167,7 @@ def _draw_pairs(
     sizes = np.array([len(group) * (len(group) - 1) // 2 for group in groups])
     if not sizes.sum():
         raise ComputationError(
-            f"{images.description}: there are no two images "
+            f"{images.description}: fewer than two images "
             f"{'of one class ' if within_class else ''}to compare"
         )
     rng = np.random.default_rng(seed)

@@ -6,7 +6,7 @@ squared step::
     PPL = E LPIPS(G(z(t)), G(z(t + ε))) / ε²
 
 over paths between two latents, in the space of z or of w, at a random position of a path (``full``)
-or at its start (``end``). Distances outside of the 1st to 99th percentile are left out.
+or at the beginning (``end``). Distances outside of the 1st to 99th percentile are left out.
 """
 
 from __future__ import annotations
@@ -113,10 +113,12 @@ def ppl(
     for start in range(0, n, drawn.batch_size):
         rows = range(start, min(start + drawn.batch_size, n))
         z0, z1, labels, places = paths(rows)
-        told = [labels] * bool(generator.num_classes)
+        condition = [labels] * bool(generator.num_classes)
         ends = []
         for place in (places, places + epsilon):
-            images = generator.tensor(walk(generator, z0, z1, place, told, seed + start), len(rows))
+            images = generator.tensor(
+                walk(generator, z0, z1, place, condition, seed + start), len(rows)
+            )
             rounded |= not images.is_floating_point()
             ends.append(resized(_in_bytes(generator, images), resize, enlarge=enlarge))
         found.append(lpips(*ends).cpu().double() / epsilon**2)

@@ -52,7 +52,7 @@ _MANY = 0.1
 """Share of values outside of the declared range above which another range is assumed."""
 
 _FEW = 1e-3
-"""Share of clipped values up to which there is no warning."""
+"""Share of clipped values above which a warning is given."""
 
 
 class Arrangement(NamedTuple):

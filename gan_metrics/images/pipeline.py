@@ -214,5 +214,5 @@ class HashedImages:
         """Return how many more images of the mean size so far can be held."""
         if not self._count:
             return _FIRST
-        fitting = (_HELD_BYTES - self._held) * self._count // max(1, self._bytes)
-        return min(_READ_AHEAD, max(THREADS, fitting))
+        in_budget = (_HELD_BYTES - self._held) * self._count // max(1, self._bytes)
+        return min(_READ_AHEAD, max(THREADS, in_budget))

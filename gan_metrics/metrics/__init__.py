@@ -1,8 +1,9 @@
 """Metrics: pure functions of arrays or moments. They read and print nothing.
 
 Features are arrays of shape ``(n, D)``, of NumPy or torch, the real ones first. The NumPy paths
-import no torch. :data:`~gan_metrics.metrics.registry.METRICS` lists all of them. For each
-function there is another one that returns an :class:`Estimate`, the value with its error bar.
+import no torch. :data:`~gan_metrics.metrics.registry.METRICS` lists all of them. Each
+function has a variant ``*_estimate`` that returns the value with its error bar, an
+:class:`Estimate`.
 """
 
 from __future__ import annotations

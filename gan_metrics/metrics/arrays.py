@@ -146,7 +146,7 @@ def host(array: AnyArray) -> npt.NDArray[Any]:
 
 
 def like(array: AnyArray, lead: AnyArray) -> AnyArray:
-    """Convert an array to the library and device of another one; the dtype is kept."""
+    """Convert an array to the library and device of another array; the dtype is kept."""
     if not is_tensor(lead):
         return host(array)
     import torch

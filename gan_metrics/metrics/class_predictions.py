@@ -129,7 +129,7 @@ def inception_score_estimate(
     The standard error is for redrawing all images. Papers print ``split_std`` after ±, which is
     about √splits times as large. Compared with 300 redraws (10 to 1000 classes, 10 splits of 40 to
     200 images) it is 0.98 to 1.21 times the true one, also with fewer images per split than
-    classes. With fewer than five images per split there is no error bar.
+    classes. With fewer than five images per split the error bar is not computed.
 
     Args:
         logits: Shape ``(m, classes)``, before the softmax, one row per generated image.
@@ -231,9 +231,9 @@ def _check(m: int, classes: int, splits: int | None) -> None:
         raise InputError("logits must have at least two classes, not one")
     least = 2 if splits is None else 2 * splits
     if m < least:
-        asked = "" if splits is None else f" with splits={splits}"
+        with_splits = "" if splits is None else f" with splits={splits}"
         raise ComputationError(
-            f"an Inception Score{asked} needs at least {least} images, but there "
+            f"an Inception Score{with_splits} needs at least {least} images, but there "
             f"{'is 1' if m == 1 else f'are {m}'}; "
             + (f"give more images or splits={m // 2} or fewer" if m > 1 else "give more images")
         )
@@ -316,16 +316,16 @@ def _warnings(
     """Return the warnings about small splits."""
     found = []
     least, m = int(sizes.min()), int(sizes.sum())
-    mend = f"a split_size of at least {classes} that divides {m}"
+    divisor = f"a split_size of at least {classes} that divides {m}"
     if missing:
-        other = mend if sized else "fewer"
+        other = divisor if sized else "fewer"
         why = f"splits of {least} images are too small for an error bar; choose {other}"
         found.append(("too-few-for-error-bar", why))
     if least < classes:
         more = f"give at least {len(sizes) * classes} images or fewer splits"
         why = (
             f"a split has {least} images but there are {classes} classes: the score cannot exceed "
-            f"{least} and is biased; {f'choose {mend}' if sized else more}"
+            f"{least} and is biased; {f'choose {divisor}' if sized else more}"
         )
         found.append(("few-images-per-split", why))
     return tuple(found)

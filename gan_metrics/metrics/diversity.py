@@ -45,7 +45,7 @@ __all__ = ["bandwidth", "fkea", "fkea_estimate", "rke", "rke_estimate", "vendi",
 
 
 _LEAST = 3
-"""Images from which an error bar can be told."""
+"""Number of images from which an error bar is computed."""
 
 _ROWS = 2048
 _SUBSET = 1000
@@ -153,7 +153,7 @@ def rke_estimate(
 
     Returns:
         ``details``: ``sigma``. Warnings: ``bandwidth-from-data`` when ``sigma`` was not given,
-        ``identical-images`` when it could not be had because all images are the same.
+        ``identical-images`` if it is unknown because all images are equal.
 
     Raises:
         GanMetricsError: As there.
@@ -270,7 +270,7 @@ def bandwidth(X: ArrayLike, *, seed: int = 0, share: float = 1 / 3) -> float:
 
     Returns:
         σ in units of the features. Pairs of equal rows are left out of the median. 0.0 when all
-        rows are the same.
+        rows are equal.
 
     Raises:
         InputError: When the shape is another.
@@ -339,7 +339,7 @@ def _estimate(
     warnings: tuple[tuple[str, str], ...] = (),
 ) -> Estimate:
     if influence is not None and len(influence) < _LEAST:
-        why = f"{len(influence)} images show no spread: there is no error bar"
+        why = f"{len(influence)} images are too few for an error bar"
         influence, warnings = None, (*warnings, ("too-few-for-error-bar", why))
     error = influence_error(influence)
     return Estimate(score, error, None, influence, details=details, warnings=warnings)
@@ -385,7 +385,7 @@ def _squared_kernel_means(x: AnyArray, sigma: float) -> Floats:
     if not float(xp.max(norms)) <= 1 / _UNRESOLVED**2:
         raise ComputationError(
             f"sigma = {sigma:g} is less than a millionth of the distance of an image from the "
-            "mean, too little for equal features to be told from others: give a larger sigma"
+            "mean, too small to distinguish equal features from others: give a larger sigma"
         )
     sums = xp.zeros_like(norms)
     for i, left in enumerate(parts):

@@ -189,7 +189,7 @@ def frechet_estimate(
 
     Args:
         X: Moments of the real images, or their features of shape ``(n, D)``.
-        Y: The same of the generated images.
+        Y: The same for the generated images.
         seed: Not used: the metric is not random.
         error_bar: Whether to compute the error bar, which needs a second pass over the features.
         moments: Of both, if they are known.

@@ -10,7 +10,7 @@ The variance of the unbiased MMD²::
     U = mean(a − c) + mean(b − d)
 
 where aᵢ is the mean of k(xᵢ, ·) over the other real images, cᵢ that over the generated images, and
-bⱼ, dⱼ the same of a generated image over the other generated images and over the real images. Split
+bⱼ, dⱼ those of a generated image over the other generated images and over the real images. Split
 k into its mean, the effect of each argument and the rest, with variances σxx, σyy and σxy.
 The rest enters Var(U) as::
 

@@ -135,7 +135,7 @@ class ManifoldRequest:
         return self.real, self.k, "strict" if strict else self.name, self.a
 
     def check(self, n: int, m: int) -> None:
-        """Check that there are enough images.
+        """Raise an error if there are too few images.
 
         Raises:
             ComputationError: If not; the message has the set, the number and k.
@@ -211,13 +211,13 @@ def part_of(
         most_real: The first real images, at most this number, before that; ``None``: all.
         seed: Seed of the draw.
     """
-    sides: list[AnyArray] = [X[:most_real], Y]
-    size = None if most is None else min(most, *map(len, sides))
-    for i, side in enumerate(sides):
+    sets: list[AnyArray] = [X[:most_real], Y]
+    size = None if most is None else min(most, *map(len, sets))
+    for i, side in enumerate(sets):
         if size is not None and size < len(side):
             rows = np.random.default_rng([seed, 4 + i]).choice(len(side), size, replace=False)
-            sides[i] = side[like(np.sort(rows), side)]
-    return sides[0], sides[1]
+            sets[i] = side[like(np.sort(rows), side)]
+    return sets[0], sets[1]
 
 
 def values_of(plans: Sequence[ManifoldRequest], x: Points, y: Points) -> dict[str, float]:
@@ -271,7 +271,7 @@ class Draws:
     def estimate(self, plan: ManifoldRequest, value: float) -> Estimate:
         """Return a value with its error bar."""
         if plan.name not in self.values:
-            why = f"half of the images are too few for k={plan.k}, so there is no error bar"
+            why = f"half of the images are too few for k={plan.k}; the error bar is not computed"
             return Estimate(
                 value, details=plan.arguments, warnings=(("too-few-for-error-bar", why),)
             )

@@ -184,8 +184,8 @@ def ct(
         X: Features of the training images, shape ``(n, D)``.
         Y: Generated features, shape ``(m, D)``.
         held_out: Features of real images that were not trained on, shape ``(l, D)``.
-        components: Features are reduced to so many principal components of the training images,
-            where they have more.
+        components: Number of principal components of the training images that features are reduced
+            to, if they have more dimensions.
         cells: Number of cells of the k-means partition of the training images.
         seed: Seed of the partition.
 
@@ -265,8 +265,8 @@ def ct_estimate(
     weight = sum(w for w, score in zip(weights, scores, strict=True) if score is not None)
     if not weight:
         raise ComputationError(
-            f"no cell has more than {_ENOUGH} of the {len(fake)} generated images, so copying cannot "
-            "be tested; give more generated images or fewer cells"
+            f"no cell has more than {_ENOUGH} of the {len(fake)} generated images, so copying "
+            "cannot be tested; give more generated images or fewer cells"
         )
     summed = sum(w * z for w, z in zip(weights, scores, strict=True) if z is not None)
     details = {"cells": scores, "share_held_out": weights}

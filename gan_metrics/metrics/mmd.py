@@ -175,10 +175,10 @@ def kid_estimate(
     x, y = _sides(X, Y)
     products = Products(_polynomial(x.shape[1], degree, gamma, coef0), x, y)
     subsets = KID.arguments["subsets"]("subsets", subsets)
-    asked = KID.arguments["subset_size"]("subset_size", subset_size)
+    requested = KID.arguments["subset_size"]("subset_size", subset_size)
     fakes_first = KID.arguments["draw_first"]("draw_first", draw_first) == "fake"
     n, m = len(x), len(y)
-    size = min(n, m) if asked is None else min(asked, n, m)
+    size = min(n, m) if requested is None else min(requested, n, m)
     rng = generator(seed, draws)
     drawn = [_draw(rng, n, m, size, fakes_first=fakes_first) for _ in range(subsets)]
     details: dict[str, Any] = {"subsets": subsets, "subset_size": size}
@@ -197,10 +197,12 @@ def kid_estimate(
     value = finite(float(values.mean()))
     details["subset_std"] = float(values.std())
     capped = (
-        f"the subset size {asked} is larger than the smaller set, which has {size} images: subsets "
-        f"of {size} images were used. Add images, or set subset_size to {size} or less"
+        f"the subset size {requested} is larger than the smaller set, which has {size} images: "
+        f"subsets of {size} images were used. Add images, or set subset_size to {size} or less"
     )
-    warnings = (("kid-subset-capped", capped),) if asked is not None and size < asked else ()
+    warnings = (
+        (("kid-subset-capped", capped),) if requested is not None and size < requested else ()
+    )
     if parts is None:
         return Estimate(value, details=details, warnings=warnings)
     whole = parts.variance(n, m)

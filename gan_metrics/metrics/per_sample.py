@@ -111,7 +111,7 @@ class Pointwise:
 
     @property
     def near_twins(self) -> int:
-        """Return how many real images are as close to another one as :meth:`near_copies` needs."""
+        """Count the real images as close to another real image as :meth:`near_copies` needs."""
         return int((self.own_closeness < _limit(self.own_closeness)).sum())
 
 
@@ -329,13 +329,13 @@ def pointwise_estimates(
         Estimates by name. Details are ``k``; for realism ``realistic``, the share of images with 1
         or more; for rarity ``outside``, the share of images outside of all balls; for authpct
         ``near_copies``, as in :meth:`Pointwise.near_copies`, and ``near_copies_among_reals``, how
-        many real images are as close to another one.
+        many real images are as close to another real image.
         Warning ``near-copies`` if chance alone makes as many in less than 1 % of cases.
 
     Raises:
         InputError: When the shapes are wrong.
         ComputationError: When a value is not finite, there are no more than k real images, or, for
-            rarity, no generated image lies in a ball.
+            rarity, no generated image is in a ball.
         UsageError: When k is not a whole number ≥ 1.
     """
     given = arguments or {}
@@ -383,7 +383,7 @@ def _authpct(x: Points, y: Points) -> Estimate:
 
 
 def _points(X: AnyArray, Y: AnyArray, *ks: int) -> tuple[Points, Points]:
-    """Prepare both sets, after checking that there are enough real images."""
+    """Prepare both sets, after checking the number of real images."""
     k = max(whole_number("k", k, least=1) for k in ks)
     X, Y = as_pair(X, Y)
     if len(X) <= k:

@@ -201,12 +201,12 @@ def expand(names: str | Iterable[str]) -> Request:
     if not isinstance(names, Iterable) or isinstance(names, bytes):
         raise UsageError(f"metrics must be names of metrics, such as ['fid', 'kid'], not {names!r}")
     given = names.split(",") if isinstance(names, str) else list(names)
-    asked = [str(name).strip().lower() for name in given if str(name).strip()]
-    if not asked:
+    requested = [str(name).strip().lower() for name in given if str(name).strip()]
+    if not requested:
         raise UsageError(f"no metric is named; known are {', '.join([*METRICS, *FAMILIES])}, all")
     rows: dict[str, Metric] = {}
     named: set[str] = set()
-    for name in asked:
+    for name in requested:
         if name == ALL:
             members: Sequence[str] = tuple(METRICS)
         else:

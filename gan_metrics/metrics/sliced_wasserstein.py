@@ -91,7 +91,7 @@ def swd(X: ArrayLike, Y: ArrayLike, *, directions: int = 1000, seed: int = 0) ->
 
     >>> import numpy as np
     >>> X = np.random.default_rng(1).normal(size=(500, 3))
-    >>> f"{swd(X, X + [3.0, 0.0, 0.0]):.2f}"  # about 9/3, by so many directions
+    >>> f"{swd(X, X + [3.0, 0.0, 0.0]):.2f}"  # about 9/3
     '3.01'
     """
     return swd_estimate(X, Y, directions=directions, seed=seed, error_bar=False).value
@@ -146,7 +146,7 @@ def mind(X: ArrayLike, Y: ArrayLike, *, directions: int = 1000, seed: int = 0) -
 
     >>> import numpy as np
     >>> X = np.random.default_rng(1).normal(size=(500, 3))
-    >>> f"{mind(X, X + [3.0, 0.0, 0.0]):.1f}"  # about 3 · 9, by so many directions
+    >>> f"{mind(X, X + [3.0, 0.0, 0.0]):.1f}"  # about 3 · 9
     '27.0'
     """
     return mind_estimate(X, Y, directions=directions, seed=seed, error_bar=False).value
@@ -217,7 +217,7 @@ class _Steps:
         self.y_below, self.y_above = self.x_below, self.x_above
         if n == m:
             return
-        # In units of 1/(n m) each step stands at an integer.
+        # In units of 1/(n m) each step is at an integer.
         x_steps = np.arange(n, dtype=np.int64) * m
         y_steps = np.arange(m, dtype=np.int64) * n
         starts = np.union1d(x_steps, y_steps)

@@ -53,7 +53,7 @@ class Decoding:
     exif: str = "ignore"
 
     def departures(self, from_: Decoding) -> tuple[tuple[str, str], ...]:
-        """Return the fields in which this decoding differs from another one, as sorted pairs."""
+        """Return the fields in which this decoding differs from another decoding, sorted."""
         return tuple(
             (f.name, getattr(self, f.name))
             for f in fields(self)

@@ -209,8 +209,8 @@ def report(
             displayed[leading] = one.results[leading].metric
     generators = []
     for name, one, mine in zip(names, measured, sets, strict=True):
-        looks = shown or places
-        images, missing = _tried("images", measure_per_image, mine) if looks else (None, {})
+        shows_images = shown or places
+        images, missing = _tried("images", measure_per_image, mine) if shows_images else (None, {})
         worst = [] if images is None else [row["name"] for row in images.worst(places)]
         found, more = _tried("places", _places, mine, choice, options, worst)
         classes, why = None, dict[str, str]()
@@ -400,7 +400,7 @@ def _galleries(sets: FeatureSets, images: PerImage | None, shown: int, seed: int
                 "Near copies of real images",
                 "Much closer to their nearest real image than that image is to its own nearest "
                 f"neighbor; closest first. Of the {len(images.real_names)} real images, {twins} "
-                "are as close to another one.",
+                "are as close to another real image.",
                 False,
                 [row["name"] for row in copies[:shown]],
                 len(copies),

@@ -189,12 +189,12 @@ class _Images:
 
     def key(self, number: int, name: str, *, real: bool) -> str:
         """Return the key of an image in the section of a generator."""
-        asked = (number, real, name)
-        if asked not in self._keys:
-            key = self._keys[asked] = f"i{len(self._keys)}"
+        key_parts = (number, real, name)
+        if key_parts not in self._keys:
+            key = self._keys[key_parts] = f"i{len(self._keys)}"
             picture = self._picture(number, name, real)
             self.details[key] = {"name": as_text(name), "picture": picture}
-        return self._keys[asked]
+        return self._keys[key_parts]
 
     def uri(self, key: str) -> str:
         """Return the picture of a key."""

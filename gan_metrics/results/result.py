@@ -49,7 +49,7 @@ class MetricResult:
         protocol: Name of the protocol.
         feature_spec: The feature space.
         declared: Fields of the feature space that a file does not state and that were assumed.
-        seed: Seed of all random numbers, unless ``arguments`` has another one for the metric.
+        seed: Seed of all random numbers, unless ``arguments`` contains a seed for the metric.
         arguments: Keyword arguments of the metric, from the caller or its protocol.
         drawn: How many images were drawn from larger sets, and ``max_images``.
         fixed: Sets given as mean and covariance, ``"real"`` or ``"fake"``, and their source; the

@@ -209,7 +209,7 @@ def find_reference(name: str, *, progress: Progress | None = None) -> Path:
     """Return the file of a registered reference, and download it if necessary.
 
     The file is searched next to the index, then in the references folder, where it can also be
-    placed by hand. Its SHA-256 must match the index; if the index has none,
+    placed by hand. Its SHA-256 must match the index; if the index does not state one,
     :func:`open_reference` pins the file's own hash at first use.
 
     Args:
@@ -306,7 +306,7 @@ def _pin(entry: ReferenceEntry, path: Path) -> None:
 
 
 def _fault(path: Path) -> str:
-    """Return why a file has the wrong format, such as a login page; empty if it has not."""
+    """Return why a file has the wrong format, such as a login page; empty if it is right."""
     found = probe(path)
     if path.suffix == ".pkl" and found.container != "pickle":
         return f"{path} is not a pickle"

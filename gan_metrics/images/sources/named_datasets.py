@@ -119,7 +119,7 @@ def _images_of(where: str, data: Any, column: str | None) -> Any:
 
 
 def _value(text: str) -> Any:
-    """Convert a word of a query to a number or truth value, if possible."""
+    """Convert a value of a query to a number or truth value, if possible."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     return int(text) if text.lstrip("-").isdigit() else text

@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  // What is known of an image beside a generator; its picture is stored once.
+  // The data of an image for one generator; its picture is stored once.
   const { pictures, details } = JSON.parse(document.getElementById("known").textContent);
 
   // Tables whose columns sort, by their numbers where these are numbers.
