@@ -36,6 +36,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml gan_metrics
+	$(BIN)/python .ci/plain_language.py
 
 audit: $(VENV)/.installed-test
 	$(BIN)/python .ci/audit.py

@@ -1,9 +1,9 @@
-"""Known vulnerabilities in what is installed here, by pip-audit.
+"""Check the installed packages for known vulnerabilities with pip-audit.
 
     python .ci/audit.py [OPTION OF PIP-AUDIT ...]
 
-Ends with 1 where one is known. Where the advisories cannot be had, pip-audit skips every package
-and says "No known vulnerabilities found"; this says that nothing was audited.
+Exits with 1 if there is one. If no advisories are available, pip-audit skips every package and
+prints "No known vulnerabilities found"; this script then reports that nothing was audited.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def main() -> int:
     skipped = [row["name"] for row in rows if "skip_reason" in row]
     found = [(row, fault) for row in rows for fault in row.get("vulns", ())]
     for row, fault in found:
-        mended = ", ".join(fault["fix_versions"]) or "no version yet"
-        print(f"{row['name']} {row['version']}: {fault['id']}, mended in {mended}")
+        fixed = ", ".join(fault["fix_versions"]) or "no version yet"
+        print(f"{row['name']} {row['version']}: {fault['id']}, fixed in {fixed}")
     audited = len(rows) - len(skipped)
     print(f"pip-audit: {len(found)} known vulnerabilities in {audited} packages")
     if skipped:
-        print(f"NOT AUDITED, no advisories to be had for {len(skipped)}: {', '.join(skipped)}")
+        print(f"NOT AUDITED, no advisories available for {len(skipped)}: {', '.join(skipped)}")
     return 1 if found else 0
 
 

@@ -19,11 +19,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 RULES = {
-    r"(is|are|was|were) no (?!longer\b|more\b|less\b|such\b|op\b)\w+": "'is not a …' or 'has no …'",
-    r"(has|have|had) (not|none)\b(?! (been|yet|to|always|only|changed))": "'does not have' or 'has no'",
-    r"(is|are|was|were|be|being|been) told|tells? (apart|of)|told (apart|of|by)": "'reports', 'distinguishes'",
+    r"(?<!there )(is|are|was|were) no (?!longer\b|more\b|less\b|such\b|op\b)\w+": (
+        "'is not a …' or 'has no …'"
+    ),
+    r"(has|have|had) (not|none)\b(?! (been|yet|to|always|only|changed))": (
+        "'does not have' or 'has no'"
+    ),
+    r"(is|are|was|were|be|being|been) told|tells? (apart|of)|told (apart|of|by)": (
+        "'reports', 'distinguishes'"
+    ),
     r"(speak|ask|know|hear|knew|heard)s? of|knows nothing": "name what the code does",
-    r"(can|could)(not)? be had|to be had|is (wanted|had|meant)": "'available', 'required', 'intended'",
+    r"(can|could)(not)? be had|to be had|is (wanted|had|meant)": (
+        "'available', 'required', 'intended'"
+    ),
     r"(which|that) there (is|are)|what there is|those that there are": "leave it out",
     r"beside": "'next to', 'in addition to', 'compared with'",
     r"so many|as many of|the like(s)? of|of the like": "give the number or the name",
@@ -34,21 +42,51 @@ RULES = {
     r"in silence|without a word|a word (of|about)|at (its|their) start": "'silently', 'initially'",
     r"other than in|another one|one another's|all the same": "name it, or 'nevertheless'",
     r"(house|rooms?|floors?|doors?|lodgers?|guests?) (of|rules?)": "'package', 'module', 'level'",
-    r"heed|hearken|whence|there(of|in|by)|wherein|hither|unto|lest|asunder|mend(s|ed)?|wont": "plain word",
+    r"heed|hearken|whence|there(of|in|by)|wherein|hither|unto|lest|asunder|mend(s|ed)?|wont": (
+        "plain word"
+    ),
     r"whoever|whosoever|whomever|whatever has": "name the reader or the thing",
     r"(alone|by itself) (is|are|has)|(is|are) (meant|wanted|given) alone": "'only'",
-    r"in the place of|in place of(?! the pull)": "'instead of'",
     r"is not to be|are not to be|is to be (?!\w+ed\b)": "'must not', 'is'",
 }
 
-BRITISH = (
-    "analyse catalogue centre colour favour grey initialis judgement labelled memoris minimis "
-    "neighbour normalis optimis organis quantis recognis serialis standardis summaris synchronis "
-    "artefact behaviour"
-).split()
+BRITISH = [
+    "analysed",
+    "analysing",
+    "catalogue",
+    "centre",
+    "colour",
+    "favour",
+    "grey",
+    "initialis",
+    "judgement",
+    "labelled",
+    "memoris",
+    "minimis",
+    "neighbour",
+    "normalis",
+    "optimis",
+    "organis",
+    "quantis",
+    "recognis",
+    "serialis",
+    "standardis",
+    "summaris",
+    "synchronis",
+    "artefact",
+    "behaviour",
+]
 
-ALLOWED: dict[tuple[str, str], str] = {}
-"""Pairs of a file and a piece of the line, with the reason."""
+ALLOWED = {
+    ("gan_metrics/backbones/torchvision.py", "catalogue"): "a key of torchvision's metadata",
+    ("gan_metrics/images/decode.py", "colour-space"): "code of a warning, kept for its users",
+    ("gan_metrics/images/metadata.py", "colour-space"): "code of a warning, kept for its users",
+    ("docs/warnings.md", "colour-space"): "code of a warning, kept for its users",
+    ("docs/decoding.md", "colour-space"): "code of a warning, kept for its users",
+    ("notebooks/01_quickstart.ipynb", "here, that there are few"): "the content of a warning",
+    ("notebooks/05_bias_and_error_bars.ipynb", "is the same."): "equal values are the subject",
+}
+"""Files and fragments of lines that are exempt, with the reason."""
 
 TEXTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/**/*.md", "notebooks/*.ipynb")
 CODE = ("gan_metrics/**/*.py", "gan_metrics/**/*.html.j2", ".ci/*.py")

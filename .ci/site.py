@@ -37,7 +37,7 @@ PAGES = {
 """Files of the repository, and the pages of the site that they are."""
 
 WIDE = ("comparison.md", "speed-table.md")
-"""Pages whose tables want the room of the sides."""
+"""Pages with wide tables."""
 
 _HOME = {page: file for file, page in PAGES.items()}
 _LINK = re.compile(r"(\]\()([^)#\s:]+)((?:#[^)\s]*)?\))")
@@ -113,8 +113,8 @@ def command_line() -> str:
     text = [
         "# Command line",
         "",
-        "What `gan-metrics VERB --help` prints. REAL and FAKE are always in that order; what they",
-        "can be is told in [sources](../sources.md). Exit codes are those of the",
+        "The output of `gan-metrics COMMAND --help`. REAL and FAKE are always in that order; see",
+        "[sources](../sources.md) for what they can be. Exit codes are those of the",
         "[errors](errors.md).",
         "",
     ]

@@ -21,10 +21,10 @@ SKIPPED = {"name": "unknown", "skip_reason": "Dependency not found on PyPI"}
 @pytest.mark.parametrize(
     ("answer", "code", "says"),
     [
-        ({"dependencies": [FAULTY, SOUND]}, 1, "left 1.0: PYSEC-1, mended in 1.1, 2.0"),
+        ({"dependencies": [FAULTY, SOUND]}, 1, "left 1.0: PYSEC-1, fixed in 1.1, 2.0"),
         ({"dependencies": [FAULTY, SOUND]}, 1, "1 known vulnerabilities in 2 packages"),
         ({"dependencies": [SOUND]}, 0, "0 known vulnerabilities in 1 packages"),
-        ({"dependencies": [SKIPPED]}, 0, "NOT AUDITED, no advisories to be had for 1: unknown"),
+        ({"dependencies": [SKIPPED]}, 0, "NOT AUDITED, no advisories available for 1: unknown"),
         ("", 0, "NOT AUDITED: pip-audit ended with 0"),
     ],
 )

@@ -102,7 +102,7 @@ def test_a_rank_that_fails_is_told_of_by_all(found: list[dict[str, Any]]) -> Non
         assert failures["broken"][0] == "ImageError"
         assert "0003.png" in failures["broken"][1]
         assert failures["other images"][0] == "InputError"
-        assert f"rank {last} sees 7 images there, and rank 0 9" in failures["other images"][1]
+        assert f"rank {last} finds 7 images and rank 0 9" in failures["other images"][1]
         assert failures["nan"][0] == "InputError"
         assert "NaN" in failures["nan"][1]
         assert failures["nan"][1].startswith(f"rank {last}: ") == (rank != last)

@@ -91,7 +91,7 @@ def test_what_is_not_there_is_a_file_not_found(name: str, tmp_path: Path) -> Non
     with pytest.raises(FileNotFoundError) as caught:
         NOT_THERE[name](path)
     assert isinstance(caught.value, gm.NotFoundError)
-    assert str(caught.value).startswith(str(path))
+    assert str(path) in str(caught.value)
     assert caught.value.exit_code == 3
 
 
@@ -104,10 +104,10 @@ def test_a_set_that_is_not_there(tmp_path: Path) -> None:
 def test_what_is_there_and_unreadable_is_no_file_not_found(tmp_path: Path) -> None:
     error = unreadable(tmp_path, IsADirectoryError(errno.EISDIR, "Is a directory"))
     assert type(error) is gm.InputError
-    assert str(error) == f"{tmp_path} cannot be read: Is a directory"
+    assert str(error) == f"cannot read {tmp_path}: Is a directory"
     missing = unreadable("x", FileNotFoundError(errno.ENOENT, "No such file or directory"))
     assert type(missing) is gm.NotFoundError
-    assert str(missing) == "x cannot be read: No such file or directory"
+    assert str(missing) == "cannot read x: No such file or directory"
 
 
 def test_wrong_values_are_value_errors(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_wrong_values_are_value_errors(tmp_path: Path) -> None:
         gm.load_backbone("inceptoin")
     with pytest.raises(ValueError, match="shape"):
         gm.metrics.frechet_distance(np.zeros((2, 2, 2)), np.zeros((2, 2, 2)))
-    with pytest.raises(RuntimeError, match="no weights file"):
+    with pytest.raises(RuntimeError, match="cannot read the weights file"):
         gm.load_backbone("inception", weights=tmp_path / "none.pth")
 
 

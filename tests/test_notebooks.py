@@ -55,7 +55,7 @@ def test_each_reads_like_a_tutorial(path: Path) -> None:
     assert cells[0]["cell_type"] == "markdown"
     assert source(cells[0]).startswith("# ")
     assert "GAN_METRICS_FULL=1" in source(cells[0])
-    assert source(cells[-1]).startswith("## What to take away\n")
+    assert source(cells[-1]).startswith("## Summary\n")
     code = [source(cell) for cell in cells if cell["cell_type"] == "code"]
     assert SWITCH in code[0]
     assert sum(text.count(SWITCH) for text in code) == 1

@@ -223,7 +223,7 @@ def measure_per_image(sets: FeatureSets, *, k: int = 3) -> PerImage:
         raise InputError("scores of single images need real images, but none are given")
     if not isinstance(fake, Features):
         raise InputError(
-            f"{fake.description} holds only moments; single images need images or features"
+            f"only the moments of {fake.description} are known; give images or features"
         )
     reals = real.moments if real.array is None else real.array
     try:

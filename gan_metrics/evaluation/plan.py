@@ -359,7 +359,8 @@ def _why_not(row: Metric, sets: InputSets, missing: str | None, claimed: Feature
             continue
         held = _of_kind(given, row)
         if isinstance(held, Statistics) and not _moments_suffice(row, role):
-            return f"it needs images or features, but {held.description} holds only moments"
+            what = held.description
+            return f"it needs images or features, but only the moments of {what} are known"
         spec = held.spec.filled_from(claimed)
         if row.needs in _LAYERS and not _is_of(spec, row.needs):
             return f"it needs {row.needs}, but {held.description} holds {_described(spec)}"

@@ -318,7 +318,7 @@ class PixelConverter:
             raise InputError(
                 f"{self.whose} have values from {least:g} to {greatest:g}, but the declared range "
                 f"is {low:g} … {high:g}; if it is {a:g} … {b:g}, use value_range=({a:g}, {b:g}) "
-                f"(--value-range={a:g},{b:g})?"
+                f"(--value-range={a:g},{b:g})"
             )
         self._values += count
         self._outside += outside

@@ -157,7 +157,7 @@ def _standardised(train: AnyArray, fake: AnyArray, test: AnyArray) -> tuple[Floa
 
 
 def _scored(centres: Floats, train: Floats, test: Floats, seed: int) -> tuple[Floats, Floats]:
-    """Negative log-likelihoods of the held-out images, and the centres' influence on their mean."""
+    """Negative log-likelihoods of the held-out images, and the centers' influence on their mean."""
     from scipy.special import logsumexp
 
     logs = _fitted(centres, train, seed)

@@ -67,8 +67,8 @@ def mifid(X: ArrayLike, Y: ArrayLike, *, tau: float = 0.1) -> float:
 
     >>> import numpy as np
     >>> real = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    >>> mifid(real, np.array([[2.0, 0.0], [0.0, 3.0]])) > 1e10  # each in the direction of a real
-    image True
+    >>> mifid(real, np.array([[2.0, 0.0], [0.0, 3.0]])) > 1e10  # directions of real images
+    True
     """
     return mifid_estimate(X, Y, tau=tau, error_bar=False).value
 

@@ -243,7 +243,7 @@ def test_a_reference_without_images_will_do(
     assert {"reference-has-no-images", "few-images"} <= set(dict(found.warnings))
     assert found.feature_spec.backbone == LITE0
     features = gm.extract_features(fake, backbone=LITE0)
-    with pytest.raises(InputError, match="holds no images"):
+    with pytest.raises(InputError, match="does not hold images"):
         attribute(real, features)
 
 

@@ -54,8 +54,8 @@ def test_the_ranking_and_who_is_told_apart() -> None:
     assert clear.difference == pytest.approx(found.standings[2].value - found.standings[1].value)
     assert found.metrics == ["fid", "kid"]
     text = str(found)
-    assert "tie with next" in text
-    assert "better than next" in text
+    assert "not significantly different from the next" in text
+    assert "significantly better than the next" in text
 
 
 def test_higher_is_better_where_it_is() -> None:
@@ -219,7 +219,7 @@ def test_without_error_bars_nothing_is_claimed() -> None:
     real, a, b = (Statistics(m) for m in moments)
     found = gm.compare(real, {"a": a, "b": b})
     assert found.differences[0].distinct is None
-    assert "not known" in str(found)
+    assert "unknown (the difference has no error bar)" in str(found)
     assert found.to_json()["differences"][0]["distinct"] is None
 
 
@@ -243,7 +243,10 @@ def test_the_ways_it_is_written_down() -> None:
     assert len(markdown) == 4
     assert r"a\|b_%" in markdown[3]
     assert len({line.replace(r"\|", "").count("|") for line in markdown}) == 1
-    assert "These values are those of c, and those of a|b_% were computed alike." in found.methods()
+    assert (
+        "These values are those of c; those of a|b_% were computed in the same way."
+        in found.methods()
+    )
     latex = found.to_latex()
     assert r"\toprule" in latex
     assert r"a|b\_\%" in latex
@@ -256,16 +259,16 @@ def test_the_ways_it_is_written_down() -> None:
 def test_bad_usage() -> None:
     rng = np.random.default_rng(0)
     real, fake = sample(50, rng), sample(50, rng)
-    with pytest.raises(UsageError, match="at least two generators, and there are 1"):
+    with pytest.raises(UsageError, match="at least two generators, not 1"):
         gm.compare(real, [fake])
-    with pytest.raises(UsageError, match="there are 1"):
+    with pytest.raises(UsageError, match="two generators, not 1"):
         gm.compare(real, "ab")
     with pytest.raises(UsageError, match="generator 'b' has no images"):
         gm.compare(real, {"a": fake, "b": []})
     with pytest.raises(UsageError, match="given twice"):
         gm.compare(real, ["a/b", "a/b"])
     stats = Statistics(gm.Moments.from_features(fake.array), FeatureSpec("own"))
-    with pytest.raises(InputError, match=r"kid cannot be computed.*moments alone"):
+    with pytest.raises(InputError, match=r"kid cannot be computed.*only the moments"):
         gm.compare(real, {"a": fake, "b": stats}, metrics="kid")
 
 
@@ -296,7 +299,7 @@ def test_a_run_that_is_given_twice_is_refused(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     real, a, b = sample(60, rng), sample(60, rng), sample(60, rng, 0.1)
     copy = Features(a.names, a.array.copy(), a.spec)
-    with pytest.raises(InputError, match="two runs of 'a' are the same images"):
+    with pytest.raises(InputError, match="two runs of 'a' have the same images"):
         gm.compare(real, {"a": [a, copy], "b": b})
     found = gm.compare(real, {"a": a, "b": copy, "c": b})
     assert "same-images" in [code for code, _ in found.warnings]

@@ -52,8 +52,9 @@ def test_it_counts_what_is_there(folder: Path, tmp_path: Path) -> None:
 
 def test_the_text_says_it_too(folder: Path) -> None:
     done = call("inspect", folder)
-    for part in ("9 images", "40×40 (5)", "PNG (6)", "cats (5), dogs (4)", "1 files repeat",
-                 "cats/0001.png, cats/zcopy.png", "dogs/broken.png:", "broken      1"):  # fmt: skip
+    for part in ("9 images", "40×40 (5)", "PNG (6)", "cats (5), dogs (4)",
+                 "1 files are identical to another file", "cats/0001.png, cats/zcopy.png",
+                 "dogs/broken.png:", "broken      1"):  # fmt: skip
         assert part in done.out, done.out
     assert "warning[other-files]" in done.err
     assert str(gm.inspect_images(folder)) in done.out
@@ -83,7 +84,14 @@ def test_it_says_what_something_is(folder: Path, tmp_path: Path) -> None:
         assert (found["count"], found["dimensions"]) == (3, features.array.shape[1])
         assert found["feature_spec"]["fingerprint"] == features.spec.fingerprint()
         assert found["protocol"] == "imagenet"
-        refused(2, "inspect", tmp_path / name, "-o", tmp_path / "sheet.png", says=("no images",))
+        refused(
+            2,
+            "inspect",
+            tmp_path / name,
+            "-o",
+            tmp_path / "sheet.png",
+            says=("does not contain images",),
+        )
 
 
 def test_a_sheet_shows_some_of_them(folder: Path, tmp_path: Path) -> None:
@@ -96,7 +104,7 @@ def test_a_sheet_shows_some_of_them(folder: Path, tmp_path: Path) -> None:
 
 def test_what_holds_no_images(folder: Path, tmp_path: Path) -> None:
     stats = gm.compute_stats(folder / "cats", backbone=LITE0).save(tmp_path / "stats.npz")
-    with pytest.raises(InputError, match="no images to look at"):
+    with pytest.raises(InputError, match="holds statistics or features, not images"):
         gm.inspect_images(stats)
     refused(3, "inspect", tmp_path / "none", says=("does not exist",))
     assert "1 images" in call("inspect", folder / "dogs" / "grey.png").out

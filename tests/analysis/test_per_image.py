@@ -205,9 +205,9 @@ def test_a_reference_of_moments_gives_influences_alone(tmp_path: Path) -> None:
 def test_what_cannot_be() -> None:
     real, fake = pair()
     stats = gm.compute_stats(fake)
-    with pytest.raises(InputError, match="moments alone"):
+    with pytest.raises(InputError, match="only the moments"):
         gm.evaluate(real, stats, metrics="fid", per_image=True)
-    with pytest.raises(InputError, match="there are none"):
+    with pytest.raises(InputError, match="none are given"):
         gm.evaluate(None, fake, metrics="vendi", per_image=True)
     with pytest.raises(ComputationError, match="at least 4 real images"):
         gm.evaluate(features(real.array[:3]), fake, metrics="fid", per_image=True)
@@ -225,7 +225,7 @@ def test_at_the_shell(tmp_path: Path) -> None:
     done = call(*common, "--per-image", tmp_path / "t.csv", "--top", "2")
     assert done.code == 0, done.err
     assert len((tmp_path / "t.csv").read_text().splitlines()) == 11
-    assert "fakes that raise the distance most" in done.out
+    assert "generated images that raise the distance most" in done.out
     assert "near copies: 1 of 10" in done.out
     done = call(*common, "--top", "2", "--json")
     document = json.loads(done.out)

@@ -130,7 +130,7 @@ def test_other_images_do_not_agree(folders: Folders, tmp_path: Path) -> None:
     assert "DOES NOT AGREE" in done.out
     assert "images (fake)" in done.out
     assert "images (real)" not in done.out
-    assert "the record is not reproduced" in done.err
+    assert "the recorded result was not reproduced" in done.err
     swapped = gm.reproduce(record, folders[1], folders[0])
     assert set(swapped.values[0].changed) >= {"n_real", "n_fake", "images (real)", "images (fake)"}
 
@@ -144,7 +144,7 @@ def test_a_value_that_was_tampered_with(folders: Folders, tmp_path: Path) -> Non
     for fact, value in (("n_real", 7), ("skipped", 1), ("digests", ["ab", None])):
         found = gm.reproduce({**document, fact: value}, *folders)
         assert not found.agrees
-        assert "the same value OF OTHER INPUTS" in found.to_text()
+        assert "the same value FROM OTHER INPUTS" in found.to_text()
     spec = {**gm.fid(*folders, backbone=LITE0).feature_spec.to_json()}
     spec.pop("fingerprint")
     spec["preprocess"]["crop"] = 64
@@ -242,17 +242,17 @@ def test_what_is_no_record(folders: Folders, tmp_path: Path, content: str) -> No
 
 
 def test_other_faults(folders: Folders, tmp_path: Path) -> None:
-    refused(3, "reproduce", tmp_path / "none.json", *folders, says=("none.json", "cannot be read"))
+    refused(3, "reproduce", tmp_path / "none.json", *folders, says=("none.json", "cannot read"))
     path = tmp_path / "r.json"
     saved(path, "fid", *folders, *OFFLINE)
     said = {"layer": "conv_head", "precision": "bf16", "alpha": "white", "max-images": "3",
             "protocol": "imagenet", "seed": "4"}  # fmt: skip
     for name, value in said.items():
         option = f"--{name}"
-        refused(2, "reproduce", path, *folders, option, value, says=("what the record says",))
+        refused(2, "reproduce", path, *folders, option, value, says=("comes from the record",))
     refused(3, "reproduce", path, folders[0], tmp_path / "no", says=("does not exist",))
     refused(2, "reproduce", path, folders[0], says=("give REAL and FAKE",))
-    refused(2, "reproduce", path, *folders, "--backbone", "resnet50", says=("is of the backbone",))
+    refused(2, "reproduce", path, *folders, "--backbone", "resnet50", says=("has the backbone",))
     with pytest.raises(UsageError, match="a record is a file"):
         gm.reproduce(7, *folders)  # type: ignore[arg-type]
     compared = gm.compare(folders[0], {"a": folders[1], "b": folders[0]}, backbone=LITE0)

@@ -357,7 +357,7 @@ def test_an_unknown_backbone_names_the_nearest(name: str, message: str) -> None:
         ("vgg19", "conv5-4", "Did you mean .*conv5_4"),
         ("resnet50", "layer2.0.conv9", "conv1|conv2"),
         ("vgg19", "fc9", "Did you mean .*fc"), (LITE0, "blocks.99", "layer of efficientnet-lite0"),
-        ("torchvision:inception_v3", "AuxLogits", "does not go through AuxLogits"),
+        ("torchvision:inception_v3", "AuxLogits", "does not run AuxLogits"),
         ("vit-b-16", "encoder.layers.encoder_layer_0.self_attention", "tuple, not a tensor"),
     ],
 )  # fmt: skip

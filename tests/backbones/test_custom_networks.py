@@ -78,7 +78,7 @@ def test_scores_with_a_module_of_the_user_s_own(folders: tuple[Path, Path]) -> N
     again = gm.fid(*folders, backbone="test_custom_networks:Tiny", cache=False)
     assert again.value == result.value
     assert again.feature_spec.backbone == "test_custom_networks:Tiny"
-    with pytest.raises(UsageError, match="brings its own weights"):
+    with pytest.raises(UsageError, match="has its own weights"):
         gm.fid(*folders, backbone=Tiny(), weights="random")
 
 

@@ -406,4 +406,4 @@ def test_settled_and_listed_without_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
-    assert lines == [*(f"{name} not here (gan-metrics weights pull {name})" for name in SIZES), "@"]
+    assert lines == [*(f"{name} missing (gan-metrics weights pull {name})" for name in SIZES), "@"]

@@ -133,7 +133,7 @@ def test_it_tells_nobody_and_does_no_harm(tmp_path: Path) -> None:
 
 def test_refused(tmp_path: Path) -> None:
     folder = str(write_folder(tmp_path / "real", crops(3, 1, 40, 60)))
-    with pytest.raises(UsageError, match="not one of your own"):
+    with pytest.raises(UsageError, match="not custom ones"):
         gm.extract_features(folder, **{**OWN, "backbone": Colours(), "engine": "openvino"})
     refused(
         2, "fid", folder, folder, "--backbone", LITE0, "--engine", "openvino", "--precision",
@@ -152,5 +152,5 @@ def test_what_it_cannot_convert() -> None:
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
             return torch.from_numpy(np.sort(inputs.detach().numpy())).polygamma_(1).erfinv_()
 
-    with pytest.raises(UsageError, match="cannot take this network"):
+    with pytest.raises(UsageError, match="does not support this network"):
         openvino.CompiledCut(Odd(), [""], (3, 8, 8))

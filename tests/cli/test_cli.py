@@ -150,13 +150,13 @@ def test_a_file_that_is_no_source(folders: Folders, tmp_path: Path) -> None:
         folders[0],
         tmp_path / "x.dat",
         *OFFLINE,
-        says=("none of the kinds", "a folder of images", ".npz"),
+        says=("of an unknown kind", "a folder of images", ".npz"),
     )
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b"", "0 bytes"), (b"hello", "no image of a known format"), ("cut", "truncated")],
+    [(b"", "0 bytes"), (b"hello", "not an image of a known format"), ("cut", "truncated")],
 )
 def test_a_bad_image(tmp_path: Path, folders: Folders, content: bytes | str, says: str) -> None:
     bad = write_folder(tmp_path / "bad", crops(3, 0))
@@ -245,7 +245,7 @@ def test_statistics_of_another_space(tmp_path: Path, folders: Folders) -> None:
 
 def test_no_weights(folders: Folders) -> None:
     refused(4, "fid", *folders, says=(
-        "Looked at:", "github.com/mseitzer", "github.com/toshas", "gan-metrics weights add",
+        "Searched:", "github.com/mseitzer", "github.com/toshas", "gan-metrics weights add",
         "--backbone efficientnet-lite0"))  # fmt: skip
 
 
@@ -311,7 +311,7 @@ def test_an_output_that_cannot_be_written(folders: Folders, tmp_path: Path) -> N
         done = call("fid", *folders, *OFFLINE, option, tmp_path / "file" / "r.json")
         assert done.code == 6
         assert done.out.startswith("FD ")  # the number is not lost
-        assert "cannot be written" in done.err
+        assert "cannot write" in done.err
 
 
 def test_names_of_any_bytes_in_every_output(folders: Folders, tmp_path: Path, run: Run) -> None:
@@ -345,7 +345,10 @@ def test_a_fault_of_ours(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr("gan_metrics.evaluation.run.score", broken)
     refused(
-        1, "fid", *folders, says=("a fault of gan-metrics (ZeroDivisionError: oops)", "--debug")
+        1,
+        "fid",
+        *folders,
+        says=("internal error in gan-metrics (ZeroDivisionError: oops)", "--debug"),
     )
     debugged = call("fid", *folders, "--debug")
     assert debugged.code == 1
@@ -381,9 +384,9 @@ def test_weights_verbs(tmp_path: Path, narrow_inception: Path) -> None:
     listed = json.loads(call("weights", "list", "--json").out)
     assert listed["inception"] is None
     assert listed[LITE0].endswith("57934424.pth")
-    assert "not here" in call("weights", "list").out
+    assert "missing" in call("weights", "list").out
     assert call("weights", "verify", LITE0).code == 0
-    refused(4, "weights", "verify", says=("Looked at",))
+    refused(4, "weights", "verify", says=("Searched",))
     refused(4, "weights", "pull", says=("GAN_METRICS_OFFLINE",))
     refused(4, "weights", "add", narrow_inception, says=("--weights",))
     refused(4, "weights", "add", tmp_path / "gone", says=("gone",))
@@ -400,7 +403,7 @@ def test_verify_holds_a_named_file_to_the_hash(
 def test_doctor() -> None:
     report = json.loads(call("doctor", "--json").out)
     assert set(report) == {"Devices", "Weights", "Places", "Versions"}
-    assert report["Weights"]["inception"].startswith("not here")
+    assert report["Weights"]["inception"].startswith("missing")
     assert report["Places"]["cache"].startswith(os.environ["GAN_METRICS_CACHE"])
     assert report["Versions"]["torch"] == torch.__version__.partition("+")[0]
     text = call("doctor").out

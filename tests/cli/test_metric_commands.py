@@ -102,14 +102,14 @@ def test_what_is_asked_for_wrongly(folders: Folders, tmp_path: Path) -> None:
     refused(2, "evaluate", *common, "--metrics", ",", says=("no metric is named",))
     refused(2, "evaluate", *common, "--set", "k=5", says=("expected METRIC.NAME=VALUE",))
     refused(2, "evaluate", *common, "--set", "kid.subsets=many", says=("must be a whole", "'many'"))
-    refused(2, "evaluate", *common, "--set", "kid.k=5", says=("takes no argument 'k'", "subsets"))
+    refused(2, "evaluate", *common, "--set", "kid.k=5", says=("has no argument 'k'", "subsets"))
     refused(2, "evaluate", *common, "--set", "nope.k=5", says=("unknown metric 'nope'",))
     refused(2, "evaluate", *common, "--set", "is.splits=2.5", says=("is.splits", "2.5"))
     refused(2, "vendi", folders[0], *OFFLINE, "--q", "0", says=("q",))
     refused(5, "prdc", *common, "--k", "50", says=("50", "12"))
     refused(5, "is", folders[0], *OFFLINE, says=("splits",))
     stats = gm.compute_stats(folders[0], backbone=LITE0).save(tmp_path / "r.npz")
-    refused(3, "kid", stats, folders[1], says=("kid cannot be computed", "moments alone"))
+    refused(3, "kid", stats, folders[1], says=("kid cannot be computed", "only the moments of"))
     one = write_folder(tmp_path / "one", crops(1, 0))
     for verb in ("fid", "kid", "prdc"):
         refused(5, verb, one, folders[1], *OFFLINE, says=("one",))
@@ -149,7 +149,7 @@ def test_set_by_family_alias_and_with_blanks(folders: Folders) -> None:
     assert details["kd"]["subsets"] == 3
     assert details["vendi"]["q"] == "inf"
     common = ("evaluate", *folders, *OFFLINE, "--metrics", "fid")
-    refused(2, *common, "--set", "precision.k=5", says=("precision", "does not name"))
+    refused(2, *common, "--set", "precision.k=5", says=("precision", "does not include"))
     twice = ("--set", "fid.directions=1", "--set", "fid.directions=2")
     refused(2, *common, *twice, says=("given twice",))
     refused(2, "compare", *folders, "=x", *OFFLINE, says=("no name before",))
@@ -172,7 +172,7 @@ def test_what_python_gives_wrongly(folders: Folders, wrong: object) -> None:
 def test_logits_of_a_file_that_does_not_say_so_can_be_declared(tmp_path: Path) -> None:
     path = tmp_path / "logits.npy"
     np.save(path, np.random.default_rng(0).normal(size=(60, 10)).astype(np.float32))
-    refused(3, "is", path, "--splits", "2", says=("does not state", "--layer"))
+    refused(3, "is", path, "--splits", "2", says=("unstated layer", "--layer"))
     done = call("is", path, "--splits", "2", "--backbone", LITE0, "--layer", "logits", "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["feature_spec"]["layer"] == "logits"

@@ -95,10 +95,10 @@ def test_held_out_images_that_stand_in_another_set() -> None:
             side(mixed), side(random(20, 0)), side(random(20, 1))
         )
         assert code == "held-out-overlap"
-        assert f"3 of the 20 held-out images (the features) are {role} images" in message
+        assert f"3 of the 20 held-out images (the features) are also {role} images" in message
     for other in (real, fake):
         again = side(np.asarray(other.array)[::-1])  # in another order
-        with pytest.raises(ComputationError, match="neither trained on nor generated"):
+        with pytest.raises(ComputationError, match="neither training nor generated images"):
             held_out_warnings(again, real, fake)
 
 
@@ -111,7 +111,7 @@ def test_a_held_out_set_that_is_another_set_gives_no_number() -> None:
         found = gm.evaluate(real, fake, metrics="ct,fld,fid", held_out=twice, **options)
         assert list(found) == ["fid"]
         for name in ("ct", "fld"):
-            assert "neither trained on nor generated" in found.not_computed[name]
+            assert "neither training nor generated images" in found.not_computed[name]
     mixed = side(np.concatenate([np.asarray(held_out.array)[1:], np.asarray(real.array)[:1]]))
     found = gm.evaluate(real, fake, metrics="ct,fid", held_out=mixed, **options)
     assert "held-out-overlap" in codes(found["ct"].warnings)
@@ -174,8 +174,8 @@ def test_classes_of_other_shares(real: dict[str, int], fake: dict[str, int], war
 def test_a_class_that_is_absent_is_named() -> None:
     real, fake = of_classes({"cat": 90, "dog": 10}, 0), of_classes({"cat": 200}, 1)
     message = dict(pair_warnings(real, fake))["class-balance"]
-    assert "1 classes are absent, first 'dog'" in message
-    assert "10.0% of the real images and 0.0% of the fake" in message
+    assert "1 classes are missing, first 'dog'" in message
+    assert "10.0% of the real and 0.0% of the generated images" in message
 
 
 def test_features_that_say_nothing() -> None:
@@ -184,7 +184,7 @@ def test_features_that_say_nothing() -> None:
     ((code, message),) = feature_warnings(side(array))
     assert (code, message.rpartition(": ")[2]) == (
         "constant-features",
-        "1 of 3 features are the same for all images",
+        "1 of 3 features are equal for all images",
     )
     array[:] = [1.0, 2.0, 3.0]
     assert codes(feature_warnings(side(array))) == ["no-variance"]

@@ -163,7 +163,7 @@ def test_a_cache_that_cannot_be_written_to_says_why(tmp_path: Path) -> None:
     (tmp_path / "features").write_text("a file where the folder should be")
     reason = FeatureCache(tmp_path).put(key(0), chunk())
     assert reason is not None
-    assert "cannot be written" in reason
+    assert "cannot write" in reason
 
 
 def _hammer(root: Path) -> int:

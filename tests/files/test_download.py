@@ -110,7 +110,7 @@ def test_it_is_taken_up_where_it_was_cut(server: Server, tmp_path: Path) -> None
 
 def test_a_later_run_takes_it_up_too(server: Server, tmp_path: Path) -> None:
     server.script = ["cut"] * 4
-    with pytest.raises(DownloadError, match="cut off"):
+    with pytest.raises(DownloadError, match="interrupted after"):
         fetch(server.url, tmp_path / "w", SHA256)
     assert not (tmp_path / "w").exists()
     assert fetch(server.url, tmp_path / "w", SHA256) == SHA256
@@ -138,7 +138,7 @@ def test_a_partial_file_that_does_not_fit_starts_over(server: Server, tmp_path: 
 
 def test_wrong_content_is_thrown_away(server: Server, tmp_path: Path) -> None:
     server.script = ["wrong"]
-    with pytest.raises(DownloadError, match="thrown away"):
+    with pytest.raises(DownloadError, match="deleted"):
         fetch(server.url, tmp_path / "w", SHA256[:8])
     assert [p.name for p in tmp_path.iterdir()] == ["w.lock"]
 
@@ -208,7 +208,7 @@ def test_a_pin_holds() -> None:
         pin("a", "3" * 64)
     for broken in ("{", "[]"):
         settings.pins_file().write_text(broken)
-        with pytest.raises(WeightsError, match="broken"):
+        with pytest.raises(WeightsError, match=r"broken|not a JSON object"):
             pin("a", "1" * 64)
 
 
@@ -238,7 +238,7 @@ def test_atomic_paths(tmp_path: Path) -> None:
     assert target.read_text() == "whole"
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
     for nothing in (tmp_path, Path("."), Path("")):
-        with pytest.raises(UsageError, match="name the file"), atomic_path(nothing):
+        with pytest.raises(UsageError, match="give the path of a file"), atomic_path(nothing):
             pass
     (tmp_path / "link").symlink_to(target)
     with atomic_path(tmp_path / "link") as temporary:
@@ -254,7 +254,7 @@ def test_atomic_paths(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="cannot be read"):
+    with pytest.raises(WeightsError, match="cannot read"):
         sha256_of(tmp_path / "gone")
 
 
@@ -363,7 +363,7 @@ def test_the_status_of_missing_and_of_damaged_weights(
     monkeypatch.setenv("GAN_METRICS_HOME", str(tmp_path / "what cannot be had"))
     with pytest.raises(MissingWeightsError):
         find(source(), download=False)
-    hint = f"not here (gan-metrics weights pull {source().backbone})"
+    hint = f"missing (gan-metrics weights pull {source().backbone})"
     assert status(source()) == (None, hint)
     path = settings.weights_dir() / source().filenames[0]
     path.parent.mkdir(parents=True)
@@ -403,7 +403,7 @@ def test_what_cannot_be_had_says_all_that_helps() -> None:
 
 
 def test_a_named_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="--weights names"):
+    with pytest.raises(WeightsError, match="given by --weights"):
         find(source(), tmp_path / "gone.pth")
 
 
@@ -411,7 +411,7 @@ def test_adding_a_file(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.pth", tmp_path / "bad.pth"
     good.write_bytes(CONTENT)
     bad.write_bytes(b"bad")
-    with pytest.raises(WeightsError, match="name it with --weights"):
+    with pytest.raises(WeightsError, match="give it with --weights"):
         add(source(), bad)
     assert not settings.weights_dir().exists()
     assert add(source(), good).sha256 == SHA256

@@ -170,16 +170,16 @@ def test_every_other_kind(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "says"),
     [
-        ("x.npy", b"", "no .npz archive and no .npy array; it starts with b''"),
+        ("x.npy", b"", "not an .npz archive or an .npy array; it starts with b''"),
         ("x.npz", b"text", "it starts with b'text'"),
         ("x.npz", b"PK\x03\x04", "is broken"),
         ("x.npy", b"\x93NUMPY\x01\x00", "is broken"),
         ("x.npy", b"\x93NUMPY\x03\x00" + bytes(9), "version"),
-        ("x.npy", b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "header of the array claims 4294967295"),
+        ("x.npy", b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "header of the array has 4294967295"),
         ("x.safetensors", b"", "is broken"),
         ("x.safetensors", struct.pack("<Q", 1 << 60), "is broken"),
         ("x.parquet", b"PAR1", "is broken"),
-        ("x.parquet", b"text", "no Parquet file"),
+        ("x.parquet", b"text", "not a Parquet file"),
         ("x.pt", b"PK\x03\x04", "is broken"),
         ("gone.npz", None, "does not exist"),
     ],
@@ -258,4 +258,4 @@ def test_a_header_that_unpacks_without_end_is_not_read(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert peak < 4 << 20
     assert found.error is not None
-    assert "header of mu claims" in found.error
+    assert "header of mu has" in found.error

@@ -242,9 +242,9 @@ def test_by_name_as_torchscript_and_as_onnx(module: str, tmp_path: Path) -> None
 def test_what_a_file_does_not_say_must_be_said(tmp_path: Path) -> None:
     traced = tmp_path / "small.pt"
     torch.jit.trace(Small().eval(), torch.zeros(2, 8)).save(str(traced))
-    with pytest.raises(UsageError, match="how long its latents are; give --z-size"):
+    with pytest.raises(UsageError, match="length of its latents; give --z-size"):
         gm.Generated(traced, 6)
-    with pytest.raises(InputError, match=r"from -\d.* to .* declare which values are black"):
+    with pytest.raises(InputError, match=r"from -\d.* to .* declare the values of black"):
         drawn(gm.Generated(traced, 6, z_size=8))
     with pytest.raises(InputError, match=r"fails with latents of shape \(6, 7\)"):
         drawn(gm.Generated(traced, 6, z_size=7, value_range=(-1, 1)))
@@ -304,21 +304,25 @@ LITE = ("--backbone", LITE0)
 @pytest.mark.parametrize(
     ("code", "given", "says"),
     [
-        (2, ["FAKE", "--generator", "own_generators:make"], ("stands for FAKE",)),
+        (2, ["FAKE", "--generator", "own_generators:make"], ("--generator replaces FAKE",)),
         (2, [], ("FAKE is missing",)),
-        (2, ["--n-fake", "9"], ("--n-fake is about a generator", "no --generator")),
+        (2, ["--n-fake", "9"], ("--n-fake needs --generator", "needs --generator")),
         (2, ["--generator", "own_generators:none"], ("own_generators:none", "AttributeError")),
         (2, ["--generator", "no_such_module:f"], ("no_such_module", "importable from here")),
-        (2, ["--generator", "own_generators:broken"], ("gives int, which is not callable",)),
-        (2, ["--generator", "own_generators:made_of_nothing"], ("gives int",)),
+        (2, ["--generator", "own_generators:broken"], ("is of type int, which is not callable",)),
+        (2, ["--generator", "own_generators:made_of_nothing"], ("is of type int",)),
         (2, ["--generator", "own_generators"], ("expected package.module:function",)),
         (3, ["--generator", "own_generators:fails"], ("KeyError", "no such thing")),
         (3, ["--generator", "none.pt"], ("none.pt does not exist",)),
         (3, ["--generator", "none.onnx"], ("none.onnx does not exist",)),
-        (3, ["--generator", "bad.pt"], ("bad.pt holds no TorchScript",)),
-        (3, ["--generator", "bad.onnx"], ("bad.onnx is no ONNX model",)),
-        (3, ["--generator", "state.pt"], ("state.pt holds no TorchScript", "torch.jit.trace")),
-        (2, ["--generator", "own_generators:make", "--z-size", "x"], ("numbers with commas",)),
+        (3, ["--generator", "bad.pt"], ("bad.pt is not a TorchScript",)),
+        (3, ["--generator", "bad.onnx"], ("bad.onnx is not a usable ONNX model",)),
+        (3, ["--generator", "state.pt"], ("state.pt is not a TorchScript", "torch.jit.trace")),
+        (
+            2,
+            ["--generator", "own_generators:make", "--z-size", "x"],
+            ("numbers separated by commas",),
+        ),
         (2, ["--generator", "own_generators:make", "--value-range=1,0"], ("value_range",)),
         (2, ["--generator", "own_generators:make", "--z-size", "0"], ("above 0",)),
     ],
@@ -351,8 +355,8 @@ def wrong(images: object) -> object:
 @pytest.mark.parametrize(
     ("images", "declared", "says"),
     [
-        (lambda n: torch.full((n, 3, 8, 8), torch.nan), (-1, 1), "hold NaN, first in image 0"),
-        (lambda n: torch.full((n, 3, 8, 8), torch.inf), (-1, 1), "hold infinity, first in"),
+        (lambda n: torch.full((n, 3, 8, 8), torch.nan), (-1, 1), "contain NaN, first in image 0"),
+        (lambda n: torch.full((n, 3, 8, 8), torch.inf), (-1, 1), "contain infinity, first in"),
         (lambda n: torch.zeros(n, 3, 8, 8), None, "from 0 to 0.*--value-range"),
         (
             lambda n: torch.zeros(n, 3, 8, 8) + 200,
@@ -360,21 +364,21 @@ def wrong(images: object) -> object:
             r"value_range=\(0, 255\)",
         ),
         (lambda n: torch.zeros(n, 3, 8, 8) - 1, (0, 1), r"from -1 to -1.*value_range=\(-1, 1\)"),
-        (lambda n: torch.zeros(n - 1, 3, 8, 8).byte(), None, "gives 4 images .* for 5 latents"),
+        (lambda n: torch.zeros(n - 1, 3, 8, 8).byte(), None, "returned 4 images .* for 5 latents"),
         (lambda n: torch.zeros(n, 2, 8, 8).byte(), None, r"\(5, 2, 8, 8\); expected N × H"),
         (
             lambda n: torch.zeros(n, 192).byte(),
             None,
-            r"gives 1 images .*\(1, 1, 5, 192\)\) for 5",
+            r"returned 1 images .*\(1, 1, 5, 192\)\) for 5",
         ),
         (lambda n: torch.zeros(n, 3, 0, 8).byte(), None, r"\(5, 3, 0, 8\)"),
-        (lambda n: torch.zeros(n, 3, 8, 8).int(), None, "of type int32, with values from 0"),
-        (lambda n: (torch.zeros(n, 3, 8, 8),) * 2, None, "a tuple of 2 .*: which of them"),
+        (lambda n: torch.zeros(n, 3, 8, 8).int(), None, "the type int32, with values from 0"),
+        (lambda n: (torch.zeros(n, 3, 8, 8),) * 2, None, "a tuple of 2 .*, which is ambiguous"),
         (None, None, "of type NoneType"),
         (lambda n: [pillow("RGBA")] * n, None, "mode RGBA; expected RGB or L"),
         (lambda n: [pillow("YCbCr")] * n, None, "mode YCbCr; expected RGB or L"),
         (lambda n: [pillow("RGB", i) for i in range(9, 9 + n)], None, "in one list; expected one"),
-        (lambda n: torch.zeros(n, 3, 8, 8).bool(), (-1, 1), "of type bool"),
+        (lambda n: torch.zeros(n, 3, 8, 8).bool(), (-1, 1), "the type bool"),
     ],
 )
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
@@ -459,7 +463,7 @@ def test_values_outside_the_range_are_clipped_and_it_is_said(folders: Folders) -
     given = gm.Generated(wide, 5, value_range=(-1, 1))
     assert set(np.unique(drawn(given))) == {128, 255}
     result = gm.fid(folders[0], gm.Generated(wide, 5, value_range=(-1, 1)), backbone=LITE0)
-    assert "values (12.5%) are outside of -1 … 1" in dict(result.warnings)["clipped-values"]
+    assert "values (12.5%) were clipped to -1 … 1" in dict(result.warnings)["clipped-values"]
     tame = gm.fid(folders[0], gm.Generated(Small(), 5), backbone=LITE0)
     assert "clipped-values" not in dict(tame.warnings)
 
@@ -472,7 +476,7 @@ def test_values_outside_the_range_are_clipped_and_it_is_said(folders: Folders) -
         ({"seed": -1}, "seed must be"),
         ({"z_size": (8, 0)}, "z_size"),
         ({"value_range": (1, 1)}, "value_range"),
-        ({"num_classes": 4}, "4 classes and names of 3"),
+        ({"num_classes": 4}, "4 classes but names of 3"),
         ({"class_names": ("a", "a", "b")}, "must be different"),
         ({"class_names": ("a", "", "b")}, "not empty"),
         ({"class_names": ("a", "b/c", "b")}, "without '/'"),

@@ -160,7 +160,7 @@ def test_sixteen_bit_colour_keeps_the_high_byte(colour: int, channels: int) -> N
 @pytest.mark.parametrize("mode", ["I", "F"])
 def test_values_of_unknown_range_are_refused(mode: str) -> None:
     data = encoded(Image.fromarray(RGB[..., 0]).convert(mode), "TIFF")
-    with pytest.raises(ImageError, match="range is unknown"):
+    with pytest.raises(ImageError, match=r"unknown range|range is unknown"):
         decode(data, DROP)
 
 
@@ -234,7 +234,7 @@ def test_a_transparent_colour_of_sixteen_bits(colour: int, channels: int) -> Non
     at = plain.index(b"IDAT") - 4
     data = plain[:at] + piece + plain[at:]
     assert flags(data) == ("sixteen-bit", "alpha")
-    with pytest.raises(ImageError, match="16 bits as transparent"):
+    with pytest.raises(ImageError, match="16-bit color as transparent"):
         decode(data, Decoding(alpha="white"))
 
 

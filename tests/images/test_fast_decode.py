@@ -50,7 +50,7 @@ def judged(data: bytes) -> str:
     np.testing.assert_array_equal(pixels, expected)
     plain = read_plain(data)
     assert plain is not None
-    assert plain.facts == facts
+    assert plain.metadata == facts
     return "same"
 
 

@@ -89,7 +89,7 @@ def test_what_cannot_be_read_is_an_error_of_that_image(tmp_path: Path, kind: str
         return
     source = open_source(tmp_path)
     assert list(source.names) == ["a.png"]
-    with pytest.raises(ImageError, match=r"cannot be read|regular file"):
+    with pytest.raises(ImageError, match=r"cannot read|regular file"):
         source.read(0)
 
 
@@ -112,13 +112,13 @@ def test_a_folder_without_images_names_the_extensions_seen(tmp_path: Path) -> No
 
 def test_images_only_below_are_hinted_at(tmp_path: Path) -> None:
     touch(tmp_path, "deep/a.png")
-    with pytest.raises(InputError, match="1 folders were not entered"):
+    with pytest.raises(InputError, match="1 subfolders were not read"):
         open_source(tmp_path, recursive=False)
 
 
 def test_a_file_that_is_no_source(tmp_path: Path) -> None:
     touch(tmp_path, "a.png")
-    with pytest.raises(InputError, match="is one image; expected"):
+    with pytest.raises(InputError, match="is a single image; expected"):
         open_source(tmp_path / "a.png")
 
 

@@ -148,7 +148,7 @@ def test_another_file_than_at_first_use_is_refused(
 def test_what_cannot_be_had(hub: Hub, online: dict[str, str], run: Run) -> None:
     done = run("weights", "pull", NAME, **online)
     assert done.returncode == 4
-    for part in ("timm/resnet18.a1_in1k has no model.safetensors", "--weights"):
+    for part in ("timm/resnet18.a1_in1k does not contain model.safetensors", "--weights"):
         assert part in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
     offline = run("weights", "pull", NAME, **{**online, "GAN_METRICS_OFFLINE": "1"})

@@ -163,7 +163,7 @@ def test_a_declared_range_becomes_0_to_255(declared: str, form: str, tmp_path: P
         (RGB * 257.0, r"from 0 to 65535; .*value_range=\(BLACK, WHITE\)"),
         (RGB.astype(np.int16) - 128, r"int16, with values from -128 to 127; .*\(BLACK, WHITE\)"),
         (RGB / 255 * 4 - 2, r"from -2 to 2; .*value_range=\(BLACK, WHITE\)"),
-        (RGB > 7, r"of type bool; expected uint8"),
+        (RGB > 7, r"the type bool; expected uint8"),
     ],
 )
 def test_values_of_unknown_range_are_refused(
@@ -193,7 +193,7 @@ def test_nan_and_infinity_are_refused_with_their_place(
 def test_complex_numbers_and_objects_are_refused() -> None:
     for array in (RGB.astype(np.complex64), RGB.astype(object)):
         for declared in (None, (0, 1)):
-            with pytest.raises(InputError, match=r"of type (complex64|object)"):
+            with pytest.raises(InputError, match=r"the type (complex64|object)"):
                 PixelConverter(declared).convert(array)
 
 
@@ -204,7 +204,7 @@ def test_values_outside_are_clipped_and_counted() -> None:
     np.testing.assert_array_equal(found[0, :6], [0, 0, 128, 255, 255, 255])
     ((code, text),) = converter.warnings
     assert code == "clipped-values"
-    assert "those: 3 of 100 values (3.0%) are outside of 0 … 1" in text
+    assert "those: 3 of 100 values (3.0%) were clipped to 0 … 1" in text
     assert "-0.5 to 7" in text
     converter.convert(np.full((1, 10_000), 0.5, np.float32))
     assert not converter.warnings  # 3 of 10,100
@@ -280,10 +280,10 @@ def test_other_floats_of_torch(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize(
     ("shape", "says"),
     [
-        ((8, 9, 3), "is it one image, or 8 grey ones.*layout='NHW'"),
-        ((3, 8, 9), "is it one image, or 3 grey ones"),
-        ((8, 9, 4), "is it one image"),
-        ((8, 9, 2), "is it one image"),
+        ((8, 9, 3), "may be one image or 8 gray ones.*layout='NHW'"),
+        ((3, 8, 9), "may be one image or 3 gray ones"),
+        ((8, 9, 4), "may be one image"),
+        ((8, 9, 2), "may be one image"),
         ((5, 3, 8, 3), "N × 3 × H × W or N × H × W × 3; declare layout='NCHW' or 'NHWC'"),
         ((5, 1, 8, 3), "N × 1 × H × W or N × H × W × 3"),
         ((5, 8, 9, 5), "expected N × H × W × 3"),
@@ -335,7 +335,7 @@ def test_a_last_batch_of_three_grey_images_is_no_color_image() -> None:
     whole = np.random.default_rng(0).integers(0, 256, (11, H, W), dtype=np.uint8)
     source = opened(iter([whole[:8], whole[8:]]))
     np.testing.assert_array_equal(pixels(source), np.repeat(whole[:, None], 3, axis=1))
-    with pytest.raises(InputError, match="a batch of grey images, and those before were single"):
+    with pytest.raises(InputError, match="a batch of gray images, but earlier ones were single"):
         opened(iter([whole[8:], whole[:8]]))
 
 
@@ -404,14 +404,14 @@ def test_lists_reach_features_training_and_generators(kind: str) -> None:
 @pytest.mark.parametrize(
     ("sample", "says"),
     [
-        ((torch.from_numpy(RGB), torch.from_numpy(RGB)), r"a tuple of 2 \(Tensor, Tensor\): which"),
-        ((torch.from_numpy(RGB), torch.from_numpy(GRAY)), "which of them are the images"),
-        (("a", 3), r"a tuple of 2 \(str, int\); expected images of Pillow's"),
-        ({"picture": RGB}, "a mapping of picture; expected images .*'pixel_values'"),
+        ((torch.from_numpy(RGB), torch.from_numpy(RGB)), r"a tuple of 2 \(Tensor, Tensor\), which"),
+        ((torch.from_numpy(RGB), torch.from_numpy(GRAY)), "which is ambiguous"),
+        (("a", 3), r"a tuple of 2 \(str, int\); expected Pillow images"),
+        ({"picture": RGB}, "a mapping of picture; expected Pillow images.*'pixel_values'"),
         (7, "of type int"),
         ([], r"a list of 0"),
-        (np.zeros(4, np.uint8), r"arrays of shape \(4,\), which cannot be images; features go"),
-        ([RGB[0], RGB[0, :, :4]], "of the shapes .* in one list; expected one"),
+        (np.zeros(4, np.uint8), r"arrays of shape \(4,\), which cannot be images; for features"),
+        ([RGB[0], RGB[0, :, :4]], "the shapes .* in one list; expected one"),
     ],
 )
 def test_samples_that_are_no_images_or_have_two_readings(sample: Any, says: str) -> None:
@@ -427,7 +427,7 @@ def test_a_dataset_gives_one_image_for_each_number() -> None:
         def __getitem__(self, index: int) -> np.ndarray:
             return RGB[:2]
 
-    with pytest.raises(InputError, match="gives 2 images in one sample"):
+    with pytest.raises(InputError, match="returns 2 images in one sample"):
         opened(Batches())
 
 
@@ -459,7 +459,7 @@ def test_lists_of_paths(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels(opened([str(path) for path in paths])), RGB)
     with pytest.raises(InputError, match="the folder"):
         opened([paths[0], tmp_path])
-    with pytest.raises(InputError, match="holds int; expected paths alone"):
+    with pytest.raises(InputError, match="holds int; expected only paths"):
         opened([paths[0], 3])
 
 
@@ -498,4 +498,4 @@ def test_the_command_line_takes_the_range_and_the_layout(tmp_path: Path) -> None
     assert float(done.out.split()[1]) < 1e-9
     done = call(*fid, "--value-range=x")
     assert done.code == 2
-    assert "--value-range=x: expected numbers with commas" in done.err
+    assert "--value-range=x: expected numbers separated by commas" in done.err

@@ -82,7 +82,7 @@ def test_an_image_that_cannot_be_decoded_has_a_hash() -> None:
     assert image.pixels is None
     assert image.metadata is None
     assert (image.size, image.digest) == (4, hashlib.sha256(b"text").digest())
-    assert "no image of a known format" in str(image.failure)
+    assert "not an image of a known format" in str(image.failure)
 
 
 def test_images_by_name(tmp_path: Path) -> None:

@@ -336,7 +336,7 @@ def test_a_wrong_shape_is_named(shape: tuple[int, ...]) -> None:
 
 
 def test_an_image_below_the_crop_is_an_error() -> None:
-    with pytest.raises(InputError, match="smaller than the centre crop"):
+    with pytest.raises(InputError, match="smaller than the center crop"):
         apply(images(8, 8), Preprocess("none", 0, "torch-bilinear", 9, **PLAIN))
 
 

@@ -229,7 +229,7 @@ def test_a_server_that_is_not_there(root: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(ResourceError, match="cannot be reached"):
+    with pytest.raises(ResourceError, match="cannot reach"):
         open_source(f"http://127.0.0.1:{port}/images.zip")
 
 
@@ -237,7 +237,7 @@ def test_a_network_that_gives_out_ends_the_run(web: str, monkeypatch: pytest.Mon
     source = open_source(f"{web}/images/")
     monkeypatch.setattr("gan_metrics.api.open_set", lambda *_: ImageSet(source))
     monkeypatch.setattr(source, "_places", [Location(f"{web}/busy/{i}.png") for i in range(6)])
-    with pytest.raises(ResourceError, match="cannot be reached"):
+    with pytest.raises(ResourceError, match="cannot reach"):
         gm.extract_features("x", **OWN, on_error="skip")  # not left out as bad images
 
 
@@ -261,7 +261,7 @@ def test_offline_opens_no_connection(
 
 def test_urls_that_no_store_has() -> None:
     for url in ("ftp://host/x.zip", "local:///etc/passwd", "zip://x::http://h/a.zip"):
-        with pytest.raises(UsageError, match="not from other URLs"):
+        with pytest.raises(UsageError, match="other URLs and chains of URLs are not read"):
             open_source(url)
 
 
@@ -302,6 +302,6 @@ def test_a_read_that_stays_spoilt_names_the_place(monkeypatch: pytest.MonkeyPatc
     bad_line(monkeypatch, 99, "no such part", 416)
     with (
         Location("http://127.0.0.1:9/x.zip").open() as file,
-        pytest.raises(ResourceError, match=r"127\.0\.0\.1:9/x\.zip cannot be reached"),
+        pytest.raises(ResourceError, match=r"cannot reach http://127\.0\.0\.1:9/x\.zip"),
     ):
         file.read()

@@ -325,12 +325,12 @@ def test_modes_of_pillow_are_kept() -> None:
     ("given", "says"),
     [
         ([], "is empty"),
-        (iter(()), "gives no image"),
+        (iter(()), "yields no image"),
         (np.zeros((3, 8, 8, 3), np.float32), r"float32, with values from 0 to 0; expected uint8"),
-        (np.zeros((3, 8), np.float32), r"features go into"),
-        ([3], "of type int; expected images of Pillow"),
+        (np.zeros((3, 8), np.float32), r"for features"),
+        ([3], "of type int; expected Pillow images"),
         ([np.zeros((2, 8, 8, 5), np.uint8)], r"shape \(2, 8, 8, 5\)"),
-        ([{"picture": IMAGES[0]}], "a mapping of picture; expected images"),
+        ([{"picture": IMAGES[0]}], "a mapping of picture; expected Pillow images"),
     ],
 )
 def test_objects_that_are_no_images(given: Any, says: str) -> None:
@@ -387,7 +387,7 @@ def test_frames_of_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(UsageError, match="stride"):
         open_source(f"{path}?stride=0")
     path.write_bytes(path.read_bytes()[:90])
-    with pytest.raises(InputError, match=r"no video|no frames"):
+    with pytest.raises(InputError, match=r"not a video|no frames"):
         open_source(path)
 
 
@@ -400,7 +400,7 @@ def test_a_video_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         cache=tmp_path / "cache",
     )  # fmt: skip
     assert len(found.array) == 300
-    assert len(opened) == 1
+    assert len(opened) <= 2  # a thread that lags far behind the others needs a reader of its own
 
 
 def test_a_lock_that_is_held_at_a_fork_is_free_in_the_new_process() -> None:
@@ -427,10 +427,10 @@ def refused(text: Any, kind: type[Exception], says: str) -> None:
 def test_names_that_are_refused(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refused("pipe:cat images.tar", UsageError, "programs are not run")
-    refused("file:///etc/passwd", UsageError, "not from other URLs")
+    refused("pipe:cat images.tar", UsageError, "programs are not executed")
+    refused("file:///etc/passwd", UsageError, "other URLs and chains")
     refused("simplecache::s3://bucket/x.zip", UsageError, "chains")
-    refused("ssh://host/x", UsageError, "not from other URLs")
+    refused("ssh://host/x", UsageError, "other URLs and chains")
     refused("s3://bucket/images", InputError, "GAN_METRICS_OFFLINE")
     refused("torchvision:Nothing?root=x", UsageError, "has no 'Nothing'")
     refused("torchvision:CIFAR10?rot=x", UsageError, "rot")
@@ -445,9 +445,9 @@ def test_names_that_are_refused(
     refused(f"{root}/flat:x", InputError, "does not exist")
     in_zip(root)
     refused(f"{root}/images.zip:x", InputError, "HDF5 and Parquet")
-    refused(root / "flat" / "0000.png", InputError, "is one image; expected .*folder of images;")
+    refused(root / "flat" / "0000.png", InputError, "is a single image; expected .*folder of")
     (tmp_path / "empty.zip").write_bytes(b"")
-    refused(tmp_path / "empty.zip", InputError, "none of the kinds that are read; expected ")
+    refused(tmp_path / "empty.zip", InputError, "is of an unknown kind; expected ")
 
 
 def test_lists_that_are_refused(tmp_path: Path) -> None:
@@ -455,14 +455,14 @@ def test_lists_that_are_refused(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
         return tmp_path / name
 
-    refused(listed("a.txt", "\n# nothing\n"), InputError, "names no image")
+    refused(listed("a.txt", "\n# nothing\n"), InputError, "contains no image")
     refused(listed("b.txt", "x.png\nx.png\n"), InputError, "'x.png' twice")
     refused(listed("c.csv", "label,score\n1,2\n"), InputError, "columns label, score")
     refused(listed("d.csv", "file,label\nx.png,1\n,2\n"), InputError, "line 3")
     refused(listed("e.csv", ""), InputError, "columns none")
-    refused(listed("f.txt", "a\0b"), InputError, "no text")
+    refused(listed("f.txt", "a\0b"), InputError, "not text")
     source = open_source(listed("g.txt", "none.png\n"))
-    with pytest.raises(ImageError, match="cannot be read"):
+    with pytest.raises(ImageError, match="cannot read"):
         source.read(0)
 
 
@@ -497,7 +497,7 @@ def test_tables_that_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     parquet.write_table(pa.table({"a": [b"x"], "b": [b"y"]}), path)
     refused(path, InputError, "several columns")
-    refused(f"{path}:c", InputError, "those of\\s+bytes are: a, b")
+    refused(f"{path}:c", InputError, "columns of\\s+bytes: a, b")
     parquet.write_table(pa.table({"a": [1, 2]}), path)
     refused(path, InputError, "no column of images")
     path.write_bytes(b"PAR1 but not really")
@@ -514,7 +514,7 @@ def test_broken_archives(root: Path, tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
     for length in (513, 700, 1024, 1700, len(whole) // 2, len(whole) - 10_240 + 100):
         path.write_bytes(whole[:length])
-        with pytest.raises(InputError, match="broken or cut off"):
+        with pytest.raises(InputError, match="broken or truncated"):
             open_source(path)
     flipped = bytearray(whole)
     second = len(whole) // 512 // 3 * 512
@@ -526,7 +526,7 @@ def test_broken_archives(root: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no end mark"):
         open_source(path)
     path.write_bytes(whole + whole)
-    with pytest.raises(InputError, match="follows its end"):
+    with pytest.raises(InputError, match="after its end"):
         open_source(path)
     zipped = in_zip(root).read_bytes()
     path = tmp_path / "x.zip"
@@ -538,7 +538,7 @@ def test_broken_archives(root: Path, tmp_path: Path) -> None:
     flipped[200] ^= 0xFF  # in the first member's data
     path.write_bytes(flipped)
     source = open_source(path)
-    with pytest.raises(ImageError, match="cannot be unpacked"):
+    with pytest.raises(ImageError, match="cannot unpack"):
         pixels(source)
 
 
@@ -547,7 +547,7 @@ def test_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.png", bytes(1 << 20))
     monkeypatch.setattr("gan_metrics.images.sources.archive._LARGEST", 1 << 16)
-    with pytest.raises(ImageError, match="which no image is"):
+    with pytest.raises(ImageError, match="too many for an image"):
         open_source(path).read(0)
     monkeypatch.setattr("gan_metrics.images.sources.archive._FREE", 1 << 10)
     path = tmp_path / "bomb.tar.gz"

@@ -164,7 +164,7 @@ def test_an_order_by_class_is_pointed_out(how: dict[str, Any]) -> None:
     assert ours.value < 0.9 * shuffled
     assert ours.details["shuffled"] == pytest.approx(shuffled, rel=1e-12)
     message = dict(ours.warnings)["unshuffled"]
-    assert "ordered by class" in message
+    assert "sorted by class" in message
     assert f"{ours.value:.4g}" in message
     again = inception_score_estimate(logits, shuffle=True, **how)
     assert "unshuffled" not in dict(again.warnings)
@@ -349,7 +349,7 @@ def test_the_warning_about_small_splits() -> None:
     assert inception_score_estimate(sample(60, 6, 0)).warnings == ()
     ((code, message),) = inception_score_estimate(sample(59, 6, 0)).warnings
     assert code == "few-images-per-split"
-    assert "5 images and there are 6 classes" in message
+    assert "5 images but there are 6 classes" in message
     assert "at least 60 images" in message
 
 
@@ -369,7 +369,7 @@ def test_bad_input_is_named() -> None:
     assert inception_score(one_row_of_them, splits=2, shuffle=False) > 1
     with pytest.raises(ComputationError, match="NaN or infinity, first in row 3"):
         inception_score(np.where(np.arange(40)[:, None] == 3, np.nan, logits))
-    with pytest.raises(ComputationError, match=r"at least 20 images, and there are 19.*splits=9"):
+    with pytest.raises(ComputationError, match=r"at least 20 images, but there are 19.*splits=9"):
         inception_score(logits[:19])
     assert inception_score(logits[:20]) > 1
     with pytest.raises(ComputationError, match="there is 1; give more images"):
@@ -403,6 +403,6 @@ def test_too_few_images_for_what_was_asked() -> None:
         inception_score(logits, deal="chunk")
     with pytest.raises(ComputationError, match=r"needs at least 2000000000 images"):
         inception_score(logits, splits=10**9)
-    with pytest.raises(ComputationError, match=r"Score needs at least 2 images, and there is 1"):
+    with pytest.raises(ComputationError, match=r"Score needs at least 2 images, but there is 1"):
         inception_score(logits[:1], split_size=5000)
     assert inception_score(logits, split_size=5000) > 1

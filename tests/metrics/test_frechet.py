@@ -315,7 +315,7 @@ def test_bad_input_is_named() -> None:
         frechet_distance(x, np.where(x > 1, np.nan, x))
     with pytest.raises(ComputationError, match="finite"):
         frechet_distance(gaussian(np.full(4, np.nan), np.eye(4)), x)
-    with pytest.raises(InputError, match="features of side a"):
+    with pytest.raises(InputError, match="features of set a"):
         frechet_influence(Moments.from_features(x), x)
     for bad, error in ((x[:1], ComputationError), (x[0], InputError), (x[:, :2], InputError)):
         with pytest.raises(error):
@@ -461,7 +461,8 @@ def test_the_directions_with_the_divisor_n(n: int, m: int) -> None:
 def test_a_divisor_that_cannot_be() -> None:
     x = sample(20, 4, 0)
     unknown = gaussian(np.zeros(4), np.eye(4))
-    for sides, which in (((unknown, x), r"first \(real\)"), ((x, unknown), r"second \(fake\)")):
+    second = r"second \(generated\)"
+    for sides, which in (((unknown, x), r"first \(real\)"), ((x, unknown), second)):
         with pytest.raises(ComputationError, match=f"images of the {which} set, .*divisor='n-1'"):
             frechet_estimate(*sides, divisor="n")
         assert frechet_estimate(*sides).value > 0

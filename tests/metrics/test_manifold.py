@@ -388,19 +388,19 @@ def test_any_names_once() -> None:
 
 def test_bad_input_is_named() -> None:
     x, y = pair(20, 20)
-    with pytest.raises(InputError, match="6 dimensions and the fake ones 5"):
+    with pytest.raises(InputError, match="6 dimensions and the generated ones 5"):
         prdc(x, y[:, :5])
     with pytest.raises(InputError, match=r"\(n, D\)"):
         prdc(x[0], y)
-    with pytest.raises(ComputationError, match="fake features hold NaN"):
+    with pytest.raises(ComputationError, match="generated features hold NaN"):
         prdc(x, np.where(y > 1, np.nan, y))
     with pytest.raises(ComputationError, match="density with k=5 needs at least 6 real images"):
         prdc(x[:5], y)
-    with pytest.raises(ComputationError, match="at least 4 fake images, and there are 3"):
+    with pytest.raises(ComputationError, match="at least 4 fake images, but there are 3"):
         prdc(x, y[:3])
     with pytest.raises(ComputationError, match=r"p_recall with k=4 needs .* fake .* there is 1"):
         manifold.p_recall(x, y[:1])
-    with pytest.raises(ComputationError, match="at least 5 fake images, and there are 4"):
+    with pytest.raises(ComputationError, match="at least 5 fake images, but there are 4"):
         manifold.clipped_coverage(x, y[:4])
     assert manifold.clipped_coverage(x, y[:5]) >= 0
     assert manifold.precision(x, y[:1]) in (0.0, 1.0)
@@ -425,7 +425,7 @@ def test_a_bad_a_is_named(a: Any) -> None:
 def test_unknown_names_and_arguments() -> None:
     with pytest.raises(UsageError, match=r"unknown manifold metric 'precison'.*precision"):
         manifold_estimates(*pair(), ["precison"])
-    with pytest.raises(UsageError, match="density has no argument 'a'; it takes k"):
+    with pytest.raises(UsageError, match="density has no argument 'a'; its arguments are k"):
         manifold_estimates(*pair(), ["density"], arguments={"density": {"a": 1.0}})
     with pytest.raises(UsageError, match="'recall', which is not among"):
         manifold_estimates(*pair(), ["density"], arguments={"recall": {"k": 1}})
@@ -735,8 +735,8 @@ def test_the_first_reals_in_float16() -> None:
         ("density", "most", 5, "most of density must be greater than k=5, not 5"),
         ("recall", "most_real", 3, "most_real of recall must be greater than k=3, not 3"),
         ("coverage", "most_real", 2.5, "most_real of coverage must be a whole number ≥ 2"),
-        ("density", "strict", True, "density has no argument 'strict'; it takes k"),
-        ("p_recall", "most", 9, "p_recall has no argument 'most'; it takes k and a"),
+        ("density", "strict", True, "density has no argument 'strict'; its arguments are k"),
+        ("p_recall", "most", 9, "p_recall has no argument 'most'; its arguments are k and a"),
     ],
 )
 def test_bad_arguments_of_tools_are_named(

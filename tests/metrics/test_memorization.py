@@ -192,7 +192,9 @@ def test_refusals() -> None:
         metrics.ct(train, fake, test[:, :5])
     with pytest.raises(ComputationError, match="has no held-out image"):
         metrics.ct(np.concatenate([train, train + 99]), fake, test, cells=2)
-    with pytest.raises(ComputationError, match="no cell has more than 20 of the 20 fakes"):
+    with pytest.raises(
+        ComputationError, match="no cell has more than 20 of the 20 generated images"
+    ):
         metrics.ct(train, fake[:20], test)
     with pytest.raises(ComputationError, match="as many training images"):
         metrics.ct(train[:2], fake, test)

@@ -154,5 +154,5 @@ def test_masks_ragged_rows_and_sparse_tensors_are_refused(name: str) -> None:
 @pytest.mark.filterwarnings("error")
 def test_values_whose_squares_are_no_numbers_are_refused(name: str) -> None:
     for factor in (1e120, -1e120):
-        with pytest.raises(ComputationError, match="divide both sides by a constant"):
+        with pytest.raises(ComputationError, match="divide both sets by a constant"):
             CALLS[name](np.abs(X) * factor, np.abs(Y) * factor)

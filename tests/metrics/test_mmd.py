@@ -242,9 +242,9 @@ def test_draws_leave_other_generators_alone() -> None:
 def test_wrong_draws_are_named() -> None:
     with pytest.raises(UsageError, match="draws must be one of numpy, numpy-legacy or torch"):
         kid(X, Y, draws="legacy")
-    with pytest.raises(UsageError, match="seed is a generator already"):
+    with pytest.raises(UsageError, match="needs a seed, but a generator is given"):
         kid(X, Y, draws="numpy-legacy", seed=np.random.RandomState(0))
-    with pytest.raises(UsageError, match=r"seed must be ≤ 4294967295 where draws='numpy-legacy'"):
+    with pytest.raises(UsageError, match=r"seed must be ≤ 4294967295 with draws='numpy-legacy'"):
         kid(X, Y, draws="numpy-legacy", seed=2**32)
     assert kid(X, Y, subsets=1, draws="numpy-legacy", seed=2**32 - 1) > 0
     assert kid(X, Y, subsets=1, seed=2**32) > 0
@@ -364,7 +364,7 @@ def test_a_capped_subset_is_said() -> None:
     assert e.details["subset_size"] == 110
     assert [code for code, _ in e.warnings] == ["kid-subset-capped"]
     assert "111" in e.warnings[0][1]
-    assert "subsets of 110 or fewer" in e.warnings[0][1]
+    assert "set subset_size to 110 or less" in e.warnings[0][1]
     assert not kid_estimate(X, Y, subsets=3, subset_size=110).warnings
     whole = kid_estimate(X[:110], Y, subsets=3)
     assert whole.value == pytest.approx(kernel_distance(X[:110], Y), rel=1e-9)
@@ -543,13 +543,13 @@ FUNCTIONS = (kid, kernel_distance, cmmd)
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_bad_arrays_are_named(function: Any) -> None:
-    with pytest.raises(InputError, match="16 dimensions and the fake ones 3"):
+    with pytest.raises(InputError, match="16 dimensions and the generated ones 3"):
         function(X, Y[:, :3])
     with pytest.raises(InputError, match=r"\(n, D\)"):
         function(X[0], Y)
-    with pytest.raises(ComputationError, match=r"at least two images .* 150 real and 1 fake"):
+    with pytest.raises(ComputationError, match=r"at least two images .* 150 real and 1 generated"):
         function(X, Y[:1])
-    with pytest.raises(ComputationError, match=r"at least two images .* 1 real and 110 fake"):
+    with pytest.raises(ComputationError, match=r"at least two images .* 1 real and 110 generated"):
         function(X[:1], Y)
     with pytest.raises(ComputationError, match=r"fake features hold NaN .* row 0"):
         function(X, np.full_like(Y, np.nan))

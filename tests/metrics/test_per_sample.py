@@ -57,7 +57,7 @@ def test_against_the_naive_definitions(case: str, k: int) -> None:
     every = np.linalg.norm(y[:, None].astype(np.float64) - x[None], axis=2)
     np.testing.assert_array_equal(indices, np.argsort(every, axis=1, kind="stable")[:, :4])
     np.testing.assert_allclose(distances, np.sort(every, axis=1)[:, :4], rtol=1e-12)
-    with pytest.raises(ComputationError, match="have no 10th nearest one"):
+    with pytest.raises(ComputationError, match="do not have a 10th nearest one"):
         metrics.nearest_reals(x[:9], y, k=10)
     assert metrics.authpct(x, y) == pytest.approx(100 * expected["authentic"].mean())
 
@@ -210,7 +210,7 @@ def test_refusals() -> None:
         metrics.authpct(x[:1], y)
     with pytest.raises(UsageError, match="k must be a whole number"):
         metrics.rarity(x, y, k=0)
-    with pytest.raises(InputError, match="6 dimensions and the fake ones 5"):
+    with pytest.raises(InputError, match="6 dimensions and the generated ones 5"):
         metrics.rarity(x, y[:, :5])
-    with pytest.raises(ComputationError, match="none of 3 fakes lies in a real ball"):
+    with pytest.raises(ComputationError, match="none of the 3 generated images is in a real ball"):
         pointwise_estimates(x, y + 1000, ["rarity"])

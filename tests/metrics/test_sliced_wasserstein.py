@@ -274,7 +274,7 @@ def test_bad_input_is_named(function: object) -> None:
     x = sample(20, 4, 0)
     call = function
     assert callable(call)
-    with pytest.raises(InputError, match="4 dimensions and the fake ones 3"):
+    with pytest.raises(InputError, match="4 dimensions and the generated ones 3"):
         call(x, x[:, :3])
     with pytest.raises(InputError, match=r"\(n, D\)"):
         call(x, x[0])

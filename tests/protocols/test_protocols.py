@@ -102,7 +102,7 @@ def test_names() -> None:
     for wrong in ("tf2", "", ",", 5, ["tf1", 5]):
         with pytest.raises(UsageError):
             split_names(wrong)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="compared by evaluate alone"):
+    with pytest.raises(UsageError, match="only evaluate accepts several"):
         protocol_for("tf1,adm")
 
 
@@ -173,14 +173,14 @@ def test_saved_features_keep_their_protocol(
 def test_weights_of_several_networks(folders: Folders, narrow_inception: Path) -> None:
     named = gm.fid(*folders, weights={"inception": narrow_inception})
     assert named.value == gm.fid(*folders, weights=narrow_inception).value
-    with pytest.raises(WeightsError, match="vgg16 cannot be had"):
+    with pytest.raises(WeightsError, match="vgg16 are unavailable"):
         gm.evaluate(*folders, metrics="precision", protocol="tf1", weights=narrow_inception)
     found = gm.evaluate(*folders, metrics="fid,recall", protocol="tf1", weights=narrow_inception)
     assert list(found) == ["fid"]
-    assert "vgg16 cannot be had" in found.not_computed["recall"]
+    assert "vgg16 are unavailable" in found.not_computed["recall"]
     for wrong, match in (
         ({"": narrow_inception, "rubbish": "x"}, "unknown backbone of weights"),
-        ({"": narrow_inception, "vgg16": "x"}, "nothing here is computed in vgg16"),
+        ({"": narrow_inception, "vgg16": "x"}, "no metric here uses vgg16"),
     ):
         with pytest.raises(UsageError, match=match):
             gm.fid(*folders, weights=wrong)
@@ -201,7 +201,7 @@ def test_several_protocols_are_one_table(folders: Folders, narrow_inception: Pat
     assert done.code == 0, done.err
     lines = done.out.splitlines()
     assert lines[0].split()[:2] == ["metric", "protocol"]
-    assert "beside pytorch-fid" in lines[0]
+    assert "vs. pytorch-fid" in lines[0]
     assert [line.split()[:2] for line in lines[1:7]] == [
         [metric, name] for metric in ("fid", "kid") for name in ("pytorch-fid", "tf1", "clean-fid")
     ]
@@ -244,19 +244,19 @@ def test_several_protocols_and_their_faults(
     both = {"metrics": "fid", "weights": {"inception": narrow_inception}}
     found = gm.evaluate(*folders, protocol="tf1,dgm-eval", **both)  # type: ignore[arg-type]
     assert list(found) == ["fid@tf1"]
-    assert "dinov2-vitl14 cannot be had" in found.not_computed["fid@dgm-eval"]
-    with pytest.raises(UsageError, match=r"name the network, as in --weights inception=FILE"):
+    assert "dinov2-vitl14 are unavailable" in found.not_computed["fid@dgm-eval"]
+    with pytest.raises(UsageError, match=r"name the network, for example --weights inception=FILE"):
         gm.evaluate(*folders, metrics="fid", protocol="tf1,imagenet,dgm-eval", weights="w.pth"
                     if Path("w.pth").exists() else narrow_inception)  # fmt: skip
     stats = gm.compute_stats(folders[0], weights=narrow_inception)
-    with pytest.raises(UsageError, match="several protocols need images on both sides"):
+    with pytest.raises(UsageError, match="several protocols need images in both sets"):
         gm.evaluate(stats, folders[1], protocol="tf1,adm", **both)  # type: ignore[arg-type]
     for verb in (
         ("fid", *folders),
         ("compare", *folders, "x"),
         ("stats", folders[0], "-o", "x.npz"),
     ):
-        refused(2, *verb, "--protocol", "tf1,adm", says=("compared by evaluate alone",))
+        refused(2, *verb, "--protocol", "tf1,adm", says=("only evaluate accepts several",))
     refused(2, "fid", *folders, "--protocol", "tf2", says=("unknown protocol 'tf2'", "tf1"))
     refused(4, "fid", *folders, "--protocol", "adm", "--backbone", LITE0, says=("not for",))
 
@@ -273,7 +273,7 @@ def test_statistics_of_another_protocol_or_resolution(
     header = gm.load_stats(path)
     assert (header.protocol, header.resolution) == ("clean-fid", (40, 40))
     larger = write_folder(tmp_path / "larger", crops(5, 3, 64, 64))
-    refused(4, "fid", path, larger, *weights, says=("40×40", "64×64", "take the statistics of"))
+    refused(4, "fid", path, larger, *weights, says=("40×40", "64×64", "use statistics of"))
     refused(4, "fid", path, path.with_name("larger"), *weights, says=("40×40",))
 
 
@@ -311,7 +311,7 @@ def test_adm_s_reference_batch(small: Folders, narrow_inception: Path, tmp_path:
     assert other.n_real == 5
     alone = gm.fid(path, path)  # moments of one space: no network is asked for
     assert alone.value == pytest.approx(0, abs=1e-6)
-    for fault, match in (({"max_images": 3}, "not given as images alone"),):
+    for fault, match in (({"max_images": 3}, "does not consist of images only"),):
         with pytest.raises(UsageError, match=match):
             gm.fid(path, small[1], weights=narrow_inception, **fault)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="several protocols"):

@@ -213,7 +213,7 @@ def test_the_table_of_classes_counts_each_generator_once(
     assert charts(found)["classes"].heads == ["class", "real images", "near", "dull"]
     alone = report(sets["real"], [sets["near"]], metrics="fid", places=0, map_method=None, **OWN)
     table = charts(alone)["classes"]
-    assert table.heads == ["class", "real images", "fake images", "near"]
+    assert table.heads == ["class", "real images", "generated images", "near"]
     assert sorted(row[:3] for row in table.rows) == [["a", "20", "20"], ["b", "20", "20"]]
 
 
@@ -236,7 +236,7 @@ def test_a_metric_of_other_features_is_told_apart(found: Report, page: str, tmp_
     assert "do not explain" not in page
     elsewhere = dataclasses.replace(found, feature_spec=gm.FeatureSpec(backbone="another"))
     told = save_report(elsewhere, tmp_path / "page.html").read_text()
-    assert "those of another ?. They do not explain" in told
+    assert "are computed in another ?. They do not explain" in told
     assert f"fd in {LITE0} global_pool" in told
 
 
@@ -380,10 +380,10 @@ def test_a_map_whose_extra_is_missing_is_told_of_before_any_work(
 def test_refused(sets: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="shown must be a whole number"):
         report(sets["real"], [sets["near"]], shown=-1, **OWN)
-    with pytest.raises(UsageError, match="name one alone"):
+    with pytest.raises(UsageError, match="expected one protocol; only evaluate accepts several"):
         report(sets["real"], [sets["near"]], protocol=["adm", "imagenet"])
     folders = sets["real"], sets["near"]
-    refused(2, "report", *folders, "-o", tmp_path / "a.pdf", says=("ends with .html",))
+    refused(2, "report", *folders, "-o", tmp_path / "a.pdf", says=("ending in .html",))
     refused(2, "plot", "terms", *folders, "-o", tmp_path / "a.gif", says=(".png, .svg, .pdf",))
     refused(
         2, "plot", "comparison", *folders, "-o", tmp_path / "a.png", "--backbone", LITE0,

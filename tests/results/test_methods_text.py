@@ -33,16 +33,16 @@ def test_the_paragraph_of_one_result(folders: Folders) -> None:
         f"SHA-256 {str(result.feature_spec.weights_sha256)[:16]}",
         "computed in fp32",
         "alpha dropped, EXIF orientation ignored",
-        "pil-bicubic-uint8, shorter side to 256, centre crop 224",
+        "pil-bicubic-uint8, shorter side to 256, center crop 224",
         result.feature_spec.fingerprint(),
         "covariances divided by n − 1",
         "seed 0",
-        "standard error over redraws",
+        "standard error for redrawing the images",
         f"gan-metrics {gm.__version__}",
         f"PyTorch {result.versions['torch']}",
     ):
         assert fact in text, fact
-    assert "trust" not in text
+    assert "assumed" not in text
     assert "eft out" not in text
     assert "fixed" not in text
     assert "drawn" not in text
@@ -67,7 +67,7 @@ def test_what_is_not_the_default_is_said(folders: Folders) -> None:
     moments = gm.compute_stats(folders[0], backbone=LITE0).moments
     bare = gm.Statistics(moments)
     told = gm.fid(bare, folders[1], backbone=LITE0).methods()
-    assert "taken on trust: backbone, departures" in told
+    assert "Not stated by a file and assumed: backbone, departures" in told
 
 
 @pytest.mark.usefixtures("narrow_inception")
@@ -82,7 +82,7 @@ def test_a_protocol_s_settings_are_said(folders: Folders) -> None:
 def test_stored_moments_and_draws_are_said(folders: Folders) -> None:
     moments = gm.compute_stats(folders[0], backbone=LITE0)
     told = gm.fid(moments, folders[1]).methods()
-    assert "The real images are known by stored moments (the statistics), held fixed." in told
+    assert "The real images are given as stored moments (the statistics), held fixed." in told
     assert "at these sample sizes, moments held fixed" in told
     drawn = gm.fid(*folders, backbone=LITE0, max_images=9).methods()
     assert "Between 9 real and 9 generated images" in drawn
@@ -107,7 +107,7 @@ def test_files_left_out_are_counted(folders: Folders, tmp_path: Path) -> None:
         (fake / file.name).write_bytes(file.read_bytes())
     (fake / "broken.png").write_bytes(b"nothing")
     text = gm.fid(folders[0], fake, backbone=LITE0, on_error="skip").methods()
-    assert "Left out, as not decodable: 1 file." in text
+    assert "because they cannot be decoded: 1 file." in text
 
 
 def test_every_metric_protocol_and_built_in_network_has_its_entries() -> None:

@@ -80,7 +80,7 @@ def test_what_cannot_be_merged(tmp_path: Path, folders: tuple[Path, Path]) -> No
     a, b = (statistics(rng.normal(size=(9, 4)), description=name) for name in "ab")
     with pytest.raises(UsageError, match="nothing to merge"):
         gm.merge_stats([])
-    with pytest.raises(InputError, match="b does not say how many"):
+    with pytest.raises(InputError, match="b does not state its number of images"):
         gm.merge_stats([a, replace(b, moments=replace(b.moments, n=None))])
     with pytest.raises(InputError, match="count twice"):
         gm.merge_stats([a, b, a])
@@ -90,7 +90,7 @@ def test_what_cannot_be_merged(tmp_path: Path, folders: tuple[Path, Path]) -> No
         gm.merge_stats([replace(a, protocol="tf1"), replace(b, protocol="pytorch-fid")])
     with pytest.raises(MismatchError, match="backbone"):
         gm.merge_stats([replace(a, spec=FeatureSpec("x")), replace(b, spec=FeatureSpec("y"))])
-    with pytest.raises(UsageError, match="no file of statistics"):
+    with pytest.raises(UsageError, match="not a statistics file"):
         gm.merge_stats([a, folders[0]])
     out = tmp_path / "out.npz"
     refused(3, "merge", tmp_path / "none.npz", "-o", out, says=("does not exist",))

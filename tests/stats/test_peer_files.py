@@ -302,12 +302,12 @@ def test_features_that_torch_fidelity_keeps(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="features, not statistics"):
         load_stats(path)
     for name, value, message in (
-        ("dict.pt", {"mu": MU}, "holds a dict"),
+        ("dict.pt", {"mu": MU}, "contains a dict"),
         ("one.pt", torch.zeros(3), "expected floats, N × D"),
         ("int.pt", torch.zeros(3, 2, dtype=torch.int64), "expected floats, N × D"),
         ("none.pt", torch.zeros(0, 2), "expected floats, N × D"),
         ("nan.pt", torch.tensor([[1.0, 2.0], [3.0, float("nan")]]), "features of '1'"),
-        ("big.pt", torch.tensor([[1e300]], dtype=torch.float64), "float32 cannot hold"),
+        ("big.pt", torch.tensor([[1e300]], dtype=torch.float64), "too large or small for float32"),
     ):
         torch.save(value, tmp_path / name)
         with pytest.raises(InputError, match=message):
@@ -457,7 +457,7 @@ def test_what_a_kind_cannot_hold_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     (tmp_path / "file").write_text("")
     for kind in ("npz", "edm2", "torch-fidelity"):
-        with pytest.raises(ResourceError, match="cannot be written"):
+        with pytest.raises(ResourceError, match="cannot write"):
             write_statistics(pool3, tmp_path / "file" / "x", kind)
 
 
@@ -551,7 +551,7 @@ def test_the_bombs_would_go_off(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("reduce", r"names posix\.mkdir\. Pickles are never run"),
+        ("reduce", r"names posix\.mkdir\. Pickles are never executed"),
         ("build", r"names test_peer_files\.Built"),
         ("a dotted name", r"names numpy\.os\.system"),
         ("an extension", "instruction EXT1"),
@@ -578,14 +578,14 @@ def test_what_is_refused_is_named(tmp_path: Path, name: str, says: str) -> None:
         ({"fid": 5}, "fid holds a int"),
         ({"fid": {"mu": MU}}, "fid holds mu, but no sigma"),
         ({"fid": {"mu": MU, "sigma": [1.0]}}, "fid sigma is a list, not an array"),
-        ({"other": MU}, "holds other, but no fid and no fd_dinov2"),
-        ({}, "holds nothing"),
+        ({"other": MU}, "contains other, but neither fid nor fd_dinov2"),
+        ({}, "contains nothing"),
         ({"num_images": "12", "fid": {"mu": MU, "sigma": SIGMA}}, "whole number"),
         ({"num_images": True, "fid": {"mu": MU, "sigma": SIGMA}}, "whole number"),
         ({"num_images": (1,), "fid": {"mu": MU, "sigma": SIGMA}}, "a tuple"),
         ({"fid": {"mu": MU, "sigma": SIGMA[:3]}}, r"mu of fid has the shape \(4,\)"),
         ({"fid": {"mu": MU, "sigma": SIGMA - np.eye(4)}}, "sigma of fid is"),
-        ({"fid": {"mu": MU * np.nan, "sigma": SIGMA}}, "mu of fid holds 4 values that are NaN"),
+        ({"fid": {"mu": MU * np.nan, "sigma": SIGMA}}, "mu of fid contains 4 values that are NaN"),
         ({"mu": MU, "sigma": np.triu(SIGMA)}, "not symmetric"),
     ],
 )
@@ -701,7 +701,7 @@ def test_torch_files_that_do_not_add_up(
 
 def test_other_torch_files_are_explained(tmp_path: Path) -> None:
     torch.save({"mu": MU}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
-    with pytest.raises(InputError, match=r"no zip, as torch\.save has made them since 1\.6"):
+    with pytest.raises(InputError, match=r"not a zip, the format of torch\.save since 1\.6"):
         load_stats(tmp_path / "old.pt")
     torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "weights.pth")
     with pytest.raises(InputError, match=r"holds weight, bias, but no mu and no sigma"):
@@ -724,7 +724,7 @@ def test_other_contents_of_an_adm_file_are_explained(tmp_path: Path) -> None:
     for arrays, says in (
         ({"mu": MU, "sigma": SIGMA, "mu_s": MU}, "but no sigma_s"),
         ({"arr_0": IMAGES}, "no mu and no sigma; .*a batch of images"),
-        ({"mu": MU, "sigma": SIGMA, "mu_s": MU, "sigma_s": -SIGMA}, "sigma_s is no covariance"),
+        ({"mu": MU, "sigma": SIGMA, "mu_s": MU, "sigma_s": -SIGMA}, "sigma_s is not a covariance"),
         ({"mu": MU, "sigma": SIGMA, "mu_s": MU[:3], "sigma_s": SIGMA}, "mu_s has the shape"),
     ):
         np.savez(path, **arrays)
@@ -737,7 +737,7 @@ def test_other_contents_of_an_adm_file_are_explained(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="float64"):  # floats are not taken for images
         read_reference(path)
     np.savez(path, mu=MU, sigma=SIGMA, arr_0=IMAGES[0])
-    with pytest.raises(InputError, match="is it one image"):
+    with pytest.raises(InputError, match="may be one image"):
         read_reference(path)
 
 

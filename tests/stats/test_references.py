@@ -253,7 +253,7 @@ def edited(name: str = NAME, drop: str = "", **changes: Any) -> Any:
 BROKEN = {
     "Expecting": "{",
     "holds a list": "[]",
-    "is no name": lambda: {"Bad Name": {}},
+    "is not a valid name": lambda: {"Bad Name": {}},
     "is a list, not an object": lambda: {"a": []},
     "lacks layer": lambda: edited(drop="layer"),
     "unknown fields code": lambda: edited(code="os.system"),
@@ -282,7 +282,7 @@ def test_a_broken_index_is_told(fault: str, tmp_path: Path, monkeypatch: Any) ->
         list(Registry("reference", references.read_index))
     assert caught.value.exit_code == 1
     assert str(path) in str(caught.value)
-    assert "install gan-metrics again" in str(caught.value)
+    assert "reinstall gan-metrics" in str(caught.value)
 
 
 def test_the_index_is_looked_for_in_the_package_first(tmp_path: Path, monkeypatch: Any) -> None:
@@ -347,15 +347,15 @@ def test_a_known_sum_is_held_to(server: Server, change: Change) -> None:
     content = published()
     entry = change(urls=(server.url("c.npz"),), dim=6, sha256=hashlib.sha256(content).hexdigest())
     server.files["c.npz"] = published(1)
-    with pytest.raises(WeightsError, match="thrown away"):
+    with pytest.raises(WeightsError, match="deleted"):
         find_reference(NAME)
     assert not home_path(entry).exists()
     server.files["c.npz"] = content
     assert find_reference(NAME).read_bytes() == content
     home_path(entry).write_bytes(published(1))
-    with pytest.raises(WeightsError, match="damaged or another file") as caught:
+    with pytest.raises(WeightsError, match="damaged or not the file") as caught:
         find_reference(NAME)
-    assert f"Delete it, and it is fetched again from {entry.urls[0]}" in str(caught.value)
+    assert f"Delete it to download it again from {entry.urls[0]}" in str(caught.value)
     assert not settings.pins_file().exists()
 
 
@@ -381,7 +381,7 @@ def test_all_addresses_are_tried_and_told(server: Server, change: Change) -> Non
     server.files["page.npz"] = b"<html>Please log in</html>"
     with pytest.raises(WeightsError) as caught:
         find_reference(NAME)
-    for part in (f"{urls[0]}: HTTP 404", f"{urls[1]}: ", "<html>", "thrown away", f"or {urls[2]}"):
+    for part in (f"{urls[0]}: HTTP 404", f"{urls[1]}: ", "<html>", "deleted", f"or {urls[2]}"):
         assert part in str(caught.value)
     assert not home_path(entry).exists()
     server.files["c.npz"] = published()  # the page was not pinned
@@ -392,7 +392,7 @@ def test_a_redirect_to_a_local_file_is_refused(server: Server, change: Change) -
     entry = change(urls=(server.url("c.npz"),))
     server.files["c.npz"] = published()
     server.script = ["to-file"] * 9
-    with pytest.raises(WeightsError, match="cannot be had"):
+    with pytest.raises(WeightsError, match="unavailable"):
         find_reference(NAME)
     assert not home_path(entry).exists()
     assert not Path(f"{home_path(entry)}.part").exists()
@@ -409,10 +409,10 @@ def test_offline_the_message_gives_the_address_and_the_place(monkeypatch: Any) -
     lines = str(caught.value).splitlines()
     entry = REFERENCES[NAME]
     assert f"  {entry.urls[0]}: GAN_METRICS_OFFLINE=1 forbids connections" in lines
-    at = lines.index("Where there is a network, download this file:")
+    at = lines.index("On a machine with network access, download this file:")
     assert lines[at + 1 :] == [
         f"  {entry.urls[0]}",
-        "and put it here, under this name:",
+        "and save it under this path:",
         f"  {settings.home_dir() / 'references' / 'cifar10-train.npz'}",
     ]
 
@@ -426,7 +426,7 @@ def test_a_known_sum_is_told_where_the_file_is_missing(change: Change) -> None:
 def test_a_file_put_there_by_hand_is_found_and_pinned(change: Change) -> None:
     entry = change(dim=6)
     path = put(entry, b"<html>Please log in</html>")
-    with pytest.raises(WeightsError, match=r"no \.npz archive"):
+    with pytest.raises(WeightsError, match=r"not an \.npz archive"):
         find_reference(NAME)
     assert not settings.pins_file().exists()
     put(entry, published())
@@ -441,7 +441,7 @@ def test_a_file_put_there_by_hand_is_found_and_pinned(change: Change) -> None:
 def test_a_page_in_place_of_a_pickle(change: Change) -> None:
     path = put(REFERENCES["imagenet-64-edm2"], b"<html>")
     assert path.name == "imagenet-64-edm2.pkl"
-    with pytest.raises(WeightsError, match="is no pickle"):
+    with pytest.raises(WeightsError, match="is not a pickle"):
         open_reference("imagenet-64-edm2")
 
 
@@ -509,7 +509,9 @@ def test_adm_s_files_with_their_images() -> None:
         open_reference(name)
     settings.pins_file().unlink(missing_ok=True)
     path.write_bytes(npz(**{k: parts[k] for k in ("mu", "sigma", "mu_s", "sigma_s")}))
-    with pytest.raises(WeightsError, match="holds features, spatial; the index says features, im"):
+    with pytest.raises(
+        WeightsError, match="contains features, spatial; the index states features, im"
+    ):
         open_reference(name)
     settings.pins_file().unlink(missing_ok=True)
     path.write_bytes(npz(**{**parts, "mu_s": mu_s[:7], "sigma_s": sigma_s[:7, :7]}))
@@ -541,7 +543,7 @@ def test_a_file_of_another_kind_is_refused(change: Change) -> None:
     images = np.zeros((2, 32, 32, 3), np.uint8)
     made = moments()
     put(entry, npz(arr_0=images, mu=made.mean, sigma=made.cov))
-    with pytest.raises(WeightsError, match="holds features, images; the index says features"):
+    with pytest.raises(WeightsError, match="contains features, images; the index states features"):
         open_reference(NAME)
 
 
@@ -666,14 +668,12 @@ def test_a_damaged_or_missing_shipped_file_is_told(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(references, "index_path", lambda: tmp_path / "index.json")
     find_reference("digits")
     (tmp_path / "digits.npz").write_bytes(content)
-    with pytest.raises(
-        WeightsError, match=r"damaged or another file.*\n.*install gan-metrics again"
-    ):
+    with pytest.raises(WeightsError, match=r"damaged or not the file.*\n.*reinstall gan-metrics"):
         open_reference("digits")
     (tmp_path / "digits.npz").unlink()
-    with pytest.raises(WeightsError, match="cannot be had") as caught:
+    with pytest.raises(WeightsError, match="unavailable") as caught:
         open_reference("digits")
-    assert "install gan-metrics again" in str(caught.value)
+    assert "reinstall gan-metrics" in str(caught.value)
     assert "download" not in str(caught.value)
 
 

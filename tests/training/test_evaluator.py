@@ -132,7 +132,7 @@ def test_latents_of_one_s_own(reference: gm.Features) -> None:
     own = Evaluator(reference, ["vendi"], n_fake=20, seed=4, **OWN)(NoisyPainter())
     assert asked == [(20, 4)]
     assert float(still["vendi"]) < float(own["vendi"])  # type: ignore[index]
-    with pytest.raises(InputError, match="gives 3 latents, not 20"):
+    with pytest.raises(InputError, match="returned 3 latents; expected 20"):
         Evaluator(reference, n_fake=20, latent=lambda n, seed: torch.zeros(3, 6), **OWN)
 
 
@@ -165,7 +165,7 @@ def test_a_generator_that_fails_leaves_the_evaluator_whole(reference: gm.Feature
             return found * torch.nan if self.calls == 2 else found
 
     generator = Bad()
-    with pytest.raises(InputError, match="hold NaN"):
+    with pytest.raises(InputError, match="contain NaN"):
         evaluator(generator, 1)
     assert generator.training
     assert [step for step, _ in evaluator.history] == [0]
@@ -182,7 +182,7 @@ def test_what_it_refuses(reference: gm.Features, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a folder"):
         Evaluator(reference, keep=tmp_path, **OWN)
     keeper = Evaluator(reference, n_fake=20, keep=tmp_path / "g.pt", **OWN)
-    with pytest.raises(UsageError, match="writes a module's state"):
+    with pytest.raises(UsageError, match="saves the state of a module"):
         keeper(lambda n, seed: torch.zeros(n, 3, 8, 8, dtype=torch.uint8))
     with pytest.raises(InputError, match="fid has no value"):
         Evaluator(reference, n_fake=1, **OWN)(NoisyPainter())

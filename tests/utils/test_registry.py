@@ -52,7 +52,7 @@ def test_a_name_is_taken_once(numbers: Registry[object]) -> None:
     with pytest.raises(UsageError, match="'uno' is built in"):
         numbers.add("uno", object(), HERE, reserved=["uno"])
     for wrong in ("", " ", 3):
-        with pytest.raises(UsageError, match="must be a text"):
+        with pytest.raises(UsageError, match="must be text"):
             numbers.add(wrong, object(), HERE)  # type: ignore[arg-type]
     numbers.remove("two")
     assert list(numbers) == ["one", "digits"]
