@@ -1,4 +1,4 @@
-"""Every metric beside another implementation of it, on the same features, as a Markdown table.
+"""Compare every metric with another implementation on the same features; print a Markdown table.
 
 Prints ``docs/oracles-table.md``. Needs the extra ``test``, which brings the other packages; where
 there is none, the naive definition that the tests keep is the oracle.
@@ -175,12 +175,12 @@ def _poly_mmd(function: Callable[..., torch.Tensor], x: torch.Tensor, y: torch.T
 def main() -> None:
     packages = ("pytorch-fid", "torch-fidelity", "torchmetrics", "prdc", "POT", "vendi-score")
     used = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
-    print("# Every metric beside an oracle\n")
-    print("Made by `python benchmarks/against_oracles.py`: the same seeded features to both sides"
+    print("# Metrics and oracles\n")
+    print("Made by `python benchmarks/against_oracles.py`: the same seeded features for both"
           f"\n({N} real, {M} fake, {DIM} dimensions, float32; 20 classes). {used}.\n"
-          "The naive definitions stand in `tests/oracles.py`; they are float64 and slow.\n"
+          "The naive definitions are in `tests/oracles.py`; they use float64.\n"
           "torch-fidelity's KID is float32, whose noise is 1e-6; the random Fourier features of\n"
-          "FKEA have a Monte-Carlo error of some per cent, as its definition has.\n")  # fmt: skip
+          "FKEA have a Monte-Carlo error of some percent, by definition.\n")  # fmt: skip
     print("| metric | ours | oracle | its value | relative difference |")
     print("|---|---|---|---|---|")
     for name, ours, oracle, theirs in rows():

@@ -1,4 +1,4 @@
-"""Each protocol beside the tool it is named after: prints the table that stands in docs/.
+"""Compare each protocol with its tool; print the table of docs/.
 
 The tools run by their own entry points, on the same images and the same weights file; those that
 cannot be installed are rebuilt from their published definitions (``tests/rebuilt.py``).
@@ -39,14 +39,14 @@ from gan_metrics.protocols.table import CLIP  # noqa: E402
 Row = tuple[str, str, str, float | None, float | None, float, float]
 """Protocol, tool, what, the tool's value, ours, the difference, its bound."""
 
-HEAD = """# Each protocol beside its tool
+HEAD = """# Protocols and their tools
 
 Made by `python benchmarks/protocols.py`: the same images (PNG, mixed sizes from 20 to 400 pixels,
-odd, not square, a grey one; counts in brackets) and the same seeded random weights to both sides;
-the tools by their own entry points, seeds and order of draws; those that cannot be installed
-rebuilt from their definitions. The difference is relative; of features, to the largest of them.
-With fewer images than dimensions the peers' square root is that of a singular matrix: there their
-features go through one exact arithmetic, and what they print is held to 1e-3. torch {torch},
+odd, not square, one gray; counts in brackets) and the same seeded random weights for both. The tools
+run with their own entry points, seeds and order of draws; tools that cannot be installed are rebuilt
+from their definitions. Differences are relative; for features, relative to the largest value. With
+fewer images than dimensions, the tools take the square root of a singular matrix: then the distance is
+computed exactly from their features, and the printed value is compared with a tolerance of 1e-3. torch {torch},
 torchvision {torchvision}.
 """
 

@@ -38,7 +38,7 @@ def fd_infinity(
         X: Real features of shape ``(n, D)``, or their moments.
         Y: Generated features of shape ``(m, D)``.
         sizes: Number of subsets of Y; their sizes are evenly spaced from min(5000, max(m // 10, 2))
-        to m.
+            to m.
         seed: Seed for drawing the subsets, each without replacement.
 
     Returns:

@@ -73,7 +73,7 @@ class FrechetTerms(NamedTuple):
         standard_error: See :func:`frechet_standard_error`; ``None`` when it was not requested, or
             both sets are given as moments.
         influence_a: See :func:`frechet_influence`; ``None`` likewise, or when set a is given as
-        moments.
+            moments.
         influence_b: The same for set b.
     """
 

@@ -253,7 +253,7 @@ def test_other_faults(folders: Folders, tmp_path: Path) -> None:
     refused(3, "reproduce", path, folders[0], tmp_path / "no", says=("does not exist",))
     refused(2, "reproduce", path, folders[0], says=("give REAL and FAKE",))
     refused(2, "reproduce", path, *folders, "--backbone", "resnet50", says=("has the backbone",))
-    with pytest.raises(UsageError, match="a record is a file"):
+    with pytest.raises(UsageError, match="a document or a result as the record"):
         gm.reproduce(7, *folders)  # type: ignore[arg-type]
     compared = gm.compare(folders[0], {"a": folders[1], "b": folders[0]}, backbone=LITE0)
     with pytest.raises(InputError, match="is a comparison"):

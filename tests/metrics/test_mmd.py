@@ -551,7 +551,7 @@ def test_bad_arrays_are_named(function: Any) -> None:
         function(X, Y[:1])
     with pytest.raises(ComputationError, match=r"at least two images .* 1 real and 110 generated"):
         function(X[:1], Y)
-    with pytest.raises(ComputationError, match=r"fake features hold NaN .* row 0"):
+    with pytest.raises(ComputationError, match=r"generated features hold NaN .* row 0"):
         function(X, np.full_like(Y, np.nan))
 
 

@@ -284,9 +284,9 @@ def test_bad_input_is_named(function: object) -> None:
         call(x, x[:1])
     with pytest.raises(ComputationError, match="there is 1 real image"):
         call(x[:1], x)
-    with pytest.raises(ComputationError, match="fake features hold NaN"):
+    with pytest.raises(ComputationError, match="generated features hold NaN"):
         call(x, np.where(x > 1, np.nan, x))
-    with pytest.raises(ComputationError, match="squares are no numbers"):
+    with pytest.raises(ComputationError, match="squares overflow"):
         call(x * 1e200, x)
     with pytest.raises(UsageError, match="directions must be a whole number ≥ 1, not 0"):
         call(x, x, directions=0)
