@@ -42,11 +42,12 @@ Row = tuple[str, str, str, float | None, float | None, float, float]
 HEAD = """# Protocols and their tools
 
 Made by `python benchmarks/protocols.py`: the same images (PNG, mixed sizes from 20 to 400 pixels,
-odd, not square, one gray; counts in brackets) and the same seeded random weights for both. The tools
-run with their own entry points, seeds and order of draws; tools that cannot be installed are rebuilt
-from their definitions. Differences are relative; for features, relative to the largest value. With
-fewer images than dimensions, the tools take the square root of a singular matrix: then the distance is
-computed exactly from their features, and the printed value is compared with a tolerance of 1e-3. torch {torch},
+odd, not square, one gray; counts in brackets) and the same seeded random weights for both. The
+tools run with their own entry points, seeds and order of draws; tools that cannot be installed are
+rebuilt from their definitions. Differences are relative; for features, relative to the largest
+value. With fewer images than dimensions, the tools take the square root of a singular matrix: then
+the distance is computed exactly from their features, and the printed value is compared with a
+tolerance of 1e-3. torch {torch},
 torchvision {torchvision}.
 """
 

@@ -404,9 +404,11 @@ def test_bad_input_is_named() -> None:
         manifold.clipped_coverage(x, y[:4])
     assert manifold.clipped_coverage(x, y[:5]) >= 0
     assert manifold.precision(x, y[:1]) in (0.0, 1.0)
-    with pytest.raises(ComputationError, match=r"p_precision: each real image has at least 4 copies"):
+    with pytest.raises(
+        ComputationError, match="p_precision: each real image has at least 4 copies"
+    ):
         manifold.p_precision(np.repeat(x[:3], 5, axis=0), y)
-    with pytest.raises(ComputationError, match=r"p_recall: each fake image has at least 4 copies"):
+    with pytest.raises(ComputationError, match="p_recall: each fake image has at least 4 copies"):
         manifold.p_recall(x, np.repeat(x[:3], 5, axis=0))
 
 
