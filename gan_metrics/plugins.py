@@ -45,7 +45,7 @@ def register_metric(
     summary: str,
     source: str = "",
     needs: str = "features",
-    n_sets: int = 2,
+    sides: int = 2,
     arguments: Mapping[str, Check] | None = None,
     bounds: tuple[float | None, float | None] = (None, None),
     better: str = "lower",
@@ -58,7 +58,7 @@ def register_metric(
     Args:
         name: The name for ``--metrics``: lower case, no spaces, commas, dots or ``@``.
         function: The function or ``"module:function"``. Its arguments are the real features ``X``
-            (omitted for ``n_sets=1``) and the generated features ``Y``, NumPy ``float32``, ``n ×
+            (omitted for ``sides=1``) and the generated features ``Y``, NumPy ``float32``, ``n ×
             D``, then the keywords ``seed``, ``error_bar`` and the metric's arguments. It returns a
             number or a :class:`~gan_metrics.metrics.estimate.Estimate`. For ``needs="images"`` and
             ``"generator"`` its only argument is an
@@ -68,7 +68,7 @@ def register_metric(
         needs: ``"features"``: features of the layer in use; ``"logits"``: class logits before the
             softmax; ``"spatial"``, ``"clip"``, ``"dinov2"``: features of these networks;
             ``"images"``; ``"generator"``.
-        n_sets: 2: real and generated images; 1: generated images only.
+        sides: 2: real and generated images; 1: generated images only.
         arguments: Checks of the function's keyword arguments, by name: functions of a name and a
             value that raise :class:`~gan_metrics.UsageError` for an invalid value.
         bounds: The lowest and the highest possible value; ``None``: unbounded.
@@ -95,7 +95,7 @@ def register_metric(
     kinds = ("features", "logits", "spatial", "clip", "dinov2", *PIXEL_INPUTS)
     for what, value, known in (
         ("needs", needs, kinds),
-        ("n_sets", n_sets, (1, 2)),
+        ("sides", sides, (1, 2)),
         ("better", better, ("lower", "higher", "zero")),
     ):
         if value not in known:
@@ -108,7 +108,7 @@ def register_metric(
         function,
         source,
         needs=needs,
-        n_sets=1 if needs in PIXEL_INPUTS else n_sets,
+        n_sets=1 if needs in PIXEL_INPUTS else sides,
         arguments=dict(arguments or {}),
         bounds=bounds,
         better=better,
