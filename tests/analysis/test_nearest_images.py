@@ -196,7 +196,7 @@ def test_a_picture_and_a_page(tmp_path: Path) -> None:
     saved = gm.extract_features(training, backbone=LITE0)
     bare = search(saved, saved, top_k=1)
     save_search_result(bare, tmp_path / "bare.html")
-    assert "no image at hand" in (tmp_path / "bare.html").read_text()
+    assert "no image available" in (tmp_path / "bare.html").read_text()
 
 
 def test_the_same_set_is_known_by_its_content(

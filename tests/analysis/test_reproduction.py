@@ -195,7 +195,7 @@ def test_several_networks_and_protocols(folders: Folders, narrow_inception: Path
     result = gm.evaluate(*folders, metrics="fid,is", protocol="tf1", weights=weights,
                          arguments={"is": {"splits": 2}})  # fmt: skip
     assert gm.reproduce(result.to_json(), *folders, weights=narrow_inception).agrees
-    with pytest.raises(MismatchError, match="name the record's file with --weights"):
+    with pytest.raises(MismatchError, match="give the record's file with --weights"):
         gm.reproduce(result.to_json(), *folders, weights="random")
     drawn = gm.evaluate(*folders, metrics="kid", protocol="tf1", weights="random")
     assert drawn["kid"].seed == 0

@@ -193,10 +193,10 @@ def test_features_alone(sets: dict[str, Path], tmp_path: Path) -> None:
         gm.save_features(gm.extract_features(sets[name], **OWN), tmp_path / f"{name}.npy")
     found = report(tmp_path / "real.npy", [tmp_path / "near.npy"], shown=3)
     one = found.generators[0]
-    assert "need the fake images" in one.missing["places"]
+    assert "need the generated images" in one.missing["places"]
     assert one.galleries
     page = save_report(found, tmp_path / "page.html").read_text()
-    assert "no image at hand" in page
+    assert "no image available" in page
 
 
 def test_no_galleries_are_as_few_as_can_be_shown(sets: dict[str, Path]) -> None:
