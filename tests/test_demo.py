@@ -40,13 +40,13 @@ def test_it_does_not_write_over_other_things(
 ) -> None:
     monkeypatch.setattr(demo, "IMAGES", 12)
     (tmp_path / "mine.txt").write_text("precious")
-    with pytest.raises(UsageError, match="something else"):
+    with pytest.raises(UsageError, match="contains other files"):
         list(demo.run_demo(tmp_path))
     list(demo.run_demo(tmp_path / "demo"))
     (tmp_path / "demo" / "held-out" / "0003.png").unlink()  # as after an interruption
     list(demo.run_demo(tmp_path / "demo"))
     (tmp_path / "demo" / "real" / "extra.png").write_bytes(b"")
-    with pytest.raises(UsageError, match="something else"):
+    with pytest.raises(UsageError, match="contains other files"):
         list(demo.run_demo(tmp_path / "demo"))
 
 

@@ -60,7 +60,6 @@ def describe(model: str) -> dict[str, Any]:
     Raises:
         UsageError: If there is no such model, its preprocessing is not supported, or open_clip is
             not installed.
-            provided for, or open_clip is not installed.
     """
     open_clip = _open_clip()
     name, _, weights = model.partition("/")

@@ -71,7 +71,7 @@ class DecodedImage:
     Attributes:
         index: Its index in the source.
         size: Length of the encoded bytes, 0 if it is unreadable.
-        digest: SHA-256 of the decoded bytes; ``None`` if it is unreadable.
+        digest: SHA-256 of the encoded bytes; ``None`` if it is unreadable.
         pixels: ``uint8``, 3 × H × W, RGB; ``None`` if it cannot be decoded.
         metadata: Format, mode and size; ``None`` if it cannot be decoded.
         failure: Why it cannot be read or decoded; ``None`` if it can.

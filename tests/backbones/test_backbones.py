@@ -390,7 +390,7 @@ def test_int8_is_near_and_another_space() -> None:
     error = float((short(x) - plain(x)).norm() / plain(x).norm())
     assert 1e-4 < error < 0.1
     assert short.spec.fingerprint() != plain.spec.fingerprint()
-    with pytest.raises(UsageError, match="none comes before this cut"):
+    with pytest.raises(UsageError, match="comes before all of them"):
         load_backbone("resnet18", weights="random", device="cpu", precision="int8")
 
 

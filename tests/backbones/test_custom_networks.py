@@ -157,7 +157,7 @@ def test_convolutions_of_another_kind_are_not_folded(conv: object) -> None:
 def test_a_layer_that_does_not_count_the_images_is_refused() -> None:
     name = "timm:swin_tiny_patch4_window7_224"
     for layer in ("layers.0.blocks.0.attn", "layers.0.blocks.1.attn:in"):
-        with pytest.raises(UsageError, match="first axis does not count them"):
+        with pytest.raises(UsageError, match="first axis does not count images"):
             choose_backbone(name, layer=layer, weights="random")
 
 
