@@ -173,7 +173,7 @@ assert plugins_used("mine", gm.FeatureSpec(), None) == (("__main__", ""),)
 assert plugins_used("fid", gm.FeatureSpec(), "tf1") == ()
 for name, how in [
     ("fd", {}), ("prdc", {}), ("all", {}), ("Mine", {}), ("a,b", {}),
-    ("other", {"needs": "pixels"}), ("other", {"n_sets": 3}), ("other", {"better": "more"}),
+    ("other", {"needs": "pixels"}), ("other", {"sides": 3}), ("other", {"better": "more"}),
 ]:
     try:
         plugins.register_metric(name, print, summary="", **how)
