@@ -120,7 +120,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
         yield from enumerate(text.splitlines(), 1)
 
 
-def findings(paths: list[Path]) -> Iterator[str]:
+def phrases(paths: list[Path]) -> Iterator[str]:
     """Yield one line for each match that is not allowed."""
     rules = {
         re.compile(rf"\b(?:{rule})(?!\w)", re.IGNORECASE): rule_advice
@@ -145,7 +145,7 @@ def main(arguments: list[str]) -> int:
         for path in ROOT.glob(pattern)
         if not path.name.endswith(MEASURED) and path != Path(__file__).resolve()
     )
-    found = list(findings(paths))
+    found = list(phrases(paths))
     print("\n".join(found) or f"plain language: {len(paths)} files")
     return 1 if found else 0
 

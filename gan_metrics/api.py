@@ -300,7 +300,7 @@ def _by_leader(options: Options, path: Path, write: Callable[[], Path]) -> Path:
 
 def _statistics(features: Features) -> Statistics:
     """Return the moments of features with the provenance of their images."""
-    sizes = list(features.metadata.sizes)
+    sizes = list(features.tally.sizes)
     return Statistics(
         resolution=sizes[0] if len(sizes) == 1 else None,
         moments=features.moments,

@@ -211,7 +211,7 @@ class Comparison:
         results = [run[self.metric] for s in self.standings for run in s.results]
         images, *provenance = results[0].provenance()
         if len({(r.n_real, r.n_fake) for r in results}) == 1:
-            provenance.insert(0, f"{images} each" if results[0].n_sets == 2 else images)
+            provenance.insert(0, f"{images} each" if results[0].sides == 2 else images)
         return "\n".join([text_table(heads, rows, "plain"), *self._missing(), "", *provenance])
 
     def to_markdown(self) -> str:

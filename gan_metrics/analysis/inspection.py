@@ -47,7 +47,7 @@ class Inspection:
         description: Location of the images.
         kind: Kind of the source, such as ``"a folder of images"``; empty for objects.
         names: Names of all images.
-        metadata: Counts of sizes, formats and unusual properties of decodable images.
+        tally: Counts of sizes, formats and unusual properties of decodable images.
         modes: Number of images for each of Pillow's modes.
         broken: Reasons by name, for images that cannot be decoded.
         duplicates: Groups of names of identical files.
@@ -60,7 +60,7 @@ class Inspection:
     description: str
     kind: str
     names: Sequence[str]
-    metadata: MetadataSummary
+    tally: MetadataSummary
     modes: Counter[str]
     broken: Mapping[str, str]
     duplicates: Sequence[Sequence[str]]
@@ -71,7 +71,7 @@ class Inspection:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        sizes = self.metadata.sizes.most_common()
+        sizes = self.tally.sizes.most_common()
         return {
             "source": self.description,
             "kind": self.kind,
@@ -79,7 +79,7 @@ class Inspection:
             "decoded": sum(self.modes.values()),
             "bytes": self.size,
             "sizes": [[width, height, n] for (width, height), n in sizes],
-            "formats": dict(self.metadata.formats.most_common()),
+            "formats": dict(self.tally.formats.most_common()),
             "modes": dict(self.modes.most_common()),
             "broken": {as_text(name): why for name, why in self.broken.items()},
             "duplicates": [[as_text(name) for name in group] for group in self.duplicates],
@@ -97,12 +97,12 @@ class Inspection:
 
     def to_text(self) -> str:
         """Return some lines of text."""
-        sizes = [((f"{w}×{h}"), n) for (w, h), n in self.metadata.sizes.most_common()]
+        sizes = [((f"{w}×{h}"), n) for (w, h), n in self.tally.sizes.most_common()]
         lines = [
             f"{printable(self.description)}: {len(self.names)} images, {self.size / 2**20:.1f} MiB",
             *([f"  kind        {self.kind}"] if self.kind else []),
             f"  sizes       {_counts(sizes)}",
-            f"  formats     {_counts(self.metadata.formats.most_common())}",
+            f"  formats     {_counts(self.tally.formats.most_common())}",
             f"  modes       {_counts(self.modes.most_common())}",
         ]
         if self.classes is not None:
@@ -268,7 +268,7 @@ def _inspected(
         description=images.description,
         kind=given.kind,
         names=images.names,
-        metadata=summary,
+        tally=summary,
         modes=modes,
         broken=broken,
         duplicates=[group for group in same.values() if len(group) > 1],

@@ -249,7 +249,7 @@ def _part(features: Features, rows: Indices) -> Features:
         names=[features.names[i] for i in rows],
         array=np.asarray(features.array[rows]),
         known_moments=None,
-        metadata=MetadataSummary(),
+        tally=MetadataSummary(),
         digest="",
         image_digests=[digests[i] for i in rows] if digests else (),
     )

@@ -446,7 +446,7 @@ def _changed(entry: _Entry, result: MetricResult) -> dict[str, tuple[Any, Any]]:
     found: dict[str, tuple[Any, Any]] = {
         name: (then, now[name]) for name, then in entry.facts.items() if then != now[name]
     }
-    roles = ("fake",) if result.n_sets == 1 else ("real", "fake", "held out")
+    roles = ("fake",) if result.sides == 1 else ("real", "fake", "held out")
     for role, then, is_now in zip(roles, entry.digests, result.digests, strict=False):
         if None not in (then, is_now) and then != is_now:
             found[f"images ({role})"] = (f"{str(then)[:12]}…", f"{str(is_now)[:12]}…")

@@ -273,7 +273,7 @@ def _result(
         details={k: v for k, v in estimate.details.items() if not k.endswith(_TERM)},
         bounds=row.bounds,
         error_bar=row.error_bar if estimate.standard_error is not None else "",
-        n_sets=row.n_sets,
+        sides=row.n_sets,
         warnings=unique(warnings),
         versions=versions(),
         plugins=plugins_used(row.name, spec, protocol),
@@ -311,7 +311,7 @@ def _of_images(run: ProtocolRun, row: Metric, images: ImageSet) -> tuple[MetricR
         details=estimate.details,
         bounds=row.bounds,
         error_bar=row.error_bar if estimate.standard_error is not None else "",
-        n_sets=1,
+        sides=1,
         warnings=unique(
             [*found.warnings, *protocol_warnings(row, plan, options), *estimate.warnings]
         ),

@@ -234,7 +234,7 @@ def metric_warnings(
 def _of_files(real: EmbeddedSet, fake: EmbeddedSet) -> list[ResultWarning]:
     if isinstance(real, Statistics) or isinstance(fake, Statistics):
         return []
-    summaries = [real.metadata, fake.metadata]
+    summaries = [real.tally, fake.tally]
     if not all(summary.formats for summary in summaries):
         return []
     found: list[ResultWarning] = []

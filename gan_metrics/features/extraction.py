@@ -163,7 +163,7 @@ class _Collected:
                 array=self._array(i),
                 spec=space.spec,
                 skipped=self._skipped,
-                metadata=self._metadata,
+                tally=self._metadata,
                 digest=self._digest.hexdigest(),
                 image_digests=self._digests,
                 warnings=unique([*space.warnings, *notes]),

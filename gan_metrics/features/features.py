@@ -35,7 +35,7 @@ class Features:
             shape, ``n × C × H × W``.
         spec: The feature space.
         skipped: Name and reason for each image that was left out.
-        metadata: Counts of the images' metadata.
+        tally: Counts of the images' metadata.
         digest: SHA-256 in hex of the SHA-256 of each image's bytes, in order.
         image_digests: SHA-256 of each image's bytes, one for each row; empty if unknown.
         warnings: Pairs of a code and a message.
@@ -49,7 +49,7 @@ class Features:
     array: npt.NDArray[np.float32]
     spec: FeatureSpec
     skipped: Sequence[tuple[str, str]] = ()
-    metadata: MetadataSummary = field(default_factory=MetadataSummary)
+    tally: MetadataSummary = field(default_factory=MetadataSummary)
     digest: str = ""
     image_digests: Sequence[bytes] = ()
     warnings: Sequence[tuple[str, str]] = ()
@@ -80,7 +80,7 @@ class Features:
     @property
     def resolutions(self) -> set[tuple[int, int]]:
         """Width and height of the images, as far as known."""
-        return set(self.metadata.sizes)
+        return set(self.tally.sizes)
 
     @functools.cached_property
     def identity(self) -> str:

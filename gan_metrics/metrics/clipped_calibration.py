@@ -1,6 +1,6 @@
 """Calibration of the clipped metrics: the median radius, and the coverage of good images.
 
-Clipped coverage is calibrated as follows (Salvy et al. 2026, arXiv 2507.01761): if j of the m
+Clipped coverage is calibrated as follows (Salvy et al. 2025, arXiv 2507.01761): if j of the m
 generated images are as good as real ones and the others are in no ball, the number of images in a
 ball is beta-binomial, and the expected score is ::
 

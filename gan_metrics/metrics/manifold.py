@@ -19,7 +19,7 @@ p_recall            the same with real and generated images exchanged           
 ==================  ============================================================  ==========
 
 Kynkäänniemi et al. (2019), arXiv 1904.06991: precision, recall. Naeem et al. (2020), arXiv
-2002.09797: density, coverage. Salvy et al. (2026), arXiv 2507.01761: the clipped ones. Park & Kim
+2002.09797: density, coverage. Salvy et al. (2025), arXiv 2507.01761: the clipped ones. Park & Kim
 (2023), arXiv 2309.01590: the probabilistic ones.
 
 :mod:`gan_metrics.metrics.manifold_counts` has the counting and the error bars.
@@ -181,7 +181,7 @@ def clipped_density(X: ArrayLike, Y: ArrayLike, *, k: int = 5) -> float:
 
     Radii are clipped at their median, and one image adds at most 1, so neither outliers among the
     real images nor crowds of generated images can raise it. For the real images, a ball counts only
-    its center's k nearest neighbors. Salvy et al. (2026), arXiv 2507.01761.
+    its center's k nearest neighbors. Salvy et al. (2025), arXiv 2507.01761.
 
     Args:
         X: Real features, shape ``(n, D)``.
@@ -208,7 +208,7 @@ def clipped_coverage(X: ArrayLike, Y: ArrayLike, *, k: int = 5) -> float:
     """Compute how far real balls are filled, d < r_k, calibrated by the score of good images.
 
     For each real ball, the number of generated images in it, at most k, divided by k. The mean is
-    converted to the share of good images with this expected score. Salvy et al. (2026), arXiv
+    converted to the share of good images with this expected score. Salvy et al. (2025), arXiv
     2507.01761.
 
     Args:

@@ -15,7 +15,7 @@ is U in units of its standard deviation if both had one distribution::
     z = (U − (n m / 2 − 1/2)) / √(n m (n + m + 1) / 12)
 
 with n held-out and m generated images in the cell. C_T is the mean of z over the cells, weighted by
-the share of held-out images in each; cells with a share of generated images of τ or less are left
+the share of held-out images in each; cells with 20 or fewer generated images are left
 out. Meehan, Chaudhuri & Dasgupta (2020), arXiv 2004.05675.
 """
 

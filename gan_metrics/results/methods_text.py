@@ -27,7 +27,7 @@ class ResultLike(Protocol):
     @property
     def n_held_out(self) -> int | None: ...
     @property
-    def n_sets(self) -> int: ...
+    def sides(self) -> int: ...
     @property
     def protocol(self) -> str | None: ...
     @property
@@ -100,13 +100,13 @@ def bibtex_of(results: Sequence[ResultLike]) -> str:
 def _values(results: Sequence[ResultLike]) -> str:
     first = results[0]
     counts = {
-        (r.n_sets, r.n_real if r.n_sets == 2 else None, r.n_fake, r.n_held_out) for r in results
+        (r.sides, r.n_real if r.sides == 2 else None, r.n_fake, r.n_held_out) for r in results
     }
     if len(counts) == 1:
         listed = "; ".join(f"{_name(r, results)} {r.value_text()}" for r in results)
         return (
             f"Between {_images(first)}: {listed}."
-            if first.n_sets == 2
+            if first.sides == 2
             else (f"Of {_images(first)}: {listed}.")
         )
     return " ".join(f"{_name(r, results)}: {r.value_text()} ({_images(r)})." for r in results)
@@ -116,7 +116,7 @@ def _images(result: ResultLike) -> str:
     fake = f"{_number(result.n_fake)} generated images"
     if "paths" in result.details:
         return f"{_number(result.n_fake)} paths"
-    if result.n_sets == 1:
+    if result.sides == 1:
         return fake
     held = f", with {result.n_held_out:,} held out" if result.n_held_out is not None else ""
     return f"{_number(result.n_real)} real and {fake}{held}"

@@ -59,7 +59,7 @@ class MetricResult:
         details: Further numbers, such as the number of subsets.
         bounds: Lowest and highest possible value; ``None``: unbounded.
         error_bar: How the error bar was computed, and how accurate it is.
-        n_sets: 2; or 1 for a metric of the generated images only, with ``n_real`` ``None``.
+        sides: 2; or 1 for a metric of the generated images only, with ``n_real`` ``None``.
         n_held_out: Number of held-out real images, for a metric that uses them.
         warnings: Pairs of a code and a message.
         versions: Versions of the packages that affect the value.
@@ -85,7 +85,7 @@ class MetricResult:
     details: Mapping[str, Any] = field(default_factory=dict)
     bounds: tuple[float | None, float | None] = (0.0, None)
     error_bar: str = ""
-    n_sets: int = 2
+    sides: int = 2
     n_held_out: int | None = None
     warnings: Sequence[ResultWarning] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -167,7 +167,7 @@ class MetricResult:
     def provenance(self) -> list[str]:
         """Return lines about the images, the feature space and the protocol."""
         spec = self.feature_spec
-        counts = [f"{_count(self.n_real)} real"] if self.n_sets == 2 else []
+        counts = [f"{_count(self.n_real)} real"] if self.sides == 2 else []
         counts.append(f"{_count(self.n_fake)} fake")
         if self.n_held_out is not None:
             counts.append(f"{self.n_held_out} held out")
@@ -325,7 +325,7 @@ class EvaluationResult(Mapping[str, MetricResult]):
         spaces: dict[str, tuple[list[str], MetricResult]] = {}
         for result in self._results.values():
             numbers = f"{result.n_real} {result.n_fake} {result.n_held_out}"
-            counts = f"{result.n_sets} {numbers} {result.declared}"
+            counts = f"{result.sides} {numbers} {result.declared}"
             key = f"{counts} {result.protocol} {result.feature_spec.fingerprint()}"
             spaces.setdefault(key, ([], result))[0].append(result.metric)
         for names, result in spaces.values():

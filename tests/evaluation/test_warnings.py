@@ -32,7 +32,7 @@ def side(array: np.ndarray, *facts: ImageMetadata, **more: object) -> Features:
     for one in facts:
         tally.add(one)
     names = [str(i) for i in range(len(array))]
-    return Features(names, array.astype(np.float32), FeatureSpec(), metadata=tally, **more)
+    return Features(names, array.astype(np.float32), FeatureSpec(), tally=tally, **more)
 
 
 def random(n: int, seed: int = 0, dim: int = 3) -> np.ndarray:

@@ -135,10 +135,10 @@ def test_a_second_look_embeds_nothing(network: Network, folder: Path, tmp_path: 
     assert network.embedded == before
     np.testing.assert_array_equal(again.array, first.array)
     np.testing.assert_array_equal(again.moments.cov, first.moments.cov)
-    assert (again.names, again.digest, again.metadata) == (
+    assert (again.names, again.digest, again.tally) == (
         first.names,
         first.digest,
-        first.metadata,
+        first.tally,
     )
 
 

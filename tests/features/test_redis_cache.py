@@ -114,10 +114,10 @@ def test_the_network_never_runs_twice_for_an_image(
     again = network.extract(folder, cache=RedisCache(server.url))
     assert network.embedded == before
     np.testing.assert_array_equal(again.array, first.array)
-    assert (again.names, again.digest, again.metadata) == (
+    assert (again.names, again.digest, again.tally) == (
         first.names,
         first.digest,
-        first.metadata,
+        first.tally,
     )
     # Another order, other company, some new ones: only those run.
     mixed = write_folder(folder.parent / "mixed", crops(3, seed=77))

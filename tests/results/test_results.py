@@ -96,7 +96,7 @@ def test_details_are_shown_if_they_are_short() -> None:
 
 
 def test_an_evaluation_is_a_mapping_with_reasons_for_what_is_missing() -> None:
-    other = MetricResult("is", 2.0, None, None, 4, None, FeatureSpec("x", "logits"), n_sets=1,
+    other = MetricResult("is", 2.0, None, None, 4, None, FeatureSpec("x", "logits"), sides=1,
                          warnings=[("few-images", "10 images"), ("other", "y")])  # fmt: skip
     found = EvaluationResult({"fid": RESULT, "is": other}, {"kid": "no images"})
     assert dict(found) == {"fid": RESULT, "is": other}
