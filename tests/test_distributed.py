@@ -37,8 +37,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def expected(root: Path) -> dict[str, Any]:
-    return ranked.alone(root)
+def expected(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Once for all workers: the jobs append to a log in the shared folder."""
+
+    def make(folder: Path) -> None:
+        (folder / "expected.pkl").write_bytes(pickle.dumps(ranked.alone(root)))
+
+    folder = made_once(tmp_path_factory, "found-by-one-process", make)
+    return pickle.loads((folder / "expected.pkl").read_bytes())
 
 
 @pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
